@@ -1,0 +1,70 @@
+# make run    start everything on this machine, vend one token, keep serving
+# make demo   the same once; exits 0 or 1
+# make test   the whole suite
+# make check  format, lint, types and the fast tests: before every commit
+# make lock   compile the requirements files from pyproject.toml
+.DEFAULT_GOAL := help
+.PHONY: help run demo test check lint format fast lock clean
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+PYTHON := .venv/bin/python
+UV := .tools/bin/uv
+INSTALL = $(UV) pip sync --quiet --require-hashes --python $(PYTHON)
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+run: .venv/local
+	@exec $(PYTHON) -m emulator.run
+
+demo: .venv/local
+	@exec $(PYTHON) -m emulator.run --once
+
+test: .venv/dev
+	@$(PYTHON) -m pytest -m "not nightly" --cov --cov-report=term $(ARGS)
+
+check: lint fast
+
+lint: .venv/dev
+	@$(PYTHON) -m ruff format --check --quiet . || { echo "run 'make format'" >&2; exit 1; }
+	@$(PYTHON) -m ruff check --quiet .
+	@$(PYTHON) -m mypy
+
+fast: .venv/dev
+	@$(PYTHON) -m pytest -q -m "not slow and not nightly" $(ARGS)
+
+format: .venv/dev
+	@$(PYTHON) -m ruff format --quiet .
+	@$(PYTHON) -m ruff check --fix --quiet .
+
+# Two stages in one environment: `make run` installs no test tools.
+.venv/local: requirements-local.txt .venv/bin/python $(UV)
+	@$(INSTALL) requirements-local.txt
+	@touch $@
+
+.venv/dev: requirements-dev.txt .venv/local
+	@$(INSTALL) requirements-dev.txt
+	@touch $@
+
+.venv/bin/python: .python-version
+	@python=$$(scripts/python313) && "$$python" -m venv --clear --without-pip .venv
+	@touch $@
+
+$(UV): requirements-tools.txt scripts/python313
+	@python=$$(scripts/python313) && "$$python" -m venv --clear .tools
+	@.tools/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-tools.txt
+	@touch $@
+
+COMPILE = $(UV) pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-emit-index-url \
+	--no-emit-find-links --no-annotate --custom-compile-command "make lock"
+
+lock:
+	@[ -x $(UV) ] || { python=$$(scripts/python313) && "$$python" -m venv .tools && .tools/bin/python -m pip install --quiet -r requirements-tools.in; }
+	@$(COMPILE) requirements-tools.in -o requirements-tools.txt
+	@$(COMPILE) pyproject.toml -o requirements.txt
+	@$(COMPILE) pyproject.toml --group local -c requirements.txt -o requirements-local.txt
+	@$(COMPILE) pyproject.toml --group dev -c requirements-local.txt -o requirements-dev.txt
+
+clean:
+	@rm -rf .venv .tools .run .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,102 @@
+"""Who may import whom."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+# A client of an outside system is imported in one file, so that one file shows everything that is asked of it.
+HOME_OF = {
+    "azure.functions": {"function_app.py"},
+    "azure.identity": {"shared/identity.py"},
+    "azure.keyvault": {"shared/vault.py"},
+    "azure.core": {"shared/identity.py", "shared/vault.py"},
+    "httpx": {"shared/http_client.py"},
+}
+# What the core may use of the standard library: nothing here does I/O, reads a clock or draws a random number.
+PURE = {
+    "base64", "binascii", "collections", "dataclasses", "datetime", "email.utils", "enum", "functools", "hashlib",
+    "hmac", "itertools", "json", "math", "operator", "re", "string", "types", "typing", "urllib.parse",
+}  # fmt: skip
+# Only the composition root may reach for what does I/O.
+RIM = {"shared.http_client", "shared.identity", "shared.vault"}
+THIRD_PARTY = {"azure", "cryptography", "httpx", "jwt"}
+
+
+def imports(source: str) -> Iterator[str]:
+    """Every module that a source imports, wherever in it the import stands."""
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Import(names):
+                yield from (alias.name for alias in names)
+            case ast.ImportFrom(module=str(module), names=names):
+                # `from azure import functions` names a module too.
+                yield from (f"{module}.{alias.name}" for alias in names)
+
+
+def within(name: str, package: str) -> bool:
+    """Whether a module is that package or lies in it."""
+    return name == package or name.startswith(f"{package}.")
+
+
+def offences(path: str, source: str) -> list[str]:
+    """The imports of one file that cross a fence."""
+    found = []
+    for name in imports(source):
+        top = name.split(".", maxsplit=1)[0]
+        if path.startswith("emulator/"):
+            if top in {"shared", "function_app", "tests", "cli"}:
+                found.append(f"{path}: the local cloud is independent of the app, and imports {name}")
+            continue
+        if top in {"emulator", "tests", "cli", "benchmarks"}:
+            found.append(f"{path}: deployed code imports {name}, which is not deployed")
+        if top not in sys.stdlib_module_names and top not in THIRD_PARTY | {"shared"}:
+            found.append(f"{path}: imports {name}, which is no dependency of the deployed app")
+        found.extend(
+            f"{path}: {package} belongs to {', '.join(sorted(homes))}"
+            for package, homes in HOME_OF.items()
+            if within(name, package) and path not in homes
+        )
+        if path != "shared/runtime.py" and any(within(name, module) for module in RIM):
+            found.append(f"{path}: only shared/runtime.py constructs, and {name} does I/O")
+        if path.startswith("shared/core/"):
+            pure = any(within(name, module) for module in PURE | {"shared.core", "jwt", "cryptography"})
+            if not pure:
+                found.append(f"{path}: the core is pure, and imports {name}")
+    return found
+
+
+def fenced_files() -> list[str]:
+    """Every file whose imports are fenced, relative to the root."""
+    files = [*ROOT.glob("function_app.py"), *ROOT.glob("shared/**/*.py"), *ROOT.glob("emulator/**/*.py")]
+    return [file.relative_to(ROOT).as_posix() for file in files]
+
+
+@pytest.mark.parametrize("path", fenced_files())
+def test_a_file_imports_only_what_its_room_may(path: str) -> None:
+    """The three import rules of docs/architecture.md hold in every file."""
+    assert offences(path, (ROOT / path).read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("shared/core/token.py", "import time"),
+        ("shared/core/token.py", "import asyncio"),
+        ("shared/core/token.py", "from shared import cache"),
+        ("shared/cache.py", "import httpx"),
+        ("shared/cache.py", "def f():\n    from azure.identity import ManagedIdentityCredential"),
+        ("shared/cache.py", "from azure import functions"),
+        ("shared/vendor.py", "from shared.vault import KeyVault"),
+        ("shared/vendor.py", "import emulator.entra"),
+        ("shared/vendor.py", "import requests"),
+        ("emulator/entra.py", "from shared.core import token"),
+    ],
+)
+def test_the_fence_stops_what_it_should(path: str, source: str) -> None:
+    """The fence itself can fail: each kind of trespass is seen."""
+    assert offences(path, source)
