@@ -1,0 +1,94 @@
+"""Serves ASGI applications on loopback from one background thread that a test or `make run` starts and stops."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Coroutine
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any, Self
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from emulator.ca import ServerIdentity
+
+HOST = "127.0.0.1"
+SECONDS_TO_START = 10.0
+
+
+def listening_socket(port: int = 0) -> socket.socket:
+    """Bind a loopback port; 0 takes a free one.
+
+    Raises:
+        OSError: the port is taken.
+    """
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((HOST, port))
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+class Background(AbstractContextManager["Background"]):
+    """One event loop in one thread; every application served by it shares the loop."""
+
+    def __enter__(self) -> Self:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="local-cloud", daemon=True)
+        self._thread.start()
+        self._servers: list[tuple[uvicorn.Server, asyncio.Future[None]]] = []
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.run(self._stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def run[T](self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the loop and wait for its result."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def serve(self, app: ASGIApp, *, identity: ServerIdentity | None = None, port: int = 0) -> int:
+        """Serve one application, over TLS when it has an identity, and return its port once it listens.
+
+        Raises:
+            OSError: the port is taken.
+        """
+        sock = listening_socket(port)
+        self.run(self._start(app, identity, sock))
+        bound: int = sock.getsockname()[1]
+        return bound
+
+    async def _start(self, app: ASGIApp, identity: ServerIdentity | None, sock: socket.socket) -> None:
+        config = uvicorn.Config(
+            app,
+            http="h11",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=True,
+            ssl_certfile=identity.certificate if identity else None,
+            ssl_keyfile=identity.key if identity else None,
+            timeout_graceful_shutdown=1,
+        )
+        server = uvicorn.Server(config)
+        task = asyncio.ensure_future(server.serve(sockets=[sock]))
+        async with asyncio.timeout(SECONDS_TO_START):
+            while not server.started:
+                if task.done():
+                    task.result()
+                await asyncio.sleep(0.005)
+        self._servers.append((server, task))
+
+    async def _stop(self) -> None:
+        for server, _ in self._servers:
+            server.should_exit = True
+        await asyncio.gather(*(task for _, task in self._servers))
