@@ -24,7 +24,7 @@ PURE = {
 }  # fmt: skip
 # Only the composition root may reach for what does I/O.
 RIM = {"shared.http_client", "shared.identity", "shared.vault"}
-THIRD_PARTY = {"azure", "cryptography", "httpx", "jwt"}
+THIRD_PARTY = {"azure", "certifi", "cryptography", "httpx", "jwt"}
 
 
 def imports(source: str) -> Iterator[str]:

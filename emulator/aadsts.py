@@ -1,0 +1,136 @@
+"""What Entra's token endpoint says when it refuses: a table of its numbered errors, and their JSON form.
+
+Microsoft's page: learn.microsoft.com/entra/identity-platform/reference-error-codes. Only `error` is a contract there;
+numbers and texts are what Entra answers today, and statuses those seen with them.
+"""
+
+import datetime as dt
+import uuid
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """How one numbered error is answered; braces in the text stand for facts of the request."""
+
+    status: int
+    error: str
+    text: str
+
+
+MEANINGS = {
+    50027: Meaning(400, "invalid_request", "JWT token is invalid or malformed."),
+    5002730: Meaning(400, "invalid_request", "Invalid JWT token. Unsupported key for the signing algorithm."),
+    90002: Meaning(
+        400,
+        "invalid_request",
+        "Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID and are signing into the "
+        "correct cloud.",
+    ),
+    90011: Meaning(
+        400, "invalid_request", "Request is ambiguous, multiple application identifiers found: '{first}', '{second}'."
+    ),
+    900144: Meaning(400, "invalid_request", "The request body must contain the following parameter: '{parameter}'."),
+    9000411: Meaning(
+        400, "invalid_request", "The request is not properly formatted. The parameter '{parameter}' is duplicated."
+    ),
+    9002313: Meaning(400, "invalid_request", "Invalid request. Request is malformed or invalid."),
+    70003: Meaning(400, "unsupported_grant_type", "The app requested an unsupported grant type '{grant_type}'."),
+    70011: Meaning(
+        400,
+        "invalid_scope",
+        "The provided request must include a 'scope' input parameter. The provided value for the input parameter "
+        "'scope' is not valid. The scope {scope} is not valid.",
+    ),
+    1002012: Meaning(
+        400,
+        "invalid_scope",
+        "The provided value for scope {scope} is not valid. Client credential flows must have a scope value with "
+        "/.default suffixed to the resource identifier (application ID URI).",
+    ),
+    500011: Meaning(
+        400,
+        "invalid_resource",
+        "The resource principal named {resource} was not found in the tenant named {tenant}. This can happen if the "
+        "application has not been installed by the administrator of the tenant or consented to by any user in the "
+        "tenant. You might have sent your authentication request to the wrong tenant.",
+    ),
+    501051: Meaning(
+        400,
+        "invalid_grant",
+        "Application '{client_id}'({client}) is not assigned to a role for the application '{app_id}'({api}).",
+    ),
+    700016: Meaning(
+        400,
+        "unauthorized_client",
+        "Application with identifier '{client_id}' was not found in the directory '{tenant}'. This can happen if the "
+        "application has not been installed by the administrator of the tenant or consented to by any user in the "
+        "tenant. You may have sent your authentication request to the wrong tenant.",
+    ),
+    7000112: Meaning(400, "unauthorized_client", "Application '{client_id}'({client}) is disabled."),
+    7000229: Meaning(
+        401,
+        "invalid_client",
+        "The client application {client_id} is missing service principal in the tenant {tenant}.",
+    ),
+    7000215: Meaning(
+        401,
+        "invalid_client",
+        "Invalid client secret provided. Ensure the secret being sent in the request is the client secret value, not "
+        "the client secret ID, for a secret added to app '{client_id}'.",
+    ),
+    7000218: Meaning(
+        401,
+        "invalid_client",
+        "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.",
+    ),
+    7000222: Meaning(401, "invalid_client", "The provided client secret keys for app '{client_id}' are expired."),
+    50048: Meaning(401, "invalid_client", "Subject must match the issuer claim in the client assertion."),
+    700021: Meaning(
+        401, "invalid_client", "Client assertion application identifier doesn't match 'client_id' parameter."
+    ),
+    700023: Meaning(401, "invalid_client", "Client assertion audience claim does not match Realm issuer."),
+    700024: Meaning(
+        401,
+        "invalid_client",
+        "Client assertion is not within its valid time range. Current time: {now}, assertion valid from {not_before}, "
+        "expiry time of assertion {expires}.",
+    ),
+    700027: Meaning(
+        401,
+        "invalid_client",
+        "The certificate with identifier used to sign the client assertion is not registered on application, or the "
+        "client assertion contains an invalid signature. [Reason - {reason}]",
+    ),
+    1000502: Meaning(401, "invalid_client", "The provided certificate is not within its specified validity period."),
+}
+
+
+class RefusedError(Exception):
+    """Entra's refusal of a request, by number, with the facts that its text names."""
+
+    def __init__(self, code: int, **facts: str) -> None:
+        super().__init__(code)
+        self.code = code
+        self.meaning = MEANINGS[code]
+        self.text = self.meaning.text.format(**facts)
+
+    def body(self, *, authority: str, correlation_id: str, now: float) -> dict[str, object]:
+        """Render the JSON that Entra sends; the description's lines are part of its form."""
+        trace_id = str(uuid.uuid4())
+        timestamp = dt.datetime.fromtimestamp(now, dt.UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+        lines = (
+            f"AADSTS{self.code}: {self.text}",
+            f"Trace ID: {trace_id}",
+            f"Correlation ID: {correlation_id}",
+            f"Timestamp: {timestamp}",
+        )
+        return {
+            "error": self.meaning.error,
+            "error_description": "\r\n".join(lines),
+            "error_codes": [self.code],
+            "timestamp": timestamp,
+            "trace_id": trace_id,
+            "correlation_id": correlation_id,
+            "error_uri": f"{authority}/error?code={self.code}",
+        }

@@ -1,0 +1,222 @@
+"""What can be made to go wrong with one part of the local cloud, and the switch that turns it on and off.
+
+A fault is data. `refuse`, `cut`, `drip` and `black_hole` happen to connections, in `emulator.gate`; the others happen
+to requests, in `HttpFaults` here.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+SECONDS_TO_WAIT = 10.0
+
+
+class Kind(StrEnum):
+    """One way to fail."""
+
+    REFUSE = "refuse"  # nobody listens: new connections are refused, live ones reset
+    CUT = "cut"  # the connection is reset after so many bytes of the answer
+    DRIP = "drip"  # the answer trickles
+    BLACK_HOLE = "black_hole"  # the connection is accepted, then silence
+    DELAY = "delay"  # the answer comes late
+    STATUS = "status"  # another answer, and the request never reaches the part
+    GARBAGE = "garbage"  # 200 and "JSON" that is none
+    HOLD = "hold"  # no answer until so many requests wait, or until it is switched off
+
+
+CONNECTION_KINDS = frozenset({Kind.CUT, Kind.DRIP, Kind.BLACK_HOLE})
+REQUEST_KINDS = frozenset({Kind.DELAY, Kind.STATUS, Kind.GARBAGE, Kind.HOLD})
+
+# Which fields a kind takes; True: it cannot do without.
+TAKES: dict[Kind, dict[str, bool]] = {
+    Kind.REFUSE: {},
+    Kind.CUT: {"times": False, "after_bytes": True},
+    Kind.DRIP: {"times": False, "bytes_per_second": True},
+    Kind.BLACK_HOLE: {"times": False},
+    Kind.DELAY: {"times": False, "seconds": True},
+    Kind.STATUS: {"times": False, "status": True, "headers": False, "body": False},
+    Kind.GARBAGE: {"times": False, "body": False},
+    Kind.HOLD: {"until": False},
+}
+# What JSON may hold for a field, and the least it may be.
+NUMBERS: dict[str, tuple[type | tuple[type, ...], float]] = {
+    "times": (int, 1),
+    "after_bytes": (int, 0),
+    "bytes_per_second": (int, 1),
+    "seconds": ((int, float), 0),
+    "status": (int, 200),
+    "until": (int, 1),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """One fault; `times` bounds the requests (or connections) it happens to, without it it lasts until switched off."""
+
+    kind: Kind
+    times: int | None = None
+    after_bytes: int = 0
+    bytes_per_second: int = 1
+    seconds: float = 0.0
+    status: int = 503
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: str = ""
+    until: int | None = None
+
+
+def parse(text: bytes) -> Fault:
+    """Read a fault from a JSON object that has the fields of its kind and no others.
+
+    Raises:
+        ValueError: with a text that says what is wrong and what would be right.
+    """
+    try:
+        given = json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError("the body must be a JSON object") from None
+    if not isinstance(given, dict):
+        raise ValueError("the body must be a JSON object")  # noqa: TRY004 - a mistake in a document, not in a call
+    name = given.pop("kind", None)
+    if name not in set(Kind):
+        raise ValueError(f"kind must be one of {', '.join(Kind)}")
+    kind = Kind(name)
+    takes = TAKES[kind]
+    if foreign := given.keys() - takes.keys():
+        raise ValueError(f"{kind} takes {', '.join(takes) or 'no fields'}, not {', '.join(sorted(foreign))}")
+    if missing := [needed for needed, required in takes.items() if required and needed not in given]:
+        raise ValueError(f"{kind} needs {', '.join(missing)}")
+    for field_name, value in given.items():
+        _check(field_name, value)
+    return Fault(kind=kind, **given)
+
+
+def _check(name: str, value: object) -> None:
+    if name == "body":
+        if not isinstance(value, str):
+            raise ValueError("body must be a string")
+        return
+    if name == "headers":
+        if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
+            raise ValueError("headers must be an object of strings")
+        return
+    number, least = NUMBERS[name]
+    if not isinstance(value, number) or isinstance(value, bool) or not least <= value:  # type: ignore[operator] # a number, by the table
+        raise ValueError(f"{name} must be a number of at least {least:g}")
+
+
+class Runs(Protocol):
+    """Runs a coroutine on the loop that serves the part, and waits for it; `serve.Background.run` is one."""
+
+    def __call__[T](self, work: Coroutine[Any, Any, T], /) -> T:
+        """Run and wait."""
+        ...
+
+
+class Switch:
+    """Holds the fault of one part. `set`, `clear` and `wait_for` are for other threads, `turn` for the serving loop.
+
+    `waiting` counts the requests held now; `taken` how often a fault has happened since the start.
+    """
+
+    def __init__(self, run: Runs) -> None:
+        self._run = run
+        self._off = asyncio.Event()
+        self._changed = asyncio.Condition()
+        self._left: int | None = None
+        self._on_turn: Callable[[Fault | None], Awaitable[None]] | None = None
+        self.current: Fault | None = None
+        self.waiting = 0
+        self.taken = 0
+
+    def set(self, fault: Fault) -> None:
+        """Switch a fault on, in place of another; returns once it is in force."""
+        self._run(self.turn(fault))
+
+    def clear(self) -> None:
+        """Switch the fault off and let go of everything it holds."""
+        self._run(self.turn(None))
+
+    def wait_for(self, waiting: int, *, seconds: float = SECONDS_TO_WAIT) -> None:
+        """Block until so many requests are held.
+
+        Raises:
+            TimeoutError: they did not come.
+        """
+        self._run(self._wait_for(waiting, seconds))
+
+    def follow(self, on_turn: Callable[[Fault | None], Awaitable[None]]) -> None:
+        """Tell the gate of this part about every change."""
+        self._on_turn = on_turn
+
+    async def turn(self, fault: Fault | None) -> None:
+        """Put a fault, or none, in place of the present one."""
+        self._off.set()
+        self._off = asyncio.Event()
+        self.current = fault
+        self._left = fault.times if fault else None
+        if self._on_turn:
+            await self._on_turn(fault)
+
+    def take(self, kinds: frozenset[Kind]) -> tuple[Fault, asyncio.Event] | None:
+        """Use the present fault once if it is of these kinds; the event tells when it was switched off."""
+        fault = self.current
+        if fault is None or fault.kind not in kinds:
+            return None
+        self.taken += 1
+        off = self._off
+        if self._left is not None:
+            self._left -= 1
+            if self._left == 0:
+                self.current = None
+        return fault, off
+
+    async def hold(self, fault: Fault, off: asyncio.Event) -> None:
+        """Wait until the fault is off, or until as many wait as it asks for: then it is off."""
+        self.waiting += 1
+        try:
+            async with self._changed:
+                self._changed.notify_all()
+            if fault.until is not None and self.waiting >= fault.until and not off.is_set():
+                await self.turn(None)
+            await off.wait()
+        finally:
+            self.waiting -= 1
+
+    async def _wait_for(self, waiting: int, seconds: float) -> None:
+        async with asyncio.timeout(seconds), self._changed:
+            await self._changed.wait_for(lambda: self.waiting >= waiting)
+
+
+class HttpFaults:
+    """ASGI middleware: what happens to requests before they reach the part."""
+
+    def __init__(self, app: ASGIApp, switch: Switch) -> None:
+        self._app = app
+        self._switch = switch
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, with the fault if there is one."""
+        taken = self._switch.take(REQUEST_KINDS)
+        if taken is None:
+            return await self._app(scope, receive, send)
+        fault, off = taken
+        match fault.kind:
+            case Kind.STATUS:
+                answer = Response(fault.body, fault.status, headers=dict(fault.headers))
+                return await answer(scope, receive, send)
+            case Kind.GARBAGE:
+                answer = Response(fault.body or "<html>{not json", headers={"content-type": "application/json"})
+                return await answer(scope, receive, send)
+            case Kind.DELAY:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(off.wait(), fault.seconds)
+            case Kind.HOLD:
+                await self._switch.hold(fault, off)
+        return await self._app(scope, receive, send)

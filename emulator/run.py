@@ -1,0 +1,299 @@
+"""`make run`: the local cloud and the app on this machine, one token vended twice before your eyes, then keep serving.
+
+Everything that it writes lies in `.run/` and goes with it. `--once` (`make demo`) ends after the second token, with
+exit code 1 if anything was not as it should be.
+"""
+
+import argparse
+import base64
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from emulator.cloud import LocalCloud
+from emulator.keys import Keys, generate
+from emulator.seed import CERTIFICATE, CLIENT_ID, GRAPH, IDENTITY_CLIENT_ID, TENANT_ID
+from emulator.serve import HOST, listening_socket
+
+ROOT = Path(__file__).parents[1]
+PORTS = {"entra": 8443, "vault": 8444, "identity": 8442, "control": 8440}
+APP_PORT = 7071
+SCOPE = f"{GRAPH}/.default"
+CALLER = "billing"
+SECONDS_TO_START = 30
+SECONDS_TO_STOP = 10
+
+
+class DemoError(Exception):
+    """Something is not as expected; the text says what, and where to look."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """A local cloud and an app that runs against it."""
+
+    cloud: LocalCloud
+    folder: Path
+    url: str
+    key: str = field(repr=False)
+    started: float
+
+
+def write_configuration(cloud: LocalCloud, folder: Path, keys: Mapping[str, str]) -> None:
+    """Write vend.toml, callers.toml and the callers' key files.
+
+    Args:
+        cloud: whose addresses are written.
+        folder: where to.
+        keys: by caller: its function key.
+    """
+    (folder / "vend.toml").write_text(
+        f"""\
+cloud = "local"
+callers = {_quoted(folder / "callers.toml")}
+identity_client_id = "{IDENTITY_CLIENT_ID}"
+
+[clouds.local]
+authority = "{cloud.authority}"
+graph = "{cloud.authority}"
+management = "{cloud.authority}"
+token_exchange_audience = "api://AzureADTokenExchange"
+verify_vault_challenge = false
+
+[network]
+ca_file = {_quoted(cloud.ca_file)}
+
+[profiles.graph]
+tenants = ["{TENANT_ID}"]
+client_id = "{CLIENT_ID}"
+scopes = ["{SCOPE}"]
+
+[[profiles.graph.credentials]]
+type = "certificate"
+vault = "{cloud.vault_url}"
+name = "{CERTIFICATE}"
+signing = "vault"
+"""
+    )
+    entries = [
+        f"""\
+[callers.{name}]
+key_sha256 = ["{hashlib.sha256(key.encode()).hexdigest()}"]
+allow = [{{ profile = "graph", scopes = ["{SCOPE}"] }}]
+"""
+        for name, key in keys.items()
+    ]
+    (folder / "callers.toml").write_text("\n".join(["generation = 1\n", *entries]))
+    for name, key in keys.items():
+        file = folder / f"{name}.key"
+        file.touch(mode=0o600)
+        file.write_text(key)
+
+
+class App(AbstractContextManager["App"]):
+    """The app in a Functions host of its own process, so that its environment is its app settings and nothing else."""
+
+    def __init__(self, *, settings: Mapping[str, str], keys: Path, log: Path, port: int = 0, app: Path = ROOT) -> None:
+        self._command = [
+            sys.executable, "-m", "emulator.host", "--app", str(app), "--port", str(port), "--keys", str(keys),
+            "--log", str(log),
+        ]  # fmt: skip
+        self._environment = {**_inherited(), **settings, "PYTHONPATH": str(ROOT)}
+        self._log = log
+
+    def __enter__(self) -> Self:
+        # A session of its own: Ctrl-C in a terminal reaches this process alone, and it stops the app in order.
+        self._process = subprocess.Popen(  # noqa: S603  # our own program
+            self._command, env=self._environment, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
+        assert self._process.stdout is not None
+        watchdog = threading.Timer(SECONDS_TO_START, self._process.kill)
+        watchdog.start()
+        line = self._process.stdout.readline()
+        watchdog.cancel()
+        if not line:
+            self.__exit__(None, None, None)
+            raise DemoError(f"the Functions host did not start; see {self._log}")
+        self.url = line.rsplit(maxsplit=1)[-1]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(SECONDS_TO_STOP)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stdout:
+            self._process.stdout.close()
+
+
+def app_settings(cloud: LocalCloud, config: Path) -> dict[str, str]:
+    """Make the app settings that Azure would give the app: its configuration and its managed identity."""
+    return {
+        "VEND_CONFIG": str(config),
+        "IDENTITY_ENDPOINT": cloud.identity_endpoint,
+        "IDENTITY_HEADER": cloud.identity_header,
+    }
+
+
+def write_keys(file: Path, callers: Mapping[str, str]) -> None:
+    """Write the host's key store: a host-scoped function key for each caller."""
+    file.touch(mode=0o600)
+    keys = Keys(master=generate(), functionKeys={"default": generate(), **callers}, functions={})
+    file.write_text(json.dumps({"master": keys.master, "functionKeys": keys.functionKeys, "functions": {}}))
+
+
+def start(stack: ExitStack, folder: Path, *, ports: Mapping[str, int], app_port: int) -> Site:
+    """Start everything; the stack stops it."""
+    began = time.monotonic()
+    cloud = stack.enter_context(LocalCloud(folder, ports=ports))
+    key = generate()
+    write_configuration(cloud, folder, {CALLER: key})
+    write_keys(folder / "host.keys.json", {CALLER: key})
+    app = stack.enter_context(
+        App(
+            settings=app_settings(cloud, folder / "vend.toml"),
+            keys=folder / "host.keys.json",
+            log=folder / "app.log",
+            port=app_port,
+        )
+    )
+    return Site(cloud=cloud, folder=folder, url=app.url, key=key, started=time.monotonic() - began)
+
+
+def ask(site: Site) -> tuple[int, dict[str, Any], float]:
+    """Ask for a token; return the status, the answer and the milliseconds."""
+    form = urllib.parse.urlencode({"grant_type": "client_credentials", "scope": SCOPE}).encode()
+    request = urllib.request.Request(  # noqa: S310  # our own http URL
+        f"{site.url}/api/token", data=form, headers={"x-functions-key": site.key}
+    )
+    began = time.perf_counter()
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+            status, body = answer.status, answer.read()
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            status, body = refusal.code, refusal.read()
+    took = (time.perf_counter() - began) * 1000
+    return status, json.loads(body or b"{}"), took
+
+
+def tour(site: Site) -> None:
+    """Vend a token twice and show what came.
+
+    Raises:
+        DemoError: a step did not go as it should.
+    """
+    say(f"Local Entra, Key Vault and Functions host up in {site.started:.1f} s")
+    say("Nothing leaves this machine. No Azure account is used.\n")
+    first = _step(site, "identity_provider", f'1  "{CALLER}" asks for Microsoft Graph')
+    say(f"   signed in the vault {site.cloud.vault.signatures} time; the key cannot leave it")
+    claims = _claims(first["access_token"])
+    roles = " ".join(claims.get("roles", []))
+    left = first["expires_in"] // 60
+    say(f"   aud {claims['aud']}  appid {claims['appid'][:8]}  roles {roles}  {left} min left")
+    second = _step(site, "cache", f'2  "{CALLER}" asks again')
+    if first["access_token"] != second["access_token"]:
+        raise DemoError(f"step 2: expected the same token, got another; see {site.folder / 'app.log'}")
+    say(f"   the same token, {hashlib.sha256(second['access_token'].encode()).hexdigest()[:12]}")
+
+
+def _step(site: Site, source: str, title: str) -> dict[str, Any]:
+    say(title)
+    status, answer, took = ask(site)
+    got = f"{status} {answer.get('token_source') or answer.get('error', '')}".strip()
+    if got != f"200 {source}":
+        raise DemoError(f"expected: 200 {source}\ngot:      {got}\nsee:      {site.folder / 'app.log'}")
+    say(f"   {status}  {took:.1f} ms  {source}")
+    return answer
+
+
+def say(line: str) -> None:
+    """Tell the person at the terminal, at once even through a pipe."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def _claims(token: str) -> dict[str, Any]:
+    payload = token.split(".")[1]
+    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    return claims
+
+
+def _inherited() -> dict[str, str]:
+    """What a process needs from this one's environment, and nothing that could configure an SDK."""
+    return {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR", "SYSTEMROOT") if name in os.environ}
+
+
+def _quoted(path: Path) -> str:
+    return json.dumps(str(path))  # a TOML basic string is written as in JSON
+
+
+def main() -> None:
+    """Run until Ctrl-C, or once."""
+    parser = argparse.ArgumentParser(prog="python -m emulator.run", description="vend and its cloud on this machine.")
+    parser.add_argument("--once", action="store_true", help="end after the tour; exit 1 if a step failed")
+    options = parser.parse_args()
+    # A demo beside a run that serves: ports and folder of its own.
+    folder = ROOT / (".run-demo" if options.once else ".run")
+    kept = False
+    if not options.once:
+        _check_ports()
+    try:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700)
+        with ExitStack() as stack:
+            site = start(stack, folder, ports={} if options.once else PORTS, app_port=0 if options.once else APP_PORT)
+            tour(site)
+            if not options.once:
+                _serve(site)
+    except DemoError as error:
+        kept = options.once  # what there is to look at
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    finally:
+        if not kept:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check_ports() -> None:
+    """Fail before anything of a run that serves already is touched."""
+    for port in (APP_PORT, *PORTS.values()):
+        try:
+            listening_socket(port).close()
+        except OSError:
+            sys.exit(f"port {port} on {HOST} is taken: is `make run` running already?")
+
+
+def _serve(site: Site) -> None:
+    say(f'\nTry it (the key of "{CALLER}" is in .run/{CALLER}.key):')
+    say(f'  curl -s {site.url}/api/token -H "x-functions-key: $(cat .run/{CALLER}.key)" \\')
+    say(f"       -d grant_type=client_credentials -d scope={SCOPE}")
+    say(f"\nServing on {site.url}. Ctrl-C stops everything and removes .run/")
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    ended.wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""What a new local cloud starts with: one tenant, three APIs, one application, one managed identity, one certificate.
+
+The ids are fixed, so that configuration can be written once; every secret is drawn at start. The certificate's key was
+made in the vault and cannot leave it; the managed identity may have it sign, and may not read secrets.
+"""
+
+import secrets
+
+from emulator.directory import KEY_VAULT, Api, Application, Directory, ManagedIdentity, Tenant
+from emulator.vault import KeyVault
+from emulator.vault_policy import Policy
+
+TENANT_ID = "7f3e9c52-1d6b-4a8f-9b0e-2c5d8a417e60"
+CLIENT_ID = "3b9d1f74-6c2e-4e5a-8d17-90f4b6a2c835"
+OBJECT_ID = "c51a7e08-94bf-4d23-b6e1-5f08d3729a4c"
+IDENTITY_CLIENT_ID = "a86c4d29-07e5-4f1b-93da-6e2b71f05c98"
+IDENTITY_PRINCIPAL_ID = "e2470b9f-5ac3-4186-8f3d-b19d64c7e05a"
+
+CERTIFICATE = "vend"
+GRAPH = "https://graph.microsoft.com"
+ORDERS_ID = "5d0e8f3a-b742-4c96-a1f8-37c9e6d2b104"
+ORDERS = f"api://{ORDERS_ID}"
+
+# Microsoft's own ids, the same in every tenant.
+GRAPH_ID = "00000003-0000-0000-c000-000000000000"
+KEY_VAULT_ID = "cfa8b339-82a2-471a-a3c9-0fc0be7a4093"
+
+
+def seed(directory: Directory, vault: KeyVault) -> None:
+    """Fill an empty directory and an empty vault."""
+    directory.add_tenant(Tenant(TENANT_ID, domain="contoso.onmicrosoft.com"))
+    directory.add_api(
+        Api(
+            GRAPH_ID,
+            name="Microsoft Graph",
+            identifier_uris=frozenset({GRAPH}),
+            emits_idtyp=True,
+            roles=frozenset({"User.Read.All", "Group.Read.All", "Directory.Read.All"}),
+        )
+    )
+    directory.add_api(Api(KEY_VAULT_ID, name="Azure Key Vault", identifier_uris=frozenset({KEY_VAULT})))
+    directory.add_api(
+        Api(
+            ORDERS_ID,
+            name="Orders",
+            identifier_uris=frozenset({ORDERS}),
+            token_version=2,
+            roles=frozenset({"Orders.Read.All"}),
+        )
+    )
+    directory.add_application(Application(CLIENT_ID, object_id=OBJECT_ID, name="vend"))
+    principal = directory.consent(CLIENT_ID, tenant_id=TENANT_ID)
+    directory.grant(principal, resource=GRAPH, roles=frozenset({"User.Read.All"}))
+    directory.add_identity(
+        ManagedIdentity(
+            IDENTITY_CLIENT_ID,
+            principal_id=IDENTITY_PRINCIPAL_ID,
+            tenant_id=TENANT_ID,
+            header=secrets.token_hex(16),
+        )
+    )
+    vault.create_certificate(CERTIFICATE, Policy(subject="CN=vend", exportable=False))
+    vault.assign(IDENTITY_PRINCIPAL_ID, "vend signer")
+    directory.register_certificate(CLIENT_ID, vault.certificate(CERTIFICATE))

@@ -1,0 +1,89 @@
+"""Events: one line of ASCII JSON each, as the message of an ordinary log record.
+
+Why the message and nothing else: the Functions worker hands the host the formatted message alone, so `extra` is lost,
+and a traceback would break the line. Why a buffer: the host drops lines that do not belong to an invocation that is
+still running, so an event of background work waits here and leaves with the next invocation.
+
+Only fields with a name from `FIELDS` leave, so that a secret cannot be logged by adding an argument.
+"""
+
+import json
+import logging
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+FIELDS = frozenset(
+    {
+        "caller", "cause", "correlation_id", "expires_on", "latency_ms", "mistakes", "outcome", "profile", "reason",
+        "scope", "source", "status", "tenant_id", "token", "version",
+    }
+)  # fmt: skip
+BUFFER = 1_000
+LONGEST_VALUE = 512
+
+type Value = str | int | float | bool | list[str] | None
+
+
+class Events:
+    """Where every module reports what happened.
+
+    Args:
+        log: takes one line; an error in it is counted in `lost` and breaks nothing.
+        wall: seconds since the epoch.
+        worker: names this process in a fleet.
+    """
+
+    def __init__(self, log: Callable[[str], None], *, wall: Callable[[], float], worker: str) -> None:
+        self._log = log
+        self._wall = wall
+        self._worker = worker
+        self._waiting: deque[str] = deque()
+        self.lost = 0
+
+    def emit(self, event: str, **fields: Value) -> None:
+        """Report something inside the invocation that it belongs to.
+
+        Raises:
+            ValueError: a field is not in `FIELDS`: a mistake of the programmer's.
+        """
+        self._write(self._line(event, fields))
+
+    def defer(self, event: str, **fields: Value) -> None:
+        """Report something from background work: it leaves with the next invocation, or is counted in `lost`."""
+        if len(self._waiting) == BUFFER:
+            self._waiting.popleft()
+            self.lost += 1
+        self._waiting.append(self._line(event, fields))
+
+    def flush(self) -> None:
+        """Send what background work has left; called inside an invocation."""
+        while self._waiting:
+            self._write(self._waiting.popleft())
+
+    def _line(self, event: str, fields: dict[str, Value]) -> str:
+        unknown = fields.keys() - FIELDS
+        if unknown:
+            raise ValueError(f"not a field of an event: {sorted(unknown)}")
+        time = datetime.fromtimestamp(self._wall(), UTC).isoformat(timespec="milliseconds")
+        known = {name: _clipped(value) for name, value in fields.items() if value is not None}
+        return json.dumps({"event": event, "time": time, **known, "worker": self._worker}, separators=(",", ":"))
+
+    def _write(self, line: str) -> None:
+        try:
+            self._log(line)
+        except Exception:  # noqa: BLE001  # whatever a log handler does, the answer is given
+            self.lost += 1
+
+
+def log_line(line: str) -> None:
+    """Write an event where the Functions host picks it up."""
+    logging.getLogger("vend").info("%s", line)
+
+
+def _clipped(value: Value) -> Value:
+    if isinstance(value, str):
+        return value[:LONGEST_VALUE]
+    if isinstance(value, list):
+        return [item[:LONGEST_VALUE] for item in value]
+    return value

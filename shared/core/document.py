@@ -1,0 +1,131 @@
+"""Reads a parsed TOML table into a dataclass, and lists every mistake by its dotted key instead of stopping at one.
+
+The dataclass is the schema: a field's type says what it takes, its default that it may be left out, and a method
+`mistakes(at)` what else must hold once the types do. Messages name keys and never values, because a value may have
+come out of the environment.
+"""
+
+import dataclasses
+import types
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Protocol, get_args, get_origin, get_type_hints, runtime_checkable
+
+_WORDS: Mapping[type, str] = types.MappingProxyType(
+    {str: "a string", bool: "true or false", int: "a whole number", float: "a number", datetime: "a date and time"}
+)
+NOTHING: Any = object()
+"""Stands for a value that has a mistake; no document that holds one is ever used."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Unset:
+    """Stands in a document for a string that needs a variable which is not set."""
+
+    variable: str
+
+
+@runtime_checkable
+class Checked(Protocol):
+    """A table with rules of its own."""
+
+    def mistakes(self, at: str) -> list[str]:
+        """List what is wrong although every type is right; `at` is the table's dotted key."""
+
+
+def read_table[T](shape: type[T], table: object, *, at: str, mistakes: list[str], **given: object) -> T:
+    """Read one table.
+
+    Args:
+        shape: the dataclass to make.
+        table: what `tomllib` made of it.
+        at: its dotted key; "" for the document itself.
+        mistakes: what is found wrong is added here.
+        given: fields that do not come from the table, such as the table's own name.
+
+    Returns:
+        The dataclass; where `mistakes` has grown, fields of it may be `NOTHING`.
+    """
+    if not isinstance(table, dict):
+        mistakes.append(f"{at or 'the document'}: must be a table")
+        return NOTHING  # type: ignore[no-any-return]  # see NOTHING
+    hints = get_type_hints(shape)
+    fields = {
+        field.name: field
+        for field in dataclasses.fields(shape)  # type: ignore[arg-type]  # T is a dataclass; typing cannot say so
+        if field.name not in given
+    }
+    before = len(mistakes)
+    mistakes += [f"{_join(at, key)}: is not a setting" for key in table if key not in fields]
+    values: dict[str, object] = dict(given)
+    for name, field in fields.items():
+        if name in table:
+            values[name] = _read(hints[name], table[name], at=_join(at, name), mistakes=mistakes)
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            mistakes.append(f"{_join(at, name)}: is missing")
+            values[name] = NOTHING
+    made = shape(**values)
+    if len(mistakes) == before and isinstance(made, Checked):
+        mistakes += made.mistakes(at)
+    return made
+
+
+def _read(hint: Any, value: object, *, at: str, mistakes: list[str]) -> object:  # noqa: ANN401  # a type form
+    if isinstance(value, Unset):
+        mistakes.append(f"{at}: the app setting {value.variable} is not set")
+        return NOTHING
+    origin = get_origin(hint)
+    if origin is types.UnionType:  # X | None: TOML has no null, so what is there is an X
+        hint = next(arm for arm in get_args(hint) if arm is not type(None))
+    if origin is tuple:
+        return _list(get_args(hint)[0], value, at=at, mistakes=mistakes)
+    if origin is Mapping:
+        return _named(get_args(hint)[1], value, at=at, mistakes=mistakes)
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return read_table(hint, value, at=at, mistakes=mistakes)
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        return _choice(hint, value, at=at, mistakes=mistakes)
+    return _scalar(hint, value, at=at, mistakes=mistakes)
+
+
+def _list(hint: Any, value: object, *, at: str, mistakes: list[str]) -> object:  # noqa: ANN401  # a type form
+    if not isinstance(value, list):
+        mistakes.append(f"{at}: must be a list")
+        return NOTHING
+    return tuple(_read(hint, item, at=f"{at}[{index}]", mistakes=mistakes) for index, item in enumerate(value))
+
+
+def _named(hint: Any, value: object, *, at: str, mistakes: list[str]) -> object:  # noqa: ANN401  # a type form
+    if not isinstance(value, dict):
+        mistakes.append(f"{at}: must be a table")
+        return NOTHING
+    has_name = any(field.name == "name" for field in dataclasses.fields(hint))
+    return {
+        name: read_table(hint, item, at=_join(at, name), mistakes=mistakes, **({"name": name} if has_name else {}))
+        for name, item in value.items()
+    }
+
+
+def _choice(hint: type[StrEnum], value: object, *, at: str, mistakes: list[str]) -> object:
+    for choice in hint:
+        if choice.value == value:
+            return choice
+    mistakes.append(f"{at}: must be one of {', '.join(hint)}")
+    return NOTHING
+
+
+def _scalar(hint: type, value: object, *, at: str, mistakes: list[str]) -> object:
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    # bool is a kind of int in Python, and not in TOML.
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        mistakes.append(f"{at}: must be {_WORDS[hint]}")
+        return NOTHING
+    if isinstance(value, datetime) and value.tzinfo is None:
+        return value.replace(tzinfo=UTC)
+    return value
+
+
+def _join(at: str, key: str) -> str:
+    return f"{at}.{key}" if at else key

@@ -1,0 +1,267 @@
+"""The client-credentials flow against Microsoft Entra, as pure functions: what is sent, and what an answer means.
+
+https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow
+"""
+
+import base64
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import urlencode
+
+import jwt
+
+from shared.core.errors import (
+    BadAnswer,
+    CredentialRefused,
+    Denied,
+    Garbled,
+    OperatorError,
+    TimedOut,
+    Unavailable,
+    VendError,
+)
+from shared.core.retry import retry_after
+from shared.core.token import AccessToken, Moment, refresh_after
+
+ASSERTION_LIFE = timedelta(minutes=10)
+"""What Microsoft advises at the most for a client assertion."""
+ASSERTION_REUSE = timedelta(minutes=9)
+"""How long one is sent again: Entra accepts a repeated `jti`, and a minute is left for the way and the clocks."""
+LONGEST_LIFE = 172_800
+"""Seconds; no Entra token lives longer than two days."""
+
+_JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z", re.IGNORECASE)
+_AADSTS = re.compile(r"AADSTS(\d{4,9})\b")
+# Visible ASCII without the quote and the backslash: the scope-token of RFC 6749 section 3.3.
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+/\.default\Z")
+_SCOPE_LENGTH = 1_024
+
+
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    """One Microsoft cloud: where its services are. https://learn.microsoft.com/entra/identity-platform/authentication-national-cloud."""
+
+    authority: str
+    graph: str
+    management: str
+    token_exchange_audience: str
+    verify_vault_challenge: bool
+
+    def token_endpoint(self, tenant_id: str) -> str:
+        """Name the URL that answers for a tenant, which is also the audience of an assertion."""
+        return f"{self.authority}/{tenant_id}/oauth2/v2.0/token"
+
+
+CLOUDS: Mapping[str, Cloud] = MappingProxyType(
+    {
+        "public": Cloud(
+            authority="https://login.microsoftonline.com",
+            graph="https://graph.microsoft.com",
+            management="https://management.azure.com",
+            token_exchange_audience="api://AzureADTokenExchange",
+            verify_vault_challenge=True,
+        ),
+        "usgov": Cloud(
+            authority="https://login.microsoftonline.us",
+            graph="https://graph.microsoft.us",
+            management="https://management.usgovcloudapi.net",
+            token_exchange_audience="api://AzureADTokenExchangeUSGov",
+            verify_vault_challenge=True,
+        ),
+        "usgov-dod": Cloud(
+            authority="https://login.microsoftonline.us",
+            graph="https://dod-graph.microsoft.us",
+            management="https://management.usgovcloudapi.net",
+            token_exchange_audience="api://AzureADTokenExchangeUSGov",
+            verify_vault_challenge=True,
+        ),
+        "china": Cloud(
+            authority="https://login.partner.microsoftonline.cn",
+            graph="https://microsoftgraph.chinacloudapi.cn",
+            management="https://management.chinacloudapi.cn",
+            token_exchange_audience="api://AzureADTokenExchangeChina",
+            verify_vault_challenge=True,
+        ),
+    }
+)
+
+
+def is_guid(text: str) -> bool:
+    """Tell whether a tenant or client id is a GUID: nothing else is ever put into a URL."""
+    return _GUID.match(text) is not None
+
+
+def is_default_scope(text: str) -> bool:
+    """Tell whether a scope is exactly one `resource/.default`, all that client credentials can ask for."""
+    return len(text) <= _SCOPE_LENGTH and _SCOPE.match(text) is not None
+
+
+def unsigned_assertion(*, client_id: str, audience: str, thumbprint: str, jti: str, now: float) -> bytes:
+    """Write the client assertion that the certificate's key must sign with PS256.
+
+    https://learn.microsoft.com/entra/identity-platform/certificate-credentials
+
+    Args:
+        client_id: the app registration; issuer and subject alike.
+        audience: the token endpoint of the tenant.
+        thumbprint: SHA-256 of the certificate, as in `x5t#S256`.
+        jti: unique per assertion that is signed.
+        now: seconds since the epoch, by the wall clock: Entra compares it with its own.
+    """
+    issued = int(now)
+    header = {"alg": "PS256", "typ": "JWT", "x5t#S256": thumbprint}
+    claims = {
+        "aud": audience,
+        "iss": client_id,
+        "sub": client_id,
+        "jti": jti,
+        "iat": issued,
+        "nbf": issued,
+        "exp": issued + int(ASSERTION_LIFE.total_seconds()),
+    }
+    return b".".join(_base64url(json.dumps(part, separators=(",", ":")).encode()) for part in (header, claims))
+
+
+def signed_assertion(unsigned: bytes, signature: bytes) -> str:
+    """Join an assertion with its signature (RFC 7515 section 7.1)."""
+    return (unsigned + b"." + _base64url(signature)).decode()
+
+
+def token_request(*, client_id: str, scope: str, assertion: str) -> bytes:
+    """Write the form that asks for a token."""
+    return urlencode(
+        {
+            "grant_type": "client_credentials",
+            "client_id": client_id,
+            "scope": scope,
+            "client_assertion_type": _JWT_BEARER,
+            "client_assertion": assertion,
+        }
+    ).encode()
+
+
+def read_token(body: bytes, *, asked: Moment, fraction: float, tenant_id: str, client_id: str) -> AccessToken:
+    """Read a 200 answer of the token endpoint.
+
+    Args:
+        body: as it came.
+        asked: when the request left.
+        fraction: for `refresh_after`.
+        tenant_id, client_id: for whom the token must be.
+
+    Raises:
+        Garbled: it is no JSON object.
+        BadAnswer: it is not a Bearer token of a sensible life for this tenant and client.
+    """
+    answer = _json_object(body)
+    if answer is None:
+        raise Garbled(cause="the answer is not a JSON object")
+    secret = answer.get("access_token")
+    if not isinstance(secret, str) or not secret or not secret.isascii() or not secret.isprintable():
+        raise BadAnswer(cause="no access_token in the answer")
+    kind = answer.get("token_type")
+    if not isinstance(kind, str) or kind.lower() != "bearer":
+        raise BadAnswer(cause="token_type is not Bearer")
+    lifetime = _seconds(answer.get("expires_in"))
+    if lifetime is None or not 1 <= lifetime <= LONGEST_LIFE:
+        raise BadAnswer(cause="expires_in is missing or absurd")
+    refresh_in = _seconds(answer.get("refresh_in"))
+    if refresh_in is not None and not 0 < refresh_in < lifetime:
+        refresh_in = None
+    _check_claims(_claims(secret), tenant_id=tenant_id, client_id=client_id)
+    return AccessToken(
+        secret=secret,
+        asked=asked,
+        lifetime=lifetime,
+        refresh_after=refresh_after(lifetime, refresh_in, fraction=fraction),
+    )
+
+
+def refusal(status: int, headers: Mapping[str, str], body: bytes, *, now: float) -> VendError:
+    """Say what an answer other than 200 means for the caller; upstream's own words are left behind.
+
+    Args:
+        status: of the answer.
+        headers: its headers, names in lower case.
+        body: as it came.
+        now: seconds since the epoch, for a Retry-After that is a date.
+    """
+    wait = retry_after(headers.get("retry-after"), now=now)
+    code, error = _error(body)
+    cause = f"AADSTS{code}" if code else f"HTTP {status}"
+    if status == 408:
+        return TimedOut(cause=cause, retry_after=wait)
+    if status == 429 or status >= 500 or error == "temporarily_unavailable" or wait is not None:
+        return Unavailable(cause=cause, retry_after=wait)
+    if status < 400:
+        return BadAnswer(cause=cause)
+    if error is None:
+        return Garbled(cause=cause)
+    if error in {"invalid_scope", "invalid_resource"}:
+        return Denied(cause=cause)
+    if error == "invalid_client":
+        return CredentialRefused(cause=cause)
+    return OperatorError(cause=cause)
+
+
+def _error(body: bytes) -> tuple[str | None, str | None]:
+    """Read the AADSTS number and the OAuth error of a refusal, as far as it is one."""
+    answer = _json_object(body) or {}
+    error = answer.get("error")
+    description = answer.get("error_description")
+    found = _AADSTS.match(description) if isinstance(description, str) else None
+    return found and found.group(1), error if isinstance(error, str) and error else None
+
+
+def _check_claims(claims: Mapping[str, Any], *, tenant_id: str, client_id: str) -> None:
+    """Compare what a token says of itself with what was asked for.
+
+    The audience is not compared: v2.0 tokens carry the API's client id, v1.0 tokens may carry either. Nothing here
+    proves the token; only its API can.
+    """
+    if not claims:
+        return
+    client = claims.get("azp" if claims.get("ver") == "2.0" else "appid")
+    for name, seen, expected in (("tid", claims.get("tid"), tenant_id), ("client", client, client_id)):
+        if seen is not None and (not isinstance(seen, str) or seen.lower() != expected.lower()):
+            raise BadAnswer(cause=f"token of another {name}")
+    if claims.get("idtyp", "app") != "app":
+        raise BadAnswer(cause="not an app-only token")
+
+
+def _claims(secret: str) -> Mapping[str, Any]:
+    """Read the claims of a token that is a JWT; any other token is opaque and has none."""
+    try:
+        claims: Mapping[str, Any] = jwt.decode(secret, options={"verify_signature": False})
+    except (jwt.InvalidTokenError, ValueError, RecursionError):
+        return {}
+    return claims
+
+
+def _json_object(body: bytes) -> dict[str, Any] | None:
+    """Parse an answer; None, not an error, where it is no JSON object: a JSONDecodeError carries all of the text."""
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
+def _seconds(value: object) -> float | None:
+    """Read a number of seconds; Entra has sent it as a string too."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
+        return float(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) and abs(value) < 1e9 else None
+
+
+def _base64url(raw: bytes) -> bytes:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=")

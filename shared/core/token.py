@@ -1,0 +1,104 @@
+"""Tokens and their freshness, as arithmetic on two clocks.
+
+A token is good while both clocks agree that it is: the wall clock reads its expiry, and the boot clock, which no
+jump of the wall clock and no suspend can fool, counts the seconds that Entra gave it from the moment we asked.
+
+    asked        refresh_after          floor before expiry     expiry
+      |  FRESH        |  STALE                 |  EXPIRED         |
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NamedTuple, NoReturn
+
+
+class Moment(NamedTuple):
+    """One reading of both clocks, in seconds."""
+
+    wall: float
+    """Since the Unix epoch; may jump."""
+    boot: float
+    """Since some fixed instant; never jumps, and runs on while the machine is suspended."""
+
+
+class TokenKey(NamedTuple):
+    """What makes two requests the same request: exact strings, never joined into one."""
+
+    profile: str
+    tenant_id: str
+    scope: str
+
+
+class Freshness(Enum):
+    """How a cached token may be used."""
+
+    FRESH = "fresh"
+    """Serve it."""
+    STALE = "stale"
+    """Serve it, and get a newer one behind the caller's back."""
+    EXPIRED = "expired"
+    """Do not serve it."""
+
+
+class TokenSource(Enum):
+    """Where an answer came from, in MSAL's words."""
+
+    CACHE = "cache"
+    IDENTITY_PROVIDER = "identity_provider"
+
+
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """An access token and its schedule.
+
+    Args:
+        secret: the token itself; it cannot print or pickle itself.
+        asked: when the request for it left, the earliest that its life can have begun.
+        lifetime: seconds from `asked` to its expiry.
+        refresh_after: seconds from `asked` to the moment from which a newer one should be got.
+    """
+
+    secret: str = field(repr=False)
+    asked: Moment
+    lifetime: float
+    refresh_after: float
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an access token is not written anywhere")
+
+    @property
+    def fingerprint(self) -> str:
+        """The only form of the token that is logged."""
+        return fingerprint(self.secret)
+
+    def remaining(self, now: Moment) -> float:
+        """Tell the seconds of life left, by the clock that leaves fewer; negative once it is over."""
+        return self.lifetime - max(now.wall - self.asked.wall, now.boot - self.asked.boot)
+
+    def freshness(self, now: Moment, *, floor: float) -> Freshness:
+        """Tell how the token may be used; `floor` is the least seconds of life that it is served with."""
+        if self.remaining(now) < floor:
+            return Freshness.EXPIRED
+        if now.boot - self.asked.boot >= self.refresh_after:
+            return Freshness.STALE
+        return Freshness.FRESH
+
+
+def refresh_after(lifetime: float, refresh_in: float | None, *, fraction: float) -> float:
+    """Choose when to refresh a token, in seconds of its age.
+
+    Args:
+        lifetime: seconds.
+        refresh_in: what Entra advised, in seconds; it does so for long-lived tokens alone.
+        fraction: the share of its life that is to be left then. Ordinary tokens come without advice, and a broker that
+            waited for their last minutes would have nothing to ride through an outage with. Drawn per token, so that
+            tokens that were issued together are not refreshed together.
+    """
+    ours = lifetime * (1 - fraction)
+    return ours if refresh_in is None else min(ours, refresh_in)
+
+
+def fingerprint(secret: str) -> str:
+    """Name a token in a log: the first 12 hex digits of its SHA-256."""
+    return hashlib.sha256(secret.encode()).hexdigest()[:12]

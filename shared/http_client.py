@@ -1,0 +1,139 @@
+"""The one way out to Entra, Graph and blobs: bounded in time and size, no redirects, no proxy from the environment."""
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from shared.core.errors import BadAnswer, OperatorError, TimedOut, Unavailable, VendError
+
+CONNECTIONS = 10  # httpx slows down badly beyond about 20 (encode/httpx#3215)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back: a body within the limit, and headers by their names in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)
+
+
+class HttpClient:
+    """Sends bytes and brings back bytes.
+
+    Args:
+        ca_file: roots that are trusted beside the system's; "" for none.
+        proxy: URL; "" for none. Loopback is never proxied.
+        connect_seconds, read_idle_seconds: of httpx.
+        attempt_seconds: for one request as a whole, so that an answer of one byte a second ends too.
+        body_bytes: the largest body that is read.
+    """
+
+    def __init__(
+        self,
+        *,
+        ca_file: str,
+        proxy: str,
+        connect_seconds: float,
+        read_idle_seconds: float,
+        attempt_seconds: float,
+        body_bytes: int,
+    ) -> None:
+        self._attempt_seconds = attempt_seconds
+        self._body_bytes = body_bytes
+        tls = _trust(ca_file)
+        direct = {f"all://{host}": None for host in ("localhost", "127.0.0.1", "[::1]")}
+        limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
+        through = httpx.AsyncHTTPTransport(verify=tls, proxy=proxy, limits=limits) if proxy else None
+        self._client = httpx.AsyncClient(
+            verify=tls,
+            trust_env=False,
+            follow_redirects=False,
+            timeout=httpx.Timeout(
+                attempt_seconds, connect=connect_seconds, read=read_idle_seconds, write=read_idle_seconds
+            ),
+            limits=limits,
+            mounts={**direct, "all://": through} if through else None,
+            headers={"user-agent": "vend", "accept": "application/json", "accept-encoding": "identity"},
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._client.aclose()
+
+    async def post(self, url: str, form: bytes, *, headers: Mapping[str, str]) -> Answer:
+        """Send a form.
+
+        Raises:
+            Unavailable: no connection, or it broke.
+            TimedOut: it took longer than `attempt_seconds`.
+            BadAnswer: the answer is too large or no HTTP.
+            OperatorError: the peer's TLS certificate is not that of the host.
+        """
+        content_type = {"content-type": "application/x-www-form-urlencoded"}
+        request = self._client.build_request("POST", url, content=form, headers={**headers, **content_type})
+        try:
+            async with asyncio.timeout(self._attempt_seconds):
+                return await self._send(request)
+        except (TimeoutError, httpx.HTTPError, OSError) as error:
+            failure = _meaning(error)
+        # Outside of the except block, so that the error that holds request and answer is no part of this one.
+        raise failure
+
+    async def _send(self, request: httpx.Request) -> Answer:
+        answer = await self._client.send(request, stream=True)
+        try:
+            if answer.headers.get("content-encoding", "identity") != "identity":
+                raise BadAnswer(cause="compressed answer")  # not asked for, and its size cannot be known beforehand
+            body = bytearray()
+            async for chunk in answer.aiter_raw(16 * 1024):
+                body += chunk
+                if len(body) > self._body_bytes:
+                    raise BadAnswer(cause="answer too large")
+        finally:
+            await answer.aclose()
+        return Answer(
+            status=answer.status_code,
+            headers={name.lower(): value for name, value in answer.headers.items()},
+            body=bytes(body),
+        )
+
+
+def _trust(ca_file: str) -> ssl.SSLContext:
+    """Make the client side of TLS: the system's roots, and those of `ca_file`."""
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if ca_file:
+        context.load_verify_locations(cadata=Path(ca_file).read_text())
+    return context
+
+
+def _meaning(error: Exception) -> VendError:
+    """Say what a failure of the transport means, without its words."""
+    if isinstance(error, (TimeoutError, httpx.TimeoutException)):
+        return TimedOut(cause="timeout")
+    if _is_certificate_error(error):
+        return OperatorError(cause="TLS certificate of upstream is not valid")
+    if isinstance(error, httpx.ConnectError):
+        return Unavailable(cause="no connection")
+    return Unavailable(cause="broken connection")
+
+
+def _is_certificate_error(error: BaseException) -> bool:
+    """Tell whether TLS, not the network, refused: httpx wraps the cause a few layers deep."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, ssl.SSLCertVerificationError):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False

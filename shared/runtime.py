@@ -1,0 +1,197 @@
+"""The composition root: settings -> everything that is needed to answer, once per worker, at the first call.
+
+The Functions worker has no hook for its start, and an error while it imports the app would take every function away,
+so nothing is built before it is needed, and a configuration with mistakes builds an app that says so with 503.
+"""
+
+import logging
+import os
+import random
+import tempfile
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from pathlib import Path
+
+from shared.audit import Events, log_line
+from shared.cache import TokenCache
+from shared.callers import Callers
+from shared.core.errors import NotReady, VendError
+from shared.core.token import Moment
+from shared.credentials import Entra, VaultCertificate
+from shared.http_client import HttpClient
+from shared.identity import own_identity
+from shared.settings import Profile, Settings, SettingsError, load_settings
+from shared.vault import KeyVault
+from shared.vendor import Incoming, Vendor
+from shared.web import Answer, error_answer
+
+ROOT = Path(__file__).parents[1]
+VAULT_THREADS = 4
+# What libraries tell at INFO is a line per request of theirs; the events say what matters.
+NOISY = ("azure", "httpx", "httpcore", "msal", "urllib3")
+
+type Route = Callable[[Incoming], Awaitable[Answer]]
+
+
+def boot_clock() -> float:
+    """Read a clock in seconds that never jumps, and that runs on in a suspend where the system has such a one."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+def clock() -> Moment:
+    """Read both clocks."""
+    return Moment(wall=time.time(), boot=boot_clock())
+
+
+def new_id() -> str:
+    """Make an id that nobody can guess."""
+    return str(uuid.uuid4())
+
+
+class Runtime:
+    """What one worker process answers with.
+
+    Args:
+        token: answers `POST /api/token`.
+    """
+
+    def __init__(self, *, token: Route) -> None:
+        self.token = token
+
+
+@cache
+def runtime() -> Runtime:
+    """Give this worker's runtime, built at the first call; cannot fail."""
+    events = Events(log_line, wall=time.time, worker=uuid.uuid4().hex[:8])
+    quiet_libraries()
+    return build(os.environ, root=ROOT, events=events)
+
+
+def build(environ: Mapping[str, str], *, root: Path, events: Events) -> Runtime:
+    """Build a runtime; one with mistakes in its settings answers 503 and names them in the log."""
+    try:
+        settings = load_settings(environ, root=root)
+    except SettingsError as error:
+        events.emit("settings_invalid", mistakes=error.mistakes)
+        return Runtime(token=_not_ready(events))
+    return Runtime(token=_vendor(settings, environ, root=root, events=events).token)
+
+
+def quiet_libraries() -> None:
+    """Keep the libraries' own lines out of the log, unless somebody has set a level for them."""
+    for name in NOISY:
+        logger = logging.getLogger(name)
+        if logger.level == logging.NOTSET:
+            logger.setLevel(logging.WARNING)
+
+
+def _vendor(settings: Settings, environ: Mapping[str, str], *, root: Path, events: Events) -> Vendor:
+    limits = settings.limits
+    tokens = TokenCache(
+        _entra(settings, environ).acquire,
+        entries=limits.cache_entries,
+        floor_seconds=limits.served_floor_seconds,
+        budget_seconds=limits.caller_budget_seconds,
+        clock=clock,
+        events=events,
+    )
+    callers = Callers(
+        root / settings.callers,
+        settings.offers,
+        refresh_seconds=limits.callers_refresh_seconds,
+        max_age_seconds=limits.callers_max_age_seconds,
+        clock=clock,
+        events=events,
+        on_new_generation=tokens.clear,
+    )
+    return Vendor(
+        identify=callers.identify,
+        get_token=tokens.get,
+        offers=settings.offers,
+        clock=clock,
+        events=events,
+        new_id=new_id,
+        told_margin_seconds=limits.told_margin_seconds,
+    )
+
+
+def _entra(settings: Settings, environ: Mapping[str, str]) -> Entra:
+    limits = settings.limits
+    http = HttpClient(
+        ca_file=settings.network.ca_file,
+        proxy=settings.network.proxy,
+        connect_seconds=limits.connect_seconds,
+        read_idle_seconds=limits.read_idle_seconds,
+        attempt_seconds=limits.attempt_seconds,
+        body_bytes=limits.upstream_body_bytes,
+    )
+    vault = _vaults(settings, environ)
+
+    def certificate(profile: Profile) -> VaultCertificate:
+        credential = profile.credentials[0]
+        return VaultCertificate(
+            vault=vault(credential.vault),
+            name=credential.name,
+            client_id=profile.client_id,
+            clock=clock,
+            new_id=new_id,
+            reread_seconds=limits.vault_reread_seconds,
+        )
+
+    return Entra(
+        cloud=settings.home,
+        clients={name: (profile.client_id, certificate(profile)) for name, profile in settings.profiles.items()},
+        post=http.post,
+        clock=clock,
+        fraction=lambda: random.uniform(limits.refresh_fraction_min, limits.refresh_fraction_max),  # noqa: S311  # jitter
+        new_id=new_id,
+    )
+
+
+def _vaults(settings: Settings, environ: Mapping[str, str]) -> Callable[[str], KeyVault]:
+    pool = ThreadPoolExecutor(VAULT_THREADS, thread_name_prefix="vault")
+    bundle = _ca_bundle(settings.network.ca_file)
+
+    identity = cache(partial(own_identity, settings.identity_client_id, environ=environ))
+
+    @cache
+    def vault(url: str) -> KeyVault:
+        return KeyVault(
+            url,
+            credential=identity,
+            pool=pool,
+            ca_bundle=bundle,
+            proxy=settings.network.proxy,
+            verify_challenge=settings.home.verify_vault_challenge,
+            connect_seconds=settings.limits.connect_seconds,
+            read_seconds=settings.limits.read_idle_seconds,
+            wall=time.time,
+        )
+
+    return vault
+
+
+def _ca_bundle(ca_file: str) -> str | None:
+    """Write the one file that the Azure SDKs take: their own roots, and those of `ca_file`."""
+    if not ca_file:
+        return None
+    import certifi  # noqa: PLC0415  # needed for private clouds and inspecting proxies alone
+
+    with tempfile.NamedTemporaryFile("w", prefix="vend-roots-", suffix=".pem", delete=False) as bundle:
+        bundle.write(certifi.contents() + "\n" + Path(ca_file).read_text())
+    return bundle.name
+
+
+def _not_ready(events: Events) -> Route:
+    async def answer(incoming: Incoming) -> Answer:
+        error: VendError = NotReady(cause="no valid settings")
+        correlation_id = new_id()
+        events.emit(
+            "token", correlation_id=correlation_id, status=error.status, outcome=error.error, reason=error.cause
+        )
+        return error_answer(error, method=incoming.method, correlation_id=correlation_id)
+
+    return answer
