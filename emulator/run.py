@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
 from emulator.cloud import LocalCloud
@@ -41,17 +41,6 @@ SECONDS_TO_STOP = 10
 
 class DemoError(Exception):
     """Something is not as expected; the text says what, and where to look."""
-
-
-@dataclass(frozen=True)
-class Site:
-    """A local cloud and an app that runs against it."""
-
-    cloud: LocalCloud
-    folder: Path
-    url: str
-    key: str = field(repr=False)
-    started: float
 
 
 def write_configuration(cloud: LocalCloud, folder: Path, keys: Mapping[str, str]) -> None:
@@ -130,6 +119,7 @@ class App(AbstractContextManager["App"]):
             self.__exit__(None, None, None)
             raise DemoError(f"the Functions host did not start; see {self._log}")
         self.url = line.rsplit(maxsplit=1)[-1]
+        self.pid = self._process.pid
         return self
 
     def __exit__(
@@ -143,6 +133,17 @@ class App(AbstractContextManager["App"]):
             self._process.wait()
         if self._process.stdout:
             self._process.stdout.close()
+
+
+@dataclass(frozen=True)
+class Site:
+    """A local cloud, an app that runs against it, and the function key of its one caller."""
+
+    cloud: LocalCloud
+    folder: Path
+    app: App
+    key: str = field(repr=False)
+    started: float
 
 
 def app_settings(cloud: LocalCloud, config: Path) -> dict[str, str]:
@@ -161,8 +162,25 @@ def write_keys(file: Path, callers: Mapping[str, str]) -> None:
     file.write_text(json.dumps({"master": keys.master, "functionKeys": keys.functionKeys, "functions": {}}))
 
 
-def start(stack: ExitStack, folder: Path, *, ports: Mapping[str, int], app_port: int) -> Site:
-    """Start everything; the stack stops it."""
+def start(
+    stack: ExitStack,
+    folder: Path,
+    *,
+    ports: Mapping[str, int] = MappingProxyType({}),
+    app_port: int = 0,
+    settings: Mapping[str, str] = MappingProxyType({}),
+    app_folder: Path = ROOT,
+) -> Site:
+    """Start everything; the stack stops it.
+
+    Args:
+        stack: takes what is to be stopped.
+        folder: an empty one, for everything that is written.
+        ports: of the cloud's parts; those left out are free ones.
+        app_port: of the Functions host; 0 for a free one.
+        settings: app settings beside those that `app_settings` makes.
+        app_folder: the function app.
+    """
     began = time.monotonic()
     cloud = stack.enter_context(LocalCloud(folder, ports=ports))
     key = generate()
@@ -170,20 +188,21 @@ def start(stack: ExitStack, folder: Path, *, ports: Mapping[str, int], app_port:
     write_keys(folder / "host.keys.json", {CALLER: key})
     app = stack.enter_context(
         App(
-            settings=app_settings(cloud, folder / "vend.toml"),
+            settings={**app_settings(cloud, folder / "vend.toml"), **settings},
             keys=folder / "host.keys.json",
             log=folder / "app.log",
             port=app_port,
+            app=app_folder,
         )
     )
-    return Site(cloud=cloud, folder=folder, url=app.url, key=key, started=time.monotonic() - began)
+    return Site(cloud=cloud, folder=folder, app=app, key=key, started=time.monotonic() - began)
 
 
 def ask(site: Site) -> tuple[int, dict[str, Any], float]:
     """Ask for a token; return the status, the answer and the milliseconds."""
     form = urllib.parse.urlencode({"grant_type": "client_credentials", "scope": SCOPE}).encode()
     request = urllib.request.Request(  # noqa: S310  # our own http URL
-        f"{site.url}/api/token", data=form, headers={"x-functions-key": site.key}
+        f"{site.app.url}/api/token", data=form, headers={"x-functions-key": site.key}
     )
     began = time.perf_counter()
     try:
@@ -286,9 +305,9 @@ def _check_ports() -> None:
 
 def _serve(site: Site) -> None:
     say(f'\nTry it (the key of "{CALLER}" is in .run/{CALLER}.key):')
-    say(f'  curl -s {site.url}/api/token -H "x-functions-key: $(cat .run/{CALLER}.key)" \\')
+    say(f'  curl -s {site.app.url}/api/token -H "x-functions-key: $(cat .run/{CALLER}.key)" \\')
     say(f"       -d grant_type=client_credentials -d scope={SCOPE}")
-    say(f"\nServing on {site.url}. Ctrl-C stops everything and removes .run/")
+    say(f"\nServing on {site.app.url}. Ctrl-C stops everything and removes .run/")
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())

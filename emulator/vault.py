@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -133,6 +134,14 @@ class KeyVault:
             Refusal: what HTTP would answer.
         """
         return self._store.version(name, version).material.certificate.public_bytes(Encoding.DER)
+
+    def private_key(self, name: str) -> rsa.RSAPrivateKey:
+        """Return the latest version's private key, for a test that must know what to look for where it may not be.
+
+        Raises:
+            Refusal: there is no such certificate.
+        """
+        return self._store.version(name, None).material.key
 
     def _routes(self) -> list[Route]:
         certificate = "/certificates/{name}"

@@ -12,7 +12,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 from shared.audit import Events, log_line
@@ -22,7 +22,7 @@ from shared.core.errors import NotReady, VendError
 from shared.core.token import Moment
 from shared.credentials import Entra, VaultCertificate
 from shared.http_client import HttpClient
-from shared.identity import own_identity
+from shared.identity import OwnIdentity
 from shared.settings import Profile, Settings, SettingsError, load_settings
 from shared.vault import KeyVault
 from shared.vendor import Incoming, Vendor
@@ -155,7 +155,7 @@ def _vaults(settings: Settings, environ: Mapping[str, str]) -> Callable[[str], K
     pool = ThreadPoolExecutor(VAULT_THREADS, thread_name_prefix="vault")
     bundle = _ca_bundle(settings.network.ca_file)
 
-    identity = cache(partial(own_identity, settings.identity_client_id, environ=environ))
+    identity = OwnIdentity(settings.identity_client_id, environ=environ)
 
     @cache
     def vault(url: str) -> KeyVault:

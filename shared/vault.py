@@ -27,7 +27,7 @@ class KeyVault:
 
     Args:
         url: of the vault.
-        credential: makes the app's own identity; called off the event loop, at the first use.
+        credential: the app's own identity; its errors are ours already.
         pool: where the SDK's blocking calls run.
         ca_bundle: path of the roots to trust, or None for the SDK's own.
         proxy: URL, or "".
@@ -40,7 +40,7 @@ class KeyVault:
         self,
         url: str,
         *,
-        credential: Callable[[], "TokenCredential"],
+        credential: "TokenCredential",
         pool: Executor,
         ca_bundle: str | None,
         proxy: str,
@@ -91,7 +91,7 @@ class KeyVault:
     def _signing_certificate(self, name: str) -> CertificateVersion:
         from azure.keyvault.certificates import CertificateClient  # noqa: PLC0415
 
-        with CertificateClient(self._url, self._credential(), **self._options) as client:
+        with CertificateClient(self._url, self._credential, **self._options) as client:
             versions = [_summary(found) for found in client.list_properties_of_certificate_versions(name)]
             version = preferred(versions, datetime.fromtimestamp(self._wall(), UTC)).version
             found = client.get_certificate_version(name, version)
@@ -100,7 +100,7 @@ class KeyVault:
     def _sign(self, key_id: str, digest: bytes) -> bytes:
         from azure.keyvault.keys.crypto import CryptographyClient, SignatureAlgorithm  # noqa: PLC0415
 
-        with CryptographyClient(key_id, self._credential(), **self._options) as client:
+        with CryptographyClient(key_id, self._credential, **self._options) as client:
             return client.sign(SignatureAlgorithm.ps256, digest).signature
 
 
@@ -116,24 +116,23 @@ def _summary(found: "CertificateProperties") -> VersionSummary:
 
 def _meaning(error: "AzureError", *, now: float) -> VendError:
     """Say what an error of the SDK means, without its words: they name vault, identity and tenant."""
-    from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, ServiceRequestError  # noqa: PLC0415
+    from azure.core.exceptions import HttpResponseError, ServiceRequestError  # noqa: PLC0415
 
     answer = error.response if isinstance(error, HttpResponseError) else None
     # Of any transport; the type that the SDK declares leaves the headers out.
     headers: Mapping[str, str] = getattr(answer, "headers", {})
     wait = retry_after(headers.get("Retry-After"), now=now)
     status = answer.status_code if answer is not None else None
-    who = "the managed identity" if isinstance(error, ClientAuthenticationError) and status != 401 else "the vault"
-    if status is not None and (status in {408, 410, 429} or status >= 500):
-        return Unavailable(cause=f"{who} answered {status}", retry_after=wait)
+    if status is not None and (status in {408, 429} or status >= 500):
+        return Unavailable(cause=f"the vault answered {status}", retry_after=wait)
     if status == 404:
         return OperatorError(cause="the vault has no such certificate")
     if status == 403:
         return OperatorError(
             cause="the vault refuses the app's identity: it needs certificates/read, keys/read, keys/sign"
         )
-    if status is not None or isinstance(error, ClientAuthenticationError):
-        return OperatorError(cause=f"{who} refused with {status or 'no answer'}")
+    if status is not None:
+        return OperatorError(cause=f"the vault refused with {status}")
     if isinstance(error, ServiceRequestError):
         return Unavailable(cause="the vault cannot be reached")
     return Unavailable(cause="the connection to the vault broke")

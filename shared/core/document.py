@@ -56,7 +56,6 @@ def read_table[T](shape: type[T], table: object, *, at: str, mistakes: list[str]
         for field in dataclasses.fields(shape)  # type: ignore[arg-type]  # T is a dataclass; typing cannot say so
         if field.name not in given
     }
-    before = len(mistakes)
     mistakes += [f"{_join(at, key)}: is not a setting" for key in table if key not in fields]
     values: dict[str, object] = dict(given)
     for name, field in fields.items():
@@ -66,7 +65,9 @@ def read_table[T](shape: type[T], table: object, *, at: str, mistakes: list[str]
             mistakes.append(f"{_join(at, name)}: is missing")
             values[name] = NOTHING
     made = shape(**values)
-    if len(mistakes) == before and isinstance(made, Checked):
+    # What lies in a table below has rules of its own; only this table's own values must all be there.
+    own = [item for value in values.values() for item in (value if isinstance(value, tuple) else (value,))]
+    if isinstance(made, Checked) and not any(item is NOTHING for item in own):
         mistakes += made.mistakes(at)
     return made
 

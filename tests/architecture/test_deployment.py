@@ -1,0 +1,80 @@
+"""What is deployed: the app stands on requirements.txt alone, and importing it does nothing."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+# Written in halves, so that this file does not find itself.
+HOSTS = re.compile("|".join(["py" + r"pi\.org", "python" + r"hosted\.org", "npm" + r"js\.(org|com)"]))
+IMPORTS_LATE = ("azure.identity", "azure.keyvault", "cryptography", "httpx", "jwt", "msal", "shared")
+
+
+def python(code: str, *path: Path, flags: tuple[str, ...] = ()) -> str:
+    """Run code in a process of its own and return what it prints."""
+    command = [sys.executable, *flags, "-c", f"import sys; sys.path[:0] = {[str(place) for place in path]!r}\n{code}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)  # our own
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_importing_the_app_does_nothing() -> None:
+    """No SDK, no client and none of our own code is loaded before the first call, so that no import can fail."""
+    loaded = python("import function_app, sys; print(*sys.modules)", ROOT).split()
+    assert [name for name in IMPORTS_LATE if any(f"{module}.".startswith(f"{name}.") for module in loaded)] == []
+
+
+@pytest.mark.slow
+def test_the_app_stands_on_its_requirements(tmp_path: Path) -> None:
+    """With requirements.txt and nothing else installed, the runtime indexes the app and every module of it imports."""
+    install: list[str | Path] = [
+        ROOT / ".tools/bin/uv",
+        "pip",
+        "install",
+        "--quiet",
+        "--require-hashes",
+        "--python",
+        sys.executable,
+    ]
+    subprocess.run([*install, "--target", tmp_path, "-r", ROOT / "requirements.txt"], check=True)
+    modules = [
+        file.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".") for file in ROOT.glob("shared/**/*.py")
+    ]
+    code = f"""
+from azure_functions_runtime.loader import index_function_app
+print(*(function.get_function_name() for function in index_function_app({str(ROOT / "function_app.py")!r})))
+import importlib
+for name in {modules!r}:
+    importlib.import_module(name.removesuffix(".__init__"))
+from azure.identity import ManagedIdentityCredential
+from azure.keyvault.certificates import CertificateClient
+from azure.keyvault.keys.crypto import CryptographyClient
+import pathlib
+strangers = {{"starlette", "uvicorn", "pytest", "orjson", "click"}} & sys.modules.keys()
+assert not strangers, strangers
+"""
+    # -S: the packages of this environment are out of sight.
+    assert python(code, tmp_path, ROOT, flags=("-S",)).split() == ["token"]
+
+
+def test_no_file_names_an_index() -> None:
+    """A clone installs from whatever index its machine uses."""
+    listed = subprocess.run(["git", "ls-files"], capture_output=True, text=True, check=True, cwd=ROOT)  # noqa: S607
+    files = [ROOT / name for name in listed.stdout.splitlines()]
+    assert [file.name for file in files if file.is_file() and HOSTS.search(file.read_text(errors="ignore"))] == []
+
+
+def test_the_local_host_runs_the_deployed_runtime() -> None:
+    """Azure runs the runtime that requirements.txt pins, and the local host the same."""
+    pins = {name: pin(name, "azure-functions-runtime") for name in ("requirements.txt", "requirements-local.txt")}
+    assert pins["requirements.txt"] == pins["requirements-local.txt"]
+
+
+def pin(file: str, package: str) -> str:
+    """Read the version that a requirements file pins."""
+    found = re.search(rf"^{package}==(\S+)", (ROOT / file).read_text(), re.MULTILINE)
+    assert found
+    return found[1]

@@ -1,0 +1,99 @@
+import json
+import ssl
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+
+from emulator.run import SCOPE, Site
+from emulator.seed import CLIENT_ID, GRAPH, TENANT_ID
+
+pytestmark = pytest.mark.slow
+
+CASES = tomllib.loads((Path(__file__).parents[1] / "data" / "token_endpoint.toml").read_text())["case"]
+GOOD = "grant_type=client_credentials&scope=https%3A%2F%2Fgraph.microsoft.com%2F.default"
+FORM = "application/x-www-form-urlencoded"
+
+
+def key_named(site: Site, name: str) -> str:
+    """Read a key from the host's store."""
+    store = json.loads((site.folder / "host.keys.json").read_text())
+    key: str = {**store["functionKeys"], "_master": store["master"]}[name]
+    return key
+
+
+def audit_line(site: Site, correlation_id: str) -> dict[str, Any]:
+    """Find the one audit event of a request in the app's log."""
+    lines = [json.loads(line) for line in (site.folder / "app.log").read_text().splitlines() if correlation_id in line]
+    assert len(lines) == 1
+    event: dict[str, Any] = lines[0]
+    return event
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["id"] for case in CASES])
+def test_answers(site: Site, client: httpx.Client, case: dict[str, Any]) -> None:
+    """Every answer has its status, its error, the headers that no token may go without, and its one audit event."""
+    answer = client.request(
+        case.get("method", "POST"),
+        f"/api/token{case.get('query', '')}",
+        content="x" * case["body_bytes"] if "body_bytes" in case else case.get("body", GOOD),
+        headers={
+            "x-functions-key": key_named(site, case.get("key", "billing")),
+            "content-type": case.get("media", FORM),
+        },
+    )
+    assert answer.status_code == case["status"]
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["pragma"] == "no-cache"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["content-type"] == "application/json"
+    for name, value in case.get("headers", {}).items():
+        assert answer.headers[name] == value
+    body = answer.json()
+    assert body.get("error") == case.get("error")
+    if case.get("hint"):
+        assert body["hint"]
+    assert ("access_token" in body) is (case["status"] == 200)
+    event = audit_line(site, body["correlation_id"])
+    assert (event["event"], event["status"]) == ("token", case["status"])
+
+
+@pytest.mark.parametrize("key", [None, "", "x" * 56])
+def test_the_host_stops_who_has_no_key(client: httpx.Client, key: str | None) -> None:
+    """Without a key that the host knows, the app is never reached: 401 with an empty body."""
+    headers = {"content-type": FORM} if key is None else {"content-type": FORM, "x-functions-key": key}
+    answer = client.post("/api/token", content=GOOD, headers=headers)
+    assert (answer.status_code, answer.content) == (401, b"")
+
+
+def test_the_token_is_entras(site: Site, client: httpx.Client) -> None:
+    """The token verifies against Entra's published keys and is for this client, tenant and API."""
+    answer = client.post("/api/token", content=GOOD, headers={"x-functions-key": site.key, "content-type": FORM}).json()
+    trust = ssl.create_default_context(cafile=site.cloud.ca_file)
+    with httpx.Client(verify=trust, trust_env=False) as entra:
+        found = entra.get(f"{site.cloud.authority}/{TENANT_ID}/discovery/v2.0/keys").json()
+    keys = jwt.PyJWKSet.from_dict(found)
+    header = jwt.get_unverified_header(answer["access_token"])
+    claims = jwt.decode(answer["access_token"], keys[header["kid"]], algorithms=["RS256"], audience=GRAPH)
+    assert (claims["appid"], claims["tid"], claims["roles"]) == (CLIENT_ID, TENANT_ID, ["User.Read.All"])
+    assert (answer["token_type"], answer["scope"]) == ("Bearer", SCOPE)
+    assert claims["exp"] - 30 < answer["expires_on"] < claims["exp"]
+    assert 3500 < answer["expires_in"] < 3600
+    assert 30 <= answer["refresh_in"] < answer["expires_in"]
+
+
+def test_a_repeat_comes_from_the_cache(site: Site, client: httpx.Client) -> None:
+    """However often a caller asks, Entra is asked once, and the vault has signed once."""
+    answers = [
+        client.post("/api/token", content=GOOD, headers={"x-functions-key": site.key, "content-type": FORM}).json()
+        for _ in range(5)
+    ]
+    assert len({answer["access_token"] for answer in answers}) == 1
+    assert {answer["token_source"] for answer in answers[1:]} == {"cache"}
+    assert len(site.cloud.entra.requests) == 1
+    assert site.cloud.entra.requests[0].proof is not None
+    assert site.cloud.entra.requests[0].proof.algorithm == "PS256"
+    assert site.cloud.vault.signatures == 1
