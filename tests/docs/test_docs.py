@@ -1,0 +1,92 @@
+"""The documents say what the code does."""
+
+import json
+import re
+import shlex
+import subprocess
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from emulator.run import Site
+from shared.callers import read_callers
+from shared.core import errors
+from shared.settings import Limits, Profile, Settings, load_settings
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
+ENVIRON = {
+    "TENANT_ID": "7f3e9c52-1d6b-4a8f-9b0e-2c5d8a417e60",
+    "CLIENT_ID": "3b9d1f74-6c2e-4e5a-8d17-90f4b6a2c835",
+    "AZURE_CLIENT_ID": "a86c4d29-07e5-4f1b-93da-6e2b71f05c98",
+    "KEY_VAULT_URL": "https://example.vault.azure.net",
+}
+
+
+def block(document: str, start: str) -> str:
+    """Find the fenced block that begins with a line."""
+    found = re.search(rf"^```\w*\n({re.escape(start)}.*?)^```$", document, re.MULTILINE | re.DOTALL)
+    assert found
+    return found[1]
+
+
+def test_the_documents_of_the_readme_are_good(tmp_path: Path) -> None:
+    """The shortest vend.toml and callers.toml work as they stand there, once the hash is one; twelve lines suffice."""
+    shortest = block(README, "# vend.toml")
+    (tmp_path / "vend.toml").write_text(shortest)
+    callers = block(README, "# callers.toml")
+    (tmp_path / "callers.toml").write_text(re.sub(r"<SHA-256[^>]*>", "0" * 64, callers))
+    settings = load_settings(ENVIRON, root=tmp_path)
+    assert read_callers(tmp_path / "callers.toml", settings.offers).callers.keys() == {"billing"}
+    assert len(shortest.splitlines()) <= 12
+
+
+def test_the_deployed_documents_are_good() -> None:
+    """vend.toml loads with the app settings that it names, and callers.toml.example fits it."""
+    settings = load_settings(ENVIRON, root=ROOT)
+    assert read_callers(ROOT / "callers.toml.example", settings.offers).callers.keys() == {"billing"}
+
+
+def test_every_knob_is_documented() -> None:
+    """docs/configuration.md names each knob of [limits] with its default, and each other key."""
+    knobs = dict(re.findall(r"`(\w+)`\s(\d+(?:\.\d+)?)", CONFIGURATION.partition("`[limits]`")[2].partition("##")[0]))
+    assert {name: float(value) for name, value in knobs.items()} == {knob.name: knob.default for knob in fields(Limits)}
+    for shape in (Settings, Profile):
+        for field in fields(shape):
+            assert field.name == "name" or field.name in CONFIGURATION
+
+
+def test_every_error_is_documented() -> None:
+    """docs/errors.md has each status with its error."""
+    rows = [line for line in (ROOT / "docs" / "errors.md").read_text().splitlines() if line.startswith("| ")]
+    for error in vars(errors).values():
+        if not isinstance(error, type) or not issubclass(error, errors.VendError):
+            continue
+        if error in {errors.VendError, errors.Refused}:
+            continue  # branches of the tree
+        assert [row for row in rows if str(error.status) in row and f"`{error.error}`" in row], error.__name__
+
+
+@pytest.mark.slow
+def test_the_curl_line_of_the_readme_gets_a_token(site: Site) -> None:
+    """The request of the README works when it is pasted."""
+    line = block(README, 'curl -s "$VEND_URL').replace("\\\n", " ")
+    environ = {"VEND_URL": site.app.url, "VEND_KEY": site.key, "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(["sh", "-c", line], env=environ, capture_output=True, text=True, check=True)  # noqa: S607
+    assert json.loads(done.stdout)["token_type"] == "Bearer"
+    assert shlex.split(line)[0] == "curl"
+
+
+def test_every_make_target_of_the_readme_exists() -> None:
+    """What the README tells to run is there."""
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:^|`)make ([a-z]+)", README, re.MULTILINE)) <= targets
+
+
+def test_every_link_leads_somewhere() -> None:
+    """No document links to a file that is not there."""
+    for document in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]:
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.name} -> {target}"
