@@ -116,7 +116,7 @@ def _signer(header: dict[str, object], certificates: Collection[RegisteredCertif
     ]
     match header.get("x5c"):
         case [str(leaf), *_] | str(leaf):
-            names.append(("x5c", leaf))
+            names.append(("x5c", "".join(leaf.split())))  # MSAL Python leaves the lines of the PEM
     if not names:
         raise RefusedError(700027, reason="The assertion names no certificate.")
     for certificate in certificates:

@@ -12,6 +12,8 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Self
 
+from starlette.types import ASGIApp
+
 from emulator import managed_identity
 from emulator.ca import CertificateAuthority
 from emulator.control import Control
@@ -24,12 +26,16 @@ from emulator.seed import TENANT_ID, seed
 from emulator.serve import HOST, Background
 from emulator.vault import KeyVault
 
-TLS_PARTS = ("entra", "vault")
-PLAIN_PARTS = ("identity",)  # as on App Service, where it never leaves the machine
+PARTS = ("entra", "vault", "identity")
+PLAIN = {"identity"}  # as on App Service, where its traffic never leaves the machine
 
 
 class LocalCloud(AbstractContextManager["LocalCloud"]):
     """Runs from `with` to its end; `ports` fixes those of some parts or of `control`, the others are free ones.
+
+    Once entered it has `ca_file`, the URLs `authority`, `vault_url`, `identity_endpoint` and `control`, the header that
+    goes with the identity endpoint, and the parts to look into and to change: `directory`, `entra`, `vault`, `faults`.
+    A further part is a name in PARTS, a URL and one `_open`.
 
     Raises:
         OSError: a port is taken.
@@ -46,25 +52,27 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
         self._ports = ports
         self._now = now
         self._stack = ExitStack()
+        self._background = Background()
+        self._gates: dict[str, Gate] = {}
+        self.faults: dict[str, Switch] = {}
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            background = self._background = stack.enter_context(Background())
+            stack.enter_context(self._background)
             ca = CertificateAuthority(self._folder)
             self.ca_file = ca.file
             tls = ca.issue().context()
-            self.faults = {part: Switch(background.run) for part in (*TLS_PARTS, *PLAIN_PARTS)}
-            # Every port is known before any part starts: tokens and challenges name each other's addresses.
-            gates: dict[str, Gate] = {}
-            for part, switch in self.faults.items():
-                context = tls if part in TLS_PARTS else None
-                gate = gates[part] = Gate(switch, tls=context, port=self._ports.get(part, 0))
-                stack.callback(_closer(background, gate))
+            # Every port is known before any part starts: tokens and challenges name the address of another part.
+            for part in PARTS:
+                self.faults[part] = Switch(self._background.run)
+                context = None if part in PLAIN else tls
+                self._gates[part] = Gate(self.faults[part], tls=context, port=self._ports.get(part, 0))
+                stack.callback(self._close, part)
+            self.authority = f"https://localhost:{self._gates['entra'].port}"
+            self.identity_endpoint = f"http://{HOST}:{self._gates['identity'].port}{managed_identity.PATH}"
 
-            self.authority = f"https://localhost:{gates['entra'].port}"
-            self.identity_endpoint = f"http://{HOST}:{gates['identity'].port}{managed_identity.PATH}"
             self.directory = Directory(authority=self.authority, now=self._now)
-            self.vault_url = f"https://localhost:{gates['vault'].port}"
+            self.vault_url = f"https://localhost:{self._gates['vault'].port}"
             self.vault = KeyVault(
                 authority=self.authority,
                 tenant_id=TENANT_ID,
@@ -75,17 +83,13 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
             (identity,) = self.directory.identities()
             self.identity_header = identity.header
             self.entra = Entra(self.directory)
+            self._open("entra", self.entra.app)
+            self._open("vault", self.vault.app)
+            self._open("identity", ManagedIdentityEndpoint(self.directory).app)
 
-            apps = (
-                ("entra", self.entra.app),
-                ("vault", self.vault.app),
-                ("identity", ManagedIdentityEndpoint(self.directory).app),
-            )
-            for part, app in apps:
-                behind = background.serve(HttpFaults(app, self.faults[part]))
-                background.run(gates[part].open(behind))
             control = Control(faults=self.faults, entra=self.entra)
-            self.control = f"http://{HOST}:{background.serve(control.app, port=self._ports.get('control', 0))}"
+            control_port = self._background.serve(control.app, port=self._ports.get("control", 0))
+            self.control = f"http://{HOST}:{control_port}"
             self._stack = stack.pop_all()
         return self
 
@@ -94,6 +98,9 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
     ) -> None:
         self._stack.close()
 
+    def _open(self, part: str, app: ASGIApp) -> None:
+        behind = self._background.serve(HttpFaults(app, self.faults[part]))
+        self._background.run(self._gates[part].open(behind))
 
-def _closer(background: Background, gate: Gate) -> Callable[[], None]:
-    return lambda: background.run(gate.close())
+    def _close(self, part: str) -> None:
+        self._background.run(self._gates[part].close())

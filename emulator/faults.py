@@ -7,6 +7,7 @@ to requests, in `HttpFaults` here.
 import asyncio
 import contextlib
 import json
+import math
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -45,14 +46,14 @@ TAKES: dict[Kind, dict[str, bool]] = {
     Kind.GARBAGE: {"times": False, "body": False},
     Kind.HOLD: {"until": False},
 }
-# What JSON may hold for a field, and the least it may be.
-NUMBERS: dict[str, tuple[type | tuple[type, ...], float]] = {
-    "times": (int, 1),
-    "after_bytes": (int, 0),
-    "bytes_per_second": (int, 1),
-    "seconds": ((int, float), 0),
-    "status": (int, 200),
-    "until": (int, 1),
+# The least and the most that a number may be; all but seconds are whole.
+RANGES: dict[str, tuple[float, float]] = {
+    "times": (1, math.inf),
+    "after_bytes": (0, math.inf),
+    "bytes_per_second": (1, math.inf),
+    "seconds": (0, math.inf),
+    "status": (200, 599),
+    "until": (1, math.inf),
 }
 
 
@@ -83,10 +84,10 @@ def parse(text: bytes) -> Fault:
         raise ValueError("the body must be a JSON object") from None
     if not isinstance(given, dict):
         raise ValueError("the body must be a JSON object")  # noqa: TRY004 - a mistake in a document, not in a call
-    name = given.pop("kind", None)
-    if name not in set(Kind):
-        raise ValueError(f"kind must be one of {', '.join(Kind)}")
-    kind = Kind(name)
+    try:
+        kind = Kind(given.pop("kind", None))
+    except ValueError:
+        raise ValueError(f"kind must be one of {', '.join(Kind)}") from None
     takes = TAKES[kind]
     if foreign := given.keys() - takes.keys():
         raise ValueError(f"{kind} takes {', '.join(takes) or 'no fields'}, not {', '.join(sorted(foreign))}")
@@ -106,9 +107,15 @@ def _check(name: str, value: object) -> None:
         if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
             raise ValueError("headers must be an object of strings")
         return
-    number, least = NUMBERS[name]
-    if not isinstance(value, number) or isinstance(value, bool) or not least <= value:  # type: ignore[operator] # a number, by the table
-        raise ValueError(f"{name} must be a number of at least {least:g}")
+    least, most = RANGES[name]
+    match value:
+        case bool():
+            pass  # JSON's true is Python's 1
+        case int() if least <= value <= most:
+            return
+        case float() if name == "seconds" and least <= value <= most:
+            return
+    raise ValueError(f"{name} must be a {'number' if name == 'seconds' else 'whole number'}, {least:g} to {most:g}")
 
 
 class Runs(Protocol):

@@ -44,8 +44,9 @@ class Connection:
 
     def reset(self) -> None:
         """End it with RST, as a firewall or a dying peer does."""
-        with contextlib.suppress(OSError):  # the client was faster
-            self.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        if (client := self.writer.get_extra_info("socket")) is not None:
+            with contextlib.suppress(OSError):  # the client was faster
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self.writer.transport.abort()
 
     async def swallow(self) -> None:
@@ -61,7 +62,7 @@ class Connection:
         elif fault.kind is Kind.DRIP:
             await self._drip(chunk, fault.bytes_per_second)
         elif fault.kind is Kind.CUT:
-            await self._send(chunk[: fault.after_bytes - self._passed])
+            await self._send(chunk[: max(0, fault.after_bytes - self._passed)])
             self._passed += len(chunk)
             if self._passed >= fault.after_bytes:
                 self.reset()
@@ -104,7 +105,10 @@ class Gate:
     async def close(self) -> None:
         """Let go of what a fault holds, reset everything and give the port back."""
         await self._switch.turn(None)
+        server = self._server
         await self._refuse()
+        if server:
+            await server.wait_closed()
         await asyncio.gather(*(connection.task for connection in self._live if connection.task))
         if self._reserved:
             self._reserved.close()
@@ -122,11 +126,12 @@ class Gate:
     async def _refuse(self) -> None:
         if self._server is None:
             return
-        self._server.close()
-        self._server = None
+        server, self._server = self._server, None
+        server.close()
         self._reserved = listening_socket(self.port)
         for connection in self._live:
             connection.reset()
+        server.abort_clients()  # those accepted a moment ago, which are in no list yet
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = Connection(reader, writer)

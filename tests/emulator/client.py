@@ -1,0 +1,66 @@
+"""A client of Entra that makes everything by hand: its key, its certificate, its assertions."""
+
+import base64
+import datetime as dt
+import hashlib
+from dataclasses import dataclass, field
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+
+@dataclass
+class Clock:
+    """A time that passes only when told to."""
+
+    moment: float
+
+    def __call__(self) -> float:
+        """Read it."""
+        return self.moment
+
+
+@dataclass(frozen=True)
+class KeyPair:
+    """A private key and the self-signed certificate that is uploaded for it."""
+
+    key: rsa.RSAPrivateKey = field(repr=False)
+    certificate: x509.Certificate
+
+    @property
+    def der(self) -> bytes:
+        """The certificate's bytes."""
+        return self.certificate.public_bytes(serialization.Encoding.DER)
+
+    @property
+    def private_pem(self) -> str:
+        """The private key as the libraries take it."""
+        form = serialization.PrivateFormat.PKCS8
+        return self.key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()).decode()
+
+    @property
+    def public_pem(self) -> str:
+        """The certificate as the libraries take it."""
+        return self.certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+    def thumbprint(self, algorithm: str) -> str:
+        """Hash the certificate, base64url, with padding."""
+        return base64.urlsafe_b64encode(hashlib.new(algorithm, self.der).digest()).decode()
+
+
+def key_pair(*, starts: float, ends: float) -> KeyPair:
+    """Make a certificate with these dates (epoch seconds)."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "vend")])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(dt.datetime.fromtimestamp(starts, dt.UTC))
+        .not_valid_after(dt.datetime.fromtimestamp(ends, dt.UTC))
+        .sign(key, hashes.SHA256())
+    )
+    return KeyPair(key, certificate)

@@ -1,0 +1,269 @@
+import base64
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote_plus, urlencode
+
+import httpx
+import jwt
+import pytest
+
+from emulator.cloud import LocalCloud
+from emulator.directory import KEY_VAULT, Api, Application
+from emulator.seed import CLIENT_ID, GRAPH, GRAPH_ID, ORDERS, ORDERS_ID, TENANT_ID
+from tests.emulator.client import Clock
+
+CASES = tomllib.loads((Path(__file__).parents[1] / "data" / "token_requests.toml").read_text())["case"]
+
+
+def ask(http: httpx.Client, cloud: LocalCloud, **changes: str) -> httpx.Response:
+    """Ask for a token by a secret, a Graph token unless told otherwise."""
+    form = {"grant_type": "client_credentials", "client_id": CLIENT_ID, "scope": f"{GRAPH}/.default"}
+    return http.post(f"{cloud.authority}/{TENANT_ID}/oauth2/v2.0/token", data=form | changes)
+
+
+def claims_of(answer: httpx.Response) -> dict[str, Any]:
+    """Read a token that was just issued."""
+    token: str = answer.json()["access_token"]
+    return jwt.decode(token, options={"verify_signature": False})
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
+def test_a_request_is_answered_or_refused_as_entra_does(
+    case: dict[str, Any], cloud: LocalCloud, http: httpx.Client, client_secret: str
+) -> None:
+    """Each row of the table gets a token, or the number, the word and the status of Entra's refusal."""
+    words = {"client": CLIENT_ID, "secret": client_secret, "graph": GRAPH_ID}
+    fields = {
+        "grant_type": "client_credentials",
+        "client_id": CLIENT_ID,
+        "client_secret": client_secret,
+        "scope": f"{GRAPH}/.default",
+    }
+    for name, value in case.get("fields", {}).items():
+        fields[name] = value if name == "claims" else value.format(**words)
+    fields = {name: value for name, value in fields.items() if name not in case.get("without", [])}
+    headers = {"Content-Type": case.get("content_type", "application/x-www-form-urlencoded")}
+    if basic := case.get("basic"):
+        pair = ":".join(quote_plus(part.format(**words)) for part in basic)
+        headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
+
+    answer = http.post(
+        f"{cloud.authority}/{case.get('tenant', TENANT_ID)}/oauth2/v2.0/token",
+        content=urlencode(fields) + case.get("extra", ""),
+        headers=headers,
+    )
+
+    got = answer.json()
+    assert (answer.status_code, got.get("error"), got.get("error_codes")) == (
+        case.get("status", 200),
+        case.get("error"),
+        [case["code"]] if "code" in case else None,
+    )
+    assert ("access_token" in got) is ("code" not in case)
+
+
+def test_a_refusal_has_all_that_entra_sends(cloud: LocalCloud, http: httpx.Client) -> None:
+    """The body has seven fields, the description its lines, and the client's own request id comes back."""
+    own_id = "0b7f2a16-93c4-4d58-8e61-f2a7d05c9b43"
+    url = f"{cloud.authority}/{TENANT_ID}/oauth2/v2.0/token"
+
+    body = http.post(url, data={"grant_type": "password"}, headers={"client-request-id": own_id}).json()
+
+    assert list(body) == [
+        "error",
+        "error_description",
+        "error_codes",
+        "timestamp",
+        "trace_id",
+        "correlation_id",
+        "error_uri",
+    ]
+    assert body["correlation_id"] == own_id
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ", body["timestamp"])
+    assert body["error_uri"].endswith("/error?code=70003")
+    first, *others = body["error_description"].split("\r\n")
+    assert first.startswith("AADSTS70003: ")
+    assert others == [
+        f"Trace ID: {body['trace_id']}",
+        f"Correlation ID: {own_id}",
+        f"Timestamp: {body['timestamp']}",
+    ]
+
+
+def test_the_token_endpoint_takes_post_alone(cloud: LocalCloud, http: httpx.Client) -> None:
+    """Another method is answered 405 with the one that would do."""
+    answer = http.get(f"{cloud.authority}/{TENANT_ID}/oauth2/v2.0/token")
+
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+
+
+def test_an_api_that_wants_v1_gets_what_was_asked_as_audience(
+    cloud: LocalCloud, http: httpx.Client, clock: Clock, client_secret: str
+) -> None:
+    """v1.0: `aud` is the resource to the letter, the double slash included; roles only those granted."""
+    claims = claims_of(ask(http, cloud, client_secret=client_secret, scope=f"{GRAPH}//.default"))
+
+    principal = cloud.directory.consent(CLIENT_ID, tenant_id=TENANT_ID)
+    issuer = f"https://sts.windows.net/{TENANT_ID}/"
+    assert {name: value for name, value in claims.items() if name not in {"aio", "uti"}} == {
+        "ver": "1.0",
+        "aud": f"{GRAPH}/",
+        "iss": issuer,
+        "idp": issuer,
+        "appid": CLIENT_ID,
+        "appidacr": "1",
+        "idtyp": "app",
+        "oid": principal,
+        "sub": principal,
+        "tid": TENANT_ID,
+        "roles": ["User.Read.All"],
+        "iat": int(clock()) - 300,
+        "nbf": int(clock()) - 300,
+        "exp": int(clock()) + 3600,
+    }
+
+
+def test_an_api_that_wants_v2_gets_its_own_id_as_audience(
+    cloud: LocalCloud, http: httpx.Client, client_secret: str
+) -> None:
+    """v2.0: `aud` is the API's app id however it was asked for, `azp` for `appid`, and no `roles` without grant."""
+    claims = claims_of(ask(http, cloud, client_secret=client_secret, scope=f"{ORDERS}/.default"))
+
+    assert (claims["ver"], claims["aud"], claims["azp"], claims["azpacr"]) == ("2.0", ORDERS_ID, CLIENT_ID, "1")
+    assert claims["iss"] == f"{cloud.authority}/{TENANT_ID}/v2.0"
+    assert not claims.keys() & {"roles", "appid", "idtyp", "idp", "xms_cc"}
+
+
+def test_capabilities_are_in_the_token_when_they_were_declared(
+    cloud: LocalCloud, http: httpx.Client, client_secret: str
+) -> None:
+    """`xms_cc` of the claims parameter comes back as a claim: the resource reads from it what the client can handle."""
+    asked = '{"access_token":{"xms_cc":{"values":["cp1"]}}}'
+
+    assert claims_of(ask(http, cloud, client_secret=client_secret, claims=asked))["xms_cc"] == ["cp1"]
+    assert cloud.entra.requests[-1].has_claims
+
+
+def test_lifetime_and_refresh_in_are_the_directorys(cloud: LocalCloud, http: httpx.Client, client_secret: str) -> None:
+    """Ordinary app tokens live an hour and have no `refresh_in`; both can be set for tests of longer ones."""
+    ordinary = ask(http, cloud, client_secret=client_secret).json()
+    cloud.directory.token_lifetime, cloud.directory.refresh_in = 86400, 43200
+    try:
+        long = ask(http, cloud, client_secret=client_secret).json()
+    finally:
+        cloud.directory.token_lifetime, cloud.directory.refresh_in = 3600, None
+
+    assert (ordinary["expires_in"], ordinary["ext_expires_in"], "refresh_in" in ordinary) == (3599, 3599, False)
+    assert (long["expires_in"], long["refresh_in"]) == (86399, 43200)
+
+
+def test_an_expired_secret_is_told_apart_from_a_wrong_one(cloud: LocalCloud, http: httpx.Client, clock: Clock) -> None:
+    """The right value of a secret that has ended is 7000222: the operator must make a new one, not look for a typo."""
+    secret = cloud.directory.add_secret(CLIENT_ID, lifetime=60)
+    clock.moment += 61
+
+    answer = ask(http, cloud, client_secret=secret)
+
+    assert (answer.status_code, answer.json()["error_codes"]) == (401, [7000222])
+
+
+def test_a_disabled_application_gets_nothing(cloud: LocalCloud, http: httpx.Client, client_secret: str) -> None:
+    """Deactivating the registration stops new tokens at once."""
+    cloud.directory.disable(CLIENT_ID)
+    try:
+        answer = ask(http, cloud, client_secret=client_secret)
+    finally:
+        cloud.directory.disable(CLIENT_ID, disabled=False)
+
+    assert (answer.status_code, answer.json()["error_codes"]) == (400, [7000112])
+
+
+def test_an_application_needs_the_consent_of_the_tenant(cloud: LocalCloud, http: httpx.Client) -> None:
+    """Without a service principal in the tenant there is no token, with one there is."""
+    client_id = "4e8b6d20-17c9-4af5-b3d2-86f0a9e7c514"
+    cloud.directory.add_application(
+        Application(client_id, object_id="91d3c7a5-e604-4b28-9f7d-05ac8e16b2f3", name="new")
+    )
+    secret = cloud.directory.add_secret(client_id, lifetime=600)
+
+    before = ask(http, cloud, client_id=client_id, client_secret=secret)
+    cloud.directory.consent(client_id, tenant_id=TENANT_ID)
+    after = ask(http, cloud, client_id=client_id, client_secret=secret)
+
+    assert (before.status_code, before.json()["error_codes"], after.status_code) == (401, [7000229], 200)
+
+
+def test_an_api_may_demand_an_assignment(cloud: LocalCloud, http: httpx.Client, client_secret: str) -> None:
+    """Where the API asks for it, a client without any of its roles gets no token at all."""
+    payroll = "api://payroll"
+    cloud.directory.add_api(
+        Api(
+            "6c2f9b81-d3e7-4054-a8c6-1b7d95e3f042",
+            name="Payroll",
+            identifier_uris=frozenset({payroll}),
+            roles=frozenset({"Pay"}),
+            assignment_required=True,
+        )
+    )
+    principal = cloud.directory.consent(CLIENT_ID, tenant_id=TENANT_ID)
+
+    before = ask(http, cloud, client_secret=client_secret, scope=f"{payroll}/.default")
+    cloud.directory.grant(principal, resource=payroll, roles=frozenset({"Pay"}))
+    after = ask(http, cloud, client_secret=client_secret, scope=f"{payroll}/.default")
+
+    assert (before.status_code, before.json()["error_codes"]) == (400, [501051])
+    assert claims_of(after)["roles"] == ["Pay"]
+
+
+def test_every_token_request_is_counted_and_no_secret_is_kept(
+    cloud: LocalCloud, http: httpx.Client, client_secret: str
+) -> None:
+    """Tests assert calls to Entra by tenant, client and scope, refused ones included; over HTTP too."""
+    asked = (TENANT_ID, CLIENT_ID, "api://counted/.default")
+    for _ in range(3):
+        ask(http, cloud, client_secret=client_secret, scope=asked[2])
+
+    listed = httpx.get(f"{cloud.control}/requests/entra").json()["requests"]
+
+    assert cloud.entra.counts()[asked] == 3
+    assert {"tenant": asked[0], "client_id": asked[1], "scope": asked[2], "count": 3} in listed
+    assert cloud.entra.requests[-1].code == 500011
+    assert client_secret not in repr(cloud.entra.requests)
+
+
+@pytest.mark.parametrize(
+    ("scope", "seconds", "altered", "good"),
+    [
+        (f"{KEY_VAULT}/.default", 0, False, True),
+        (f"{KEY_VAULT}/.default", 3601, False, False),
+        (f"{KEY_VAULT}/.default", -301, False, False),
+        (f"{KEY_VAULT}/.default", 0, True, False),
+        (f"{GRAPH}/.default", 0, False, False),
+    ],
+    ids=["good", "expired", "not yet valid", "altered", "for another API"],
+)
+def test_a_service_takes_a_token_that_is_meant_for_it_and_valid_now(
+    cloud: LocalCloud,
+    http: httpx.Client,
+    clock: Clock,
+    client_secret: str,
+    *,
+    scope: str,
+    seconds: int,
+    altered: bool,
+    good: bool,
+) -> None:
+    """`authenticate` is what Key Vault does with a bearer token: it answers who calls, or nothing."""
+    token: str = ask(http, cloud, client_secret=client_secret, scope=scope).json()["access_token"]
+    if altered:
+        header, _, signature = token.split(".")
+        token = ".".join([header, base64.urlsafe_b64encode(b'{"oid":"x"}').decode().rstrip("="), signature])
+    clock.moment += seconds
+    try:
+        caller = cloud.directory.authenticate(token)
+    finally:
+        clock.moment -= seconds
+
+    assert caller == (cloud.directory.consent(CLIENT_ID, tenant_id=TENANT_ID) if good else None)

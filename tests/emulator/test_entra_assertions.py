@@ -1,0 +1,161 @@
+import base64
+import json
+import tomllib
+import uuid
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+
+from emulator.assertion import TYPE
+from emulator.cloud import LocalCloud
+from emulator.seed import CLIENT_ID, GRAPH, TENANT_ID
+from tests.emulator.client import Clock, KeyPair, key_pair
+
+CASES = tomllib.loads((Path(__file__).parents[1] / "data" / "client_assertions.toml").read_text())["case"]
+DAY = 86400
+
+
+@pytest.fixture(scope="module")
+def stranger(clock: Clock) -> KeyPair:
+    """A key whose certificate nobody registered."""
+    return key_pair(starts=clock() - DAY, ends=clock() + DAY)
+
+
+def filled(value: Any, words: dict[str, str]) -> Any:  # noqa: ANN401 - any JSON
+    """Put the real names in place of the table's."""
+    if isinstance(value, list):
+        return [filled(one, words) for one in value]
+    return value.format(**words)
+
+
+def compact(header: dict[str, Any], claims: dict[str, Any], *, signed_as: str, key: KeyPair) -> str:
+    """Sign by hand: a JWT library refuses to make most of what is wrong here."""
+    parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in (header, claims)]
+    text = b".".join(parts)
+    algorithm = jwt.get_algorithm_by_name(signed_as)
+    secrets = {"HS256": b"0" * 32, "none": None}
+    signature = algorithm.sign(text, secrets.get(signed_as, key.key))
+    return b".".join([text, base64.urlsafe_b64encode(signature).rstrip(b"=")]).decode()
+
+
+def good_header(key: KeyPair) -> dict[str, Any]:
+    """Make the header of an assertion that Entra takes."""
+    return {"alg": "PS256", "typ": "JWT", "x5t#S256": key.thumbprint("sha256").rstrip("=")}
+
+
+def good_claims(cloud: LocalCloud, now: float) -> dict[str, Any]:
+    """Make the payload of an assertion that Entra takes."""
+    return {
+        "aud": f"{cloud.authority}/{TENANT_ID}/oauth2/v2.0/token",
+        "iss": CLIENT_ID,
+        "sub": CLIENT_ID,
+        "jti": str(uuid.uuid4()),
+        "nbf": int(now),
+        "exp": int(now) + 600,
+    }
+
+
+def send(http: httpx.Client, cloud: LocalCloud, assertion: str) -> httpx.Response:
+    """Ask for a Graph token with this assertion."""
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": CLIENT_ID,
+        "scope": f"{GRAPH}/.default",
+        "client_assertion_type": TYPE,
+        "client_assertion": assertion,
+    }
+    return http.post(f"{cloud.authority}/{TENANT_ID}/oauth2/v2.0/token", data=form)
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
+def test_an_assertion_is_taken_or_refused_as_entra_does(
+    case: dict[str, Any],
+    cloud: LocalCloud,
+    clock: Clock,
+    http: httpx.Client,
+    registered: KeyPair,
+    stranger: KeyPair,
+) -> None:
+    """Each row of the table gets a token, or the number and status of Entra's refusal."""
+    words = {
+        "authority": cloud.authority,
+        "tenant": TENANT_ID,
+        "sha1": registered.thumbprint("sha1").rstrip("="),
+        "sha256": registered.thumbprint("sha256").rstrip("="),
+        "x5c": base64.b64encode(registered.der).decode(),
+        "stranger": stranger.thumbprint("sha256").rstrip("="),
+        "stranger_x5c": base64.b64encode(stranger.der).decode(),
+    }
+    algorithm = case.get("alg", "PS256")
+    header = good_header(registered) | {"alg": algorithm}
+    header |= {name: filled(value, words) for name, value in case.get("header", {}).items()}
+    claims = good_claims(cloud, clock())
+    claims |= {"nbf": int(clock()) + case.get("nbf_in", 0), "exp": int(clock()) + case.get("exp_in", 600)}
+    claims |= {name: filled(value, words) for name, value in case.get("claims", {}).items()}
+    if case.get("times_as_strings"):
+        claims |= {"nbf": str(claims["nbf"]), "exp": str(claims["exp"])}
+    claims = {name: value for name, value in claims.items() if name not in case.get("without", [])}
+    header = {name: value for name, value in header.items() if value != ""}
+    key = stranger if case.get("key") == "stranger" else registered
+
+    answer = send(http, cloud, compact(header, claims, signed_as=case.get("signed_as", algorithm), key=key))
+
+    got = answer.json()
+    assert (answer.status_code, got.get("error_codes")) == (
+        case.get("status", 200),
+        [case["code"]] if "code" in case else None,
+    )
+    assert ("access_token" in got) is ("code" not in case)
+
+
+def test_the_same_assertion_may_come_again_until_it_expires(
+    cloud: LocalCloud, clock: Clock, http: httpx.Client, registered: KeyPair
+) -> None:
+    """Entra keeps no list of seen `jti`: clients reuse an assertion for nine of its ten minutes."""
+    assertion = compact(good_header(registered), good_claims(cloud, clock()), signed_as="PS256", key=registered)
+
+    assert [send(http, cloud, assertion).status_code for _ in range(2)] == [200, 200]
+
+
+def test_what_is_remembered_of_an_assertion_identifies_it_and_cannot_be_used(
+    cloud: LocalCloud, clock: Clock, http: httpx.Client, registered: KeyPair
+) -> None:
+    """The recorder has `jti`, thumbprint and algorithm; no part of the assertion itself."""
+    claims = good_claims(cloud, clock())
+    assertion = compact(good_header(registered), claims, signed_as="PS256", key=registered)
+
+    send(http, cloud, assertion)
+
+    seen = cloud.entra.requests[-1]
+    assert seen.proof is not None
+    assert (seen.proof.jti, seen.proof.algorithm) == (claims["jti"], "PS256")
+    assert seen.proof.thumbprint == registered.thumbprint("sha256").rstrip("=")
+    assert not any(part in repr(seen) for part in assertion.split("."))
+
+
+def test_a_certificate_counts_between_its_dates_alone(cloud: LocalCloud, clock: Clock, http: httpx.Client) -> None:
+    """A registered certificate that has ended is refused by its own number, whoever signed well with it."""
+    ended = key_pair(starts=clock() - 2 * DAY, ends=clock() - DAY)
+    cloud.directory.register_certificate(CLIENT_ID, ended.der)
+
+    answer = send(http, cloud, compact(good_header(ended), good_claims(cloud, clock()), signed_as="PS256", key=ended))
+
+    assert (answer.status_code, answer.json()["error_codes"]) == (401, [1000502])
+
+
+def test_a_certificate_counts_while_it_is_registered(cloud: LocalCloud, clock: Clock, http: httpx.Client) -> None:
+    """Registration and removal are in force with the next request: that is how a rotation looks to a client."""
+    pair = key_pair(starts=clock() - DAY, ends=clock() + DAY)
+    assertion = compact(good_header(pair), good_claims(cloud, clock()), signed_as="PS256", key=pair)
+
+    before = send(http, cloud, assertion)
+    key_id = cloud.directory.register_certificate(CLIENT_ID, pair.der)
+    during = send(http, cloud, assertion)
+    cloud.directory.remove_certificate(CLIENT_ID, key_id)
+    after = send(http, cloud, assertion)
+
+    assert [answer.status_code for answer in (before, during, after)] == [401, 200, 401]
+    assert before.json()["error_codes"] == after.json()["error_codes"] == [700027]
