@@ -84,19 +84,22 @@ class TokenCache:
         return Served(await self._flights.join(key, lambda: self._fly(key)), TokenSource.IDENTITY_PROVIDER)
 
     def clear(self) -> None:
-        """Forget every token: the kill switch."""
-        self._tokens.clear()
+        """Forget every token, those that are under way too: the kill switch."""
+        # What was asked for before lands in what nobody looks into any more.
+        self._tokens = OrderedDict()
+        self._flights = Flights()
 
     async def _fly(self, key: TokenKey) -> AccessToken:
+        tokens = self._tokens
         try:
             async with asyncio.timeout(self._budget):
                 token = await self._acquire(key)
         except TimeoutError:
             raise TimedOut(cause="the caller's time ran out") from None
-        self._tokens[key] = token
-        self._tokens.move_to_end(key)
-        if len(self._tokens) > self._entries:
-            self._tokens.popitem(last=False)
+        tokens[key] = token
+        tokens.move_to_end(key)
+        if len(tokens) > self._entries:
+            tokens.popitem(last=False)
         return token
 
     async def _refresh(self, key: TokenKey) -> AccessToken:

@@ -90,6 +90,7 @@ class Callers:
         self._on_new_generation = on_new_generation
         self._document: CallersDocument | None = None
         self._by_key: Mapping[str, Caller] = {}
+        self._generation: int | None = None  # outlives a document that grew too old, as the tokens do
         self._stamp: tuple[int, int, int] | None = None
         self._looked: float | None = None
         self._good = 0.0
@@ -132,10 +133,10 @@ class Callers:
             self._keep(now, error.mistakes)
 
     def _swap(self, document: CallersDocument) -> None:
-        previous = self._document
         self._document, self._by_key = document, document.by_key()
-        if previous is not None and document.generation > previous.generation:
+        if self._generation is not None and document.generation > self._generation:
             self._on_new_generation()
+        self._generation = document.generation
 
     def _keep(self, now: Moment, mistakes: list[str]) -> None:
         if now.boot - self._good > self._max_age_seconds:

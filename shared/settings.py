@@ -3,6 +3,7 @@
 A mistake never breaks the import of the app: whoever reads the settings gets a `SettingsError` that lists them.
 """
 
+import math
 import re
 import tomllib
 from collections.abc import Mapping
@@ -147,7 +148,11 @@ class Limits:
 
     def mistakes(self, at: str) -> list[str]:
         """List what is wrong although every type is right."""
-        found = [f"{at}.{knob.name}: must be above 0" for knob in fields(self) if getattr(self, knob.name) <= 0]
+        found = [
+            f"{at}.{knob.name}: must be above 0, and finite"
+            for knob in fields(self)
+            if not 0 < getattr(self, knob.name) < math.inf
+        ]
         if not self.refresh_fraction_min <= self.refresh_fraction_max < 1:
             found.append(f"{at}.refresh_fraction_max: must lie between refresh_fraction_min and 1")
         return found
@@ -251,7 +256,8 @@ def _across(settings: Settings, *, on_azure: bool) -> list[str]:
         found.append("callers: this version of vend reads a file, no URL")
     if settings.profiles is not NOTHING and not profiles:
         found.append("profiles: there is none")
-    if settings.sync and settings.sync.profile is not NOTHING and settings.sync.profile not in profiles:
+    sync: Sync | None = None if settings.sync is NOTHING else settings.sync
+    if sync and sync.profile is not NOTHING and sync.profile not in profiles:
         found.append("sync.profile: there is no such profile")
     for name, cloud in clouds.items():
         if on_azure and settings.allow_custom_cloud is not True:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -41,7 +42,7 @@ def read_certificate(der: bytes, *, version: str, key_id: str) -> CertificateVer
     try:
         certificate = x509.load_der_x509_certificate(der)
         key = certificate.public_key()
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm):
         raise OperatorError(cause="the vault's certificate cannot be read") from None
     if not isinstance(key, rsa.RSAPublicKey) or key.key_size < SMALLEST_RSA:
         raise OperatorError(cause=f"the certificate needs an RSA key of at least {SMALLEST_RSA} bits")

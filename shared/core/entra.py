@@ -5,7 +5,6 @@ https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant
 
 import base64
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,7 +37,7 @@ LONGEST_LIFE = 172_800
 
 _JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z", re.IGNORECASE)
-_AADSTS = re.compile(r"AADSTS(\d{4,9})\b")
+_AADSTS = re.compile(r"AADSTS([0-9]{4,9})\b")
 # Visible ASCII without the quote and the backslash: the scope-token of RFC 6749 section 3.3.
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+/\.default\Z")
 _SCOPE_LENGTH = 1_024
@@ -260,7 +259,9 @@ def _seconds(value: object) -> float | None:
         return float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if math.isfinite(value) and abs(value) < 1e9 else None
+    return (
+        float(value) if abs(value) < 1e9 else None
+    )  # NaN is not less either, and a huge integer never becomes a float
 
 
 def _base64url(raw: bytes) -> bytes:

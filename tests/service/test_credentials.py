@@ -1,0 +1,216 @@
+import asyncio
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from urllib.parse import parse_qs
+
+import jwt
+import pytest
+
+from shared.core.certificate import CertificateVersion
+from shared.core.entra import CLOUDS
+from shared.core.errors import CredentialRefused, Denied, OperatorError, Unavailable, VendError
+from shared.core.token import TokenKey
+from shared.credentials import Entra, VaultCertificate
+from tests.clock import FakeClock
+
+TENANT = "aaaaaaaa-1111-1111-1111-111111111111"
+CLIENT = "cccccccc-1111-1111-1111-111111111111"
+KEY = TokenKey("graph", TENANT, "https://graph.microsoft.com/.default")
+ENDPOINT = f"https://login.microsoftonline.com/{TENANT}/oauth2/v2.0/token"
+REREAD = 6 * 3_600.0
+REUSE = 9 * 60.0
+
+
+class FakeVault:
+    """Has one certificate, and signs with a digest of digests; it counts what it is asked."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.version = "v1"
+        self.not_after = datetime.fromtimestamp(clock().wall, UTC) + timedelta(days=30)
+        self.readings = 0
+        self.signings = 0
+        self.error: VendError | None = None
+
+    async def signing_certificate(self, name: str) -> CertificateVersion:
+        """Read it."""
+        self.readings += 1
+        await asyncio.sleep(0)
+        if self.error is not None:
+            raise self.error
+        return CertificateVersion(
+            version=self.version, key_id=f"{name}/{self.version}", thumbprint=self.version, not_after=self.not_after
+        )
+
+    async def sign(self, key_id: str, digest: bytes) -> bytes:
+        """Sign."""
+        self.signings += 1
+        await asyncio.sleep(0)
+        return hashlib.sha256(key_id.encode() + digest).digest()
+
+
+class Bench:
+    """A credential with everything around it."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.vault = FakeVault(self.clock)
+        numbers = count()
+        self.new_id: Callable[[], str] = lambda: f"id-{next(numbers)}"
+        self.credential = VaultCertificate(
+            vault=self.vault,
+            name="vend",
+            client_id=CLIENT,
+            clock=self.clock,
+            new_id=self.new_id,
+            reread_seconds=REREAD,
+        )
+
+    def assertion(self, audience: str = ENDPOINT) -> str:
+        """Get an assertion."""
+        return asyncio.run(self.credential.assertion(audience))
+
+
+def test_an_assertion_is_reused_for_nine_minutes_per_audience() -> None:
+    """The vault signs once per audience and nine minutes; each signature is of another `jti`."""
+    bench = Bench()
+    first, other = bench.assertion(), bench.assertion("https://other.example/token")
+    bench.clock.tick(REUSE - 1)
+    assert (bench.assertion(), bench.vault.signings) == (first, 2)
+    bench.clock.tick(1)
+    second = bench.assertion()
+    assert (bench.vault.signings, bench.vault.readings) == (3, 1)
+    ids = {jwt.decode(text, options={"verify_signature": False})["jti"] for text in (first, other, second)}
+    assert len(ids) == 3
+
+
+@pytest.mark.parametrize("move", [FakeClock.jump, FakeClock.suspend])
+def test_either_clock_ends_the_reuse(move: Callable[[FakeClock, float], None]) -> None:
+    """REL-36: Entra judges by a clock of its own, so an assertion is kept while both of ours find it young."""
+    bench = Bench()
+    first = bench.assertion()
+    move(bench.clock, REUSE)
+    assert bench.assertion() != first
+
+
+def test_the_assertion_names_the_key_that_signed_it() -> None:
+    """The signature is over the SHA-256 of header and claims, by the key of the version whose thumbprint is sent."""
+    bench = Bench()
+    assertion = bench.assertion()
+    signed, _, signature = assertion.rpartition(".")
+    expected = hashlib.sha256(b"vend/v1" + hashlib.sha256(signed.encode()).digest()).digest()
+    assert jwt.utils.base64url_decode(signature) == expected
+    assert jwt.get_unverified_header(assertion)["x5t#S256"] == "v1"
+
+
+def test_concurrent_callers_share_one_signing() -> None:
+    """Fifty who ask at once cost one reading and one signature; another audience costs a signature more."""
+    bench = Bench()
+
+    async def story() -> set[str]:
+        asked = [ENDPOINT] * 50 + ["https://other.example/token"]
+        return set(await asyncio.gather(*(bench.credential.assertion(audience) for audience in asked)))
+
+    assert len(asyncio.run(story())) == 2
+    assert (bench.vault.readings, bench.vault.signings) == (1, 2)
+
+
+def test_the_certificate_is_read_again_when_it_is_old() -> None:
+    """REL-30: a new version is found within `reread_seconds`, without a restart."""
+    bench = Bench()
+    bench.assertion()
+    bench.vault.version = "v2"
+    bench.clock.tick(REREAD - 1)
+    assert jwt.get_unverified_header(bench.assertion())["x5t#S256"] == "v1"
+    bench.clock.tick(REUSE)
+    assert jwt.get_unverified_header(bench.assertion())["x5t#S256"] == "v2"
+
+
+def test_an_expired_certificate_does_not_sign() -> None:
+    """REL-29: the vault is asked for another one, and its refusal is the answer."""
+    bench = Bench()
+    bench.vault.not_after = datetime.fromtimestamp(bench.clock().wall + REUSE, UTC)
+    bench.assertion()
+    bench.clock.tick(REUSE)
+    bench.vault.error = OperatorError(cause="no version")
+    with pytest.raises(OperatorError):
+        bench.assertion()
+    assert bench.vault.signings == 1
+
+
+def test_a_failed_reading_is_not_kept() -> None:
+    """REL-23: the next caller asks the vault again."""
+    bench = Bench()
+    bench.vault.error = Unavailable(cause="down")
+    with pytest.raises(Unavailable):
+        bench.assertion()
+    bench.vault.error = None
+    assert bench.assertion()
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What Entra answers."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class FakeEntra:
+    """Answers every form alike, and remembers the last."""
+
+    def __init__(self, reply: Reply) -> None:
+        self.reply = reply
+        self.url = ""
+        self.form: Mapping[str, list[str]] = {}
+        self.headers: Mapping[str, str] = {}
+
+    async def post(self, url: str, form: bytes, *, headers: Mapping[str, str]) -> Reply:
+        """Answer."""
+        self.url, self.form, self.headers = url, parse_qs(form.decode()), headers
+        return self.reply
+
+
+def entra(bench: Bench, upstream: FakeEntra) -> Entra:
+    """Make what acquires tokens from it."""
+    return Entra(
+        cloud=CLOUDS["public"],
+        clients={"graph": (CLIENT, bench.credential)},
+        post=upstream.post,
+        clock=bench.clock,
+        fraction=lambda: 0.6,
+        new_id=bench.new_id,
+    )
+
+
+def test_a_token_is_acquired_for_its_key() -> None:
+    """The key's tenant is in the URL, its scope in the form, the profile's assertion beside them, and an id in front."""
+    bench = Bench()
+    upstream = FakeEntra(Reply(200, b'{"token_type": "Bearer", "expires_in": 3600, "access_token": "opaque"}'))
+    token = asyncio.run(entra(bench, upstream).acquire(KEY))
+    assert (token.secret, token.asked, token.lifetime) == ("opaque", bench.clock(), 3_600)
+    assert token.refresh_after == pytest.approx(1_440)
+    assert upstream.url == ENDPOINT
+    assert (upstream.form["scope"], upstream.form["client_id"]) == ([KEY.scope], [CLIENT])
+    assert upstream.form["client_assertion"] == [bench.assertion()]
+    assert upstream.headers["client-request-id"].startswith("id-")
+
+
+@pytest.mark.parametrize(
+    ("reply", "error", "wait"),
+    [
+        (Reply(400, b'{"error": "invalid_scope"}'), Denied, None),
+        (Reply(401, b'{"error": "invalid_client"}'), CredentialRefused, 60),
+        (Reply(429, b"", {"retry-after": "Fri, 15 Jan 2027 08:00:30 GMT"}), Unavailable, 30),
+        (Reply(201, b'{"token_type": "Bearer", "expires_in": 3600, "access_token": "opaque"}'), VendError, 5),
+    ],
+    ids=["invalid_scope", "invalid_client", "throttled until a date", "success of another kind"],
+)
+def test_a_refusal_is_told_by_its_meaning(reply: Reply, error: type[VendError], wait: float | None) -> None:
+    """Status, headers and body reach `refusal`, with the wall clock that a date is counted from."""
+    with pytest.raises(error) as caught:
+        asyncio.run(entra(Bench(), FakeEntra(reply)).acquire(KEY))
+    assert caught.value.wait == (None if wait is None else timedelta(seconds=wait))
