@@ -259,9 +259,8 @@ def _seconds(value: object) -> float | None:
         return float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return (
-        float(value) if abs(value) < 1e9 else None
-    )  # NaN is not less either, and a huge integer never becomes a float
+    # NaN is not less than anything, and an integer this large would not fit into a float.
+    return float(value) if abs(value) < 1e9 else None
 
 
 def _base64url(raw: bytes) -> bytes:

@@ -187,7 +187,7 @@ def entra(bench: Bench, upstream: FakeEntra) -> Entra:
 
 
 def test_a_token_is_acquired_for_its_key() -> None:
-    """The key's tenant is in the URL, its scope in the form, the profile's assertion beside them, and an id in front."""
+    """The key's tenant is in the URL, its scope in the form with the assertion, an id in the header."""
     bench = Bench()
     upstream = FakeEntra(Reply(200, b'{"token_type": "Bearer", "expires_in": 3600, "access_token": "opaque"}'))
     token = asyncio.run(entra(bench, upstream).acquire(KEY))
