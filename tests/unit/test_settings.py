@@ -57,15 +57,18 @@ def test_variables_are_replaced_and_their_escape_is_literal(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("text", "place"),
-    [("callers = 'CANARY", "line 1, column 18"), ("a = 1\nCANARY", "end of document"), ("a = 1\na = CANARY", "line 2")],
+    [
+        ("callers = 'CANARY", "end of document"),
+        ("a = 1\nCANARY = 1\nCANARY = 2\n", "line 3, column 11"),
+        ("a = CANARY", "line 1, column 5"),
+    ],
 )
 def test_a_syntax_error_is_told_by_its_place_alone(text: str, place: str, tmp_path: Path) -> None:
     """One mistake, line and column, and nothing of what stands there, not even in an error that Python chains."""
     with pytest.raises(SettingsError) as caught:
         load(text, tmp_path)
     (found,) = caught.value.mistakes
-    assert place in found or "end of document" in found
-    assert "CANARY" not in found
+    assert found == f"vend.toml: is not valid TOML at {place}"
     assert caught.value.__suppress_context__
 
 
