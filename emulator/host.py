@@ -14,18 +14,16 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import parse_qsl, quote, unquote
 
 import uvicorn
-from azure_functions_runtime.bindings.datumdef import Datum
 from starlette.types import Receive, Scope, Send
 
+from emulator.http_binding import Answer, answer_of, decoded_path, encoded_path, presented_key, request_datum
 from emulator.key_api import KeyApi
 from emulator.keys import KeyFile, KeyRing, Level
 from emulator.routes import Route, Router, compile_route
@@ -35,21 +33,8 @@ from emulator.worker_log import LEVELS, WorkerLog
 
 HTTP_TRIGGER = "httpTrigger"
 BODY_LIMIT = 104_857_600  # bytes: https://learn.microsoft.com/azure/azure-functions/functions-bindings-http-webhook-trigger#limits
-ESCAPED_SLASH = re.compile("%2F", re.IGNORECASE)
-PATH_CHARACTERS = "/!$&'()*+,;=:@%"  # RFC 3986 section 3.3, and escapes that the server left as they were
 SECONDS_TO_FINISH = 5
 KEEP_ALIVE_SECONDS = 130  # as Kestrel has it
-
-
-@dataclass(frozen=True)
-class Answer:
-    """An HTTP answer; headers may repeat."""
-
-    status: int
-    headers: Sequence[tuple[str, str]] = ()
-    body: bytes = b""
-
-
 NOT_FOUND = Answer(404)
 
 
@@ -123,26 +108,15 @@ class Host:
     ) -> Answer:
         """Run one HTTP function, past routing and keys; a failure is an empty 500, its reason in the log alone.
 
-        The request reaches Python as `ToRpcHttp` of the real host makes it: repeated headers and query values joined by
-        a comma, empty query values gone, the body untouched.
+        Raises:
+            KeyError: the app has no such function.
         """
-        _, _, query = url.partition("?")
-        spelling: dict[str, str] = {}
-        fields = parse_qsl(query, keep_blank_values=True) if query else ()
-        params = _joined((spelling.setdefault(name.lower(), name), value) for name, value in fields)
-        request = {
-            "method": Datum(method, "string"),
-            "url": Datum(url, "string"),
-            "headers": _strings(_joined((name.lower(), value) for name, value in headers)),
-            "query": _strings({name: value for name, value in params.items() if value}),
-            "params": _strings(route_params or {}),
-            "body": Datum(body, "bytes"),
-        }
+        request = request_datum(method=method, url=url, headers=headers, body=body, route_params=route_params or {})
         try:
-            returned = await self._worker.run(self.functions[function], Datum(request, "http"))
+            returned = await self._worker.run(self.functions[function], request)
         except InvocationFailedError:
             return Answer(500)
-        return _answer(returned)
+        return answer_of(returned)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Be the ASGI application: route, check the key, read the body, invoke."""
@@ -165,22 +139,21 @@ class Host:
         raw_path: str = scope["raw_path"].decode("ascii")
         query: str = scope["query_string"].decode("latin-1")
         headers = [(name.decode(), value.decode()) for name, value in scope["headers"]]
-        path = _decoded(raw_path)
+        path = decoded_path(raw_path)
         if re.match("/admin(/|$)", path, re.IGNORECASE):
-            return await self._administer(scope["method"], path, _presented_key(headers, query), receive)
+            return await self._administer(scope["method"], path, presented_key(headers, query), receive)
         found = self._router.match(scope["method"], path)
         if found is None:
             return NOT_FOUND
         function, route_params = found
         required = self._levels[function]
-        if required and self._ring.level(_presented_key(headers, query), function) < required:
+        if required and self._ring.level(presented_key(headers, query), function) < required:
             return Answer(401)
         body = await _read(receive)
         if body is None:
             return Answer(413)
         authority = next((value for name, value in headers if name == "host"), HOST)
-        visible = raw_path if path is raw_path else quote(path, safe=PATH_CHARACTERS)
-        url = f"{scope['scheme']}://{authority}{visible}{'?' if query else ''}{query}"
+        url = f"{scope['scheme']}://{authority}{encoded_path(path)}{'?' if query else ''}{query}"
         return await self.invoke(
             function, method=scope["method"], url=url, headers=headers, body=body, route_params=route_params
         )
@@ -228,53 +201,6 @@ def _at(settings: Mapping[str, Any], *path: str) -> object:
     for name in path:
         found = found.get(name) if isinstance(found, Mapping) else None
     return found
-
-
-def _decoded(raw_path: str) -> str:
-    """Decode a path as Kestrel does: an escaped slash stays escaped, for it separates nothing."""
-    if "%" not in raw_path:
-        return raw_path
-    return "%2F".join(unquote(piece) for piece in ESCAPED_SLASH.split(raw_path))
-
-
-def _presented_key(headers: Iterable[tuple[str, str]], query: str) -> str:
-    """Find the key to check: the first header, even an empty one, before the first `code`.
-
-    Source: `GetAuthorizationKeyInfoAsync` in AuthenticationLevelHandler of the real host.
-    """
-    for name, value in headers:
-        if name == "x-functions-key":
-            return value
-    fields = parse_qsl(query, keep_blank_values=True) if query else ()
-    return next((value for name, value in fields if name.lower() == "code"), "")
-
-
-def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Join repeated values as `StringValues.ToString` does: a comma, no space, empty ones skipped."""
-    found: dict[str, str] = {}
-    for name, value in pairs:
-        earlier = found.get(name)
-        found[name] = f"{earlier},{value}" if earlier and value else earlier or value
-    return found
-
-
-def _strings(values: Mapping[str, str]) -> dict[str, Datum]:
-    return {name: Datum(value, "string") for name, value in values.items()}
-
-
-def _answer(returned: Datum) -> Answer:
-    """Turn what an HTTP output binding encodes into an answer."""
-    if returned.type != "http":
-        text: str | bytes = returned.value
-        body = text.encode() if isinstance(text, str) else text
-        return Answer(200, [("content-type", "text/plain; charset=utf-8")], body)
-    parts = returned.value
-    # The server frames the answer, not the function.
-    framing = {"content-length", "transfer-encoding"}
-    headers = [(name.lower(), value.value) for name, value in parts["headers"].items() if name.lower() not in framing]
-    for cookie in parts["cookies"] or ():
-        headers.extend(("set-cookie", morsel.OutputString()) for morsel in cookie.values())
-    return Answer(int(parts["status_code"].value), headers, parts["body"].value)
 
 
 def _json(status: int, content: Mapping[str, Any] | None) -> Answer:

@@ -73,11 +73,11 @@ class OwnIdentity:
         self._status = response.http_response.status_code
 
     def _translated(self, ask: Callable[[], Any]) -> Any:  # noqa: ANN401  # azure-identity declares no more
-        from azure.core.exceptions import AzureError  # noqa: PLC0415  # late, as all of the SDK
-
         try:
             return ask()
-        except AzureError:
+        except VendError:
+            raise
+        except Exception:  # noqa: BLE001  # not only the SDK's: its parser's go through, with the whole answer in them
             failure: VendError = Unavailable(cause="the managed identity cannot be had now")
             if self._status in REFUSALS:
                 failure = OperatorError(cause=f"the managed identity refused with {self._status}")

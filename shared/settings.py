@@ -153,6 +153,10 @@ class Limits:
             for knob in fields(self)
             if not 0 < getattr(self, knob.name) < math.inf
         ]
+        # httpcore leaves a connection open that is cancelled in the middle of its TLS handshake, so its own timeout for
+        # that, which it applies to TCP and to TLS, must end it first.
+        if 2 * self.connect_seconds >= self.attempt_seconds:
+            found.append(f"{at}.connect_seconds: must be less than half of attempt_seconds")
         if not self.refresh_fraction_min <= self.refresh_fraction_max < 1:
             found.append(f"{at}.refresh_fraction_max: must lie between refresh_fraction_min and 1")
         return found

@@ -1,19 +1,41 @@
 """The whole of it on this machine: the app in Microsoft's runtime, behind a host with keys, against the local cloud."""
 
-from collections.abc import Iterator
+import os
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 
 import httpx
 import pytest
 
+from emulator.cloud import LocalCloud
 from emulator.run import Site, start
+from tests.emulator.client import Clock
+
+
+@pytest.fixture(scope="module")
+def clock() -> Clock:
+    """The cloud's time, standing still at the real one so that the libraries, which have their own, agree with it."""
+    return Clock(time.time())
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory, clock: Clock) -> Iterator[LocalCloud]:
+    """One running cloud for the tests of a module."""
+    with LocalCloud(tmp_path_factory.mktemp("cloud"), now=clock) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """One cloud and one app for every test that leaves them as they were."""
     with ExitStack() as stack:
-        yield start(stack, tmp_path_factory.mktemp("site"))
+        yield start(stack, tmp_path_factory.mktemp("site"), settings=measured())
+
+
+def measured() -> Mapping[str, str]:
+    """The settings by which coverage follows into the app's process; none where nothing is measured."""
+    return {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,4 @@
 import ssl
-import time
 from collections.abc import Iterator
 
 import httpx
@@ -10,19 +9,6 @@ from emulator.seed import CLIENT_ID
 from tests.emulator.client import Clock, KeyPair, key_pair
 
 DAY = 86400
-
-
-@pytest.fixture(scope="module")
-def clock() -> Clock:
-    """The cloud's time, standing still at the real one so that the libraries, which have their own, agree with it."""
-    return Clock(time.time())
-
-
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory, clock: Clock) -> Iterator[LocalCloud]:
-    """One running cloud for the tests of a module."""
-    with LocalCloud(tmp_path_factory.mktemp("cloud"), now=clock) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

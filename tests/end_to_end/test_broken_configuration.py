@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from emulator.run import SCOPE, App, Site, app_settings
+from tests.conftest import measured
 
 pytestmark = pytest.mark.slow
 
@@ -50,7 +51,7 @@ def test_the_app_stands_and_says_what_is_wrong(
         )
         (tmp_path / name).write_text(text)
     spoil(tmp_path)
-    settings = app_settings(site.cloud, tmp_path / "vend.toml")
+    settings = {**app_settings(site.cloud, tmp_path / "vend.toml"), **measured()}
     with App(settings=settings, keys=site.folder / "host.keys.json", log=tmp_path / "app.log") as app:
         answer = httpx.post(
             f"{app.url}/api/token",
