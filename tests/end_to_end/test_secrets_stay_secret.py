@@ -1,6 +1,7 @@
 import base64
 import json
 import re
+import sys
 import urllib.parse
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
@@ -114,6 +115,7 @@ def test_the_scan_finds_a_leak(secrets: Mapping[str, str], encode: type[str]) ->
         assert name in leaks(f"before {encode(secret)} after".encode(), secrets)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the app's memory from /proc")
 def test_no_private_key_enters_the_app(loud: Site, token: str) -> None:
     """The app's memory holds the caller's key, which it was sent, and no prime of the certificate's private key."""
     memory = writable_memory(loud.app.pid)
