@@ -220,7 +220,7 @@ def _error(body: bytes) -> tuple[str | None, str | None]:
 
 
 def _check_claims(claims: Mapping[str, Any], *, tenant_id: str, client_id: str) -> None:
-    """Compare what a token says of itself with what was asked for.
+    """Compare what a token says of itself with what was asked for: Entra's always name their tenant and client.
 
     The audience is not compared: v2.0 tokens carry the API's client id, v1.0 tokens may carry either. Nothing here
     proves the token; only its API can.
@@ -229,7 +229,7 @@ def _check_claims(claims: Mapping[str, Any], *, tenant_id: str, client_id: str) 
         return
     client = claims.get("azp" if claims.get("ver") == "2.0" else "appid")
     for name, seen, expected in (("tid", claims.get("tid"), tenant_id), ("client", client, client_id)):
-        if seen is not None and (not isinstance(seen, str) or seen.lower() != expected.lower()):
+        if not isinstance(seen, str) or seen.lower() != expected.lower():
             raise BadAnswer(cause=f"token of another {name}")
     if claims.get("idtyp", "app") != "app":
         raise BadAnswer(cause="not an app-only token")

@@ -7,6 +7,7 @@ import pytest
 from emulator.cloud import LocalCloud
 from emulator.seed import CLIENT_ID
 from tests.emulator.client import Clock, KeyPair, key_pair
+from tests.emulator.vault_clients import VaultHost, vault_host
 
 DAY = 86400
 
@@ -36,3 +37,10 @@ def http(trust: ssl.SSLContext) -> Iterator[httpx.Client]:
     """A plain HTTP client that trusts the cloud."""
     with httpx.Client(verify=trust, timeout=5) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VaultHost]:
+    """One server for a module's vaults."""
+    with vault_host(tmp_path_factory.mktemp("vault")) as host:
+        yield host

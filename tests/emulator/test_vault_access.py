@@ -7,16 +7,9 @@ from azure.keyvault.keys.crypto import SignatureAlgorithm
 
 from emulator.vault_policy import Policy
 from emulator.vault_roles import ROLES
-from tests.emulator.vault_clients import AUTHORITY, TENANT, VaultClients, VaultHost, vault_host
+from tests.emulator.vault_clients import AUTHORITY, TENANT, VaultClients, VaultHost
 
 DIGEST = sha256(b"who may do what").digest()
-
-
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VaultHost]:
-    """One server for this module's vaults."""
-    with vault_host(tmp_path_factory.mktemp("vault")) as host:
-        yield host
 
 
 @pytest.fixture(scope="module")

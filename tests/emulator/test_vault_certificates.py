@@ -13,16 +13,9 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 
 from emulator.vault_certificates import Material, make
 from emulator.vault_policy import Policy
-from tests.emulator.vault_clients import START, VaultClients, VaultHost, vault_host
+from tests.emulator.vault_clients import START, VaultClients, VaultHost
 
 NOW = dt.datetime.fromtimestamp(START, dt.UTC)
-
-
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VaultHost]:
-    """One server for this module's vaults."""
-    with vault_host(tmp_path_factory.mktemp("vault")) as host:
-        yield host
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from emulator.vault_policy import Policy
-from tests.emulator.vault_clients import VaultClients, VaultHost, vault_host
+from tests.emulator.vault_clients import VaultClients, VaultHost
 
 MESSAGE = b"header.payload"
 DIGEST = sha256(MESSAGE).digest()
@@ -18,13 +18,6 @@ PADDINGS = {
     SignatureAlgorithm.ps256: padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=32),
     SignatureAlgorithm.rs256: padding.PKCS1v15(),
 }
-
-
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VaultHost]:
-    """One server for this module's vaults."""
-    with vault_host(tmp_path_factory.mktemp("vault")) as host:
-        yield host
 
 
 @pytest.fixture

@@ -7,14 +7,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, pkcs12
 
 from emulator.vault_policy import PEM, PFX, Policy
-from tests.emulator.vault_clients import VaultClients, VaultHost, vault_host
-
-
-@pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[VaultHost]:
-    """One server for this module's vaults."""
-    with vault_host(tmp_path_factory.mktemp("vault")) as host:
-        yield host
+from tests.emulator.vault_clients import VaultClients, VaultHost
 
 
 @pytest.fixture
