@@ -113,6 +113,7 @@ def test_a_log_that_fails_breaks_nothing() -> None:
         ("POST", "", "", b"x", 401),
         ("POST", "", "another-key-that-nobody-has", b"x", 401),
         ("POST", "", KEY, b"x", 400),
+        ("POST", "", KEY, FORM.replace(b"graph.microsoft.com", b"vault.azure.net"), 400),
         ("POST", "", KEY, FORM, 200),
     ],
 )
