@@ -55,7 +55,6 @@ class Post(Protocol):
 @dataclass(frozen=True, slots=True)
 class _Assertion:
     text: str = field(repr=False)
-    version: str
     until: Moment
 
 
@@ -114,7 +113,6 @@ class VaultCertificate:
         reuse = ASSERTION_REUSE.total_seconds()
         made = _Assertion(
             text=signed_assertion(unsigned, signature),
-            version=certificate.version,
             until=Moment(wall=now.wall + reuse, boot=now.boot + reuse),
         )
         self._assertions[audience] = made

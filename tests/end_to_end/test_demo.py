@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from emulator.run import ROOT
+from emulator.run import ROOT, DemoError, Site, ask, tour
 
 pytestmark = pytest.mark.slow
 
@@ -18,3 +18,10 @@ def test_the_demo_shows_both_tokens() -> None:
     assert "signed in the vault 1 time" in done.stdout
     assert " ms  cache" in done.stdout
     assert not (ROOT / ".run-demo").exists()
+
+
+def test_a_step_that_goes_otherwise_is_named(site: Site) -> None:
+    """A demo that is not as it should be fails, and says what was expected, what came, and where to look."""
+    ask(site)
+    with pytest.raises(DemoError, match=r"expected: 200 identity_provider\ngot:      200 cache\nsee: .*app\.log"):
+        tour(site)
