@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 
 FIELDS = frozenset(
     {
-        "caller", "cause", "correlation_id", "expires_on", "latency_ms", "mistakes", "outcome", "profile", "reason",
-        "scope", "source", "status", "tenant_id", "token", "version",
+        "audience", "caller", "cause", "correlation_id", "expires_on", "latency_ms", "mistakes", "outcome", "profile",
+        "reason", "region", "retry_seconds", "scope", "seconds", "source", "status", "tenant_id", "token", "version",
     }
 )  # fmt: skip
 BUFFER = 1_000

@@ -1,18 +1,32 @@
-"""The warm cache, one per worker process.
+"""The warm cache, one per worker process: serves, refreshes ahead of time, and rides through bad days.
 
-A hit is a plain call. A token that is due for a refresh is served, and one flight per key gets a newer one behind the
-caller's back. A miss is one flight per key, however many wait for it, and whoever of them goes away.
+While a usable token exists nobody waits for Entra: a hit is a plain call, and a token that is due for a refresh is
+served while one flight per key gets a newer one behind the caller's back. In the last minutes of a token a caller waits
+a moment for that flight, and then takes the token all the same. Only a miss waits: one flight per key, however many
+wait for it, and whoever of them goes away.
+
+A flight that failed is remembered. Until its wait is over no other is started, and who has no token to fall back on
+gets the same error at once.
 """
 
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from math import inf
 from typing import NamedTuple
 
 from shared.audit import Events
-from shared.core.errors import TimedOut, VendError
+from shared.core.errors import TimedOut, Unavailable, VendError
+from shared.core.limits import Limits
+from shared.core.retry import JITTER, failure_wait
 from shared.core.token import AccessToken, Freshness, Moment, TokenKey, TokenSource
 from shared.flights import Flights
+
+NEVER = Moment(-inf, -inf)
+
+type Acquire = Callable[[TokenKey, str | None], Awaitable[AccessToken]]
 
 
 class Served(NamedTuple):
@@ -22,91 +36,316 @@ class Served(NamedTuple):
     source: TokenSource
 
 
+class Seen(NamedTuple):
+    """One key as somebody sees it who looks into the cache; never the token."""
+
+    key: TokenKey
+    token: str | None
+    """Its fingerprint."""
+    age: float
+    """Seconds since it was asked for; 0 without a token."""
+    remaining: float
+    """Seconds of life; 0 without a token."""
+    cause: str | None
+    """What the last flight failed with; None if it went well."""
+
+
+@dataclass(slots=True)
+class Counters:
+    """What has happened since this worker started."""
+
+    hits: int = 0
+    """Answers from the cache, stale ones among them."""
+    stale_hits: int = 0
+    """Answers with a token that was due for a refresh."""
+    misses: int = 0
+    """Requests that had to look beyond the cache."""
+    refreshes: int = 0
+    """Flights that started behind a caller's back."""
+    acquired: int = 0
+    """Flights that came back with a token."""
+    failures: int = 0
+    """Flights that came back without one."""
+    waiting: int = 0
+    """Requests that wait for a flight now."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """A flight that failed, and for how long that counts.
+
+    Args:
+        error: what with; never raised itself.
+        in_a_row: how many have failed since the last that went well.
+        until: on the boot clock.
+        version: of the credential that it flew with.
+    """
+
+    error: VendError
+    in_a_row: int
+    until: float
+    version: str
+
+    def told(self, now: Moment, draw: float) -> VendError:
+        """Make the error for one caller; where upstream named the wait, callers are spread a little behind it."""
+        if self.error.wait is None:  # such as a denial, which is to look like one by policy
+            return self.error.again(None)
+        left = max(0.0, self.until - now.boot)
+        if self.error.retry_after is not None:
+            left *= 1 + JITTER * draw
+        return self.error.again(timedelta(seconds=left))
+
+
+type Outcome = AccessToken | _Failure
+
+
+class _Forced(NamedTuple):
+    """The last forced flight of a key.
+
+    Args:
+        at: when it started, on the boot clock.
+        claims: what it asked for.
+        failure: how it ended, if it did so badly.
+    """
+
+    at: float
+    claims: str | None
+    failure: _Failure | None = None
+
+
+class _Entry:
+    """What is known of one key."""
+
+    __slots__ = ("failure", "forced", "fresh", "token")
+
+    def __init__(self) -> None:
+        self.token: AccessToken | None = None
+        self.fresh = NEVER
+        self.failure: _Failure | None = None
+        self.forced = _Forced(-inf, None)
+
+
 class TokenCache:
     """Tokens by their key.
 
     Args:
-        acquire: gets a token from Entra.
-        entries: how many keys are kept; the one that was asked for longest ago goes first.
-        floor_seconds: the least life that a token is served with.
-        budget_seconds: how long a flight may take; no caller waits longer.
+        acquire: gets a token for a key, with the canonical claims of a challenge or None.
+        limits: the knobs.
         clock: both clocks.
-        events: where a background refresh tells that it failed.
+        events: where a flight tells that it failed.
+        version: names the credential that a key would fly with now; a changed one clears a permanent failure.
+        draw: from 0 to 1, for jitter.
     """
 
     def __init__(
         self,
-        acquire: Callable[[TokenKey], Awaitable[AccessToken]],
+        acquire: Acquire,
         *,
-        entries: int,
-        floor_seconds: float,
-        budget_seconds: float,
+        limits: Limits,
         clock: Callable[[], Moment],
         events: Events,
+        version: Callable[[TokenKey], str],
+        draw: Callable[[], float],
     ) -> None:
         self._acquire = acquire
-        self._entries = entries
-        self._floor = floor_seconds
-        self._budget = budget_seconds
+        self._limits = limits
         self._clock = clock
         self._events = events
-        self._tokens: OrderedDict[TokenKey, AccessToken] = OrderedDict()
-        self._flights: Flights[TokenKey, AccessToken] = Flights()
+        self._version = version
+        self._draw = draw
+        self._entries: OrderedDict[TokenKey, _Entry] = OrderedDict()
+        self._flights: Flights[tuple[TokenKey, str | None], Outcome] = Flights()
+        self.counters = Counters()
 
     def __len__(self) -> int:
-        return len(self._tokens)
+        return len(self._entries)
 
     def hit(self, key: TokenKey) -> AccessToken | None:
         """Give a token that can be served without waiting, or None.
 
         Must be called on the event loop: a token that is due for a refresh starts one.
         """
-        token = self._tokens.get(key)
-        if token is None:
+        entry = self._entries.get(key)
+        if entry is None:
             return None
-        freshness = token.freshness(self._clock(), floor=self._floor)
-        if freshness is Freshness.EXPIRED:
-            return None
-        if freshness is Freshness.STALE:
-            self._flights.start(key, lambda: self._refresh(key))
-        self._tokens.move_to_end(key)
-        return token
+        now = self._clock()
+        if now.boot < entry.fresh.boot and now.wall < entry.fresh.wall:
+            self._entries.move_to_end(key)
+            self.counters.hits += 1
+            return entry.token
+        return self._aging(key, entry, now)
 
-    async def get(self, key: TokenKey) -> Served:
-        """Give a token, waiting for Entra where there is no usable one.
+    async def get(self, key: TokenKey, *, claims: str | None = None, rejected: str | None = None) -> Served:
+        """Give a token, waiting for Entra where there is no usable one, or where the cached one will not do.
+
+        Args:
+            key: whose.
+            claims: of a challenge, in canonical form: the cached token did not satisfy its API.
+            rejected: SHA-256 of a token that was rejected: the cached one will not do if it is that one.
 
         Raises:
-            UpstreamError, Denied: none can be had now.
+            VendError: none can be had now; a copy of what the flight failed with, with the wait that is left.
         """
+        if claims is not None or rejected is not None:
+            return await self._forced(key, claims, rejected)
         token = self.hit(key)
         if token is not None:
             return Served(token, TokenSource.CACHE)
-        return Served(await self._flights.join(key, lambda: self._fly(key)), TokenSource.IDENTITY_PROVIDER)
+        return await self._miss(key)
 
     def clear(self) -> None:
         """Forget every token, those that are under way too: the kill switch."""
         # What was asked for before lands in what nobody looks into any more.
-        self._tokens = OrderedDict()
+        self._entries = OrderedDict()
         self._flights = Flights()
 
-    async def _fly(self, key: TokenKey) -> AccessToken:
-        tokens = self._tokens
-        try:
-            async with asyncio.timeout(self._budget):
-                token = await self._acquire(key)
-        except TimeoutError:
-            raise TimedOut(cause="the caller's time ran out") from None
-        tokens[key] = token
-        tokens.move_to_end(key)
-        if len(tokens) > self._entries:
-            tokens.popitem(last=False)
+    def look(self) -> list[Seen]:
+        """Show what is kept, the longest unused first; it changes nothing."""
+        now = self._clock()
+        return [
+            Seen(
+                key,
+                token=entry.token.fingerprint if entry.token else None,
+                age=now.boot - entry.token.asked.boot if entry.token else 0.0,
+                remaining=entry.token.remaining(now) if entry.token else 0.0,
+                cause=entry.failure.error.cause if entry.failure else None,
+            )
+            for key, entry in self._entries.items()
+        ]
+
+    def _aging(self, key: TokenKey, entry: _Entry, now: Moment) -> AccessToken | None:
+        """Serve a token that is fresh no more, and start its refresh, unless the last one has just failed."""
+        failing = self._in_force(entry.failure, key, now)
+        floor = self._limits.served_floor_failing_seconds if failing else self._limits.served_floor_seconds
+        token = entry.token
+        if token is None or token.freshness(now, floor=floor) is Freshness.EXPIRED:
+            return None
+        if not failing and self._flights.get((key, None)) is None:
+            self._start(key, entry, None)
+            self.counters.refreshes += 1
+        self._entries.move_to_end(key)
+        self.counters.hits += 1
+        self.counters.stale_hits += 1
         return token
 
-    async def _refresh(self, key: TokenKey) -> AccessToken:
+    async def _miss(self, key: TokenKey) -> Served:
+        now = self._clock()
+        self.counters.misses += 1
+        entry = self._touch(key)
+        failure = self._in_force(entry.failure, key, now)
+        if failure:
+            raise failure.told(now, self._draw())
+        spare = self._usable(entry, now)
+        outcome = await self._landing(self._start(key, entry, None), self._limits.short_wait_seconds if spare else None)
+        if isinstance(outcome, AccessToken):
+            return Served(outcome, TokenSource.IDENTITY_PROVIDER)
+        if spare:
+            return Served(spare, TokenSource.CACHE)
+        assert outcome is not None  # without a spare it was waited for to its end
+        raise outcome.told(self._clock(), self._draw())
+
+    async def _forced(self, key: TokenKey, claims: str | None, rejected: str | None) -> Served:
+        """Replace the cached token, unless that has just been done or has just failed."""
+        now = self._clock()
+        entry = self._touch(key)
+        token = self._usable(entry, now)
+        if rejected is not None and (token.sha256 != rejected if token else claims is None):
+            return await self.get(key)  # it has been replaced already, or there is nothing to replace
+        flight = self._flights.get((key, claims))
+        if flight is None:
+            last = entry.forced
+            failure = self._in_force(last.failure if last.claims == claims else None, key, now)
+            failure = failure or self._in_force(entry.failure, key, now)
+            if failure and claims is not None:
+                raise failure.told(now, self._draw())
+            if failure or now.boot - last.at < self._limits.forced_floor_seconds:
+                return await self.get(key)
+            entry.forced = _Forced(now.boot, claims)
+            flight = self._start(key, entry, claims)
+        self.counters.misses += 1
+        outcome = await self._landing(flight, None)
+        if isinstance(outcome, AccessToken):
+            return Served(outcome, TokenSource.IDENTITY_PROVIDER)
+        if claims is None:
+            return await self.get(key)
+        assert outcome is not None  # as above
+        raise outcome.told(self._clock(), self._draw())
+
+    def _usable(self, entry: _Entry, now: Moment) -> AccessToken | None:
+        """Give the token that can be served if nothing better comes."""
+        token, floor = entry.token, self._limits.served_floor_failing_seconds
+        return None if token is None or token.freshness(now, floor=floor) is Freshness.EXPIRED else token
+
+    def _in_force(self, failure: _Failure | None, key: TokenKey, now: Moment) -> _Failure | None:
+        """Give a failure back while it counts: until its time is over, or the credential that it was about changed."""
+        if failure is None or now.boot >= failure.until:
+            return None
+        return failure if failure.error.retryable or failure.version == self._version(key) else None
+
+    async def _landing(self, flight: asyncio.Task[Outcome], patience: float | None) -> Outcome | None:
+        """Wait for a flight, for so many seconds or to its end; it flies on when its caller goes away."""
+        self.counters.waiting += 1
         try:
-            return await self._fly(key)
-        except VendError as error:
-            self._events.defer(
-                "refresh_failed", profile=key.profile, tenant_id=key.tenant_id, scope=key.scope, cause=error.cause
-            )
-            raise
+            await asyncio.wait([flight], timeout=patience)
+        finally:
+            self.counters.waiting -= 1
+        return flight.result() if flight.done() else None
+
+    def _start(self, key: TokenKey, entry: _Entry, claims: str | None) -> asyncio.Task[Outcome]:
+        """Start a flight, or join the one for the same key and claims."""
+        return self._flights.start((key, claims), lambda: self._fly(key, entry, claims))
+
+    async def _fly(self, key: TokenKey, entry: _Entry, claims: str | None) -> Outcome:
+        """Get a token and put it, or what went wrong, into the entry, which is nobody's once it was cleared away."""
+        version = self._version(key)
+        try:
+            async with asyncio.timeout(self._limits.caller_budget_seconds):
+                token = await self._acquire(key, claims)
+        except TimeoutError:
+            error: VendError = TimedOut(cause="the time of a flight ran out")
+        except VendError as failed:
+            error = failed.again(failed.retry_after)  # without the traceback, whose frames hold what was sent
+        except Exception as failed:  # noqa: BLE001  # a defect of ours is remembered like any other failure
+            error = VendError(cause=type(failed).__name__)
+        else:
+            self._keep(entry, token)
+            return token
+        return self._remember(entry, key, claims, error, version)
+
+    def _keep(self, entry: _Entry, token: AccessToken) -> None:
+        self.counters.acquired += 1
+        entry.failure = None
+        # A flight that left earlier may land later: the token that was asked for last stays.
+        if entry.token is None or entry.token.asked.boot <= token.asked.boot:
+            entry.token = token
+            entry.fresh = token.fresh_until(floor=self._limits.served_floor_seconds)
+
+    def _remember(self, entry: _Entry, key: TokenKey, claims: str | None, error: VendError, version: str) -> _Failure:
+        self.counters.failures += 1
+        in_a_row = entry.failure.in_a_row + 1 if entry.failure else 1
+        wait = failure_wait(error, failures=in_a_row, limits=self._limits, draw=self._draw())
+        failure = _Failure(error, in_a_row, until=self._clock().boot + wait, version=version)
+        if claims is not None:
+            entry.forced = entry.forced._replace(failure=failure)
+        # What Entra has against certain claims says nothing about the same request without them.
+        if claims is None or isinstance(error, Unavailable):
+            entry.failure = failure
+        self._events.defer(
+            error.event,
+            profile=key.profile,
+            tenant_id=key.tenant_id,
+            scope=key.scope,
+            cause=error.cause,
+            retry_seconds=round(wait, 1),
+        )
+        return failure
+
+    def _touch(self, key: TokenKey) -> _Entry:
+        """Find or make the entry of a key, as the one that was used last; the one unused for longest gives way."""
+        entry = self._entries.get(key)
+        if entry is None:
+            entry = self._entries[key] = _Entry()
+            if len(self._entries) > self._limits.cache_entries:
+                self._entries.popitem(last=False)
+        self._entries.move_to_end(key)
+        return entry

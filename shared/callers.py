@@ -13,6 +13,7 @@ from pathlib import Path
 from shared.audit import Events
 from shared.core.document import read_table
 from shared.core.errors import NotReady, UnknownCaller
+from shared.core.limits import Limits
 from shared.core.policy import EVERYBODY, Caller, Offer, caller_mistakes
 from shared.core.token import Moment
 from shared.settings import SettingsError, read_toml
@@ -63,8 +64,7 @@ class Callers:
     Args:
         path: of the document.
         offers: what the profiles can be asked for.
-        refresh_seconds: how old the last look at the file may be.
-        max_age_seconds: how long a document stays in force that could not be read again.
+        limits: the knobs.
         clock: both clocks.
         events: where mistakes are told.
         on_new_generation: called when the document's `generation` was raised.
@@ -75,16 +75,14 @@ class Callers:
         path: Path,
         offers: Mapping[str, Offer],
         *,
-        refresh_seconds: float,
-        max_age_seconds: float,
+        limits: Limits,
         clock: Callable[[], Moment],
         events: Events,
         on_new_generation: Callable[[], None],
     ) -> None:
         self._path = path
         self._offers = offers
-        self._refresh_seconds = refresh_seconds
-        self._max_age_seconds = max_age_seconds
+        self._limits = limits
         self._clock = clock
         self._events = events
         self._on_new_generation = on_new_generation
@@ -117,7 +115,7 @@ class Callers:
 
     def _look(self, now: Moment) -> None:
         """Read the document if it has changed, unless the last look was a moment ago."""
-        if self._looked is not None and now.boot - self._looked < self._refresh_seconds:
+        if self._looked is not None and now.boot - self._looked < self._limits.callers_refresh_seconds:
             return
         self._looked = now.boot
         try:
@@ -139,7 +137,7 @@ class Callers:
         self._generation = document.generation
 
     def _keep(self, now: Moment, mistakes: list[str]) -> None:
-        if now.boot - self._good > self._max_age_seconds:
+        if now.boot - self._good > self._limits.callers_max_age_seconds:
             self._document, self._by_key, self._stamp = None, {}, None
         self._events.emit(
             "callers_invalid", mistakes=mistakes, outcome="none" if self._document is None else "last good one kept"

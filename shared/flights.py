@@ -14,8 +14,9 @@ class Flights[K: Hashable, T]:
     def __init__(self) -> None:
         self._tasks: dict[K, asyncio.Task[T]] = {}
 
-    def __contains__(self, key: K) -> bool:
-        return key in self._tasks
+    def get(self, key: K) -> asyncio.Task[T] | None:
+        """Return the flight of this key, if there is one."""
+        return self._tasks.get(key)
 
     def start(self, key: K, work: Callable[[], Coroutine[Any, Any, T]]) -> asyncio.Task[T]:
         """Return the flight of this key, and start it if there is none."""

@@ -10,7 +10,8 @@ from typing import Self
 
 import httpx
 
-from shared.core.errors import BadAnswer, OperatorError, TimedOut, Unavailable, VendError
+from shared.core.errors import BadAnswer, TimedOut, Unavailable, UntrustedPeer, VendError
+from shared.core.limits import Limits
 
 CONNECTIONS = 10  # httpx slows down badly beyond about 20 (encode/httpx#3215)
 
@@ -30,9 +31,7 @@ class HttpClient:
     Args:
         ca_file: roots that are trusted beside the system's; "" for none.
         proxy: URL; "" for none. Loopback is never proxied.
-        connect_seconds, read_idle_seconds: of httpx.
-        attempt_seconds: for one request as a whole, so that an answer of one byte a second ends too.
-        body_bytes: the largest body that is read.
+        limits: the knobs; `attempt_seconds` is for one request as a whole: an answer of one byte a second ends too.
     """
 
     def __init__(
@@ -40,25 +39,25 @@ class HttpClient:
         *,
         ca_file: str,
         proxy: str,
-        connect_seconds: float,
-        read_idle_seconds: float,
-        attempt_seconds: float,
-        body_bytes: int,
+        limits: Limits,
     ) -> None:
-        self._attempt_seconds = attempt_seconds
-        self._body_bytes = body_bytes
+        self._attempt_seconds = limits.attempt_seconds
+        self._body_bytes = limits.upstream_body_bytes
         tls = _trust(ca_file)
         direct = {f"all://{host}": None for host in ("localhost", "127.0.0.1", "[::1]")}
-        limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
-        through = httpx.AsyncHTTPTransport(verify=tls, proxy=proxy, limits=limits) if proxy else None
+        pool = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
+        through = httpx.AsyncHTTPTransport(verify=tls, proxy=proxy, limits=pool) if proxy else None
         self._client = httpx.AsyncClient(
             verify=tls,
             trust_env=False,
             follow_redirects=False,
             timeout=httpx.Timeout(
-                attempt_seconds, connect=connect_seconds, read=read_idle_seconds, write=read_idle_seconds
+                limits.attempt_seconds,
+                connect=limits.connect_seconds,
+                read=limits.read_idle_seconds,
+                write=limits.read_idle_seconds,
             ),
-            limits=limits,
+            limits=pool,
             mounts={**direct, "all://": through} if through else None,
             headers={"user-agent": "vend", "accept": "application/json", "accept-encoding": "identity"},
         )
@@ -78,7 +77,7 @@ class HttpClient:
             Unavailable: no connection, or it broke.
             TimedOut: it took longer than `attempt_seconds`.
             BadAnswer: the answer is too large or no HTTP.
-            OperatorError: the peer's TLS certificate is not that of the host.
+            UntrustedPeer: TLS did not come about.
         """
         content_type = {"content-type": "application/x-www-form-urlencoded"}
         request = self._client.build_request("POST", url, content=form, headers={**headers, **content_type})
@@ -122,18 +121,18 @@ def _meaning(error: Exception) -> VendError:
     """Say what a failure of the transport means, without its words."""
     if isinstance(error, (TimeoutError, httpx.TimeoutException)):
         return TimedOut(cause="timeout")
-    if _is_certificate_error(error):
-        return OperatorError(cause="TLS certificate of upstream is not valid")
-    if isinstance(error, httpx.ConnectError):
-        return Unavailable(cause="no connection")
-    return Unavailable(cause="broken connection")
+    if not isinstance(error, httpx.ConnectError):
+        return Unavailable(cause="broken connection")
+    if _is_tls_error(error):
+        return UntrustedPeer(cause="TLS with upstream did not come about")
+    return Unavailable(cause="no connection")
 
 
-def _is_certificate_error(error: BaseException) -> bool:
+def _is_tls_error(error: BaseException) -> bool:
     """Tell whether TLS, not the network, refused: httpx wraps the cause a few layers deep."""
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, ssl.SSLCertVerificationError):
+        if isinstance(seen, ssl.SSLError):
             return True
         seen = seen.__cause__ or seen.__context__
     return False

@@ -4,6 +4,7 @@ The Functions worker has no hook for its start, and an error while it imports th
 so nothing is built before it is needed, and a configuration with mistakes builds an app that says so with 503.
 """
 
+import asyncio
 import logging
 import os
 import random
@@ -20,7 +21,7 @@ from shared.cache import TokenCache
 from shared.callers import Callers
 from shared.core.errors import NotReady, VendError
 from shared.core.token import Moment
-from shared.credentials import Entra, VaultCertificate
+from shared.credentials import Client, Entra, VaultCertificate
 from shared.http_client import HttpClient
 from shared.identity import OwnIdentity
 from shared.settings import Profile, Settings, SettingsError, load_settings
@@ -43,7 +44,7 @@ def boot_clock() -> float:
 
 def clock() -> Moment:
     """Read both clocks."""
-    return Moment(wall=time.time(), boot=boot_clock())
+    return Moment(time.time(), boot_clock())
 
 
 def new_id() -> str:
@@ -70,14 +71,53 @@ def runtime() -> Runtime:
     return build(os.environ, root=ROOT, events=events)
 
 
-def build(environ: Mapping[str, str], *, root: Path, events: Events) -> Runtime:
+def build(
+    environ: Mapping[str, str],
+    *,
+    root: Path,
+    events: Events,
+    clock: Callable[[], Moment] = clock,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> Runtime:
     """Build a runtime; one with mistakes in its settings answers 503 and names them in the log."""
     try:
         settings = load_settings(environ, root=root)
     except SettingsError as error:
         events.emit("settings_invalid", mistakes=error.mistakes)
         return Runtime(token=_not_ready(events))
-    return Runtime(token=_vendor(settings, environ, root=root, events=events).token)
+    limits = settings.limits
+    entra = Entra(
+        cloud=settings.home,
+        clients=_clients(settings, environ, clock=clock),
+        post=HttpClient(ca_file=settings.network.ca_file, proxy=settings.network.proxy, limits=limits).post,
+        limits=limits,
+        clock=clock,
+        sleep=sleep,
+        draw=random.random,
+        new_id=new_id,
+        events=events,
+    )
+    tokens = TokenCache(
+        entra.acquire, limits=limits, clock=clock, events=events, version=entra.version, draw=random.random
+    )
+    callers = Callers(
+        root / settings.callers,
+        settings.offers,
+        limits=limits,
+        clock=clock,
+        events=events,
+        on_new_generation=tokens.clear,
+    )
+    vendor = Vendor(
+        identify=callers.identify,
+        get_token=tokens.get,
+        offers=settings.offers,
+        clock=clock,
+        events=events,
+        new_id=new_id,
+        told_margin_seconds=limits.told_margin_seconds,
+    )
+    return Runtime(token=vendor.token)
 
 
 def quiet_libraries() -> None:
@@ -88,73 +128,9 @@ def quiet_libraries() -> None:
             logger.setLevel(logging.WARNING)
 
 
-def _vendor(settings: Settings, environ: Mapping[str, str], *, root: Path, events: Events) -> Vendor:
-    limits = settings.limits
-    tokens = TokenCache(
-        _entra(settings, environ).acquire,
-        entries=limits.cache_entries,
-        floor_seconds=limits.served_floor_seconds,
-        budget_seconds=limits.caller_budget_seconds,
-        clock=clock,
-        events=events,
-    )
-    callers = Callers(
-        root / settings.callers,
-        settings.offers,
-        refresh_seconds=limits.callers_refresh_seconds,
-        max_age_seconds=limits.callers_max_age_seconds,
-        clock=clock,
-        events=events,
-        on_new_generation=tokens.clear,
-    )
-    return Vendor(
-        identify=callers.identify,
-        get_token=tokens.get,
-        offers=settings.offers,
-        clock=clock,
-        events=events,
-        new_id=new_id,
-        told_margin_seconds=limits.told_margin_seconds,
-    )
-
-
-def _entra(settings: Settings, environ: Mapping[str, str]) -> Entra:
-    limits = settings.limits
-    http = HttpClient(
-        ca_file=settings.network.ca_file,
-        proxy=settings.network.proxy,
-        connect_seconds=limits.connect_seconds,
-        read_idle_seconds=limits.read_idle_seconds,
-        attempt_seconds=limits.attempt_seconds,
-        body_bytes=limits.upstream_body_bytes,
-    )
-    vault = _vaults(settings, environ)
-
-    def certificate(profile: Profile) -> VaultCertificate:
-        credential = profile.credentials[0]
-        return VaultCertificate(
-            vault=vault(credential.vault),
-            name=credential.name,
-            client_id=profile.client_id,
-            clock=clock,
-            new_id=new_id,
-            reread_seconds=limits.vault_reread_seconds,
-        )
-
-    return Entra(
-        cloud=settings.home,
-        clients={name: (profile.client_id, certificate(profile)) for name, profile in settings.profiles.items()},
-        post=http.post,
-        clock=clock,
-        fraction=lambda: random.uniform(limits.refresh_fraction_min, limits.refresh_fraction_max),  # noqa: S311  # jitter
-        new_id=new_id,
-    )
-
-
-def _vaults(settings: Settings, environ: Mapping[str, str]) -> Callable[[str], KeyVault]:
+def _clients(settings: Settings, environ: Mapping[str, str], *, clock: Callable[[], Moment]) -> Mapping[str, Client]:
     pool = ThreadPoolExecutor(VAULT_THREADS, thread_name_prefix="vault")
     bundle = _ca_bundle(settings.network.ca_file)
-
     identity = OwnIdentity(settings.identity_client_id, environ=environ)
 
     @cache
@@ -166,12 +142,28 @@ def _vaults(settings: Settings, environ: Mapping[str, str]) -> Callable[[str], K
             ca_bundle=bundle,
             proxy=settings.network.proxy,
             verify_challenge=settings.home.verify_vault_challenge,
-            connect_seconds=settings.limits.connect_seconds,
-            read_seconds=settings.limits.read_idle_seconds,
-            wall=time.time,
+            limits=settings.limits,
+            wall=lambda: clock().wall,
         )
 
-    return vault
+    def client(profile: Profile) -> Client:
+        found = profile.credentials[0]
+        credential = VaultCertificate(
+            vault=vault(found.vault),
+            name=found.name,
+            client_id=profile.client_id,
+            clock=clock,
+            new_id=new_id,
+            limits=settings.limits,
+        )
+        return Client(
+            client_id=profile.client_id,
+            credential=credential,
+            region=profile.region,
+            capabilities=profile.claims_capabilities,
+        )
+
+    return {name: client(profile) for name, profile in settings.profiles.items()}
 
 
 def _ca_bundle(ca_file: str) -> str | None:

@@ -3,11 +3,10 @@
 A mistake never breaks the import of the app: whoever reads the settings gets a `SettingsError` that lists them.
 """
 
-import math
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from cryptography import x509
 
 from shared.core.document import NOTHING, Unset, read_table
 from shared.core.entra import CLOUDS, Cloud, is_default_scope, is_guid
+from shared.core.limits import Limits
 from shared.core.policy import Offer
 
 ON_AZURE = ("WEBSITE_INSTANCE_ID", "CONTAINER_NAME", "WEBSITE_POD_NAME")
@@ -129,40 +129,6 @@ class Network:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """`[limits]`: the knobs. Each promise about the cache is per worker process."""
-
-    connect_seconds: float = 2
-    read_idle_seconds: float = 5
-    attempt_seconds: float = 8
-    caller_budget_seconds: float = 20
-    upstream_body_bytes: int = 100 * 1024
-    cache_entries: int = 1_000
-    refresh_fraction_min: float = 0.55
-    refresh_fraction_max: float = 0.65
-    served_floor_seconds: float = 300
-    told_margin_seconds: float = 10
-    vault_reread_seconds: float = 6 * 3600
-    callers_refresh_seconds: float = 15
-    callers_max_age_seconds: float = 24 * 3600
-
-    def mistakes(self, at: str) -> list[str]:
-        """List what is wrong although every type is right."""
-        found = [
-            f"{at}.{knob.name}: must be above 0, and finite"
-            for knob in fields(self)
-            if not 0 < getattr(self, knob.name) < math.inf
-        ]
-        # httpcore leaves a connection open that is cancelled in the middle of its TLS handshake, so its own timeout for
-        # that, which it applies to TCP and to TLS, must end it first.
-        if 2 * self.connect_seconds >= self.attempt_seconds:
-            found.append(f"{at}.connect_seconds: must be less than half of attempt_seconds")
-        if not self.refresh_fraction_min <= self.refresh_fraction_max < 1:
-            found.append(f"{at}.refresh_fraction_max: must lie between refresh_fraction_min and 1")
-        return found
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Sync:
     """`[sync]`: which profile reads the directory, and where the copy is kept."""
 
@@ -183,7 +149,7 @@ class Settings:
     identity_client_id: str = ""
     clouds: Mapping[str, Cloud] = field(default_factory=dict)
     network: Network = Network()
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     sync: Sync | None = None
 
     @property

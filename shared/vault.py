@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.core.certificate import CertificateVersion, VersionSummary, preferred, read_certificate
 from shared.core.errors import OperatorError, Unavailable, VendError
+from shared.core.limits import Limits
 from shared.core.retry import retry_after
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class KeyVault:
         ca_bundle: path of the roots to trust, or None for the SDK's own.
         proxy: URL, or "".
         verify_challenge: whether the vault's challenge must name the vault's own domain; off for custom clouds alone.
-        connect_seconds, read_seconds: of one request.
+        limits: the knobs.
         wall: seconds since the epoch.
     """
 
@@ -45,8 +46,7 @@ class KeyVault:
         ca_bundle: str | None,
         proxy: str,
         verify_challenge: bool,
-        connect_seconds: float,
-        read_seconds: float,
+        limits: Limits,
         wall: Callable[[], float],
     ) -> None:
         self._url = url
@@ -56,8 +56,8 @@ class KeyVault:
         self._options: dict[str, Any] = {
             "verify_challenge_resource": verify_challenge,
             "connection_verify": ca_bundle or True,
-            "connection_timeout": connect_seconds,
-            "read_timeout": read_seconds,
+            "connection_timeout": limits.connect_seconds,
+            "read_timeout": limits.read_idle_seconds,
             "use_env_settings": False,
             # The caller is waiting, and the failure memory knows better when to ask again.
             "retry_total": 0,

@@ -35,6 +35,13 @@ class Served(Protocol):
         """Cache or Entra."""
 
 
+class GetToken(Protocol):
+    """Gives a token for a grant."""
+
+    def __call__(self, key: TokenKey, *, claims: str | None, rejected: str | None) -> Awaitable[Served]:
+        """Give one that answers these claims and is not the rejected one; raise a `VendError` if there is none."""
+
+
 @dataclass(slots=True)
 class _Trail:
     """What is known of a request by the time that it is answered: it becomes the audit event."""
@@ -61,7 +68,7 @@ class Vendor:
         self,
         *,
         identify: Callable[[str], Caller],
-        get_token: Callable[[TokenKey], Awaitable[Served]],
+        get_token: GetToken,
         offers: Mapping[str, Offer],
         clock: Callable[[], Moment],
         events: Events,
@@ -78,7 +85,6 @@ class Vendor:
 
     async def token(self, incoming: Incoming) -> Answer:
         """Answer `POST /api/token`; every error that is vend's own becomes its answer."""
-        self._events.flush()
         began = self._clock().boot
         correlation_id = self._new_id()
         trail = _Trail()
@@ -105,7 +111,7 @@ class Vendor:
         trail.caller = self._identify(caller_key(incoming.headers))
         trail.request = read_token_request(incoming.body, query=query, headers=incoming.headers)
         trail.grant = decide(trail.caller, trail.request, self._offers)
-        return await self._get_token(trail.grant.key)
+        return await self._get_token(trail.grant.key, claims=trail.request.claims, rejected=trail.request.rejected)
 
     def _refuse(self, error: VendError, incoming: Incoming, trail: _Trail, correlation_id: str, began: float) -> Answer:
         self._audit(trail, correlation_id, began, status=error.status, outcome=error.error, reason=error.cause)
@@ -122,6 +128,7 @@ class Vendor:
         reason: str | None = None,
         served: Served | None = None,
     ) -> None:
+        self._events.flush()  # what background work has left: lines of an invocation that has ended are dropped
         key = trail.grant.key if trail.grant else None
         now = self._clock()
         self._events.emit(

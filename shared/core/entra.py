@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from email.utils import parsedate_to_datetime
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlencode
@@ -20,13 +21,15 @@ from shared.core.errors import (
     CredentialRefused,
     Denied,
     Garbled,
+    Impostor,
     OperatorError,
+    RegionRefused,
     TimedOut,
     Unavailable,
     VendError,
 )
 from shared.core.retry import retry_after
-from shared.core.token import AccessToken, Moment, refresh_after
+from shared.core.token import AccessToken, Moment, Said, refresh_after
 
 ASSERTION_LIFE = timedelta(minutes=10)
 """What Microsoft advises at the most for a client assertion."""
@@ -41,6 +44,9 @@ _AADSTS = re.compile(r"AADSTS([0-9]{4,9})\b")
 # Visible ASCII without the quote and the backslash: the scope-token of RFC 6749 section 3.3.
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+/\.default\Z")
 _SCOPE_LENGTH = 1_024
+_REGIONAL_HOSTS = {"login.microsoftonline.com": "login.microsoft.com"}
+"""The public cloud's regions have a domain of their own; everywhere else they stand before the host."""
+_REGION_REFUSED = "100007"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +59,15 @@ class Cloud:
     token_exchange_audience: str
     verify_vault_challenge: bool
 
-    def token_endpoint(self, tenant_id: str) -> str:
-        """Name the URL that answers for a tenant, which is also the audience of an assertion."""
-        return f"{self.authority}/{tenant_id}/oauth2/v2.0/token"
+    def token_endpoint(self, tenant_id: str, *, region: str = "") -> str:
+        """Name the URL that answers for a tenant; without a region it is also the audience of an assertion.
+
+        https://learn.microsoft.com/entra/msal/dotnet/how-to/regional-authorities
+        """
+        host = self.authority.removeprefix("https://")
+        if region:
+            host = f"{region}.{_REGIONAL_HOSTS.get(host, host)}"
+        return f"https://{host}/{tenant_id}/oauth2/v2.0/token"
 
 
 CLOUDS: Mapping[str, Cloud] = MappingProxyType(
@@ -133,17 +145,18 @@ def signed_assertion(unsigned: bytes, signature: bytes) -> str:
     return (unsigned + b"." + _base64url(signature)).decode()
 
 
-def token_request(*, client_id: str, scope: str, assertion: str) -> bytes:
+def token_request(*, client_id: str, scope: str, assertion: str, claims: str | None) -> bytes:
     """Write the form that asks for a token."""
-    return urlencode(
-        {
-            "grant_type": "client_credentials",
-            "client_id": client_id,
-            "scope": scope,
-            "client_assertion_type": _JWT_BEARER,
-            "client_assertion": assertion,
-        }
-    ).encode()
+    fields = {
+        "grant_type": "client_credentials",
+        "client_id": client_id,
+        "scope": scope,
+        "client_assertion_type": _JWT_BEARER,
+        "client_assertion": assertion,
+    }
+    if claims is not None:
+        fields["claims"] = claims
+    return urlencode(fields).encode()
 
 
 def read_token(body: bytes, *, asked: Moment, fraction: float, tenant_id: str, client_id: str) -> AccessToken:
@@ -157,7 +170,8 @@ def read_token(body: bytes, *, asked: Moment, fraction: float, tenant_id: str, c
 
     Raises:
         Garbled: it is no JSON object.
-        BadAnswer: it is not a Bearer token of a sensible life for this tenant and client.
+        BadAnswer: it is not a Bearer token of a sensible life.
+        Impostor: the token is not for this tenant and client.
     """
     answer = _json_object(body)
     if answer is None:
@@ -174,12 +188,19 @@ def read_token(body: bytes, *, asked: Moment, fraction: float, tenant_id: str, c
     refresh_in = _seconds(answer.get("refresh_in"))
     if refresh_in is not None and not 0 < refresh_in < lifetime:
         refresh_in = None
-    _check_claims(_claims(secret), tenant_id=tenant_id, client_id=client_id)
+    claims = _claims(secret)
+    _check_claims(claims, tenant_id=tenant_id, client_id=client_id)
+    audience, scope = claims.get("aud"), answer.get("scope")
     return AccessToken(
         secret=secret,
         asked=asked,
         lifetime=lifetime,
         refresh_after=refresh_after(lifetime, refresh_in, fraction=fraction),
+        said=Said(
+            audience=audience if isinstance(audience, str) else None,
+            has_roles=bool(claims.get("roles")) if claims else None,
+            scope=scope if isinstance(scope, str) else None,
+        ),
     )
 
 
@@ -201,6 +222,8 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, *, now: float)
         return Unavailable(cause=cause, retry_after=wait)
     if status < 400:
         return BadAnswer(cause=cause)
+    if code == _REGION_REFUSED:
+        return RegionRefused(cause=cause)
     if error is None:
         return Garbled(cause=cause)
     if error in {"invalid_scope", "invalid_resource"}:
@@ -208,6 +231,14 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, *, now: float)
     if error == "invalid_client":
         return CredentialRefused(cause=cause)
     return OperatorError(cause=cause)
+
+
+def clock_difference(headers: Mapping[str, str], *, now: float) -> float | None:
+    """Tell the seconds that our wall clock is ahead of an answer's Date (RFC 9110 section 6.6.1); None without one."""
+    try:
+        return now - parsedate_to_datetime(headers["date"]).timestamp()
+    except (KeyError, ValueError, IndexError, OverflowError):
+        return None
 
 
 def _error(body: bytes) -> tuple[str | None, str | None]:
@@ -230,9 +261,9 @@ def _check_claims(claims: Mapping[str, Any], *, tenant_id: str, client_id: str) 
     client = claims.get("azp" if claims.get("ver") == "2.0" else "appid")
     for name, seen, expected in (("tid", claims.get("tid"), tenant_id), ("client", client, client_id)):
         if not isinstance(seen, str) or seen.lower() != expected.lower():
-            raise BadAnswer(cause=f"token of another {name}")
+            raise Impostor(cause=f"token of another {name}")
     if claims.get("idtyp", "app") != "app":
-        raise BadAnswer(cause="not an app-only token")
+        raise Impostor(cause="not an app-only token")
 
 
 def _claims(secret: str) -> Mapping[str, Any]:

@@ -15,8 +15,12 @@
         ├── Unavailable          503  worth a retry
         │   └── TimedOut         504
         ├── BadAnswer            502  upstream answered nonsense: worth a retry
+        │   ├── Garbled                it cannot be read
+        │   └── Impostor               it is a token of somebody else's
         └── OperatorError        502  a retry changes nothing until the operator does
-            └── CredentialRefused      Entra refuses what vend signs with
+            ├── CredentialRefused      Entra refuses what vend signs with
+            ├── RegionRefused          Entra does not serve this client by its regional endpoint
+            └── UntrustedPeer          whoever answered is not who was asked
 
 An error has two texts. The public one is written here and goes to the caller; the `cause` is a short name for the
 operator and goes into the event alone. Text that came from upstream is in neither.
@@ -25,7 +29,7 @@ operator and goes into the event alone. Text that came from upstream is in neith
 from collections.abc import Mapping
 from datetime import timedelta
 from types import MappingProxyType
-from typing import ClassVar
+from typing import ClassVar, Self
 
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
@@ -38,6 +42,9 @@ class VendError(Exception):
         cause: what the operator reads in the event: a name, or facts such as `AADSTS700027`.
         hint: what the caller should change, where that gives nothing away.
         retry_after: how long upstream wants us to wait, if it said so.
+
+    Class attributes beside those of the answer:
+        event: what a failed attempt to get a token is called in the log; alerts hang on it.
     """
 
     status: ClassVar[int] = 500
@@ -46,6 +53,7 @@ class VendError(Exception):
     headers: ClassVar[Mapping[str, str]] = _NO_HEADERS
     default: ClassVar[str] = "vend failed; give the operator this correlation_id"
     default_wait: ClassVar[timedelta | None] = None
+    event: ClassVar[str] = "acquire_failed"
 
     def __init__(
         self,
@@ -65,6 +73,10 @@ class VendError(Exception):
     def wait(self) -> timedelta | None:
         """How long to wait before the same request can succeed; None where waiting changes nothing."""
         return self.retry_after or self.default_wait
+
+    def again(self, retry_after: timedelta | None) -> Self:
+        """Copy the error for one more caller: an instance that is raised again and again collects tracebacks."""
+        return type(self)(self.public, cause=self.cause, hint=self.hint, retry_after=retry_after)
 
 
 class NotReady(VendError):
@@ -177,6 +189,12 @@ class Garbled(BadAnswer):
     """Upstream's answer cannot be read: a proxy's page, or one that was cut."""
 
 
+class Impostor(BadAnswer):
+    """The token is of another tenant, of another client or not app-only."""
+
+    event = "security_token_mismatch"
+
+
 class OperatorError(UpstreamError):
     """Only the operator can mend this."""
 
@@ -186,3 +204,13 @@ class OperatorError(UpstreamError):
 
 class CredentialRefused(OperatorError):
     """Entra does not accept the credential of the profile."""
+
+
+class RegionRefused(OperatorError):
+    """Entra serves this client by its global endpoint alone."""
+
+
+class UntrustedPeer(OperatorError):
+    """TLS: whoever answered at upstream's address could not prove to be upstream."""
+
+    event = "security_tls_refused"

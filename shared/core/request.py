@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote, unquote_to_bytes
 
+from shared.core.challenge import read_claims
 from shared.core.entra import is_default_scope, is_guid
 from shared.core.errors import (
     InvalidRequest,
@@ -24,6 +25,7 @@ BODY_LIMIT = 16 * 1024
 FIELD_LIMIT = 8 * 1024
 FIELDS = 32
 
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _KEY = re.compile(r"[\x21-\x2b\x2d-\x7e]{16,512}\Z")
 _FORM = re.compile(r"application/x-www-form-urlencoded\s*(;\s*charset\s*=\s*\"?utf-8\"?\s*)?\Z", re.IGNORECASE)
@@ -37,6 +39,10 @@ class TokenRequest:
 
     scope: str
     tenant_id: str | None = None
+    claims: str | None = None
+    """Of a claims challenge, in canonical form."""
+    rejected: str | None = None
+    """SHA-256 of a token that an API has rejected."""
 
 
 def check_envelope(*, method: str, query: str, headers: Mapping[str, str], body: bytes) -> None:
@@ -106,7 +112,17 @@ def read_token_request(body: bytes, *, query: str, headers: Mapping[str, str]) -
     scope = fields.get("scope", "")
     if not is_default_scope(scope):
         raise InvalidScope(hint="for example https://graph.microsoft.com/.default")
-    return TokenRequest(scope=scope, tenant_id=_tenant(fields.get("tenant", "")))
+    claims, rejected = fields.get("claims"), fields.get("token_sha256_to_refresh")
+    if rejected is not None and not _SHA256.match(rejected):
+        raise InvalidRequest(
+            "token_sha256_to_refresh is malformed", hint="send the SHA-256 of the token in 64 lower-case hex digits"
+        )
+    return TokenRequest(
+        scope=scope,
+        tenant_id=_tenant(fields.get("tenant", "")),
+        claims=None if claims is None else read_claims(claims),
+        rejected=rejected,
+    )
 
 
 def read_form(body: bytes) -> dict[str, str]:

@@ -1,24 +1,31 @@
-"""How long to wait before asking again."""
+"""How long to wait before asking again: within a flight, and between flights."""
 
 import re
 from datetime import UTC, timedelta
 from email.utils import parsedate_to_datetime
 
-LONGEST = timedelta(hours=1)
+from shared.core.errors import Garbled, Unavailable, VendError
+from shared.core.limits import Limits
 
-_SECONDS = re.compile(r"\s*(\d{1,9})\s*\Z")
+SECOND_ATTEMPT_AFTER = 1.0
+"""Seconds, as MSAL.NET waits before its one retry."""
+GROWTH = 1.5
+JITTER = 0.1
+"""The share by which a wait of ours is shortened, and one of upstream's is lengthened, at the most."""
+
+_SECONDS = re.compile(r"\s*(\d{1,18})\s*\Z", re.ASCII)
+_LONGEST = timedelta(days=1)  # of what is read; how much of it is honoured is a knob
 
 
-def retry_after(value: str | None, *, now: float, cap: timedelta = LONGEST) -> timedelta | None:
+def retry_after(value: str | None, *, now: float) -> timedelta | None:
     """Read a Retry-After header in either form (RFC 9110 section 10.2.3).
 
     Args:
         value: the header; None if it was not sent.
         now: seconds since the epoch, for the form that is a date.
-        cap: a longer wait is shortened to this.
 
     Returns:
-        From one second to the cap, or None where the header is missing or nonsense.
+        From one second to a day, or None where the header is missing or nonsense.
     """
     if value is None:
         return None
@@ -31,4 +38,31 @@ def retry_after(value: str | None, *, now: float, cap: timedelta = LONGEST) -> t
         except (ValueError, IndexError, OverflowError):
             return None
         wait = (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() - now
-    return timedelta(seconds=min(max(wait, 1.0), cap.total_seconds()))
+    return timedelta(seconds=min(max(wait, 1.0), _LONGEST.total_seconds()))
+
+
+def pause(error: VendError, *, attempt: int, limits: Limits) -> float | None:
+    """Tell the seconds until the same flight may try again, or None where it has to give up.
+
+    A connection that broke and an answer that was cut can go well a second later; a refusal cannot, and where upstream
+    said how long to stay away nobody asks before that.
+    """
+    passing = isinstance(error, Unavailable | Garbled) and error.retry_after is None
+    return SECOND_ATTEMPT_AFTER if passing and attempt < limits.attempts_per_flight else None
+
+
+def failure_wait(error: VendError, *, failures: int, limits: Limits, draw: float) -> float:
+    """Tell the seconds for which a failed flight is remembered, and none is started.
+
+    Args:
+        error: what the flight failed with.
+        failures: how many flights have failed in a row, this one included.
+        limits: the knobs.
+        draw: from 0 to 1; jitter only ever shortens a wait.
+    """
+    if error.retry_after is not None:
+        return min(error.retry_after.total_seconds(), limits.retry_after_cap_seconds)
+    if not error.retryable:
+        return limits.failure_permanent_seconds
+    grown = limits.failure_first_seconds * GROWTH ** min(failures - 1, 100)  # beyond that a float overflows one day
+    return min(grown, limits.failure_max_seconds) * (1 - JITTER * draw)

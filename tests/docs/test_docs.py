@@ -14,7 +14,8 @@ import pytest
 from emulator.run import Site
 from shared.callers import read_callers
 from shared.core import errors
-from shared.settings import Limits, Profile, Settings, load_settings
+from shared.core.limits import Limits
+from shared.settings import Profile, Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

@@ -6,12 +6,19 @@ import pytest
 from emulator.ca import CertificateAuthority
 from emulator.cloud import LocalCloud
 from emulator.faults import Fault, Kind
-from shared.core.errors import BadAnswer, OperatorError, TimedOut, Unavailable, VendError
+from shared.core.errors import BadAnswer, TimedOut, Unavailable, UntrustedPeer, VendError
+from shared.core.limits import Limits
 from shared.http_client import Answer, HttpClient
 
 LIMIT = 4_096
 # Half a second stands for the eight of production: the limits are settings.
 ATTEMPT_SECONDS = 0.5
+LIMITS = Limits(
+    connect_seconds=ATTEMPT_SECONDS / 3,
+    read_idle_seconds=ATTEMPT_SECONDS,
+    attempt_seconds=ATTEMPT_SECONDS,
+    upstream_body_bytes=LIMIT,
+)
 
 
 def send(cloud: LocalCloud, *, ca_file: Path | None = None, proxy: str = "") -> Answer:
@@ -21,10 +28,7 @@ def send(cloud: LocalCloud, *, ca_file: Path | None = None, proxy: str = "") -> 
         async with HttpClient(
             ca_file=str(ca_file or cloud.ca_file),
             proxy=proxy,
-            connect_seconds=ATTEMPT_SECONDS / 3,
-            read_idle_seconds=ATTEMPT_SECONDS,
-            attempt_seconds=ATTEMPT_SECONDS,
-            body_bytes=LIMIT,
+            limits=LIMITS,
         ) as client:
             return await client.post(f"{cloud.authority}/contoso/oauth2/v2.0/token", b"", headers={})
 
@@ -82,9 +86,9 @@ def test_a_redirect_is_an_answer_like_any_other(cloud: LocalCloud) -> None:
 def test_a_stranger_s_certificate_is_for_the_operator(cloud: LocalCloud, tmp_path: Path) -> None:
     """REL-21: a peer that cannot prove its name gets nothing, and no retry will change that."""
     stranger = CertificateAuthority(tmp_path)
-    with pytest.raises(OperatorError) as failure:
+    with pytest.raises(UntrustedPeer) as failure:
         send(cloud, ca_file=stranger.file)
-    assert failure.value.cause == "TLS certificate of upstream is not valid"
+    assert failure.value.cause == "TLS with upstream did not come about"
 
 
 def test_only_the_setting_names_a_proxy(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from emulator.cloud import LocalCloud
 from emulator.faults import Fault, Kind
 from emulator.seed import CERTIFICATE, IDENTITY_CLIENT_ID, IDENTITY_PRINCIPAL_ID
 from shared.core.errors import OperatorError, Unavailable, VendError
+from shared.core.limits import Limits
 from shared.identity import OwnIdentity
 from shared.vault import KeyVault
 
@@ -27,8 +28,7 @@ def signs(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
             ca_bundle=str(cloud.ca_file),
             proxy="",
             verify_challenge=False,
-            connect_seconds=2,
-            read_seconds=2,
+            limits=Limits(read_idle_seconds=2),
             wall=cloud.directory.now,
         )
 

@@ -53,7 +53,8 @@ class Shop:
             raise UnknownCaller(cause="unknown key")
         return BILLING
 
-    async def _served(self, key: TokenKey) -> "Sold":
+    async def _served(self, key: TokenKey, *, claims: str | None, rejected: str | None) -> "Sold":
+        assert (claims, rejected) == (None, None)
         assert key == TokenKey("graph", TENANT, SCOPE)
         return Sold(self._get_token(self))
 

@@ -51,7 +51,7 @@ def test_an_assertion_is_what_entra_asks_for() -> None:
 
 def test_the_form_asks_for_client_credentials_with_an_assertion() -> None:
     """RFC 7521 section 4.2: every value arrives as it was meant, whatever stands in it."""
-    form = token_request(client_id=CLIENT, scope="api://a+b&c=d/.default", assertion="e.y-J_")
+    form = token_request(client_id=CLIENT, scope="api://a+b&c=d/.default", assertion="e.y-J_", claims=None)
     assert parse_qs(form.decode(), strict_parsing=True) == {
         "grant_type": ["client_credentials"],
         "client_id": [CLIENT],
@@ -183,11 +183,11 @@ dates = st.from_regex(r"(Mon, )?\d{1,3} (Jan|Feb|Foo) \d{1,5} \d\d:\d\d:\d\d (GM
 @example(status=400, header="Mon, 01 Jan 0001 00:00:00 +2359", body=b"")
 @example(status=400, header="Fri, 31 Dec 9999 23:59:59 -2359", body=b"")
 def test_no_refusal_breaks_the_reader(status: int, header: str | None, body: bytes) -> None:
-    """TST-16: any status, Retry-After and bytes have a meaning, with an ASCII cause and a wait of at most an hour."""
+    """TST-16: any status, Retry-After and bytes have a meaning, with an ASCII cause and a wait of at most a day."""
     headers = {} if header is None else {"retry-after": header}
     error = refusal(status, headers, body, now=ASKED.wall)
     assert error.cause.isascii()
-    assert error.wait is None or timedelta(seconds=1) <= error.wait <= timedelta(hours=1)
+    assert error.wait is None or timedelta(seconds=1) <= error.wait <= timedelta(days=1)
 
 
 @pytest.mark.parametrize(
@@ -196,14 +196,14 @@ def test_no_refusal_breaks_the_reader(status: int, header: str | None, body: byt
         ("120", 120),
         (" 120 ", 120),
         ("0", 1),
-        ("3601", 3_600),
+        ("999999999999", 86_400),
         ("Fri, 15 Jan 2027 08:01:00 GMT", 60),
         ("Fri, 15 Jan 2027 07:00:00 GMT", 1),
-        ("Fri, 15 Jan 2027 10:00:00 GMT", 3_600),
+        ("Fri, 22 Jan 2027 10:00:00 GMT", 86_400),
     ],
 )
 def test_retry_after_is_read_in_both_forms(value: str, seconds: float) -> None:
-    """REL-05, RFC 9110 section 10.2.3: seconds or a date, from one second to one hour."""
+    """REL-05, RFC 9110 section 10.2.3: seconds or a date, from one second to one day."""
     assert retry_after(value, now=ASKED.wall) == timedelta(seconds=seconds)
 
 

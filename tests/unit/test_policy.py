@@ -8,6 +8,7 @@ import pytest
 from shared.audit import Events
 from shared.callers import Callers, read_callers
 from shared.core.errors import Denied, NotReady, UnknownCaller
+from shared.core.limits import Limits
 from shared.core.policy import Allow, Caller, Grant, Mode, Offer, decide
 from shared.core.request import TokenRequest
 from shared.core.token import TokenKey
@@ -138,8 +139,7 @@ class Desk:
         self.callers = Callers(
             self._path,
             OFFERS,
-            refresh_seconds=REFRESH,
-            max_age_seconds=MAX_AGE,
+            limits=Limits(callers_refresh_seconds=REFRESH, callers_max_age_seconds=MAX_AGE),
             clock=self.clock,
             events=Events(self.lines.append, wall=lambda: self.clock().wall, worker="w"),
             on_new_generation=self._clear,

@@ -72,11 +72,12 @@ def field_of(size: int) -> str:
         (field_of(FIELD_LIMIT + 1), 400),
         ("&" + "n" * (FIELD_LIMIT + 1) + "=1", 400),
         (field_of(BODY_LIMIT), 413),
+        ("&claims=" + "[" * 4_000, 400),
     ],
-    ids=["32 fields", "33 fields", "8 KiB field", "8 KiB and 1 byte", "name over 8 KiB", "body over 16 KiB"],
+    ids=["32 fields", "33 fields", "8 KiB field", "8 KiB and 1 byte", "name over 8 KiB", "body over 16 KiB", "ABU-79"],
 )
 def test_sizes_are_bounded(addition: str, status: int) -> None:
-    """ABU-72, ABU-85: the last size that fits is read, and the first that does not is refused."""
+    """ABU-72, ABU-79, ABU-85: the last size that fits is read, and the first that does not is refused."""
     assert outcome(BODY + addition) == status
 
 

@@ -1,0 +1,53 @@
+"""`[limits]`: every bound in time, number and size that can be turned. Each promise is per worker process."""
+
+import math
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The knobs, with the values that production runs with; docs/configuration.md says what each is for."""
+
+    connect_seconds: float = 2
+    read_idle_seconds: float = 5
+    attempt_seconds: float = 8
+    caller_budget_seconds: float = 20
+    attempts_per_flight: int = 2
+    failure_first_seconds: float = 5
+    failure_max_seconds: float = 240
+    failure_permanent_seconds: float = 60
+    retry_after_cap_seconds: float = 3_600
+    refresh_fraction_min: float = 0.55
+    refresh_fraction_max: float = 0.65
+    short_wait_seconds: float = 1
+    served_floor_seconds: float = 300
+    served_floor_failing_seconds: float = 60
+    told_margin_seconds: float = 10
+    forced_floor_seconds: float = 30
+    cache_entries: int = 1_000
+    upstream_body_bytes: int = 100 * 1024
+    vault_reread_seconds: float = 6 * 3600
+    callers_refresh_seconds: float = 15
+    callers_max_age_seconds: float = 24 * 3600
+
+    def mistakes(self, at: str) -> list[str]:
+        """List what is wrong although every type is right."""
+        found = [
+            f"{at}.{knob.name}: must be above 0, and finite"
+            for knob in fields(self)
+            if not 0 < getattr(self, knob.name) < math.inf
+        ]
+        # httpcore leaves a connection open that is cancelled in the middle of its TLS handshake, so its own timeout for
+        # that, which it applies to TCP and to TLS, must end it first.
+        if 2 * self.connect_seconds >= self.attempt_seconds:
+            found.append(f"{at}.connect_seconds: must be less than half of attempt_seconds")
+        if not self.refresh_fraction_min <= self.refresh_fraction_max < 1:
+            found.append(f"{at}.refresh_fraction_max: must lie between refresh_fraction_min and 1")
+        if not self.told_margin_seconds < self.served_floor_failing_seconds <= self.served_floor_seconds:
+            found.append(
+                f"{at}.served_floor_failing_seconds: must be more than told_margin_seconds, "
+                "and at most served_floor_seconds"
+            )
+        if self.failure_first_seconds > self.failure_max_seconds:
+            found.append(f"{at}.failure_max_seconds: must be at least failure_first_seconds")
+        return found
