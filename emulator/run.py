@@ -43,14 +43,18 @@ class DemoError(Exception):
     """Something is not as expected; the text says what, and where to look."""
 
 
-def write_configuration(cloud: LocalCloud, folder: Path, keys: Mapping[str, str]) -> None:
+def write_configuration(
+    cloud: LocalCloud, folder: Path, keys: Mapping[str, str], *, limits: Mapping[str, float] = MappingProxyType({})
+) -> None:
     """Write vend.toml, callers.toml and the callers' key files.
 
     Args:
         cloud: whose addresses are written.
         folder: where to.
         keys: by caller: its function key.
+        limits: knobs that are not to have their default.
     """
+    knobs = "\n".join(f"{name} = {value}" for name, value in limits.items())
     (folder / "vend.toml").write_text(
         f"""\
 cloud = "local"
@@ -66,6 +70,9 @@ verify_vault_challenge = false
 
 [network]
 ca_file = {_quoted(cloud.ca_file)}
+
+[limits]
+{knobs}
 
 [profiles.graph]
 tenants = ["{TENANT_ID}"]
@@ -169,6 +176,7 @@ def start(
     ports: Mapping[str, int] = MappingProxyType({}),
     app_port: int = 0,
     settings: Mapping[str, str] = MappingProxyType({}),
+    limits: Mapping[str, float] = MappingProxyType({}),
     app_folder: Path = ROOT,
 ) -> Site:
     """Start everything; the stack stops it.
@@ -179,12 +187,13 @@ def start(
         ports: of the cloud's parts; those left out are free ones.
         app_port: of the Functions host; 0 for a free one.
         settings: app settings beside those that `app_settings` makes.
+        limits: knobs that are not to have their default.
         app_folder: the function app.
     """
     began = time.monotonic()
     cloud = stack.enter_context(LocalCloud(folder, ports=ports))
     key = generate()
-    write_configuration(cloud, folder, {CALLER: key})
+    write_configuration(cloud, folder, {CALLER: key}, limits=limits)
     write_keys(folder / "host.keys.json", {CALLER: key})
     app = stack.enter_context(
         App(

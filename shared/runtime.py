@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from functools import cache
 from pathlib import Path
 
@@ -57,10 +58,21 @@ class Runtime:
 
     Args:
         token: answers `POST /api/token`.
+        tokens: the warm cache; None while the settings have mistakes.
+        open_things: connections, threads and files.
     """
 
-    def __init__(self, *, token: Route) -> None:
+    def __init__(
+        self, *, token: Route, tokens: TokenCache | None = None, open_things: AsyncExitStack | None = None
+    ) -> None:
         self.token = token
+        self.tokens = tokens
+        self._open = open_things
+
+    async def aclose(self) -> None:
+        """Let go of everything open; for whoever outlives the runtime, which a worker does not."""
+        if self._open:
+            await self._open.aclose()
 
 
 @cache
@@ -86,10 +98,13 @@ def build(
         events.emit("settings_invalid", mistakes=error.mistakes)
         return Runtime(token=_not_ready(events))
     limits = settings.limits
+    open_things = AsyncExitStack()
+    http = HttpClient(ca_file=settings.network.ca_file, proxy=settings.network.proxy, limits=limits)
+    open_things.push_async_exit(http)
     entra = Entra(
         cloud=settings.home,
-        clients=_clients(settings, environ, clock=clock),
-        post=HttpClient(ca_file=settings.network.ca_file, proxy=settings.network.proxy, limits=limits).post,
+        clients=_clients(settings, environ, clock=clock, open_things=open_things),
+        post=http.post,
         limits=limits,
         clock=clock,
         sleep=sleep,
@@ -117,7 +132,7 @@ def build(
         new_id=new_id,
         told_margin_seconds=limits.told_margin_seconds,
     )
-    return Runtime(token=vendor.token)
+    return Runtime(token=vendor.token, tokens=tokens, open_things=open_things)
 
 
 def quiet_libraries() -> None:
@@ -128,9 +143,14 @@ def quiet_libraries() -> None:
             logger.setLevel(logging.WARNING)
 
 
-def _clients(settings: Settings, environ: Mapping[str, str], *, clock: Callable[[], Moment]) -> Mapping[str, Client]:
+def _clients(
+    settings: Settings, environ: Mapping[str, str], *, clock: Callable[[], Moment], open_things: AsyncExitStack
+) -> Mapping[str, Client]:
     pool = ThreadPoolExecutor(VAULT_THREADS, thread_name_prefix="vault")
+    open_things.callback(pool.shutdown)
     bundle = _ca_bundle(settings.network.ca_file)
+    if bundle:
+        open_things.callback(Path(bundle).unlink)
     identity = OwnIdentity(settings.identity_client_id, environ=environ)
 
     @cache

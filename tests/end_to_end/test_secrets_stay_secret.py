@@ -18,6 +18,8 @@ pytestmark = pytest.mark.slow
 
 GRANT = {"grant_type": "client_credentials", "scope": SCOPE}
 SENT_BY_MISTAKE = "a-secret-that-was-sent-by-mistake"
+# One fault after the other: what the app remembers of the last is not to keep it from meeting the next.
+FORGETFUL = dict.fromkeys(("failure_first_seconds", "failure_max_seconds", "failure_permanent_seconds"), 0.001)
 SHAPES = (re.compile(rb"eyJ[\w-]{8,}\.eyJ[\w-]{8,}"), re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY"))
 # The app as it is, with every library telling all that it can, into a file of its own too: the host drops what plain
 # threads say.
@@ -63,6 +65,7 @@ def loud(tmp_path_factory: pytest.TempPathFactory) -> Iterable[Site]:
             stack,
             folder,
             app_folder=app,
+            limits=FORGETFUL,
             settings={"PYTHON_ENABLE_DEBUG_LOGGING": "1", "LOUD_LOG": str(folder / "loud.log")},
         )
 

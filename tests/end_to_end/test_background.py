@@ -1,0 +1,32 @@
+"""What happens between invocations, behind a host that drops every line of an invocation that has ended."""
+
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from emulator.faults import Fault, Kind
+from tests.end_to_end.conftest import Resident
+
+pytestmark = pytest.mark.slow
+
+# A token is due for a refresh some milliseconds after it was got.
+DUE_AT_ONCE = {"refresh_fraction_min": 0.999999, "refresh_fraction_max": 0.999999}
+
+
+def test_no_event_is_lost_between_invocations(resident: Callable[[Mapping[str, float]], Resident]) -> None:
+    """Decision on events: a refresh that fails when its invocation has ended is told within the next one, once."""
+    app = resident({**DUE_AT_ONCE, "failure_first_seconds": 0.001, "failure_max_seconds": 0.001})
+
+    async def story() -> None:
+        assert await app.invoke() == 200
+        app.cloud.faults["entra"].set(Fault(kind=Kind.STATUS, status=503, headers={"retry-after": "1"}))
+        await app.until(lambda: app.tokens.look()[0].age > 0.01)
+        assert await app.invoke() == 200
+        await app.until(lambda: app.tokens.counters.failures == 1)
+        assert [event["event"] for event in app.events] == ["token", "token"]
+        assert await app.invoke() == 200
+
+    app.run(story())
+    assert [event["event"] for event in app.events] == ["token", "token", "acquire_failed", "token"]
+    assert app.events[2]["cause"] == "HTTP 503"
+    assert app.host.dropped_lines == 0
