@@ -22,6 +22,8 @@ FIELDS = frozenset(
 BUFFER = 1_000
 LONGEST_VALUE = 512
 
+_to_json = json.JSONEncoder(separators=(",", ":")).encode
+
 type Value = str | int | float | bool | list[str] | None
 
 
@@ -67,7 +69,7 @@ class Events:
             raise ValueError(f"not a field of an event: {sorted(unknown)}")
         time = datetime.fromtimestamp(self._wall(), UTC).isoformat(timespec="milliseconds")
         known = {name: _clipped(value) for name, value in fields.items() if value is not None}
-        return json.dumps({"event": event, "time": time, **known, "worker": self._worker}, separators=(",", ":"))
+        return _to_json({"event": event, "time": time, **known, "worker": self._worker})
 
     def _write(self, line: str) -> None:
         try:

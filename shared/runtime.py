@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from shared.audit import Events, log_line
@@ -38,9 +38,12 @@ NOISY = ("azure", "httpx", "httpcore", "msal", "urllib3")
 type Route = Callable[[Incoming], Awaitable[Answer]]
 
 
-def boot_clock() -> float:
-    """Read a clock in seconds that never jumps, and that runs on in a suspend where the system has such a one."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+def _boot_clock() -> Callable[[], float]:
+    """Choose a clock in seconds that never jumps, and that runs on in a suspend where the system has such a one."""
+    return partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
+
+
+boot_clock = _boot_clock()
 
 
 def clock() -> Moment:

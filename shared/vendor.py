@@ -46,6 +46,8 @@ class GetToken(Protocol):
 class _Trail:
     """What is known of a request by the time that it is answered: it becomes the audit event."""
 
+    correlation_id: str
+    began: float
     caller: Caller | None = None
     request: TokenRequest | None = None
     grant: Grant | None = None
@@ -85,24 +87,23 @@ class Vendor:
 
     async def token(self, incoming: Incoming) -> Answer:
         """Answer `POST /api/token`; every error that is vend's own becomes its answer."""
-        began = self._clock().boot
-        correlation_id = self._new_id()
-        trail = _Trail()
+        trail = _Trail(self._new_id(), self._clock().boot)
         try:
             served = await self._vend(incoming, trail)
         except VendError as error:
-            return self._refuse(error, incoming, trail, correlation_id, began)
+            return self._refuse(error, incoming, trail)
         except Exception as error:  # noqa: BLE001  # a defect of ours is an answer and an event, and never a traceback
-            return self._refuse(VendError(cause=type(error).__name__), incoming, trail, correlation_id, began)
+            return self._refuse(VendError(cause=type(error).__name__), incoming, trail)
         assert trail.request is not None  # nothing is served that was not asked for
-        self._audit(trail, correlation_id, began, status=200, outcome="vended", served=served)
+        now = self._clock()
+        self._audit(trail, now, status=200, outcome="vended", served=served)
         return token_answer(
             served.token,
             served.source,
             scope=trail.request.scope,
-            now=self._clock(),
+            now=now,
             margin=self._margin,
-            correlation_id=correlation_id,
+            correlation_id=trail.correlation_id,
         )
 
     async def _vend(self, incoming: Incoming, trail: _Trail) -> Served:
@@ -113,15 +114,14 @@ class Vendor:
         trail.grant = decide(trail.caller, trail.request, self._offers)
         return await self._get_token(trail.grant.key, claims=trail.request.claims, rejected=trail.request.rejected)
 
-    def _refuse(self, error: VendError, incoming: Incoming, trail: _Trail, correlation_id: str, began: float) -> Answer:
-        self._audit(trail, correlation_id, began, status=error.status, outcome=error.error, reason=error.cause)
-        return error_answer(error, method=incoming.method, correlation_id=correlation_id)
+    def _refuse(self, error: VendError, incoming: Incoming, trail: _Trail) -> Answer:
+        self._audit(trail, self._clock(), status=error.status, outcome=error.error, reason=error.cause)
+        return error_answer(error, method=incoming.method, correlation_id=trail.correlation_id)
 
     def _audit(
         self,
         trail: _Trail,
-        correlation_id: str,
-        began: float,
+        now: Moment,
         *,
         status: int,
         outcome: str,
@@ -130,10 +130,9 @@ class Vendor:
     ) -> None:
         self._events.flush()  # what background work has left: lines of an invocation that has ended are dropped
         key = trail.grant.key if trail.grant else None
-        now = self._clock()
         self._events.emit(
             "token",
-            correlation_id=correlation_id,
+            correlation_id=trail.correlation_id,
             caller=trail.caller.name if trail.caller else None,
             profile=key.profile if key else None,
             tenant_id=key.tenant_id if key else None,
@@ -144,5 +143,5 @@ class Vendor:
             source=served.source.value if served else None,
             token=served.token.fingerprint if served else None,
             expires_on=int(now.wall + served.token.remaining(now)) if served else None,
-            latency_ms=round((now.boot - began) * 1000, 2),
+            latency_ms=round((now.boot - trail.began) * 1000, 2),
         )

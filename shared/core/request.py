@@ -102,7 +102,7 @@ def read_token_request(body: bytes, *, query: str, headers: Mapping[str, str]) -
             )
     if "resource" in fields:
         raise InvalidRequest("resource is not accepted here", hint="use scope, with /.default behind the resource")
-    if "scope" in read_form(query.encode("ascii", "replace")):
+    if query and "scope" in read_form(query.encode("ascii", "replace")):
         raise InvalidRequest("scope was sent in the URL", hint="send it in the body alone")
     grant = fields.get("grant_type")
     if not grant:
@@ -150,10 +150,11 @@ def read_form(body: bytes) -> dict[str, str]:
 def _decoded(piece: bytes) -> str:
     if len(piece) > FIELD_LIMIT:
         raise InvalidRequest("a form field is larger than 8 KiB")
-    if _BROKEN_ESCAPE.search(piece) or not piece.isascii():
+    if not piece.isascii() or _BROKEN_ESCAPE.search(piece):
         raise InvalidRequest("the form has a broken escape", hint="percent-encode the values")
+    spaced = piece.replace(b"+", b" ")
     try:
-        return unquote_to_bytes(piece.replace(b"+", b" ")).decode()
+        return (unquote_to_bytes(spaced) if b"%" in spaced else spaced).decode()
     except UnicodeDecodeError:
         raise InvalidRequest("the form is not UTF-8") from None
 

@@ -8,6 +8,7 @@ jump of the wall clock and no suspend can fool, counts the seconds that Entra ga
 """
 
 import hashlib
+import json
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple, NoReturn
@@ -70,6 +71,7 @@ class AccessToken:
         refresh_after: seconds from `asked` to the moment from which a newer one should be got.
         said: for events alone; nothing here proves the token.
         sha256: of the secret, in lower-case hex, as a caller names a token that was rejected.
+        quoted: the secret as JSON.
     """
 
     secret: str = field(repr=False)
@@ -78,8 +80,10 @@ class AccessToken:
     refresh_after: float
     said: Said = NOTHING_SAID
     sha256: str = field(init=False, repr=False)
+    quoted: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "quoted", json.dumps(self.secret))
         object.__setattr__(self, "sha256", hashlib.sha256(self.secret.encode()).hexdigest())
 
     def __reduce__(self) -> NoReturn:
