@@ -52,7 +52,7 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
         self._ports = ports
         self._now = now
         self._stack = ExitStack()
-        self._background = Background()
+        self._background = Background(now)
         self._gates: dict[str, Gate] = {}
         self.faults: dict[str, Switch] = {}
 

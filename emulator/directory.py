@@ -228,10 +228,10 @@ class Directory:
         """Name the issuer of v2.0 tokens, which is also the address of their discovery document."""
         return f"{self.authority}/{tenant.id}/v2.0"
 
-    def access_token(
+    def claims(
         self, principal: Principal, *, tenant: Tenant, api: Api, resource: str, lifetime: int, capabilities: list[str]
-    ) -> str:
-        """Sign an app-only access token of the version that the API asks for.
+    ) -> dict[str, object]:
+        """State the claims of an app-only access token of the version that the API asks for; `key` signs them.
 
         Source: learn.microsoft.com/entra/identity-platform/access-token-claims-reference
         """
@@ -270,7 +270,7 @@ class Directory:
             claims["roles"] = sorted(roles)
         if capabilities:
             claims["xms_cc"] = capabilities
-        return self.key.sign(claims)
+        return claims
 
     def authenticate(self, token: str, *, audience: str = KEY_VAULT, tenant_id: str | None = None) -> str | None:
         """Return the object id of the principal a bearer token proves, or None when the token is not good for this.

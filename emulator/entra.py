@@ -4,9 +4,11 @@ It refuses what Entra refuses, with Entra's numbers. Source of the flow:
 learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow
 """
 
+import json
 import uuid
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -39,11 +41,30 @@ class TokenRequest:
     proof: Proof | None = None
 
 
+@dataclass(frozen=True)
+class Forgery:
+    """What an issued token and its answer say in place of the truth; None leaves a member out.
+
+    A number may be one that JSON does not have: it is written as Python writes it, `NaN` for instance.
+    """
+
+    claims: Mapping[str, object] = field(default_factory=dict)
+    answer: Mapping[str, object] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+HONEST = Forgery()
+
+
 class Entra:
-    """Serves `app`; `requests` lists every token request that reached it, oldest first."""
+    """Serves `app`; `requests` lists every token request that reached it, oldest first.
+
+    A test may set `forgery` to have every token that is issued lie; the signature is good all the same.
+    """
 
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
+        self.forgery = HONEST
         self.requests: list[TokenRequest] = []
         self.app = Starlette(
             routes=[
@@ -161,7 +182,7 @@ class Entra:
                 501051, client_id=application.client_id, client=application.name, app_id=api.app_id, api=api.name
             )
         lifetime = self._directory.token_lifetime
-        token = self._directory.access_token(
+        claims = self._directory.claims(
             Principal(application.client_id, object_id, authentication="2" if proof else "1"),
             tenant=tenant,
             api=api,
@@ -169,16 +190,18 @@ class Entra:
             lifetime=lifetime,
             capabilities=demand.capabilities,
         )
+        forgery = self.forgery
         answer: dict[str, object] = {
             "token_type": "Bearer",
             # Entra rounds down what is left of the hour.
             "expires_in": lifetime - 1,
             "ext_expires_in": lifetime - 1,
-            "access_token": token,
+            "access_token": self._directory.key.sign(_forged(claims, forgery.claims)),
         }
         if self._directory.refresh_in is not None:
             answer["refresh_in"] = self._directory.refresh_in
-        return JSONResponse(answer, headers=NO_STORE)
+        text = json.dumps(_forged(answer, forgery.answer))  # JSONResponse refuses NaN
+        return Response(text, headers={**NO_STORE, **forgery.headers}, media_type="application/json")
 
     async def _refusal(self, request: Request, refusal: Exception) -> Response:
         assert isinstance(refusal, RefusedError)
@@ -188,6 +211,10 @@ class Entra:
             now=self._directory.now(),
         )
         return JSONResponse(body, status_code=refusal.meaning.status, headers=NO_STORE)
+
+
+def _forged(truth: Mapping[str, object], lies: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in {**truth, **lies}.items() if name not in lies or value is not None}
 
 
 def _correlation_id(offered: str) -> str:

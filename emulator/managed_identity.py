@@ -44,7 +44,7 @@ class ManagedIdentityEndpoint:
         if api is None or tenant is None:
             return _refusal(400, "The resource principal was not found in the tenant.")
         lifetime = self._directory.identity_lifetime
-        token = self._directory.access_token(
+        claims = self._directory.claims(
             Principal(identity.client_id, identity.principal_id, authentication="2"),
             tenant=tenant,
             api=api,
@@ -55,7 +55,7 @@ class ManagedIdentityEndpoint:
         now = int(self._directory.now())
         return JSONResponse(
             {
-                "access_token": token,
+                "access_token": self._directory.key.sign(claims),
                 "expires_on": str(now + lifetime),
                 "not_before": str(now),
                 "resource": resource,

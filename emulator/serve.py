@@ -3,13 +3,16 @@
 import asyncio
 import socket
 import threading
-from collections.abc import Coroutine
+import time
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractContextManager
+from email.utils import formatdate
 from types import TracebackType
 from typing import Any, Self
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from emulator.ca import ServerIdentity
 
@@ -34,8 +37,29 @@ def listening_socket(port: int = 0) -> socket.socket:
     return sock
 
 
+class Dated:
+    """ASGI middleware: answers say when they were made (RFC 9110 section 6.6.1), by a clock that a test may hold."""
+
+    def __init__(self, app: ASGIApp, now: Callable[[], float]) -> None:
+        self._app = app
+        self._now = now
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+
+        async def dated(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).setdefault("date", formatdate(self._now(), usegmt=True))
+            await send(message)
+
+        await self._app(scope, receive, dated)
+
+
 class Background(AbstractContextManager["Background"]):
-    """One event loop in one thread; every application served by it shares the loop."""
+    """One event loop in one thread; every application served by it shares the loop, and the clock of their `Date`."""
+
+    def __init__(self, now: Callable[[], float] = time.time) -> None:
+        self._now = now
 
     def __enter__(self) -> Self:
         self._loop = asyncio.new_event_loop()
@@ -69,13 +93,13 @@ class Background(AbstractContextManager["Background"]):
 
     async def _start(self, app: ASGIApp, identity: ServerIdentity | None, sock: socket.socket) -> None:
         config = uvicorn.Config(
-            app,
+            Dated(app, self._now),
             http="h11",
             lifespan="off",
             log_config=None,
             access_log=False,
             server_header=False,
-            date_header=True,
+            date_header=False,
             ssl_certfile=identity.certificate if identity else None,
             ssl_keyfile=identity.key if identity else None,
             timeout_graceful_shutdown=1,

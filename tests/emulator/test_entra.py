@@ -1,6 +1,8 @@
 import base64
+import math
 import re
 import tomllib
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus, urlencode
@@ -11,6 +13,7 @@ import pytest
 
 from emulator.cloud import LocalCloud
 from emulator.directory import KEY_VAULT, Api, Application
+from emulator.entra import HONEST, Forgery
 from emulator.seed import CLIENT_ID, GRAPH, GRAPH_ID, ORDERS, ORDERS_ID, TENANT_ID
 from tests.emulator.client import Clock
 
@@ -267,3 +270,47 @@ def test_a_service_takes_a_token_that_is_meant_for_it_and_valid_now(
         clock.moment -= seconds
 
     assert caller == (cloud.directory.consent(CLIENT_ID, tenant_id=TENANT_ID) if good else None)
+
+
+@pytest.mark.parametrize(
+    ("answer", "shown"),
+    [
+        ({"expires_in": math.nan}, '"expires_in": NaN'),
+        ({"expires_in": 1e20}, '"expires_in": 1e+20'),
+        ({"expires_in": True, "scope": "api://another/.default"}, '"expires_in": true'),
+        ({"token_type": "pop", "access_token": "opaque"}, '"access_token": "opaque"'),
+    ],
+    ids=str,
+)
+def test_an_answer_can_say_anything(
+    cloud: LocalCloud, http: httpx.Client, client_secret: str, answer: dict[str, object], shown: str
+) -> None:
+    """A forged member stands in the answer as it was given, also where JSON has no such number."""
+    cloud.entra.forgery = Forgery(answer=answer)
+    try:
+        text = ask(http, cloud, client_secret=client_secret).text
+    finally:
+        cloud.entra.forgery = HONEST
+
+    assert shown in text
+
+
+def test_a_token_can_lie(cloud: LocalCloud, http: httpx.Client, clock: Clock, client_secret: str) -> None:
+    """Forged claims are signed like true ones, None takes one out, and a Date of its own replaces the cloud's."""
+    wrong = {"tid": "another", "appid": "another", "aud": GRAPH_ID, "roles": None}
+    date = formatdate(clock() - 600, usegmt=True)
+    cloud.entra.forgery = Forgery(claims=wrong, answer={"expires_in": None}, headers={"Date": date})
+    try:
+        forged = ask(http, cloud, client_secret=client_secret)
+    finally:
+        cloud.entra.forgery = HONEST
+    honest = ask(http, cloud, client_secret=client_secret)
+
+    claims = cloud.directory.key.verify(forged.json()["access_token"]) or {}
+    assert (claims["tid"], claims["appid"], claims["aud"], "roles" in claims) == ("another", "another", GRAPH_ID, False)
+    assert "expires_in" not in forged.json()
+    assert (forged.headers.get_list("date"), honest.headers.get_list("date")) == (
+        [date],
+        [formatdate(clock(), usegmt=True)],
+    )
+    assert (claims_of(honest)["tid"], honest.json()["expires_in"]) == (TENANT_ID, 3599)
