@@ -8,15 +8,16 @@ import asyncio
 import contextlib
 import json
 import math
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 SECONDS_TO_WAIT = 10.0
+PADDING = b" " * 16384  # white space, which may stand before any JSON
 
 
 class Kind(StrEnum):
@@ -24,26 +25,28 @@ class Kind(StrEnum):
 
     REFUSE = "refuse"  # nobody listens: new connections are refused, live ones reset
     CUT = "cut"  # the connection is reset after so many bytes of the answer
-    DRIP = "drip"  # the answer trickles
+    DRIP = "drip"  # the answer trickles, headers and all, or from so many of its bytes on
     BLACK_HOLE = "black_hole"  # the connection is accepted, then silence
     DELAY = "delay"  # the answer comes late
     STATUS = "status"  # another answer, and the request never reaches the part
     GARBAGE = "garbage"  # 200 and "JSON" that is none
+    ENDLESS = "endless"  # 200 and a body that goes on until the client goes away
     HOLD = "hold"  # no answer until so many requests wait, or until it is switched off
 
 
 CONNECTION_KINDS = frozenset({Kind.CUT, Kind.DRIP, Kind.BLACK_HOLE})
-REQUEST_KINDS = frozenset({Kind.DELAY, Kind.STATUS, Kind.GARBAGE, Kind.HOLD})
+REQUEST_KINDS = frozenset({Kind.DELAY, Kind.STATUS, Kind.GARBAGE, Kind.ENDLESS, Kind.HOLD})
 
 # Which fields a kind takes; True: it cannot do without.
 TAKES: dict[Kind, dict[str, bool]] = {
     Kind.REFUSE: {},
     Kind.CUT: {"times": False, "after_bytes": True},
-    Kind.DRIP: {"times": False, "bytes_per_second": True},
+    Kind.DRIP: {"times": False, "bytes_per_second": True, "after_bytes": False},
     Kind.BLACK_HOLE: {"times": False},
     Kind.DELAY: {"times": False, "seconds": True},
     Kind.STATUS: {"times": False, "status": True, "headers": False, "body": False},
     Kind.GARBAGE: {"times": False, "body": False},
+    Kind.ENDLESS: {"times": False},
     Kind.HOLD: {"until": False},
 }
 # The least and the most that a number may be; all but seconds are whole.
@@ -221,9 +224,18 @@ class HttpFaults:
             case Kind.GARBAGE:
                 answer = Response(fault.body or "<html>{not json", headers={"content-type": "application/json"})
                 return await answer(scope, receive, send)
+            case Kind.ENDLESS:
+                stream = StreamingResponse(_padding(off), headers={"content-type": "application/json"})
+                return await stream(scope, receive, send)
             case Kind.DELAY:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(off.wait(), fault.seconds)
             case Kind.HOLD:
                 await self._switch.hold(fault, off)
         return await self._app(scope, receive, send)
+
+
+async def _padding(off: asyncio.Event) -> AsyncIterator[bytes]:
+    while not off.is_set():
+        yield PADDING
+        await asyncio.sleep(0)  # a server whose client is gone swallows everything at once

@@ -60,7 +60,10 @@ class Connection:
         if fault is None:
             await self._send(chunk)
         elif fault.kind is Kind.DRIP:
-            await self._drip(chunk, fault.bytes_per_second)
+            whole = max(0, fault.after_bytes - self._passed)
+            self._passed += len(chunk)
+            await self._send(chunk[:whole])
+            await self._drip(chunk[whole:], fault.bytes_per_second)
         elif fault.kind is Kind.CUT:
             await self._send(chunk[: max(0, fault.after_bytes - self._passed)])
             self._passed += len(chunk)

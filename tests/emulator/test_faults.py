@@ -1,3 +1,4 @@
+import json
 import socket
 import ssl
 import time
@@ -166,6 +167,35 @@ def test_a_dripping_answer_never_idles_and_ends_when_switched_off(http: httpx.Cl
 
     assert reached >= 0.3
     assert answer.json()["keys"]
+
+
+def test_a_drip_can_begin_within_the_body(http: httpx.Client, entra: Switch, url: str) -> None:
+    """With `after_bytes` headers and the first of the body come at full speed: a client is past its first byte."""
+    entra.set(Fault(kind=Kind.DRIP, bytes_per_second=10, after_bytes=400))
+    with http.stream("GET", url, timeout=2) as answer:
+        chunks = answer.iter_raw()
+        first = next(chunks)
+        entra.clear()
+        body = first + b"".join(chunks)
+
+    assert 1 < len(first) < len(body)
+    assert json.loads(body)["keys"]
+
+
+def test_an_endless_answer_ends_with_its_client(http: httpx.Client, entra: Switch, url: str) -> None:
+    """`endless` never completes; it stops when the client hangs up, or when it is switched off."""
+    entra.set(Fault(kind=Kind.ENDLESS))
+    with http.stream("GET", url) as answer:
+        chunks = answer.iter_raw(65536)
+        read = sum(len(next(chunks)) for _ in range(100))
+    with http.stream("GET", url) as another:
+        chunks = another.iter_raw()
+        next(chunks)
+        entra.clear()
+        rest = b"".join(chunks)
+
+    assert (answer.status_code, read) == (200, 6_553_600)
+    assert not rest.strip()
 
 
 def test_held_requests_wait_until_they_are_released(http: httpx.Client, entra: Switch, url: str) -> None:
