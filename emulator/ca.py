@@ -57,26 +57,26 @@ class CertificateAuthority:
 
     def issue(
         self,
-        name: str = "localhost",
-        *,
+        *names: str,
         not_before: dt.datetime | None = None,
         not_after: dt.datetime | None = None,
     ) -> ServerIdentity:
-        """Make a certificate for a DNS name; for `localhost` it holds 127.0.0.1 too."""
+        """Make a certificate for DNS names, `localhost` where none is given; with that it holds 127.0.0.1 too."""
+        names = names or ("localhost",)
         key = ec.generate_private_key(ec.SECP256R1())
         now = dt.datetime.now(dt.UTC)
-        names: list[x509.GeneralName] = [x509.DNSName(name)]
-        if name == "localhost":
-            names.append(x509.IPAddress(ipaddress.IPv4Address("127.0.0.1")))
+        subjects: list[x509.GeneralName] = [x509.DNSName(name) for name in names]
+        if "localhost" in names:
+            subjects.append(x509.IPAddress(ipaddress.IPv4Address("127.0.0.1")))
         certificate = (
             x509.CertificateBuilder()
-            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])]))
             .issuer_name(self._name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(not_before or now - SKEW)
             .not_valid_after(not_after or now + LIFE)
-            .add_extension(x509.SubjectAlternativeName(names), critical=False)
+            .add_extension(x509.SubjectAlternativeName(subjects), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(signs_certificates=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
@@ -84,7 +84,7 @@ class CertificateAuthority:
             .sign(self._key, hashes.SHA256())
         )
         serial = f"{certificate.serial_number:x}"[:12]
-        identity = ServerIdentity(self._folder / f"{name}-{serial}.pem", self._folder / f"{name}-{serial}.key")
+        identity = ServerIdentity(self._folder / f"{serial}.pem", self._folder / f"{serial}.key")
         identity.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         identity.key.touch(mode=0o600)
         identity.key.write_bytes(

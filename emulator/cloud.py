@@ -20,6 +20,7 @@ from emulator.control import Control
 from emulator.directory import Directory
 from emulator.entra import Entra
 from emulator.faults import HttpFaults, Switch
+from emulator.flaws import ServerTls
 from emulator.gate import Gate
 from emulator.managed_identity import ManagedIdentityEndpoint
 from emulator.seed import TENANT_ID, seed
@@ -61,7 +62,7 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
             stack.enter_context(self._background)
             ca = CertificateAuthority(self._folder)
             self.ca_file = ca.file
-            tls = ca.issue().context()
+            tls = ServerTls(ca, ("localhost",))
             # Every port is known before any part starts: tokens and challenges name the address of another part.
             for part in PARTS:
                 self.faults[part] = Switch(self._background.run)

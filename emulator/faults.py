@@ -1,7 +1,7 @@
 """What can be made to go wrong with one part of the local cloud, and the switch that turns it on and off.
 
-A fault is data. `refuse`, `cut`, `drip` and `black_hole` happen to connections, in `emulator.gate`; the others happen
-to requests, in `HttpFaults` here.
+A fault is data. `refuse`, `cut`, `drip`, `tls` and `black_hole` happen to connections, in `emulator.gate`; the others
+happen to requests, in `HttpFaults` here.
 """
 
 import asyncio
@@ -16,6 +16,8 @@ from typing import Any, Protocol
 from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from emulator.flaws import Flaw
+
 SECONDS_TO_WAIT = 10.0
 PADDING = b" " * 16384  # white space, which may stand before any JSON
 
@@ -26,6 +28,7 @@ class Kind(StrEnum):
     REFUSE = "refuse"  # nobody listens: new connections are refused, live ones reset
     CUT = "cut"  # the connection is reset after so many bytes of the answer
     DRIP = "drip"  # the answer trickles, headers and all, or from so many of its bytes on
+    TLS = "tls"  # the handshake goes wrong, see `emulator.flaws`
     BLACK_HOLE = "black_hole"  # the connection is accepted, then silence
     DELAY = "delay"  # the answer comes late
     STATUS = "status"  # another answer, and the request never reaches the part
@@ -42,6 +45,7 @@ TAKES: dict[Kind, dict[str, bool]] = {
     Kind.REFUSE: {},
     Kind.CUT: {"times": False, "after_bytes": True},
     Kind.DRIP: {"times": False, "bytes_per_second": True, "after_bytes": False},
+    Kind.TLS: {"times": False, "flaw": True},
     Kind.BLACK_HOLE: {"times": False},
     Kind.DELAY: {"times": False, "seconds": True},
     Kind.STATUS: {"times": False, "status": True, "headers": False, "body": False},
@@ -73,6 +77,7 @@ class Fault:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: str = ""
     until: int | None = None
+    flaw: Flaw = Flaw.EXPIRED
 
 
 def parse(text: bytes) -> Fault:
@@ -98,6 +103,8 @@ def parse(text: bytes) -> Fault:
         raise ValueError(f"{kind} needs {', '.join(missing)}")
     for field_name, value in given.items():
         _check(field_name, value)
+    if "flaw" in given:
+        given["flaw"] = Flaw(given["flaw"])
     return Fault(kind=kind, **given)
 
 
@@ -105,6 +112,10 @@ def _check(name: str, value: object) -> None:
     if name == "body":
         if not isinstance(value, str):
             raise ValueError("body must be a string")
+        return
+    if name == "flaw":
+        if value not in list(Flaw):
+            raise ValueError(f"flaw must be one of {', '.join(Flaw)}")
         return
     if name == "headers":
         if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):

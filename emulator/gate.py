@@ -7,12 +7,12 @@ import asyncio
 import contextlib
 import itertools
 import socket
-import ssl
 import struct
 from collections.abc import Coroutine
 from typing import Any
 
 from emulator.faults import CONNECTION_KINDS, Fault, Kind, Switch
+from emulator.flaws import HALF_SERVER_HELLO, Flaw, ServerTls
 from emulator.serve import HOST, listening_socket
 
 CHUNK = 65536
@@ -89,7 +89,7 @@ class Gate:
         OSError: the port is taken.
     """
 
-    def __init__(self, switch: Switch, *, tls: ssl.SSLContext | None, port: int = 0) -> None:
+    def __init__(self, switch: Switch, *, tls: ServerTls | None, port: int = 0) -> None:
         self._switch = switch
         self._tls = tls
         # Bound and not listening: the system refuses connections, and nobody else can take the port.
@@ -121,6 +121,8 @@ class Gate:
             await self._refuse()
         elif self._reserved:
             await self._listen()
+        if fault and fault.kind is Kind.TLS:
+            self._reset_all()  # those that are live have shaken hands already
 
     async def _listen(self) -> None:
         self._server = await asyncio.start_server(self._serve, sock=self._reserved, backlog=BACKLOG)
@@ -132,9 +134,12 @@ class Gate:
         server, self._server = self._server, None
         server.close()
         self._reserved = listening_socket(self.port)
+        self._reset_all()
+        server.abort_clients()  # those accepted a moment ago, which are in no list yet
+
+    def _reset_all(self) -> None:
         for connection in self._live:
             connection.reset()
-        server.abort_clients()  # those accepted a moment ago, which are in no list yet
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = Connection(reader, writer)
@@ -154,8 +159,8 @@ class Gate:
             connection.suffer(*taken)
             await connection.swallow()
             return
-        if self._tls:
-            await connection.writer.start_tls(self._tls, ssl_shutdown_timeout=SECONDS_TO_PART)
+        if self._tls and not await self._shake_hands(connection, self._tls):
+            return
         answers, requests = await asyncio.open_connection(HOST, self._behind)
         try:
             await _first(self._requests(connection, requests), _answers(connection, answers))
@@ -163,6 +168,16 @@ class Gate:
             requests.close()
             with contextlib.suppress(OSError):
                 await requests.wait_closed()
+
+    async def _shake_hands(self, connection: Connection, tls: ServerTls) -> bool:
+        taken = self._switch.take(frozenset({Kind.TLS}))
+        if taken and taken[0].flaw is Flaw.CUT_OFF:
+            await connection.reader.read(CHUNK)  # an end with data unread would be a reset
+            connection.writer.write(HALF_SERVER_HELLO)
+            return False
+        context = tls.flawed(taken[0].flaw) if taken else tls.good
+        await connection.writer.start_tls(context, ssl_shutdown_timeout=SECONDS_TO_PART)
+        return True
 
     async def _requests(self, connection: Connection, behind: asyncio.StreamWriter) -> None:
         while chunk := await connection.reader.read(CHUNK):

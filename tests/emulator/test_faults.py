@@ -10,6 +10,7 @@ import pytest
 
 from emulator.cloud import LocalCloud
 from emulator.faults import Fault, Kind, Switch
+from emulator.flaws import Flaw
 from emulator.seed import TENANT_ID
 
 
@@ -257,6 +258,7 @@ def test_faults_are_driven_from_outside(cloud: LocalCloud, http: httpx.Client, e
         ({"kind": "cut", "after_bytes": True}, "after_bytes must be a whole number"),
         ({"kind": "status", "status": 1000}, "status must be a whole number, 200 to 599"),
         ({"kind": "status", "status": 503, "headers": {"a": 1}}, "headers must be an object of strings"),
+        ({"kind": "tls", "flaw": ["expired"]}, "flaw must be one of expired, wrong_host"),
         ({"kind": "garbage", "body": {}}, "body must be a string"),
     ],
     ids=str,
@@ -280,3 +282,26 @@ def test_an_unknown_part_is_answered_with_the_known_ones(cloud: LocalCloud) -> N
     answer = httpx.put(f"{cloud.control}/faults/sql", json={"kind": "refuse"})
 
     assert (answer.status_code, answer.json()) == (404, {"error": "the parts are entra, identity, vault"})
+
+
+@pytest.mark.parametrize(
+    ("flaw", "complaint"),
+    [
+        (Flaw.EXPIRED, "certificate has expired"),
+        (Flaw.WRONG_HOST, "Hostname mismatch"),
+        (Flaw.UNKNOWN_ROOT, "unable to get local issuer certificate"),
+        (Flaw.OLD_VERSION, "protocol"),
+        (Flaw.CUT_OFF, "EOF"),
+    ],
+)
+def test_a_handshake_can_go_wrong(
+    http: httpx.Client, entra: Switch, url: str, trust: ssl.SSLContext, flaw: Flaw, complaint: str
+) -> None:
+    """Each flaw is one that a client must refuse, on new connections and, as those are reset, on every one."""
+    http.get(url)
+    entra.set(Fault(kind=Kind.TLS, flaw=flaw, times=1))
+
+    with pytest.raises(ssl.SSLError, match=complaint):
+        exchange(url, trust)
+
+    assert http.get(url).status_code == 200
