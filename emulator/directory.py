@@ -98,7 +98,8 @@ class Directory:
     """The state of the local Entra, changed at run time by these methods alone.
 
     `token_lifetime` (seconds) and `refresh_in` (seconds, absent by default as for ordinary app tokens) may be set at
-    any time; `identity_lifetime` is that of managed-identity tokens, a day as on App Service.
+    any time; `long_lifetime` is that of tokens for clients that handle challenges, `identity_lifetime` that of
+    managed-identity tokens, both a day.
     """
 
     def __init__(self, *, authority: str, now: Callable[[], float]) -> None:
@@ -106,6 +107,7 @@ class Directory:
         self.now = now
         self.key = SigningKey()
         self.token_lifetime = 3600
+        self.long_lifetime = 86400
         self.identity_lifetime = 86400
         self.refresh_in: int | None = None
         self._lock = threading.Lock()
@@ -229,7 +231,7 @@ class Directory:
         return f"{self.authority}/{tenant.id}/v2.0"
 
     def claims(
-        self, principal: Principal, *, tenant: Tenant, api: Api, resource: str, lifetime: int, capabilities: list[str]
+        self, principal: Principal, *, tenant: Tenant, api: Api, resource: str, lifetime: int
     ) -> dict[str, object]:
         """State the claims of an app-only access token of the version that the API asks for; `key` signs them.
 
@@ -268,8 +270,6 @@ class Directory:
             claims["idtyp"] = "app"
         if roles := self.roles(principal.object_id, api):
             claims["roles"] = sorted(roles)
-        if capabilities:
-            claims["xms_cc"] = capabilities
         return claims
 
     def authenticate(self, token: str, *, audience: str = KEY_VAULT, tenant_id: str | None = None) -> str | None:

@@ -28,7 +28,8 @@ NO_STORE = {"Cache-Control": "no-store, no-cache", "Pragma": "no-cache", "Expire
 class TokenRequest:
     """What is remembered of one token request: never a secret, an assertion or a token.
 
-    `code` is the AADSTS number of a refusal, `proof` what is known of an assertion that was accepted.
+    `claims` is the parameter as it was sent, `code` the AADSTS number of a refusal, `proof` what is known of an
+    assertion that was accepted.
     """
 
     time: float
@@ -36,7 +37,7 @@ class TokenRequest:
     tenant: str
     client_id: str = ""
     scope: str = ""
-    has_claims: bool = False
+    claims: str = ""
     code: int | None = None
     proof: Proof | None = None
 
@@ -120,7 +121,7 @@ class Entra:
                 seen,
                 client_id=fields.get("client_id", ""),
                 scope=fields.get("scope", ""),
-                has_claims="claims" in fields,
+                claims=fields.get("claims", ""),
             )
             tenant = self._tenant(request)
             demand = token_form.understand(fields, authorization=request.headers.get("authorization", ""))
@@ -181,15 +182,17 @@ class Entra:
             raise RefusedError(
                 501051, client_id=application.client_id, client=application.name, app_id=api.app_id, api=api.name
             )
-        lifetime = self._directory.token_lifetime
+        lifetime, refresh_in = self._directory.token_lifetime, self._directory.refresh_in
+        if demand.claims.long_lived:
+            lifetime, refresh_in = self._directory.long_lifetime, self._directory.long_lifetime // 2
         claims = self._directory.claims(
             Principal(application.client_id, object_id, authentication="2" if proof else "1"),
             tenant=tenant,
             api=api,
             resource=demand.resource,
             lifetime=lifetime,
-            capabilities=demand.capabilities,
         )
+        claims = demand.claims.stated(claims, now=int(self._directory.now()))
         forgery = self.forgery
         answer: dict[str, object] = {
             "token_type": "Bearer",
@@ -198,8 +201,8 @@ class Entra:
             "ext_expires_in": lifetime - 1,
             "access_token": self._directory.key.sign(_forged(claims, forgery.claims)),
         }
-        if self._directory.refresh_in is not None:
-            answer["refresh_in"] = self._directory.refresh_in
+        if refresh_in is not None:
+            answer["refresh_in"] = refresh_in
         text = json.dumps(_forged(answer, forgery.answer))  # JSONResponse refuses NaN
         return Response(text, headers={**NO_STORE, **forgery.headers}, media_type="application/json")
 

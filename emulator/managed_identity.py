@@ -50,7 +50,6 @@ class ManagedIdentityEndpoint:
             api=api,
             resource=resource,
             lifetime=lifetime,
-            capabilities=[],
         )
         now = int(self._directory.now())
         return JSONResponse(

@@ -2,13 +2,13 @@
 
 import base64
 import binascii
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote_plus
 
 from emulator import assertion
 from emulator.aadsts import RefusedError
+from emulator.asked_claims import AskedClaims, read_claims
 
 MEDIA_TYPE = "application/x-www-form-urlencoded"
 DEFAULT = "/.default"
@@ -20,7 +20,7 @@ class Demand:
 
     client_id: str
     resource: str
-    capabilities: list[str]
+    claims: AskedClaims
     secret: str | None = field(repr=False)
     assertion: str | None = field(repr=False)
 
@@ -67,7 +67,7 @@ def understand(fields: Mapping[str, str], *, authorization: str) -> Demand:
     return Demand(
         client_id=client_id.lower(),
         resource=_resource(_required(fields, "scope")),
-        capabilities=_capabilities(fields.get("claims", "{}")),
+        claims=read_claims(fields.get("claims", "{}")),
         secret=basic[1] if basic else secret,
         assertion=signed,
     )
@@ -99,17 +99,3 @@ def _resource(scope: str) -> str:
     if not scope.endswith(DEFAULT):
         raise RefusedError(1002012, scope=scope)
     return scope.removesuffix(DEFAULT)
-
-
-def _capabilities(claims: str) -> list[str]:
-    """Read the client capabilities out of the `claims` parameter, which must be a JSON object."""
-    try:
-        asked = json.loads(claims)
-    except (ValueError, RecursionError):
-        raise RefusedError(9002313) from None
-    if not isinstance(asked, dict):
-        raise RefusedError(9002313)
-    match asked:
-        case {"access_token": {"xms_cc": {"values": [*values]}}}:
-            return [str(value) for value in values]
-    return []

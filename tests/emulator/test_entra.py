@@ -1,4 +1,5 @@
 import base64
+import json
 import math
 import re
 import tomllib
@@ -139,14 +140,31 @@ def test_an_api_that_wants_v2_gets_its_own_id_as_audience(
     assert not claims.keys() & {"roles", "appid", "idtyp", "idp", "xms_cc"}
 
 
-def test_capabilities_are_in_the_token_when_they_were_declared(
-    cloud: LocalCloud, http: httpx.Client, client_secret: str
+def test_who_handles_challenges_gets_a_token_of_a_day(
+    cloud: LocalCloud, http: httpx.Client, clock: Clock, client_secret: str
 ) -> None:
-    """`xms_cc` of the claims parameter comes back as a claim: the resource reads from it what the client can handle."""
+    """`xms_cc` comes back as a claim: the resource reads from it what the client can handle; `refresh_in` beside it."""
     asked = '{"access_token":{"xms_cc":{"values":["cp1"]}}}'
 
-    assert claims_of(ask(http, cloud, client_secret=client_secret, claims=asked))["xms_cc"] == ["cp1"]
-    assert cloud.entra.requests[-1].has_claims
+    answer = ask(http, cloud, client_secret=client_secret, claims=asked)
+
+    claims = claims_of(answer)
+    assert (claims["xms_cc"], claims["exp"]) == (["cp1"], int(clock()) + 86400)
+    assert (answer.json()["expires_in"], answer.json()["refresh_in"]) == (86399, 43200)
+    assert cloud.entra.requests[-1].claims == asked
+
+
+@pytest.mark.parametrize(("age", "nbf_age"), [(10, 10), (3600, 300), (-10, 0)], ids=["just now", "long ago", "to come"])
+def test_a_challenge_is_answered_in_the_token(
+    cloud: LocalCloud, http: httpx.Client, clock: Clock, client_secret: str, age: int, nbf_age: int
+) -> None:
+    """A token for a challenge names the contexts that it demanded, and is no older than `nbf`, nor from the future."""
+    now = int(clock())
+    asked = {"access_token": {"acrs": {"essential": True, "value": "c1"}, "nbf": {"value": str(now - age)}}}
+
+    claims = claims_of(ask(http, cloud, client_secret=client_secret, claims=json.dumps(asked)))
+
+    assert (claims["acrs"], claims["nbf"], claims["exp"]) == (["c1"], now - nbf_age, now + 3600)
 
 
 def test_lifetime_and_refresh_in_are_the_directorys(cloud: LocalCloud, http: httpx.Client, client_secret: str) -> None:
