@@ -35,6 +35,13 @@ MEANINGS = {
         400, "invalid_request", "The request is not properly formatted. The parameter '{parameter}' is duplicated."
     ),
     9002313: Meaning(400, "invalid_request", "Invalid request. Request is malformed or invalid."),
+    # Sources show the number and the text; status and `error` are those of the other clients that may not.
+    100007: Meaning(
+        400,
+        "unauthorized_client",
+        "This request was received by an Azure AD regional authentication endpoint. Only managed identities and "
+        "Microsoft internal service identities are supported. All others, send your request to {host}.",
+    ),
     70003: Meaning(400, "unsupported_grant_type", "The app requested an unsupported grant type '{grant_type}'."),
     70011: Meaning(
         400,

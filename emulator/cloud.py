@@ -28,7 +28,9 @@ from emulator.serve import HOST, Background
 from emulator.vault import KeyVault
 
 PARTS = ("entra", "vault", "identity")
+LABELS = {"login": "entra", "vault": "vault"}  # of host names
 PLAIN = {"identity"}  # as on App Service, where its traffic never leaves the machine
+REGION = "westeurope"  # whose name the certificate has: OpenSSL takes no wildcard before a single label
 
 
 class LocalCloud(AbstractContextManager["LocalCloud"]):
@@ -37,6 +39,9 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
     Once entered it has `ca_file`, the URLs `authority`, `vault_url`, `identity_endpoint` and `control`, the header that
     goes with the identity endpoint, and the parts to look into and to change: `directory`, `entra`, `vault`, `faults`.
     A further part is a name in PARTS, a URL and one `_open`.
+
+    With a `domain`, `login.` and `vault.` stand before it in the URLs of those parts, which then have no port: nothing
+    resolves such names but a `ForwardProxy` that was given `names`.
 
     Raises:
         OSError: a port is taken.
@@ -48,10 +53,12 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
         *,
         ports: Mapping[str, int] = MappingProxyType({}),
         now: Callable[[], float] = time.time,
+        domain: str = "",
     ) -> None:
         self._folder = folder
         self._ports = ports
         self._now = now
+        self._domain = domain
         self._stack = ExitStack()
         self._background = Background(now)
         self._gates: dict[str, Gate] = {}
@@ -62,18 +69,19 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
             stack.enter_context(self._background)
             ca = CertificateAuthority(self._folder)
             self.ca_file = ca.file
-            tls = ServerTls(ca, ("localhost",))
+            tls = ServerTls(ca, self._certified())
             # Every port is known before any part starts: tokens and challenges name the address of another part.
             for part in PARTS:
                 self.faults[part] = Switch(self._background.run)
                 context = None if part in PLAIN else tls
                 self._gates[part] = Gate(self.faults[part], tls=context, port=self._ports.get(part, 0))
                 stack.callback(self._close, part)
-            self.authority = f"https://localhost:{self._gates['entra'].port}"
+            self.names = {f"{label}.{self._domain}": self._gates[part].port for label, part in LABELS.items()}
+            self.authority = self._url("login")
             self.identity_endpoint = f"http://{HOST}:{self._gates['identity'].port}{managed_identity.PATH}"
 
             self.directory = Directory(authority=self.authority, now=self._now)
-            self.vault_url = f"https://localhost:{self._gates['vault'].port}"
+            self.vault_url = self._url("vault")
             self.vault = KeyVault(
                 authority=self.authority,
                 tenant_id=TENANT_ID,
@@ -98,6 +106,19 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+
+    def _url(self, label: str) -> str:
+        return (
+            f"https://{label}.{self._domain}"
+            if self._domain
+            else f"https://localhost:{self._gates[LABELS[label]].port}"
+        )
+
+    def _certified(self) -> tuple[str, ...]:
+        """List the host names that the parts' certificate is for."""
+        if not self._domain:
+            return ("localhost", f"{REGION}.localhost")
+        return (f"login.{self._domain}", f"*.login.{self._domain}", f"vault.{self._domain}")
 
     def _open(self, part: str, app: ASGIApp) -> None:
         behind = self._background.serve(HttpFaults(app, self.faults[part]))

@@ -99,7 +99,7 @@ class Directory:
 
     `token_lifetime` (seconds) and `refresh_in` (seconds, absent by default as for ordinary app tokens) may be set at
     any time; `long_lifetime` is that of tokens for clients that handle challenges, `identity_lifetime` that of
-    managed-identity tokens, both a day.
+    managed-identity tokens, both a day. `regional` opens the regional endpoints, which Entra keeps for Microsoft's own.
     """
 
     def __init__(self, *, authority: str, now: Callable[[], float]) -> None:
@@ -110,6 +110,7 @@ class Directory:
         self.long_lifetime = 86400
         self.identity_lifetime = 86400
         self.refresh_in: int | None = None
+        self.regional = False
         self._lock = threading.Lock()
         self._tenants: dict[str, Tenant] = {}
         self._applications: dict[str, Application] = {}

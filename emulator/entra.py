@@ -9,6 +9,7 @@ import uuid
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -33,6 +34,7 @@ class TokenRequest:
     """
 
     time: float
+    host: str
     path: str
     tenant: str
     client_id: str = ""
@@ -114,8 +116,10 @@ class Entra:
         return JSONResponse(self._directory.key.public_keys())
 
     async def _token(self, request: Request) -> Response:
-        seen = TokenRequest(self._directory.now(), request.url.path, request.path_params["tenant"])
+        host = request.url.hostname or ""
+        seen = TokenRequest(self._directory.now(), host, request.url.path, request.path_params["tenant"])
         try:
+            self._check_host(host)
             fields = token_form.read(await request.body(), content_type=request.headers.get("content-type", ""))
             seen = replace(
                 seen,
@@ -136,6 +140,12 @@ class Entra:
         finally:
             self.requests.append(seen)
         return answer
+
+    def _check_host(self, host: str) -> None:
+        """Refuse what came to `<region>.<host of the authority>`."""
+        home = urlsplit(self._directory.authority).hostname or ""
+        if host.endswith(f".{home}") and not self._directory.regional:
+            raise RefusedError(100007, host=home)
 
     def _tenant(self, request: Request) -> Tenant:
         name: str = request.path_params["tenant"]
