@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -243,7 +244,9 @@ class HttpFaults:
                     await asyncio.wait_for(off.wait(), fault.seconds)
             case Kind.HOLD:
                 await self._switch.hold(fault, off)
-        return await self._app(scope, receive, send)
+        with contextlib.suppress(ClientDisconnect):  # it waited no longer
+            await self._app(scope, receive, send)
+        return None
 
 
 async def _padding(off: asyncio.Event) -> AsyncIterator[bytes]:
