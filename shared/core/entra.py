@@ -170,8 +170,8 @@ def read_token(body: bytes, *, asked: Moment, fraction: float, tenant_id: str, c
 
     Raises:
         Garbled: it is no JSON object.
-        BadAnswer: it is not a Bearer token of a sensible life.
-        Impostor: the token is not for this tenant and client.
+        BadAnswer: it is not a token of a sensible life.
+        Impostor: the token is no Bearer token, or not for this tenant and client.
     """
     answer = _json_object(body)
     if answer is None:
@@ -181,7 +181,7 @@ def read_token(body: bytes, *, asked: Moment, fraction: float, tenant_id: str, c
         raise BadAnswer(cause="no access_token in the answer")
     kind = answer.get("token_type")
     if not isinstance(kind, str) or kind.lower() != "bearer":
-        raise BadAnswer(cause="token_type is not Bearer")
+        raise Impostor(cause="token_type is not Bearer")
     lifetime = _seconds(answer.get("expires_in"))
     if lifetime is None or not 1 <= lifetime <= LONGEST_LIFE:
         raise BadAnswer(cause="expires_in is missing or absurd")

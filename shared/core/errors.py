@@ -190,7 +190,7 @@ class Garbled(BadAnswer):
 
 
 class Impostor(BadAnswer):
-    """The token is of another tenant, of another client or not app-only."""
+    """The token is of another tenant, of another client, not app-only or no Bearer token."""
 
     event = "security_token_mismatch"
 
