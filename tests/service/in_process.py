@@ -1,0 +1,141 @@
+"""The app in this process, as `build` makes it, against a local cloud: time is a fake clock's, sockets are real."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlencode
+
+from emulator.cloud import LocalCloud
+from emulator.faults import Fault, Switch
+from emulator.run import app_settings
+from emulator.seed import CERTIFICATE, CLIENT_ID, GRAPH, IDENTITY_CLIENT_ID, ORDERS, TENANT_ID
+from shared.audit import Events
+from shared.runtime import build
+from shared.vendor import Incoming
+from tests.clock import FakeClock
+
+KEY = "a-function-key-of-billing"
+GRAPH_SCOPE, ORDERS_SCOPE = f"{GRAPH}/.default", f"{ORDERS}/.default"
+SECONDS_TO_LAND = 20.0
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a caller gets."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def wait(self) -> int | None:
+        """The seconds of Retry-After."""
+        return int(self.headers["Retry-After"]) if "Retry-After" in self.headers else None
+
+
+class App(AbstractAsyncContextManager["App"]):
+    """One worker; left, it has nothing under way and no connection.
+
+    Args:
+        cloud: what it talks to, by the same clock.
+        clock: of both.
+        folder: an empty one, for its configuration.
+        scopes: that its one caller may have.
+        settings: lines of TOML, keys with their dots.
+        authority: in place of the cloud's.
+    """
+
+    def __init__(
+        self,
+        cloud: LocalCloud,
+        clock: FakeClock,
+        folder: Path,
+        *,
+        scopes: tuple[str, ...] = (GRAPH_SCOPE, ORDERS_SCOPE),
+        settings: str = "",
+        authority: str = "",
+    ) -> None:
+        write_configuration(cloud, folder, scopes=scopes, settings=settings, authority=authority or cloud.authority)
+        self._cloud = cloud
+        self.clock = clock
+        self.lines: list[str] = []
+        self.pauses = 0
+        self._events = Events(self.lines.append, wall=lambda: clock().wall, worker="w")
+        environ = app_settings(cloud, folder / "vend.toml")
+        self._runtime = build(environ, root=folder, events=self._events, clock=clock, sleep=self._sleep)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.landed()
+        await self._runtime.aclose()
+
+    async def ask(self, scope: str = GRAPH_SCOPE, **fields: str) -> Told:
+        """Ask for a token as the caller does."""
+        form = urlencode({"grant_type": "client_credentials", "scope": scope, **fields}).encode()
+        headers = {"x-functions-key": KEY, "content-type": "application/x-www-form-urlencoded"}
+        answer = await self._runtime.token(Incoming("POST", "https://vend.test/api/token", headers, form))
+        return Told(answer.status, answer.headers, json.loads(answer.body))
+
+    async def landed(self) -> None:
+        """Wait until nothing is under way behind the callers' backs."""
+        if others := asyncio.all_tasks() - {asyncio.current_task()}:
+            done, flying = await asyncio.wait(others, timeout=SECONDS_TO_LAND)
+            assert done
+            assert not flying
+
+    def everything(self, name: str) -> list[dict[str, Any]]:
+        """List the events of a name, those that wait for the next invocation among them."""
+        self._events.flush()
+        return [event for event in map(json.loads, self.lines) if event["event"] == name]
+
+    async def _sleep(self, seconds: float) -> None:
+        self.pauses += 1
+        self.clock.tick(seconds)
+
+
+@contextmanager
+def suffering(switch: Switch, fault: Fault) -> Iterator[None]:
+    """Have a part suffer from a fault for a while."""
+    switch.set(fault)
+    try:
+        yield
+    finally:
+        switch.clear()
+
+
+def write_configuration(
+    cloud: LocalCloud, folder: Path, *, scopes: tuple[str, ...], settings: str, authority: str
+) -> None:
+    """Write vend.toml and callers.toml."""
+    listed = json.dumps(scopes)
+    (folder / "vend.toml").write_text(
+        f"""\
+cloud = "local"
+identity_client_id = "{IDENTITY_CLIENT_ID}"
+clouds.local.authority = "{authority}"
+clouds.local.graph = "{authority}"
+clouds.local.management = "{authority}"
+clouds.local.token_exchange_audience = "api://AzureADTokenExchange"
+clouds.local.verify_vault_challenge = false
+network.ca_file = {json.dumps(str(cloud.ca_file))}
+profiles.graph.tenants = ["{TENANT_ID}"]
+profiles.graph.client_id = "{CLIENT_ID}"
+profiles.graph.scopes = {listed}
+profiles.graph.credentials = [{{ type = "certificate", vault = "{cloud.vault_url}", name = "{CERTIFICATE}" }}]
+{settings}
+"""
+    )
+    (folder / "callers.toml").write_text(
+        f"""\
+[callers.billing]
+key_sha256 = ["{hashlib.sha256(KEY.encode()).hexdigest()}"]
+allow = [{{ profile = "graph", scopes = {listed} }}]
+"""
+    )
