@@ -76,7 +76,8 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
                 context = None if part in PLAIN else tls
                 self._gates[part] = Gate(self.faults[part], tls=context, port=self._ports.get(part, 0))
                 stack.callback(self._close, part)
-            self.names = {f"{label}.{self._domain}": self._gates[part].port for label, part in LABELS.items()}
+            labels = LABELS if self._domain else {}
+            self.names = {f"{label}.{self._domain}": self._gates[part].port for label, part in labels.items()}
             self.authority = self._url("login")
             self.identity_endpoint = f"http://{HOST}:{self._gates['identity'].port}{managed_identity.PATH}"
 

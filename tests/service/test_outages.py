@@ -1,6 +1,7 @@
 """What takes hours or several workers: time is the fake clock's, and every call goes over a real socket."""
 
 import asyncio
+import json
 import random
 from collections.abc import Callable
 from datetime import datetime
@@ -90,6 +91,7 @@ def test_a_longer_outage_is_served_to_the_last_minute(
                     assert told[-1].status == (200 if left >= 60 else 503), left
             assert all(1 <= (answer.wait or 0) <= 240 for answer in told if answer.status == 503)
             assert_waits_were_kept(app)
+            assert app.everything("acquire_failed")[-1]["retry_seconds"] > 0.9 * 240 - 1  # it asks less and less often
             recovery = [(await ask_on()).status for _ in range(9)]  # 240 s and one interval
             assert recovery[-1] == 200
             assert recovery == sorted(recovery, reverse=True)
@@ -195,6 +197,43 @@ def test_every_worker_has_a_cache_of_its_own(timeless: LocalCloud, fake_clock: F
             assert {answer.status for answer in told} == {200}
             assert len({answer.body["access_token"] for answer in told}) == 2
             assert len(timeless.entra.requests) - before == 2
+
+    asyncio.run(story())
+
+
+def test_the_kill_switch_reaches_every_worker(timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path) -> None:
+    """SEC-22: half a minute after `generation` was raised, the answer of every worker is a token from after it."""
+
+    async def story() -> None:
+        async with App(timeless, fake_clock, tmp_path) as one, App(timeless, fake_clock, tmp_path) as other:
+            old = {(await app.ask()).body["access_token"] for app in (one, other)}
+            callers = tmp_path / "callers.toml"
+            callers.write_text(f"generation = 2\n{callers.read_text()}")
+            fake_clock.tick(30)
+            told = [await app.ask() for app in (one, other)]
+            assert {answer.body["token_source"] for answer in told} == {"identity_provider"}
+            assert not old & {answer.body["access_token"] for answer in told}
+
+    asyncio.run(story())
+
+
+def test_a_challenge_is_taken_to_entra(timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path) -> None:
+    """SEC-22: `claims` passes the cache by, with one call; the token that answers them is kept from then on."""
+    asked = '{"access_token":{"acrs":{"essential":true,"value":"c1"}}}'
+
+    async def story() -> None:
+        async with App(timeless, fake_clock, tmp_path) as app:
+            await app.ask()
+            before = len(timeless.entra.requests)
+            told, later = await app.ask(claims=asked), await app.ask()
+            assert (told.status, told.body["token_source"], later.body["token_source"]) == (
+                200,
+                "identity_provider",
+                "cache",
+            )
+            assert told.body["access_token"] == later.body["access_token"]
+            assert [json.loads(seen.claims) for seen in timeless.entra.requests[before:]] == [json.loads(asked)]
+            assert jwt.decode(told.body["access_token"], options={"verify_signature": False})["acrs"] == ["c1"]
 
     asyncio.run(story())
 
