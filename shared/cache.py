@@ -10,9 +10,8 @@ gets the same error at once.
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from math import inf
 from typing import NamedTuple
@@ -21,7 +20,7 @@ from shared.audit import Events
 from shared.core.errors import TimedOut, Unavailable, VendError
 from shared.core.limits import Limits
 from shared.core.retry import JITTER, failure_wait
-from shared.core.token import AccessToken, Freshness, Moment, TokenKey, TokenSource
+from shared.core.token import AccessToken, Clock, Freshness, Moment, TokenKey, TokenSource
 from shared.flights import Flights
 
 NEVER = Moment(-inf, -inf)
@@ -116,11 +115,12 @@ class _Forced(NamedTuple):
 class _Entry:
     """What is known of one key."""
 
-    __slots__ = ("failure", "forced", "fresh", "token")
+    __slots__ = ("failure", "forced", "fresh_boot", "fresh_wall", "token", "used")
 
     def __init__(self) -> None:
         self.token: AccessToken | None = None
-        self.fresh = NEVER
+        self.fresh_wall, self.fresh_boot = NEVER
+        self.used = 0
         self.failure: _Failure | None = None
         self.forced = _Forced(-inf, None)
 
@@ -142,7 +142,7 @@ class TokenCache:
         acquire: Acquire,
         *,
         limits: Limits,
-        clock: Callable[[], Moment],
+        clock: Clock,
         events: Events,
         version: Callable[[TokenKey], str],
         draw: Callable[[], float],
@@ -153,9 +153,18 @@ class TokenCache:
         self._events = events
         self._version = version
         self._draw = draw
-        self._entries: OrderedDict[TokenKey, _Entry] = OrderedDict()
+        self._wall, self._boot = clock.wall, clock.boot
+        self._entries: dict[TokenKey, _Entry] = {}
         self._flights: Flights[tuple[TokenKey, str | None], Outcome] = Flights()
-        self.counters = Counters()
+        self._counters = Counters()
+        self._uses = 0
+        self._touches = 0
+
+    @property
+    def counters(self) -> Counters:
+        """What has happened until now."""
+        # A hit does the least: it stamps its entry with a number, and what is no touch by a miss was a hit.
+        return replace(self._counters, hits=self._uses - self._touches)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -168,12 +177,10 @@ class TokenCache:
         entry = self._entries.get(key)
         if entry is None:
             return None
-        now = self._clock()
-        if now.boot < entry.fresh.boot and now.wall < entry.fresh.wall:
-            self._entries.move_to_end(key)
-            self.counters.hits += 1
+        if self._boot() < entry.fresh_boot and self._wall() < entry.fresh_wall:
+            self._uses = entry.used = self._uses + 1
             return entry.token
-        return self._aging(key, entry, now)
+        return self._aging(key, entry, self._clock())
 
     async def get(self, key: TokenKey, *, claims: str | None = None, rejected: str | None = None) -> Served:
         """Give a token, waiting for Entra where there is no usable one, or where the cached one will not do.
@@ -196,11 +203,11 @@ class TokenCache:
     def clear(self) -> None:
         """Forget every token, those that are under way too: the kill switch."""
         # What was asked for before lands in what nobody looks into any more.
-        self._entries = OrderedDict()
+        self._entries = {}
         self._flights = Flights()
 
     def look(self) -> list[Seen]:
-        """Show what is kept, the longest unused first; it changes nothing."""
+        """Show what is kept; it changes nothing."""
         now = self._clock()
         return [
             Seen(
@@ -220,23 +227,22 @@ class TokenCache:
         token = entry.token
         if token is None or token.freshness(now, floor=floor) is Freshness.EXPIRED:
             return None
-        if not failing and self._flights.get((key, None)) is None:
-            self._start(key, entry, None)
-            self.counters.refreshes += 1
-        self._entries.move_to_end(key)
-        self.counters.hits += 1
-        self.counters.stale_hits += 1
+        if not failing and (key, None) not in self._flights:
+            self._flights.start((key, None), lambda: self._fly(key, None))
+            self._counters.refreshes += 1
+        self._uses = entry.used = self._uses + 1
+        self._counters.stale_hits += 1
         return token
 
     async def _miss(self, key: TokenKey) -> Served:
         now = self._clock()
-        self.counters.misses += 1
+        self._counters.misses += 1
         entry = self._touch(key)
         failure = self._in_force(entry.failure, key, now)
         if failure:
             raise failure.told(now, self._draw())
         spare = self._usable(entry, now)
-        outcome = await self._landing(self._start(key, entry, None), self._limits.short_wait_seconds if spare else None)
+        outcome = await self._landing(key, None, self._limits.short_wait_seconds if spare else None)
         if isinstance(outcome, AccessToken):
             return Served(outcome, TokenSource.IDENTITY_PROVIDER)
         if spare:
@@ -251,8 +257,7 @@ class TokenCache:
         token = self._usable(entry, now)
         if rejected is not None and (token.sha256 != rejected if token else claims is None):
             return await self.get(key)  # it has been replaced already, or there is nothing to replace
-        flight = self._flights.get((key, claims))
-        if flight is None:
+        if (key, claims) not in self._flights:
             last = entry.forced
             failure = self._in_force(last.failure if last.claims == claims else None, key, now)
             failure = failure or self._in_force(entry.failure, key, now)
@@ -261,9 +266,8 @@ class TokenCache:
             if failure or now.boot - last.at < self._limits.forced_floor_seconds:
                 return await self.get(key)
             entry.forced = _Forced(now.boot, claims)
-            flight = self._start(key, entry, claims)
-        self.counters.misses += 1
-        outcome = await self._landing(flight, None)
+        self._counters.misses += 1
+        outcome = await self._landing(key, claims, None)
         if isinstance(outcome, AccessToken):
             return Served(outcome, TokenSource.IDENTITY_PROVIDER)
         if claims is None:
@@ -282,21 +286,20 @@ class TokenCache:
             return None
         return failure if failure.error.retryable or failure.version == self._version(key) else None
 
-    async def _landing(self, flight: asyncio.Task[Outcome], patience: float | None) -> Outcome | None:
-        """Wait for a flight, for so many seconds or to its end; it flies on when its caller goes away."""
-        self.counters.waiting += 1
+    async def _landing(self, key: TokenKey, claims: str | None, patience: float | None) -> Outcome | None:
+        """Wait for the flight of a key and claims, which starts if there is none, to its end or so many seconds."""
+        self._counters.waiting += 1
         try:
-            await asyncio.wait([flight], timeout=patience)
+            flight = self._flights.join((key, claims), lambda: self._fly(key, claims))
+            return await (flight if patience is None else asyncio.wait_for(flight, patience))
+        except TimeoutError:
+            return None
         finally:
-            self.counters.waiting -= 1
-        return flight.result() if flight.done() else None
+            self._counters.waiting -= 1
 
-    def _start(self, key: TokenKey, entry: _Entry, claims: str | None) -> asyncio.Task[Outcome]:
-        """Start a flight, or join the one for the same key and claims."""
-        return self._flights.start((key, claims), lambda: self._fly(key, entry, claims))
-
-    async def _fly(self, key: TokenKey, entry: _Entry, claims: str | None) -> Outcome:
-        """Get a token and put it, or what went wrong, into the entry, which is nobody's once it was cleared away."""
+    async def _fly(self, key: TokenKey, claims: str | None) -> Outcome:
+        """Get a token and put it, or what went wrong, into the entry of the key, which may be another one by then."""
+        entries = self._entries  # after a kill switch what lands here is nobody's
         version = self._version(key)
         try:
             async with asyncio.timeout(self._limits.caller_budget_seconds):
@@ -308,20 +311,20 @@ class TokenCache:
         except Exception as failed:  # noqa: BLE001  # a defect of ours is remembered like any other failure
             error = VendError(cause=type(failed).__name__)
         else:
-            self._keep(entry, token)
+            self._keep(entries.get(key, _Entry()), token)
             return token
-        return self._remember(entry, key, claims, error, version)
+        return self._remember(entries.get(key, _Entry()), key, claims, error, version)
 
     def _keep(self, entry: _Entry, token: AccessToken) -> None:
-        self.counters.acquired += 1
+        self._counters.acquired += 1
         entry.failure = None
         # A flight that left earlier may land later: the token that was asked for last stays.
         if entry.token is None or entry.token.asked.boot <= token.asked.boot:
             entry.token = token
-            entry.fresh = token.fresh_until(floor=self._limits.served_floor_seconds)
+            entry.fresh_wall, entry.fresh_boot = token.fresh_until(floor=self._limits.served_floor_seconds)
 
     def _remember(self, entry: _Entry, key: TokenKey, claims: str | None, error: VendError, version: str) -> _Failure:
-        self.counters.failures += 1
+        self._counters.failures += 1
         in_a_row = entry.failure.in_a_row + 1 if entry.failure else 1
         wait = failure_wait(error, failures=in_a_row, limits=self._limits, draw=self._draw())
         failure = _Failure(error, in_a_row, until=self._clock().boot + wait, version=version)
@@ -341,11 +344,13 @@ class TokenCache:
         return failure
 
     def _touch(self, key: TokenKey) -> _Entry:
-        """Find or make the entry of a key, as the one that was used last; the one unused for longest gives way."""
+        """Find or make the entry of a key and mark it as used; the one unused for longest gives way to a new one."""
         entry = self._entries.get(key)
         if entry is None:
+            if len(self._entries) >= self._limits.cache_entries:
+                # Looked for when it is needed, which is once per new key, so that a hit need not keep an order.
+                del self._entries[min(self._entries, key=lambda known: self._entries[known].used)]
             entry = self._entries[key] = _Entry()
-            if len(self._entries) > self._limits.cache_entries:
-                self._entries.popitem(last=False)
-        self._entries.move_to_end(key)
+        self._uses = entry.used = self._uses + 1
+        self._touches += 1
         return entry

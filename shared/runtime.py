@@ -21,7 +21,7 @@ from shared.audit import Events, log_line
 from shared.cache import TokenCache
 from shared.callers import Callers
 from shared.core.errors import NotReady, VendError
-from shared.core.token import Moment
+from shared.core.token import Clock, Moment
 from shared.credentials import Client, Entra, VaultCertificate
 from shared.http_client import HttpClient
 from shared.identity import OwnIdentity
@@ -38,17 +38,21 @@ NOISY = ("azure", "httpx", "httpcore", "msal", "urllib3")
 type Route = Callable[[Incoming], Awaitable[Answer]]
 
 
-def _boot_clock() -> Callable[[], float]:
-    """Choose a clock in seconds that never jumps, and that runs on in a suspend where the system has such a one."""
-    return partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
+class SystemClock:
+    """This machine's clocks."""
+
+    wall = staticmethod(time.time)
+    # Runs on in a suspend where the system has such a one.
+    boot = staticmethod(
+        partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
+    )
+
+    def __call__(self) -> Moment:
+        """Read both."""
+        return Moment(self.wall(), self.boot())
 
 
-boot_clock = _boot_clock()
-
-
-def clock() -> Moment:
-    """Read both clocks."""
-    return Moment(time.time(), boot_clock())
+clock = SystemClock()
 
 
 def new_id() -> str:
@@ -91,7 +95,7 @@ def build(
     *,
     root: Path,
     events: Events,
-    clock: Callable[[], Moment] = clock,
+    clock: Clock = clock,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> Runtime:
     """Build a runtime; one with mistakes in its settings answers 503 and names them in the log."""
@@ -147,7 +151,7 @@ def quiet_libraries() -> None:
 
 
 def _clients(
-    settings: Settings, environ: Mapping[str, str], *, clock: Callable[[], Moment], open_things: AsyncExitStack
+    settings: Settings, environ: Mapping[str, str], *, clock: Clock, open_things: AsyncExitStack
 ) -> Mapping[str, Client]:
     pool = ThreadPoolExecutor(VAULT_THREADS, thread_name_prefix="vault")
     open_things.callback(pool.shutdown)

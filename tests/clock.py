@@ -19,6 +19,14 @@ class FakeClock:
         """Read both."""
         return Moment(wall=self._wall, boot=self._boot)
 
+    def wall(self) -> float:
+        """Read the wall clock."""
+        return self._wall
+
+    def boot(self) -> float:
+        """Read the boot clock."""
+        return self._boot
+
     def tick(self, seconds: float) -> None:
         """Let time pass: both clocks go on."""
         self._wall += seconds

@@ -9,9 +9,10 @@ jump of the wall clock and no suspend can fool, counts the seconds that Entra ga
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn, Protocol
 
 
 class Moment(NamedTuple):
@@ -21,6 +22,21 @@ class Moment(NamedTuple):
     """Since the Unix epoch; may jump."""
     boot: float
     """Since some fixed instant; never jumps, and runs on while the machine is suspended."""
+
+
+class Clock(Protocol):
+    """Reads the clocks, both or one."""
+
+    @property
+    def wall(self) -> Callable[[], float]:
+        """Reads the wall clock alone."""
+
+    @property
+    def boot(self) -> Callable[[], float]:
+        """Reads the boot clock alone."""
+
+    def __call__(self) -> Moment:
+        """Read both."""
 
 
 class TokenKey(NamedTuple):
