@@ -2,9 +2,10 @@
 # make demo   the same once; exits 0 or 1
 # make test   the whole suite
 # make check  format, lint, types and the fast tests: before every commit
+# make bench  measure vend beside the usual libraries; ONLY=stampede for one subject
 # make lock   compile the requirements files from pyproject.toml
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check lint format fast lock clean
+.PHONY: help run demo test check lint format fast bench lock clean
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
@@ -37,6 +38,9 @@ fast: .venv/dev
 format: .venv/dev
 	@$(PYTHON) -m ruff format --quiet .
 	@$(PYTHON) -m ruff check --fix --quiet .
+
+bench: .venv/dev
+	@$(PYTHON) -m benchmarks $(addprefix --only ,$(ONLY))
 
 # Two stages in one environment: `make run` installs no test tools.
 .venv/local: requirements-local.txt .venv/bin/python $(UV)

@@ -1,0 +1,1 @@
+"""vend beside what its users would otherwise pick, in one run on one machine; `make bench`."""

@@ -1,0 +1,104 @@
+"""The results as files: `results.json` for programs, `results.md` and `results.svg` for people."""
+
+import json
+import os
+import platform
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from benchmarks.plot import svg
+from benchmarks.rows import Goal, Row
+
+LIBRARIES = ("msal", "azure-identity", "aiohttp", "httpx", "PyJWT", "cryptography", "azure-functions-runtime")
+
+INTRO = """\
+# vend beside what its users would otherwise pick
+
+`make bench` wrote this; `make bench ONLY=stampede` measures one subject again. All figures are per worker process and
+from one machine: compare them with each other, within a row, and with nothing else. In a row everything was measured
+by turns in the same run; figures are medians of five rounds. *ratio* is vend's figure divided by the bold one.
+"""
+NOTES = """\
+The Entra in these runs is the local one of `emulator/`, over TLS, in a process of its own. For `uncached` it would be
+the bottleneck itself, so there a server of `benchmarks/bare_entra.py` gives prepared answers. The libraries prove
+themselves with a client secret, their cheapest way; vend signs an assertion.
+"""
+
+
+def write(rows: Sequence[Row], folder: Path) -> None:
+    """Write all three files.
+
+    Args:
+        rows: all of them, in the order in which they are to be read.
+        folder: where to.
+    """
+    (folder / "results.json").write_text(json.dumps([_record(row) for row in rows], indent=2) + "\n")
+    (folder / "results.md").write_text("\n".join([INTRO, table(rows), "", NOTES, facts(), ""]))
+    (folder / "results.svg").write_text(svg(rows))
+
+
+def read(folder: Path) -> list[Row]:
+    """Read back what was written; nothing where nothing was."""
+    file = folder / "results.json"
+    return [_row(record) for record in json.loads(file.read_text())] if file.exists() else []
+
+
+def table(rows: Iterable[Row]) -> str:
+    """Lay the rows out for people."""
+    lines = ["| what | unit | vend | beside it | goal | ratio | met |", "|---|---|---|---|---|---|---|"]
+    for row in rows:
+        others = ", ".join(
+            f"**{name} {number(figure)}**" if name == row.against else f"{name} {number(figure)}"
+            for name, figure in row.others.items()
+        )
+        ratio = "" if row.ratio is None else number(row.ratio)
+        verdict = "yes" if row.met else "**no**"
+        cells = (f"{row.what} (`{row.id}`)", row.unit, number(row.ours), others, str(row.goal), ratio, verdict)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def number(figure: float) -> str:
+    """Round to three significant digits, and keep large numbers whole."""
+    if abs(figure) >= 100:
+        return f"{figure:,.0f}"
+    return f"{figure:.3g}"
+
+
+def facts() -> str:
+    """Say what this ran on, and nothing that tells whose machine it is."""
+    libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
+    return (
+        f"Measured with {os.cpu_count()} cores ({platform.machine()}, {platform.system()}), "
+        f"Python {platform.python_version()}; {libraries}."
+    )
+
+
+def _record(row: Row) -> dict[str, Any]:
+    return {
+        "id": row.id,
+        "ours": row.ours,
+        "baseline": row.baseline,
+        "unit": row.unit,
+        "ratio": row.ratio,
+        "goal": str(row.goal),
+        "met": row.met,
+        "what": row.what,
+        "against": row.against,
+        "others": dict(row.others),
+    }
+
+
+def _row(record: dict[str, Any]) -> Row:
+    of, sign, bound = record["goal"].split()
+    return Row(
+        id=record["id"],
+        what=record["what"],
+        unit=record["unit"],
+        ours=record["ours"],
+        others=record["others"],
+        against=record["against"],
+        goal=Goal(of, sign, float(bound)),
+    )

@@ -1,0 +1,1 @@
+"""A function app that has nothing to do with vend."""
