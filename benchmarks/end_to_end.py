@@ -17,6 +17,8 @@ from emulator.run import CALLER, App, app_settings, write_configuration, write_k
 from emulator.seed import CLIENT_ID, TENANT_ID
 
 EMPTY = "empty function"
+LEAST = "prepared answer and log line"
+MSAL_ON_THE_LOOP = "msal in async def"
 USUAL_APP = Path(__file__).parent / "usual_app"
 SECONDS = 3
 
@@ -33,7 +35,7 @@ def rows(scale: Scale) -> list[Row]:
         rates = medians(by_turns(contenders, scale))
     return [
         compared(
-            rates,
+            {name: rates[name] for name in (VEND, EMPTY, LEAST)},
             row_id="end-to-end",
             what=f"Cached token through the Functions runtime ({load.CONNECTIONS} connections, load by {load.NAME})",
             unit="requests/s",
@@ -41,7 +43,7 @@ def rows(scale: Scale) -> list[Row]:
             goal=Goal("ratio", ">=", 0.7),
         ),
         compared(
-            {VEND: rates[VEND], MSAL: rates[MSAL]},
+            {name: rates[name] for name in (VEND, MSAL, MSAL_ON_THE_LOOP)},
             row_id="end-to-end-msal",
             what="The same beside the endpoint written with MSAL, json.dumps and a log line",
             unit="requests/s",
@@ -74,5 +76,7 @@ def _requests(stack: ExitStack) -> dict[str, load.Request]:
     return {
         VEND: load.Request("POST", f"{vend.url}/api/token", headers, form),
         EMPTY: load.Request("POST", f"{usual.url}/api/empty", headers, form),
+        LEAST: load.Request("POST", f"{usual.url}/api/least", headers, form),
+        MSAL_ON_THE_LOOP: load.Request("POST", f"{usual.url}/api/blocking", headers, form),
         MSAL: load.Request("POST", f"{usual.url}/api/token", headers, form),
     }

@@ -14,6 +14,8 @@ import requests
 
 app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 logger = logging.getLogger(__name__)
+BODY = b"x" * 2_200
+LINE = "x" * 400
 
 
 @app.route(route="empty")
@@ -22,9 +24,29 @@ async def empty(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001  # 
     return func.HttpResponse()
 
 
+@app.route(route="least")
+async def least(req: func.HttpRequest) -> func.HttpResponse:  # noqa: ARG001  # as above
+    """Answer as many bytes as a token has, and log as long a line, without any work."""
+    logger.info("%s", LINE)
+    return func.HttpResponse(BODY, mimetype="application/json", headers={"Cache-Control": "no-store"})
+
+
+# No `async`: MSAL blocks, and Azure Functions runs such a function in its thread pool.
+# https://learn.microsoft.com/azure/azure-functions/python-scale-performance-reference#async
 @app.route(route="token")
-async def token(req: func.HttpRequest) -> func.HttpResponse:
+def token(req: func.HttpRequest) -> func.HttpResponse:
     """Answer with a token for the scope in the form."""
+    return answered(req)
+
+
+@app.route(route="blocking")
+async def blocking(req: func.HttpRequest) -> func.HttpResponse:
+    """Do the same on the event loop: quicker while the token is cached, and everybody waits while it is not."""
+    return answered(req)
+
+
+def answered(req: func.HttpRequest) -> func.HttpResponse:
+    """Do the work."""
     form = parse_qs(req.get_body().decode())
     scope = form["scope"][0]
     correlation_id = str(uuid.uuid4())
