@@ -18,12 +18,14 @@ INTRO = """\
 
 `make bench` wrote this; `make bench ONLY=stampede` measures one subject again. All figures are per worker process and
 from one machine: compare them with each other, within a row, and with nothing else. In a row everything was measured
-by turns in the same run; figures are medians of five rounds. *ratio* is vend's figure divided by the bold one.
+by turns in the same run; figures are medians of at least five rounds, but for `outage`, which runs on a clock that
+stands still and comes out the same each time. *ratio* is vend's figure divided by the bold one.
 """
 NOTES = """\
 The Entra in these runs is the local one of `emulator/`, over TLS, in a process of its own. For `uncached` it would be
-the bottleneck itself, so there a server of `benchmarks/bare_entra.py` gives prepared answers. The libraries prove
-themselves with a client secret, their cheapest way; vend signs an assertion.
+the bottleneck itself, and for `hit` it would take minutes to fill the caches: there `benchmarks/bare_entra.py` gives
+prepared answers. `outage` and `handler` need none. The libraries prove themselves with a client secret, their cheapest
+way; vend signs an assertion, every nine minutes.
 """
 
 
