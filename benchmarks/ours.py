@@ -16,7 +16,7 @@ from shared.cache import Acquire, TokenCache
 from shared.core.certificate import CertificateVersion
 from shared.core.entra import Cloud
 from shared.core.limits import Limits
-from shared.core.token import Moment, TokenKey
+from shared.core.token import Clock, Moment, TokenKey
 from shared.credentials import Client, Entra, Post, VaultCertificate
 from shared.http_client import HttpClient
 from shared.runtime import new_id
@@ -28,10 +28,19 @@ LIMITS = Limits(cache_entries=20_000)
 UNHEARD = Events(lambda _: None, wall=time.time, worker="bench")
 
 
-def clock() -> Moment:
-    """Read one clock for both, so that they move together when the time of the libraries is moved."""
-    now = time.time()
-    return Moment(wall=now, boot=now)
+class OneClock:
+    """One clock for both, so that they move together when the time of the libraries is moved."""
+
+    def __init__(self, read: Callable[[], float]) -> None:
+        self.wall = self.boot = read
+
+    def __call__(self) -> Moment:
+        """Read it."""
+        now = self.wall()
+        return Moment(wall=now, boot=now)
+
+
+clock = OneClock(lambda: time.time())  # noqa: PLW0108  # looked up when it is read: time-machine replaces it
 
 
 class MemoryKey:
@@ -87,7 +96,7 @@ def entra(authority: str, *, key: KeyPair, post: Post) -> Entra:
 def token_cache(
     acquire: Acquire,
     *,
-    read_clock: Callable[[], Moment] = clock,
+    read_clock: Clock = clock,
     version: Callable[[TokenKey], str] = lambda _: "",
     draw: Callable[[], float] = random.random,
 ) -> TokenCache:

@@ -16,11 +16,11 @@ import requests
 import time_machine
 
 from benchmarks.bare_entra import access_token
-from benchmarks.ours import LIMITS, token_cache
+from benchmarks.ours import LIMITS, OneClock, token_cache
 from benchmarks.rows import MSAL, VEND, Goal, Row, Scale, compared
 from emulator.seed import CLIENT_ID, TENANT_ID
 from shared.core.errors import Unavailable, VendError
-from shared.core.token import AccessToken, Moment, TokenKey, refresh_after
+from shared.core.token import AccessToken, TokenKey, refresh_after
 
 SEED = 20_260
 MINUTE = 60
@@ -87,20 +87,21 @@ class Entra:
 async def _vend(askings: list[Asking]) -> float:
     """Run the real cache; tell the percentage that was served."""
     entra, draw = Entra(), random.Random(SEED)
-    now = Moment(0, 0)
+    now = 0.0
+    clock = OneClock(lambda: now)
 
     async def acquire(_: TokenKey, __: str | None) -> AccessToken:
-        lifetime = entra.lifetime(now.wall)
+        lifetime = entra.lifetime(now)
         if lifetime is None:
             raise Unavailable(cause="away")
         fraction = draw.uniform(LIMITS.refresh_fraction_min, LIMITS.refresh_fraction_max)
         due = refresh_after(lifetime, None, fraction=fraction)
-        return AccessToken(secret=entra.secret, asked=now, lifetime=lifetime, refresh_after=due)
+        return AccessToken(secret=entra.secret, asked=clock(), lifetime=lifetime, refresh_after=due)
 
-    tokens = token_cache(acquire, read_clock=lambda: now, draw=draw.random)
+    tokens = token_cache(acquire, read_clock=clock, draw=draw.random)
     served = []
     for at, scope in askings:
-        now = Moment(at, at)
+        now = at
         try:
             await tokens.get(TokenKey("graph", TENANT_ID, scope))
             served.append((at, 1))

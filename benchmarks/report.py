@@ -36,6 +36,7 @@ def write(rows: Sequence[Row], folder: Path) -> None:
         rows: all of them, in the order in which they are to be read.
         folder: where to.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "results.json").write_text(json.dumps([_record(row) for row in rows], indent=2) + "\n")
     (folder / "results.md").write_text("\n".join([INTRO, table(rows), "", NOTES, facts(), ""]))
     (folder / "results.svg").write_text(svg(rows))

@@ -21,6 +21,9 @@ FIELDS = frozenset(
 )  # fmt: skip
 BUFFER = 1_000
 LONGEST_VALUE = 512
+LONG = (str, list)
+
+_LOGGER = logging.getLogger("vend")
 
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -41,6 +44,8 @@ class Events:
         self._wall = wall
         self._worker = worker
         self._waiting: deque[str] = deque()
+        self._second = -1.0
+        self._stamp = ""
         self.lost = 0
 
     def emit(self, event: str, **fields: Value) -> None:
@@ -64,12 +69,21 @@ class Events:
             self._write(self._waiting.popleft())
 
     def _line(self, event: str, fields: dict[str, Value]) -> str:
-        unknown = fields.keys() - FIELDS
-        if unknown:
-            raise ValueError(f"not a field of an event: {sorted(unknown)}")
-        time = datetime.fromtimestamp(self._wall(), UTC).isoformat(timespec="milliseconds")
-        known = {name: _clipped(value) for name, value in fields.items() if value is not None}
-        return _to_json({"event": event, "time": time, **known, "worker": self._worker})
+        if not FIELDS.issuperset(fields):
+            raise ValueError(f"not a field of an event: {sorted(fields.keys() - FIELDS)}")
+        line: dict[str, Value] = {"event": event, "time": self._time()}
+        for name, value in fields.items():
+            if value is not None:
+                line[name] = _clipped(value) if type(value) in LONG else value
+        line["worker"] = self._worker
+        return _to_json(line)
+
+    def _time(self) -> str:
+        """Write the time of now in RFC 3339; its seconds are written once a second."""
+        second, part = divmod(self._wall(), 1)
+        if second != self._second:
+            self._second, self._stamp = second, datetime.fromtimestamp(second, UTC).isoformat()[:19]
+        return f"{self._stamp}.{int(part * 1000):03}+00:00"
 
     def _write(self, line: str) -> None:
         try:
@@ -80,12 +94,10 @@ class Events:
 
 def log_line(line: str) -> None:
     """Write an event where the Functions host picks it up."""
-    logging.getLogger("vend").info("%s", line)
+    _LOGGER.info("%s", line)
 
 
 def _clipped(value: Value) -> Value:
     if isinstance(value, str):
         return value[:LONGEST_VALUE]
-    if isinstance(value, list):
-        return [item[:LONGEST_VALUE] for item in value]
-    return value
+    return [item[:LONGEST_VALUE] for item in value] if isinstance(value, list) else value

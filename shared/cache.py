@@ -180,7 +180,7 @@ class TokenCache:
         if self._boot() < entry.fresh_boot and self._wall() < entry.fresh_wall:
             self._uses = entry.used = self._uses + 1
             return entry.token
-        return self._aging(key, entry, self._clock())
+        return None if entry.token is None else self._aging(key, entry, self._clock())
 
     async def get(self, key: TokenKey, *, claims: str | None = None, rejected: str | None = None) -> Served:
         """Give a token, waiting for Entra where there is no usable one, or where the cached one will not do.
@@ -235,13 +235,15 @@ class TokenCache:
         return token
 
     async def _miss(self, key: TokenKey) -> Served:
-        now = self._clock()
         self._counters.misses += 1
         entry = self._touch(key)
-        failure = self._in_force(entry.failure, key, now)
-        if failure:
-            raise failure.told(now, self._draw())
-        spare = self._usable(entry, now)
+        spare = None
+        if entry.token or (key, None) not in self._flights:  # else there is nothing to do but to wait
+            now = self._clock()
+            failure = self._in_force(entry.failure, key, now)
+            if failure:
+                raise failure.told(now, self._draw())
+            spare = self._usable(entry, now)
         outcome = await self._landing(key, None, self._limits.short_wait_seconds if spare else None)
         if isinstance(outcome, AccessToken):
             return Served(outcome, TokenSource.IDENTITY_PROVIDER)

@@ -26,12 +26,12 @@ class Flights[K: Hashable, T]:
             task.add_done_callback(lambda done: self._land(key, done))
         return flying[1]
 
-    async def join(self, key: K, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    def join(self, key: K, work: Callable[[], Coroutine[Any, Any, T]]) -> asyncio.Future[T]:
         """Wait for the flight of this key, and start it if there is none; a cancelled caller leaves it flying."""
         # A future of each caller's own, and nothing around it: of ten thousand, each costs a few microseconds less.
         waiter: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self.start(key, work).append(waiter)
-        return await waiter
+        return waiter
 
     def _land(self, key: K, done: asyncio.Task[T]) -> None:
         _, waiters = self._flying.pop(key)
