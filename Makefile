@@ -1,11 +1,13 @@
-# make run    start everything on this machine, vend one token, keep serving
-# make demo   the same once; exits 0 or 1
-# make test   the whole suite
-# make check  format, lint, types and the fast tests: before every commit
-# make bench  measure vend beside the usual libraries; ONLY=stampede for one subject
-# make lock   compile the requirements files from pyproject.toml
+# make run      start everything on this machine, vend one token, keep serving
+# make demo     the same once; exits 0 or 1
+# make test     the whole suite
+# make check    format, lint, types and the fast tests: before every commit
+# make mutants  change one thing in the core after the other, and see a test fail: 1 minute
+# make nightly  what takes longer: the mutants, the nightly tests, every law with 100 times as many examples
+# make bench    measure vend beside the usual libraries; ONLY=stampede for one subject
+# make lock     compile the requirements files from pyproject.toml
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check lint format fast bench lock clean
+.PHONY: help run demo test check lint format fast mutants nightly bench lock clean
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
@@ -34,6 +36,12 @@ lint: .venv/dev
 
 fast: .venv/dev
 	@$(PYTHON) -m pytest -q -m "not slow and not nightly" $(ARGS)
+
+mutants: .venv/dev
+	@$(PYTHON) -m scripts.mutants $(ARGS)
+
+nightly: .venv/dev mutants
+	@$(PYTHON) -m pytest -m "nightly or hypothesis" --hypothesis-profile=nightly --timeout=3600 $(ARGS)
 
 format: .venv/dev
 	@$(PYTHON) -m ruff format --quiet .

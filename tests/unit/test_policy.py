@@ -73,10 +73,25 @@ DENIALS = {
 
 @pytest.mark.parametrize("reason", DENIALS)
 def test_what_no_entry_lists_is_denied(reason: str) -> None:
-    """SEC-04: default deny, exact match, and the operator reads why."""
-    with pytest.raises(Denied) as caught:
+    """SEC-04: default deny, exact match."""
+    with pytest.raises(Denied):
         decide(*DENIALS[reason], OFFERS)
-    assert caught.value.cause != "Denied"
+
+
+@pytest.mark.parametrize(
+    ("denial", "reason"),
+    [
+        ("no entries", "the caller may have nothing"),
+        ("another scope", "no entry lists this scope"),
+        ("a profile that is gone", "no entry with this scope has a tenant"),
+        ("another tenant", "no entry lists this scope for this tenant"),
+    ],
+)
+def test_the_event_says_which_denial_it_was(denial: str, reason: str) -> None:
+    """What the caller never learns, the operator does."""
+    with pytest.raises(Denied) as caught:
+        decide(*DENIALS[denial], OFFERS)
+    assert caught.value.cause == reason
 
 
 def test_all_denials_are_one_answer() -> None:
