@@ -1,11 +1,15 @@
 import hashlib
+import json
 import pickle
+from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.core.token import AccessToken, Freshness, Moment, TokenKey, refresh_after
+from shared.core.token import AccessToken, Freshness, Moment, TokenKey, TokenSource, refresh_after
+from shared.web import token_answer
+from tests.clock import FakeClock
 
 ASKED = Moment(wall=1_800_000_000, boot=1_000)
 TOKEN = AccessToken(secret="CANARY", asked=ASKED, lifetime=3_600, refresh_after=1_440)
@@ -56,6 +60,41 @@ def test_a_token_never_becomes_fresher(first: float, second: float, jump: float)
     before = TOKEN.freshness(later(younger, jump=jump), floor=FLOOR)
     after = TOKEN.freshness(later(older, jump=jump), floor=FLOOR)
     assert order.index(before) <= order.index(after)
+
+
+type Move = tuple[Callable[[FakeClock, float], None], float]
+passing = st.sampled_from([FakeClock.tick, FakeClock.suspend])
+moves = st.tuples(passing, st.floats(0, 4_000)) | st.tuples(st.just(FakeClock.jump), st.floats(-8_000, 8_000))
+
+
+@settings(max_examples=10 * settings().max_examples)
+@given(moves=st.lists(moves, max_size=10), lifetime=st.floats(1, 90_000))
+def test_no_clock_can_stretch_a_life(moves: list[Move], lifetime: float) -> None:
+    """TST-20: after any jumps and suspends no more is told than is really left, and nothing is served below the floor.
+
+    What is really left is what Entra gave, less all the time that passed, however the wall clock was set meanwhile.
+    """
+    clock = FakeClock()
+    token = AccessToken(secret="CANARY", asked=clock(), lifetime=lifetime, refresh_after=lifetime)
+    left = lifetime
+    for move, seconds in moves:
+        move(clock, seconds)
+        left -= 0 if move is FakeClock.jump else seconds
+        answer = token_answer(token, TokenSource.CACHE, scope="", now=clock(), margin=10, correlation_id="")
+        assert json.loads(answer.body)["expires_in"] <= max(0, left)
+        assert left >= FLOOR - 1e-3 or token.freshness(clock(), floor=FLOOR) is Freshness.EXPIRED
+
+
+whole = st.integers(0, 5_000)  # seconds: floats would round at the boundaries, which are what this is about
+
+
+@given(age=whole, jump=st.integers(-5_000, 5_000), refresh_after=whole, floor=whole)
+def test_the_short_way_to_fresh_is_the_long_way(age: int, jump: int, refresh_after: int, floor: int) -> None:
+    """Before both instants of `fresh_until` a token is FRESH with more than the floor left, and only then."""
+    token = AccessToken(secret="CANARY", asked=ASKED, lifetime=3_600, refresh_after=refresh_after)
+    now, until = later(age, jump=jump), token.fresh_until(floor=floor)
+    is_fresh = token.freshness(now, floor=floor) is Freshness.FRESH and token.remaining(now) > floor
+    assert (now.wall < until.wall and now.boot < until.boot) == is_fresh
 
 
 @pytest.mark.parametrize(
