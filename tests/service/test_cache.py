@@ -378,6 +378,24 @@ def test_the_key_that_was_asked_for_longest_ago_goes_first() -> None:
     bench.run(story)
 
 
+def test_a_flight_lands_in_the_entry_that_its_key_has_by_then() -> None:
+    """SEC-16: a key that gave way while its flight was under way, and was asked for again, keeps what that brings."""
+    bench = Bench(Limits(cache_entries=1))
+
+    async def story() -> None:
+        bench.issuer.held[1] = asyncio.Event()
+        first = asyncio.create_task(bench.secret())
+        await settle()
+        await bench.secret(key(2))
+        again = asyncio.create_task(bench.secret())
+        await settle()
+        bench.issuer.held[1].set()
+        assert await first == await again == await bench.secret() == number(1)
+
+    bench.run(story)
+    assert bench.issuer.asked == [KEY, key(2)]
+
+
 def test_nobody_waits_longer_than_the_budget() -> None:
     """REL-02: 504 for all who wait, those who came late too."""
     bench = Bench()
