@@ -579,6 +579,7 @@ def test_the_counters_tell_what_happened() -> None:
         assert bench.cache.counters.waiting == 1
         bench.issuer.open.set()
         await waiting
+        await bench.secret(claims=CLAIMS)
         await bench.secret()
         bench.clock.tick(REFRESH_AFTER)
         bench.issuer.error = Unavailable(cause="down")
@@ -589,7 +590,7 @@ def test_the_counters_tell_what_happened() -> None:
 
     bench.run(story)
     assert bench.cache.counters == Counters(
-        hits=2, stale_hits=1, misses=2, refreshes=1, acquired=1, failures=2, waiting=0
+        hits=2, stale_hits=1, misses=3, refreshes=1, acquired=2, failures=2, waiting=0
     )
     first, second = bench.cache.look()
     assert (first.key, first.age, first.remaining) == (KEY, REFRESH_AFTER, LIFETIME - REFRESH_AFTER)
