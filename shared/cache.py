@@ -207,7 +207,7 @@ class TokenCache:
         self._flights = Flights()
 
     def look(self) -> list[Seen]:
-        """Show what is kept; it changes nothing."""
+        """Show what is kept, the longest unused first; it changes nothing."""
         now = self._clock()
         return [
             Seen(
@@ -217,7 +217,7 @@ class TokenCache:
                 remaining=entry.token.remaining(now) if entry.token else 0.0,
                 cause=entry.failure.error.cause if entry.failure else None,
             )
-            for key, entry in self._entries.items()
+            for key, entry in sorted(self._entries.items(), key=lambda item: item[1].used)
         ]
 
     def _aging(self, key: TokenKey, entry: _Entry, now: Moment) -> AccessToken | None:
@@ -265,7 +265,9 @@ class TokenCache:
             failure = failure or self._in_force(entry.failure, key, now)
             if failure and claims is not None:
                 raise failure.told(now, self._draw())
-            if failure or now.boot - last.at < self._limits.forced_floor_seconds:
+            # The same challenge may be tried again once its failure is over; another one has to wait for its turn.
+            just_forced = now.boot - last.at < self._limits.forced_floor_seconds
+            if failure or (just_forced and not (last.failure and last.claims == claims)):
                 return await self.get(key)
             entry.forced = _Forced(now.boot, claims)
         self._counters.misses += 1

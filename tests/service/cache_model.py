@@ -156,7 +156,9 @@ class Model:
                 failure = known.forced_failure
             if failure and claims:
                 return self._refusal(failure, now.boot)
-            if failure or (known.forced_at is not None and now.boot - known.forced_at < LIMITS.forced_floor_seconds):
+            just_forced = known.forced_at is not None and now.boot - known.forced_at < LIMITS.forced_floor_seconds
+            in_vain = known.forced_failure is not None and known.forced_claims == claims
+            if failure or (just_forced and not in_vain):
                 return self.ask(key, now, upstream)
             known.forced_at, known.forced_claims, known.forced_failure = now.boot, claims, None
             flight = self._fly(key, claims, now, upstream)

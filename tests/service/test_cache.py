@@ -540,6 +540,22 @@ def test_a_failed_challenge_gets_the_error(error: VendError, *, poisons: bool) -
     bench.run(story)
 
 
+def test_a_challenge_that_failed_may_be_tried_again() -> None:
+    """When its failure is over; another challenge waits until the key may be forced again, and gets what there is."""
+    bench = Bench()
+
+    async def story() -> None:
+        old = await bench.cached()
+        bench.issuer.error = Unavailable()
+        await bench.refused(claims=CLAIMS)
+        bench.clock.tick(5)
+        assert await bench.secret(claims=OTHER_CLAIMS) == old.secret
+        bench.issuer.error = None
+        assert await bench.secret(claims=CLAIMS) == number(3)
+
+    bench.run(story)
+
+
 def test_a_failed_replacement_gets_the_token_there_is() -> None:
     """A hash request is a wish: while Entra is down the cached token is better than none."""
     bench = Bench()
