@@ -14,3 +14,11 @@ async def token(req: func.HttpRequest) -> func.HttpResponse:
 
     answer = await runtime().token(Incoming(req.method, req.url, req.headers, req.get_body()))
     return func.HttpResponse(answer.body, status_code=answer.status, headers=dict(answer.headers))
+
+
+@app.timer_trigger(arg_name="timer", schedule="%GRAPH_SYNC_SCHEDULE%", run_on_startup=False, use_monitor=True)
+async def graph_sync(timer: func.TimerRequest) -> None:  # noqa: ARG001  # the host finds it by its name
+    """Copy the directory."""
+    from shared.runtime import runtime  # noqa: PLC0415
+
+    await runtime().sync()

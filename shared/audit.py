@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 
 FIELDS = frozenset(
     {
-        "audience", "caller", "cause", "correlation_id", "expires_on", "latency_ms", "mistakes", "outcome", "profile",
-        "reason", "region", "retry_seconds", "scope", "seconds", "source", "status", "tenant_id", "token", "version",
+        "audience", "caller", "cause", "changes", "correlation_id", "expires_on", "latency_ms", "mistakes", "outcome",
+        "pages", "profile", "reason", "region", "retry_seconds", "rows", "scope", "seconds", "source", "status",
+        "stream", "tenant_id", "token", "version",
     }
 )  # fmt: skip
 BUFFER = 1_000

@@ -43,6 +43,7 @@ class HttpClient:
     ) -> None:
         self._attempt_seconds = limits.attempt_seconds
         self._body_bytes = limits.upstream_body_bytes
+        self._page_bytes = limits.graph_page_bytes
         tls = _trust(ca_file)
         direct = {f"all://{host}": None for host in ("localhost", "127.0.0.1", "[::1]")}
         pool = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
@@ -81,15 +82,22 @@ class HttpClient:
         """
         content_type = {"content-type": "application/x-www-form-urlencoded"}
         request = self._client.build_request("POST", url, content=form, headers={**headers, **content_type})
+        return await self._exchange(request, self._body_bytes)
+
+    async def get_page(self, url: str, *, headers: Mapping[str, str]) -> Answer:
+        """Get a page of Graph's, which may be larger than an answer of Entra's; errors as in `post`."""
+        return await self._exchange(self._client.build_request("GET", url, headers=headers), self._page_bytes)
+
+    async def _exchange(self, request: httpx.Request, body_bytes: int) -> Answer:
         try:
             async with asyncio.timeout(self._attempt_seconds):
-                return await self._send(request)
+                return await self._send(request, body_bytes)
         except (TimeoutError, httpx.HTTPError, OSError) as error:
             failure = _meaning(error)
         # Outside of the except block, so that the error that holds request and answer is no part of this one.
         raise failure
 
-    async def _send(self, request: httpx.Request) -> Answer:
+    async def _send(self, request: httpx.Request, body_bytes: int) -> Answer:
         answer = await self._client.send(request, stream=True)
         try:
             if answer.headers.get("content-encoding", "identity") != "identity":
@@ -97,7 +105,7 @@ class HttpClient:
             body = bytearray()
             async for chunk in answer.aiter_raw(16 * 1024):
                 body += chunk
-                if len(body) > self._body_bytes:
+                if len(body) > body_bytes:
                     raise BadAnswer(cause="answer too large")
         finally:
             await answer.aclose()

@@ -21,11 +21,15 @@ from shared.audit import Events, log_line
 from shared.cache import TokenCache
 from shared.callers import Callers
 from shared.core.errors import NotReady, VendError
-from shared.core.token import Clock, Moment
+from shared.core.token import Clock, Moment, TokenKey
 from shared.credentials import Client, Entra, VaultCertificate
+from shared.directory.delta import STREAMS
+from shared.directory.graph import Graph
+from shared.directory.sync import Sync
 from shared.http_client import HttpClient
 from shared.identity import OwnIdentity
-from shared.settings import Profile, Settings, SettingsError, load_settings
+from shared.settings import Profile, Settings, SettingsError, is_on_azure, load_settings
+from shared.settings import Sync as SyncSettings
 from shared.vault import KeyVault
 from shared.vendor import Incoming, Vendor
 from shared.web import Answer, error_answer
@@ -35,7 +39,11 @@ VAULT_THREADS = 4
 # What libraries tell at INFO is a line per request of theirs; the events say what matters.
 NOISY = ("azure", "httpx", "httpcore", "msal", "urllib3")
 
+SYNC_SECONDS = 240.0
+"""After which a sync begins no further page: `functionTimeout` in host.json ends it at 300."""
+
 type Route = Callable[[Incoming], Awaitable[Answer]]
+type Job = Callable[[], Awaitable[None]]
 
 
 class SystemClock:
@@ -65,14 +73,21 @@ class Runtime:
 
     Args:
         token: answers `POST /api/token`.
+        sync: copies the directory, as far as the time of a timer's run allows.
         tokens: the warm cache; None while the settings have mistakes.
         open_things: connections, threads and files.
     """
 
     def __init__(
-        self, *, token: Route, tokens: TokenCache | None = None, open_things: AsyncExitStack | None = None
+        self,
+        *,
+        token: Route,
+        sync: Job,
+        tokens: TokenCache | None = None,
+        open_things: AsyncExitStack | None = None,
     ) -> None:
         self.token = token
+        self.sync = sync
         self.tokens = tokens
         self._open = open_things
 
@@ -103,7 +118,7 @@ def build(
         settings = load_settings(environ, root=root)
     except SettingsError as error:
         events.emit("settings_invalid", mistakes=error.mistakes)
-        return Runtime(token=_not_ready(events))
+        return Runtime(token=_not_ready(events), sync=_no_sync(events, "no valid settings"))
     limits = settings.limits
     open_things = AsyncExitStack()
     http = HttpClient(ca_file=settings.network.ca_file, proxy=settings.network.proxy, limits=limits)
@@ -139,7 +154,63 @@ def build(
         new_id=new_id,
         told_margin_seconds=limits.told_margin_seconds,
     )
-    return Runtime(token=vendor.token, tokens=tokens, open_things=open_things)
+    if settings.sync is None:
+        sync = _no_sync(events, "vend.toml has no [sync]")
+    elif is_on_azure(environ):
+        sync = _no_sync(events, "no shared store: SQLite is for one machine")
+    else:
+        sync = _sync(settings, settings.sync, tokens, http, clock, sleep, events, open_things)
+    return Runtime(token=vendor.token, sync=sync, tokens=tokens, open_things=open_things)
+
+
+def _sync(
+    settings: Settings,
+    ours: SyncSettings,
+    tokens: TokenCache,
+    http: HttpClient,
+    clock: Callable[[], Moment],
+    sleep: Callable[[float], Awaitable[None]],
+    events: Events,
+    open_things: AsyncExitStack,
+) -> Job:
+    profile, root = settings.profiles[ours.profile], settings.home.graph
+    tenant_id = profile.offer.tenants[0]
+    key = TokenKey(ours.profile, tenant_id, f"{root}/.default")
+
+    @cache
+    def sync() -> Sync:
+        # Late: a worker that only answers requests never imports the database.
+        from shared.directory.store import Store  # noqa: PLC0415
+
+        store = Store(ours.store)
+        pool = ThreadPoolExecutor(1, thread_name_prefix="store")
+        open_things.callback(store.close)
+        open_things.callback(pool.shutdown)
+        return Sync(
+            streams=[STREAMS[name] for name in ours.streams],
+            tenant_id=tenant_id,
+            root=root,
+            graph=Graph(
+                get_token=lambda rejected: tokens.get(key, rejected=rejected),
+                get=http.get_page,
+                clock=clock,
+                sleep=sleep,
+                new_id=new_id,
+            ),
+            store=store,
+            pool=pool,
+            clock=clock,
+            events=events,
+        )
+
+    return lambda: sync().run(seconds=SYNC_SECONDS)
+
+
+def _no_sync(events: Events, cause: str) -> Job:
+    async def tell() -> None:
+        events.emit("sync_disabled", cause=cause)
+
+    return tell
 
 
 def quiet_libraries() -> None:

@@ -18,6 +18,7 @@ from shared.core.document import NOTHING, Unset, read_table
 from shared.core.entra import CLOUDS, Cloud, is_default_scope, is_guid
 from shared.core.limits import Limits
 from shared.core.policy import Offer
+from shared.directory.delta import STREAMS, USERS
 
 ON_AZURE = ("WEBSITE_INSTANCE_ID", "CONTAINER_NAME", "WEBSITE_POD_NAME")
 """Variables of which one at least is set by every plan of Azure Functions; Flex does not set the first."""
@@ -134,7 +135,19 @@ class Sync:
 
     profile: str
     store: str = field(repr=False)
-    streams: tuple[str, ...] = ("users",)
+    streams: tuple[str, ...] = (USERS.name,)
+
+    def mistakes(self, at: str) -> list[str]:
+        """List what is wrong although every type is right."""
+        found = [] if self.streams else [f"{at}.streams: is empty"]
+        found += [
+            f"{at}.streams[{index}]: must be one of {', '.join(STREAMS)}"
+            for index, name in enumerate(self.streams)
+            if name not in STREAMS
+        ]
+        if not self.store.startswith("sqlite:///"):
+            found.append(f"{at}.store: this version of vend keeps the copy in SQLite: sqlite:///PATH")
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,6 +176,11 @@ class Settings:
         return {name: profile.offer for name, profile in self.profiles.items()}
 
 
+def is_on_azure(environ: Mapping[str, str]) -> bool:
+    """Tell whether this is Azure Functions, where each group of functions has a disk that dies with its instance."""
+    return any(environ.get(name) for name in ON_AZURE)
+
+
 def load_settings(environ: Mapping[str, str], *, root: Path) -> Settings:
     """Read the settings that `VEND_CONFIG` names, or `vend.toml` beside the app.
 
@@ -177,7 +195,7 @@ def load_settings(environ: Mapping[str, str], *, root: Path) -> Settings:
     document = _expand(read_toml(path), environ)
     mistakes: list[str] = []
     settings = read_table(Settings, document, at="", mistakes=mistakes)
-    mistakes += _across(settings, on_azure=any(environ.get(name) for name in ON_AZURE))
+    mistakes += _across(settings, on_azure=is_on_azure(environ))
     if mistakes:
         raise SettingsError(mistakes)
     return settings
@@ -227,12 +245,25 @@ def _across(settings: Settings, *, on_azure: bool) -> list[str]:
     if settings.profiles is not NOTHING and not profiles:
         found.append("profiles: there is none")
     sync: Sync | None = None if settings.sync is NOTHING else settings.sync
-    if sync and sync.profile is not NOTHING and sync.profile not in profiles:
-        found.append("sync.profile: there is no such profile")
+    if sync and sync.profile is not NOTHING:
+        found += _sync_mistakes(settings, profiles.get(sync.profile))
     for name, cloud in clouds.items():
         if on_azure and settings.allow_custom_cloud is not True:
             found.append(f"clouds.{name}: on Azure a custom cloud needs allow_custom_cloud = true")
         found += _cloud_mistakes(f"clouds.{name}", name, cloud, on_azure=on_azure)
+    return found
+
+
+def _sync_mistakes(settings: Settings, profile: Profile | None) -> list[str]:
+    if profile is None:
+        return ["sync.profile: there is no such profile"]
+    found = []
+    if profile.vendable is True:
+        found.append("sync.profile: must have vendable = false: what reads the directory is nobody's to have")
+    if settings.cloud in {*CLOUDS, *settings.clouds} and settings.home is not NOTHING:
+        scope = f"{settings.home.graph}/.default"
+        if profile.scopes is not NOTHING and scope not in profile.scopes:
+            found.append(f"sync.profile: its scopes lack {scope}")
     return found
 
 

@@ -26,6 +26,7 @@ class Limits:
     forced_floor_seconds: float = 30
     cache_entries: int = 1_000
     upstream_body_bytes: int = 100 * 1024
+    graph_page_bytes: int = 8 * 1024 * 1024
     vault_reread_seconds: float = 6 * 3600
     callers_refresh_seconds: float = 15
     callers_max_age_seconds: float = 24 * 3600

@@ -16,6 +16,7 @@ HOME_OF = {
     "azure.keyvault": {"shared/vault.py"},
     "azure.core": {"shared/identity.py", "shared/vault.py"},
     "httpx": {"shared/http_client.py"},
+    "sqlalchemy": {"shared/directory/store.py"},
 }
 # What the core may use of the standard library: nothing here does I/O, reads a clock or draws a random number.
 PURE = {
@@ -28,8 +29,8 @@ STRANGERS_TO = {
     "benchmarks": {"function_app", "cli", "tests.unit", "tests.service", "tests.end_to_end"},
 }
 # Only the composition root may reach for what does I/O.
-RIM = {"shared.http_client", "shared.identity", "shared.vault"}
-THIRD_PARTY = {"azure", "certifi", "cryptography", "httpx", "jwt"}
+RIM = {"shared.http_client", "shared.identity", "shared.vault", "shared.directory.store"}
+THIRD_PARTY = {"azure", "certifi", "cryptography", "httpx", "jwt", "sqlalchemy"}
 
 
 def imports(source: str) -> Iterator[str]:
@@ -69,7 +70,7 @@ def offences(path: str, source: str) -> list[str]:
         )
         if path != "shared/runtime.py" and any(within(name, module) for module in RIM):
             found.append(f"{path}: only shared/runtime.py constructs, and {name} does I/O")
-        if path.startswith("shared/core/"):
+        if path.startswith("shared/core/") or path == "shared/directory/delta.py":
             pure = any(within(name, module) for module in PURE | {"shared.core", "jwt", "cryptography"})
             if not pure:
                 found.append(f"{path}: the core is pure, and imports {name}")

@@ -1,0 +1,1 @@
+"""The directory copy: Microsoft Graph's delta query -> SQL."""
