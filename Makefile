@@ -5,9 +5,10 @@
 # make mutants  change one thing in the core after the other, and see a test fail: 1 minute
 # make nightly  what takes longer: the mutants, the nightly tests, every law with 100 times as many examples
 # make bench    measure vend beside the usual libraries; ONLY=stampede for one subject
+# make infra    write what infra/ would deploy to infra/snapshots (needs the Bicep CLI)
 # make lock     compile the requirements files from pyproject.toml
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check lint format fast mutants nightly bench lock clean
+.PHONY: help run demo test check lint format fast mutants nightly bench infra infra-check lock clean
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
@@ -67,6 +68,19 @@ $(UV): requirements-tools.txt scripts/python313
 	@python=$$(scripts/python313) && "$$python" -m venv --clear .tools
 	@.tools/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-tools.txt
 	@touch $@
+
+# Made-up ids, so that a snapshot is the same on every machine, and sorted, because Bicep shuffles it at every run.
+SNAPSHOT = bicep snapshot $$shape --resource-group vend --location westeurope \
+	--subscription-id 00000000-0000-4000-8000-000000005ab5 --tenant-id 00000000-0000-4000-8000-000000007e4a
+infra: .venv/bin/python
+	@command -v bicep >/dev/null || { echo "install the Bicep CLI: https://learn.microsoft.com/azure/azure-resource-manager/bicep/install" >&2; exit 1; }
+	@for shape in infra/snapshots/*.bicepparam; do \
+		json=$${shape%.bicepparam}.snapshot.json; \
+		$(SNAPSHOT) --mode overwrite && $(PYTHON) -m json.tool --indent 2 --sort-keys $$json $$json || exit 1; \
+	done
+
+infra-check:
+	@for shape in infra/snapshots/*.bicepparam; do $(SNAPSHOT) --mode validate || exit 1; done
 
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --no-annotate --custom-compile-command "make lock"

@@ -1,0 +1,71 @@
+metadata description = 'A storage account without keys, one container in it, and what the app may do there.'
+
+@description('Globally unique.')
+@minLength(3)
+@maxLength(24)
+param name string
+
+@description('Region of the account.')
+param location string
+
+@description('Three copies in three zones instead of three in one building.')
+param zoneRedundant bool
+
+@description('The one container.')
+param containerName string
+
+@description('Whether overwritten blobs are kept as versions.')
+param keepsVersions bool
+
+@description('Resource id of the identity of the app: role assignments are named after it.')
+param identityId string
+
+@description('Object id of the identity of the app.')
+param principalId string
+
+@description('Ids of the roles that the app gets on this account.')
+param roleIds string[]
+
+resource account 'Microsoft.Storage/storageAccounts@2025-01-01' = {
+  name: name
+  location: location
+  kind: 'StorageV2'
+  sku: { name: zoneRedundant ? 'Standard_ZRS' : 'Standard_LRS' }
+  properties: {
+    allowBlobPublicAccess: false
+    allowCrossTenantReplication: false
+    allowSharedKeyAccess: false
+    defaultToOAuthAuthentication: true
+    minimumTlsVersion: 'TLS1_2'
+    supportsHttpsTrafficOnly: true
+    // Flex Consumption without a virtual network has no address that a firewall could let in; roles are the wall.
+    publicNetworkAccess: 'Enabled'
+    networkAcls: { defaultAction: 'Allow', bypass: 'AzureServices' }
+  }
+
+  resource blobs 'blobServices' = {
+    name: 'default'
+    properties: {
+      deleteRetentionPolicy: { enabled: true, days: 30 }
+      containerDeleteRetentionPolicy: { enabled: true, days: 30 }
+      isVersioningEnabled: keepsVersions
+    }
+
+    resource container 'containers' = {
+      name: containerName
+    }
+  }
+}
+
+resource assignments 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
+  for roleId in roleIds: {
+    scope: account
+    name: guid(account.id, identityId, roleId)
+    properties: {
+      principalId: principalId
+      // Without it, the directory may not know the new identity yet, and the deployment fails.
+      principalType: 'ServicePrincipal'
+      roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roleId)
+    }
+  }
+]

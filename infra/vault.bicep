@@ -1,0 +1,110 @@
+metadata description = 'The vault that holds the certificate and signs with it, and who may do what in it.'
+
+import { roles } from 'roles.bicep'
+
+@description('Globally unique.')
+@minLength(3)
+@maxLength(24)
+param name string
+
+@description('Region of the vault.')
+param location string
+
+@description('Resource id of the workspace that gets the audit log.')
+param workspaceId string
+
+@description('Resource id of the identity of the app: its role assignment is named after it.')
+param identityId string
+
+@description('Object id of the identity of the app.')
+param principalId string
+
+@description('Resource id of an existing role for signing; empty to make one.')
+param signerRoleId string
+
+@description('Name of the role that is made; unique in the tenant.')
+param signerRoleName string
+
+@description('Object id of who makes the certificate; empty for nobody.')
+param certificateOfficerId string
+
+@description('What kind of principal that is.')
+@allowed(['User', 'Group', 'ServicePrincipal'])
+param certificateOfficerType string
+
+resource vault 'Microsoft.KeyVault/vaults@2024-11-01' = {
+  name: name
+  location: location
+  properties: {
+    tenantId: tenant().tenantId
+    sku: { family: 'A', name: 'standard' }
+    enableRbacAuthorization: true
+    enableSoftDelete: true
+    softDeleteRetentionInDays: 90
+    enablePurgeProtection: true
+    // Flex Consumption without a virtual network has no address that a firewall could let in; roles are the wall.
+    publicNetworkAccess: 'Enabled'
+    networkAcls: { defaultAction: 'Allow', bypass: 'None' }
+  }
+}
+
+resource auditLog 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
+  scope: vault
+  name: 'audit'
+  properties: {
+    workspaceId: workspaceId
+    logs: [{ category: 'AuditEvent', enabled: true }]
+  }
+}
+
+resource lock 'Microsoft.Authorization/locks@2020-05-01' = {
+  scope: vault
+  name: 'keep'
+  properties: {
+    level: 'CanNotDelete'
+    notes: 'Without the key in this vault no caller of vend gets a token.'
+  }
+}
+
+// No built-in role is this small: Certificate User downloads exportable keys, Crypto User also decrypts and unwraps.
+resource signer 'Microsoft.Authorization/roleDefinitions@2022-04-01' = if (empty(signerRoleId)) {
+  name: guid(resourceGroup().id, 'vend signer')
+  properties: {
+    roleName: signerRoleName
+    description: 'Reads a certificate and signs with its key; takes no key out of the vault.'
+    type: 'CustomRole'
+    assignableScopes: [resourceGroup().id]
+    permissions: [
+      {
+        actions: []
+        notActions: []
+        dataActions: [
+          'Microsoft.KeyVault/vaults/certificates/read'
+          'Microsoft.KeyVault/vaults/keys/read'
+          'Microsoft.KeyVault/vaults/keys/sign/action'
+        ]
+        notDataActions: []
+      }
+    ]
+  }
+}
+
+resource signing 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  scope: vault
+  name: guid(vault.id, identityId, empty(signerRoleId) ? 'vend signer' : signerRoleId)
+  properties: {
+    principalId: principalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: empty(signerRoleId) ? signer.id : signerRoleId
+  }
+}
+
+resource officer 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empty(certificateOfficerId)) {
+  scope: vault
+  name: guid(vault.id, certificateOfficerId, roles.certificatesOfficer)
+  properties: {
+    principalId: certificateOfficerId
+    principalType: certificateOfficerType
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.certificatesOfficer)
+  }
+}

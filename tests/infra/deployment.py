@@ -1,0 +1,88 @@
+"""What would be deployed, read from the committed files; no compiler is needed."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+INFRA = ROOT / "infra"
+SHAPES = sorted(INFRA.glob("snapshots/*.bicepparam"))
+
+type Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One shape: the resources that Azure would make, and the two files that decide with them."""
+
+    resources: list[Json]
+    host: Json
+    certificate: Json
+
+    def all(self, kind: str) -> list[Json]:
+        """Find the resources of one type."""
+        return [resource for resource in self.resources if resource["type"] == kind]
+
+    def one(self, kind: str) -> Json:
+        """Find the only resource of its type."""
+        (resource,) = self.all(kind)
+        return resource
+
+    @property
+    def app(self) -> Json:
+        """The function app."""
+        return self.one("Microsoft.Web/sites")
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Its app settings."""
+        return {setting["name"]: setting["value"] for setting in self.app["properties"]["siteConfig"]["appSettings"]}
+
+    @property
+    def accounts(self) -> list[Json]:
+        """The storage accounts."""
+        return self.all("Microsoft.Storage/storageAccounts")
+
+    @property
+    def roles_given(self) -> list[Json]:
+        """The role assignments."""
+        return self.all("Microsoft.Authorization/roleAssignments")
+
+    def is_host_storage(self, account: Json) -> bool:
+        """Tell the host's account from the one with the configuration."""
+        return bool(account["name"] == self.settings.get("AzureWebJobsStorage__accountName"))
+
+
+def read_deployment(shape: Path) -> Deployment:
+    """Read the committed snapshot of a shape."""
+    return Deployment(
+        resources=_read(shape.with_suffix(".snapshot.json"))["predictedResources"],
+        host=_read(ROOT / "host.json"),
+        certificate=_read(INFRA / "certificate-policy.json"),
+    )
+
+
+def at(document: Json, path: str) -> Any:  # noqa: ANN401  # whatever stands there
+    """Follow a path of names with dots between them; None where it ends."""
+    value: Any = document
+    for name in path.split("."):
+        if not isinstance(value, dict):
+            return None
+        value = value.get(name)
+    return value
+
+
+def scope_of(extension: Json) -> str:
+    """Give the id of the resource that a role assignment, a lock or a diagnostic setting belongs to."""
+    return re.sub(
+        r"/providers/Microsoft\.(Authorization|Insights)/(roleAssignments|locks|diagnosticSettings)/.*",
+        "",
+        extension["id"],
+    )
+
+
+def _read(file: Path) -> Json:
+    found: Json = json.loads(file.read_text())
+    return found
