@@ -1,0 +1,390 @@
+"""What every shape of the deployment must hold: small functions over what would be deployed, each with its reason."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from emulator.vault_roles import PREFIX, ROLES
+from tests.infra.deployment import Deployment, Json, at, scope_of
+
+# Ids: https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
+ROLE_NAMES = {
+    "a4417e6f-fecd-4de8-b567-7b0420556985": "Key Vault Certificates Officer",
+    "3913510d-42f4-4e42-8a64-420c390055eb": "Monitoring Metrics Publisher",
+    "b7e6dc6d-f1e8-4753-8033-0f276bb0955b": "Storage Blob Data Owner",
+    "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1": "Storage Blob Data Reader",
+    "974c5e8b-45b9-4653-ba55-5f855dd0fb88": "Storage Queue Data Contributor",
+    "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3": "Storage Table Data Contributor",
+}
+# Who holds which role where; nobody holds any other.
+GIVEN = {
+    ("app", "Storage Blob Data Owner", "host storage"),
+    ("app", "Storage Queue Data Contributor", "host storage"),
+    ("app", "Storage Table Data Contributor", "host storage"),
+    ("app", "Storage Blob Data Reader", "configuration storage"),
+    ("app", "Monitoring Metrics Publisher", "insights"),
+    ("app", "vend signer", "vault"),
+    ("operator", "Key Vault Certificates Officer", "vault"),
+}
+# Refused at deployment (BadRequest 51021), in some regions only; or another plan's.
+NOT_ON_FLEX = {
+    "alwaysOn", "containerSize", "ftpsState", "functionAppScaleLimit", "functionsRuntimeScaleMonitoringEnabled",
+    "javaVersion", "linuxFxVersion", "netFrameworkVersion", "powerShellVersion", "preWarmedInstanceCount",
+    "use32BitWorkerProcess", "windowsFxVersion",
+}  # fmt: skip
+# https://learn.microsoft.com/azure/azure-functions/functions-app-settings#flex-consumption-plan-deprecations
+DEPRECATED_ON_FLEX = re.compile(
+    r"ENABLE_ORYX_BUILD|FUNCTIONS_(EXTENSION_VERSION|MAX_HTTP_CONCURRENCY|WORKER_\w+)|SCM_DO_BUILD_DURING_DEPLOYMENT"
+    r"|WEBSITE_(CONTENT\w*|MAX_DYNAMIC_APPLICATION_SCALE_OUT|RUN_FROM_PACKAGE|TIME_ZONE)"
+)
+ANYWHERE = {"0.0.0.0/0", "::/0", "Any", "Internet"}
+KEYS = ("AccountKey=", "SharedAccessSignature", "listKeys(", "listAccountSas(", "listSecrets(")
+MODERN_TLS = ("1.2", "1.3")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One row of the policy.
+
+    Args:
+        id: how reviews and cases name it.
+        why: what goes wrong without it.
+        remedy: what mends it.
+        check: names everything that breaks it.
+    """
+
+    id: str
+    why: str
+    remedy: str
+    check: Callable[[Deployment], Iterator[str]]
+
+
+def _differs(resource: Json, wanted: dict[str, object]) -> Iterator[str]:
+    """Name each value of a resource that is not the wanted one."""
+    for path, value in wanted.items():
+        if (found := at(resource, path)) != value:
+            yield f"{resource['name']}: {path} is {found!r}, not {value!r}"
+
+
+def _encrypted(deployment: Deployment) -> Iterator[str]:
+    yield from _differs(deployment.app, {"properties.httpsOnly": True})
+    for name in ("minTlsVersion", "scmMinTlsVersion"):
+        if at(deployment.app, f"properties.siteConfig.{name}") not in MODERN_TLS:
+            yield f"{name} is missing or too old"
+
+
+def _what_flex_takes(deployment: Deployment) -> Iterator[str]:
+    policies = deployment.all("Microsoft.Web/sites/basicPublishingCredentialsPolicies")
+    for name in ("scm", "ftp"):
+        if not any(found["name"].endswith(f"/{name}") and found["properties"]["allow"] is False for found in policies):
+            yield f"passwords are allowed for {name}"
+    properties = deployment.app["properties"]
+    yield from sorted(NOT_ON_FLEX & (properties.keys() | properties["siteConfig"].keys()))
+    yield from _differs(deployment.app, {"properties.functionAppConfig.runtime": {"name": "python", "version": "3.13"}})
+
+
+def _one_identity(deployment: Deployment) -> Iterator[str]:
+    identities = list(at(deployment.app, "identity.userAssignedIdentities") or ())
+    if at(deployment.app, "identity.type") != "UserAssigned" or len(identities) != 1:
+        yield "the app has not exactly one identity, a user-assigned one"
+    authentication = at(deployment.app, "properties.functionAppConfig.deployment.storage.authentication")
+    for identity in identities:
+        if authentication != {"type": "UserAssignedIdentity", "userAssignedIdentityResourceId": identity}:
+            yield "the deployed package is not read with the identity"
+    settings = deployment.settings
+    if settings.get("AzureWebJobsStorage__credential") != "managedidentity":
+        yield "the host's storage is not used with an identity"
+    if (
+        not settings.get("AZURE_CLIENT_ID")
+        or settings.get("AzureWebJobsStorage__clientId") != settings["AZURE_CLIENT_ID"]
+    ):
+        yield "host and app do not use the same identity"
+
+
+def _admin_is_isolated(deployment: Deployment) -> Iterator[str]:
+    yield from _differs(deployment.app, {"properties.functionsRuntimeAdminIsolationEnabled": True})
+
+
+def _no_browser_no_debugger(deployment: Deployment) -> Iterator[str]:
+    if at(deployment.app, "properties.siteConfig.cors") is not None:
+        yield "cors is set"
+    if at(deployment.app, "properties.siteConfig.remoteDebuggingEnabled") is True:
+        yield "remote debugging is on"
+
+
+def _who_reaches_it(deployment: Deployment) -> Iterator[str]:
+    if at(deployment.app, "properties.publicNetworkAccess") == "Disabled":
+        return
+    site = deployment.app["properties"]["siteConfig"]
+    if site.get("scmIpSecurityRestrictionsUseMain") is True:
+        yield "callers reach the deployment endpoint"
+    for rules in ("ipSecurityRestrictions", "scmIpSecurityRestrictions"):
+        if site.get(f"{rules}DefaultAction") != "Deny":
+            yield f"{rules}: who is not listed gets in"
+        if not site.get(rules):
+            yield f"{rules}: nobody is listed, and then everybody may get in"
+        for rule in site.get(rules, ()):
+            if rule.get("ipAddress") in {None, *ANYWHERE}:
+                yield f"{rules}: {rule['name']} lets everybody in"
+
+
+def _storage_without_keys(deployment: Deployment) -> Iterator[str]:
+    for account in deployment.accounts:
+        yield from _differs(
+            account,
+            {
+                "properties.allowSharedKeyAccess": False,
+                "properties.allowBlobPublicAccess": False,
+                "properties.supportsHttpsTrafficOnly": True,
+                "properties.minimumTlsVersion": "TLS1_2",
+                "properties.defaultToOAuthAuthentication": True,
+            },
+        )
+
+
+def _two_accounts(deployment: Deployment) -> Iterator[str]:
+    hosts = [account["name"] for account in deployment.accounts if deployment.is_host_storage(account)]
+    if len(hosts) != 1 or len(deployment.accounts) != 2:
+        yield "there is not one storage account for the host and another for the configuration"
+    package = at(deployment.app, "properties.functionAppConfig.deployment.storage.value")
+    if not any(host in package for host in hosts):
+        yield "the deployed package does not lie in the host's account"
+    text = json.dumps(deployment.resources)
+    yield from (f"{key} appears" for key in KEYS if key in text)
+
+
+def _deleted_is_not_gone(deployment: Deployment) -> Iterator[str]:
+    for account in deployment.accounts:
+        wanted: dict[str, object] = {
+            "properties.deleteRetentionPolicy.enabled": True,
+            "properties.containerDeleteRetentionPolicy.enabled": True,
+        }
+        if not deployment.is_host_storage(account):
+            wanted["properties.isVersioningEnabled"] = True
+        for blobs in deployment.all("Microsoft.Storage/storageAccounts/blobServices"):
+            if blobs["id"].startswith(f"{account['id']}/"):
+                yield from _differs(blobs, wanted)
+
+
+def _the_vault_is_kept(deployment: Deployment) -> Iterator[str]:
+    audited = {
+        scope_of(setting)
+        for setting in deployment.all("Microsoft.Insights/diagnosticSettings")
+        if at(setting, "properties.workspaceId")
+        and {"category": "AuditEvent", "enabled": True} in setting["properties"]["logs"]
+    }
+    for vault in deployment.all("Microsoft.KeyVault/vaults"):
+        yield from _differs(
+            vault,
+            {
+                "properties.enableRbacAuthorization": True,
+                "properties.accessPolicies": None,
+                "properties.enableSoftDelete": True,
+                "properties.softDeleteRetentionInDays": 90,
+                "properties.enablePurgeProtection": True,
+            },
+        )
+        if vault["id"] not in audited:
+            yield f"{vault['name']}: who uses its keys is not logged"
+
+
+def _the_key_stays(deployment: Deployment) -> Iterator[str]:
+    key = deployment.certificate["keyProperties"]
+    if key["exportable"] is not False or key["reuseKey"] is not False:
+        yield "the key can leave the vault, or outlives its certificate"
+    renewal = {"trigger": {"lifetimePercentage": 80}, "action": {"actionType": "AutoRenew"}}
+    if renewal not in deployment.certificate["lifetimeActions"]:
+        yield "the certificate is not renewed at 80 % of its life"
+
+
+def _least_privilege(deployment: Deployment) -> Iterator[str]:
+    signers = {role["id"]: role for role in deployment.all("Microsoft.Authorization/roleDefinitions")}
+    wanted = {"actions": [], "dataActions": sorted(PREFIX + action for action in ROLES["vend signer"])}
+    for role in signers.values():
+        for permission in role["properties"]["permissions"]:
+            found = {"actions": permission["actions"], "dataActions": sorted(permission["dataActions"])}
+            if found != wanted:
+                yield f"{role['properties']['roleName']}: may do {found}"
+    places = {
+        account["id"]: "host storage" if deployment.is_host_storage(account) else "configuration storage"
+        for account in deployment.accounts
+    }
+    places |= {resource["id"]: "insights" for resource in deployment.all("Microsoft.Insights/components")}
+    places |= {resource["id"]: "vault" for resource in deployment.all("Microsoft.KeyVault/vaults")}
+    given = set()
+    for assignment in deployment.roles_given:
+        properties = assignment["properties"]
+        if not properties.get("principalType"):
+            yield f"{assignment['id']}: principalType is not set"
+        role = properties["roleDefinitionId"]
+        who = "app" if "/userAssignedIdentities/" in properties["principalId"] else "operator"
+        name = "vend signer" if role in signers else ROLE_NAMES.get(role.rpartition("/")[2], role)
+        given.add((who, name, places.get(scope_of(assignment), scope_of(assignment))))
+    yield from (f"{who} holds {role} on {place}" for who, role, place in sorted(given - GIVEN))
+    yield from (f"{who} lacks {role} on {place}" for who, role, place in sorted(GIVEN - given))
+
+
+def _telemetry_has_no_key(deployment: Deployment) -> Iterator[str]:
+    for insights in deployment.all("Microsoft.Insights/components"):
+        yield from _differs(insights, {"properties.DisableLocalAuth": True})
+        if not at(insights, "properties.WorkspaceResourceId"):
+            yield f"{insights['name']}: has no workspace"
+    if "Authorization=AAD" not in deployment.settings.get("APPLICATIONINSIGHTS_AUTHENTICATION_STRING", ""):
+        yield "the host does not write to it with an identity"
+
+
+def _scale_is_explicit(deployment: Deployment) -> Iterator[str]:
+    scale = at(deployment.app, "properties.functionAppConfig.scaleAndConcurrency")
+    if not any(ready["name"] == "http" and ready["instanceCount"] >= 1 for ready in scale.get("alwaysReady", ())):
+        yield "no instance is always ready for callers"
+    for path in ("maximumInstanceCount", "instanceMemoryMB", "triggers.http.perInstanceConcurrency"):
+        if not isinstance(at(scale, path), int):
+            yield f"{path} is left to the platform"
+    if at(deployment.one("Microsoft.Web/serverfarms"), "properties.zoneRedundant") is None:
+        yield "zoneRedundant is left to the platform"
+
+
+def _nothing_samples_the_audit(deployment: Deployment) -> Iterator[str]:
+    for path in ("functionTimeout", "extensionBundle.version"):
+        if not at(deployment.host, path):
+            yield f"host.json: {path} is missing"
+    if at(deployment.host, "logging.logLevel.default") != "Information":
+        yield "host.json: events are written at Information, and that level is off"
+    if at(deployment.host, "logging.applicationInsights.samplingSettings.isEnabled") is not False:
+        yield "host.json: sampling drops audit lines"
+
+
+def _schedules(deployment: Deployment) -> Iterator[str]:
+    for name, value in deployment.settings.items():
+        if name.endswith("_SCHEDULE") and len(value.split()) != 6:
+            yield f"{name} has not the six fields of a schedule"
+
+
+def _settings_of_flex(deployment: Deployment) -> Iterator[str]:
+    settings = deployment.settings
+    if "PYTHON_THREADPOOL_THREAD_COUNT" not in settings:
+        yield "PYTHON_THREADPOOL_THREAD_COUNT is left to the platform"
+    yield from (f"{name} is not for this plan" for name in settings if DEPRECATED_ON_FLEX.fullmatch(name))
+
+
+def _the_vault_is_locked(deployment: Deployment) -> Iterator[str]:
+    locks = deployment.all("Microsoft.Authorization/locks")
+    locked = {scope_of(lock) for lock in locks if lock["properties"]["level"] == "CanNotDelete"}
+    for vault in deployment.all("Microsoft.KeyVault/vaults"):
+        if vault["id"] not in locked:
+            yield f"{vault['name']}: can be deleted by mistake"
+
+
+POLICY = (
+    Rule(
+        "INF-01",
+        "A function key or a token that crosses a network in the clear is everybody's.",
+        "httpsOnly: true, and TLS 1.2 or newer for the app and its deployment endpoint.",
+        _encrypted,
+    ),
+    Rule(
+        "INF-03",
+        "A publishing password is a secret nobody rotates; a setting of another plan fails the deployment, in some "
+        "regions; a wrong runtime version starts nothing and does not say why.",
+        "Forbid passwords for scm and ftp, take the setting out of siteConfig, and name python 3.13 exactly.",
+        _what_flex_takes,
+    ),
+    Rule(
+        "INF-05",
+        "Whatever the platform reads with a key has a key that can leak.",
+        "One user-assigned identity for host storage, deployment storage and vault.",
+        _one_identity,
+    ),
+    Rule(
+        "INF-06",
+        "The host's /admin endpoints take the master key, and can read every other key.",
+        "functionsRuntimeAdminIsolationEnabled: true.",
+        _admin_is_isolated,
+    ),
+    Rule(
+        "INF-07",
+        "A function key never belongs into a browser; a debugger reads tokens out of memory.",
+        "No cors at all, no remote debugging.",
+        _no_browser_no_debugger,
+    ),
+    Rule(
+        "INF-08",
+        "A function key guards the app; nobody guards it from being guessed at from everywhere.",
+        "Deny by default, for the app and for its deployment endpoint, and list at least one address range for each.",
+        _who_reaches_it,
+    ),
+    Rule(
+        "INF-10",
+        "The host's storage holds code and function keys: whoever reads it is every caller.",
+        "No shared keys, no public blobs, HTTPS and TLS 1.2 alone, Entra by default.",
+        _storage_without_keys,
+    ),
+    Rule(
+        "INF-13",
+        "An app that can write its own callers document can grant itself everything.",
+        "One account for host and package, one for the configuration, and no account key anywhere.",
+        _two_accounts,
+    ),
+    Rule(
+        "INF-14",
+        "A document that was overwritten or deleted by mistake is otherwise gone.",
+        "Soft delete for blobs and containers; versions where the configuration lies.",
+        _deleted_is_not_gone,
+    ),
+    Rule(
+        "INF-16",
+        "Access policies escape a review of the roles, a purged vault is gone, and one without a log tells nothing.",
+        "Roles alone, 90 days of soft delete, purge protection, AuditEvent to the workspace.",
+        _the_vault_is_kept,
+    ),
+    Rule(
+        "INF-21",
+        "A key that can be exported is one copy away from being everywhere; an expired one stops every caller.",
+        "exportable: false, reuseKey: false, AutoRenew at 80 % in infra/certificate-policy.json.",
+        _the_key_stays,
+    ),
+    Rule(
+        "INF-22",
+        "What the app may do is what somebody who breaks into it may do.",
+        "Exactly the assignments of GIVEN, each with its principalType, and the custom role for signing as tested.",
+        _least_privilege,
+    ),
+    Rule(
+        "INF-23",
+        "An instrumentation key lets anybody write false audit lines.",
+        "Workspace-based Application Insights, DisableLocalAuth, and Authorization=AAD in the app settings.",
+        _telemetry_has_no_key,
+    ),
+    Rule(
+        "INF-27",
+        "A cold start is a caller that waits; the platform's default for Python is one request per instance, "
+        "and each instance has an empty cache.",
+        "One instance always ready, and explicit memory, concurrency, maximum and zone redundancy.",
+        _scale_is_explicit,
+    ),
+    Rule(
+        "INF-28",
+        "The audit lines are traces: sampled, they answer no question.",
+        "host.json: functionTimeout, extension bundle, level Information, sampling off.",
+        _nothing_samples_the_audit,
+    ),
+    Rule(
+        "INF-29",
+        "A schedule of five fields is read as another one.",
+        "Six fields: seconds first.",
+        _schedules,
+    ),
+    Rule(
+        "INF-31",
+        "A setting that Flex Consumption no longer reads misleads, or fails the deployment.",
+        "Set PYTHON_THREADPOOL_THREAD_COUNT; move the others to functionAppConfig.",
+        _settings_of_flex,
+    ),
+    Rule(
+        "INF-34",
+        "A deleted vault stops every caller within the hour.",
+        "A CanNotDelete lock on the vault.",
+        _the_vault_is_locked,
+    ),
+)

@@ -1,0 +1,103 @@
+"""The deployment and the code agree: every setting that one side gives, the other side takes."""
+
+import ast
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from shared.settings import load_settings
+from tests.infra.deployment import INFRA, ROOT, SHAPES, read_deployment
+
+DOCUMENTED = json.loads((INFRA / "host-settings.json").read_text())
+A_SETTING = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")
+NOT_A_SETTING = {"CLOCK_BOOTTIME"}  # the name of a clock
+every_shape = pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.stem)
+
+
+def read_by_the_code() -> set[str]:
+    """Collect the app settings that the deployed files name."""
+    files = [ROOT / "function_app.py", *ROOT.glob("shared/**/*.py")]
+    found = {
+        node.value
+        for file in files
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and A_SETTING.fullmatch(node.value)
+    }
+    substituted = re.findall(r"(?<!\$)\$\{(\w+)\}", json.dumps(tomllib.loads((ROOT / "vend.toml").read_text())))
+    return (found - NOT_A_SETTING) | set(substituted) | schedules()
+
+
+def schedules() -> set[str]:
+    """Collect the settings that the host puts into the triggers."""
+    return set(re.findall(r'"%(\w+)%"', (ROOT / "function_app.py").read_text()))
+
+
+def timers() -> Iterator[str]:
+    """Name the functions that a clock starts."""
+    for node in ast.walk(ast.parse((ROOT / "function_app.py").read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            decorators = " ".join(ast.unparse(decorator) for decorator in node.decorator_list)
+            if ".timer_trigger(" in decorators or ".schedule(" in decorators:
+                yield node.name
+
+
+@every_shape
+def test_every_app_setting_is_read(shape: Path) -> None:
+    """The code reads it, or infra/host-settings.json names the page that says who does."""
+    settings = read_deployment(shape).settings.keys()
+    assert settings - read_by_the_code() - DOCUMENTED["read_by_the_host"].keys() == set()
+
+
+@every_shape
+def test_every_setting_that_the_code_reads_is_given(shape: Path) -> None:
+    """By the deployment, or by the platform, as infra/host-settings.json has it."""
+    given = read_deployment(shape).settings.keys() | DOCUMENTED["set_by_the_platform"].keys()
+    assert read_by_the_code() - given == set()
+
+
+def test_every_documented_setting_is_in_use() -> None:
+    """infra/host-settings.json keeps no setting that is gone, and names Microsoft's page for each."""
+    given = set().union(*(read_deployment(shape).settings for shape in SHAPES))
+    assert DOCUMENTED["read_by_the_host"].keys() - given == set()
+    assert DOCUMENTED["set_by_the_platform"].keys() - read_by_the_code() == set()
+    pages = [page for group in DOCUMENTED.values() for page in group.values()]
+    assert [page for page in pages if not re.match(r"https://(learn\.microsoft\.com|github\.com/Azure)/", page)] == []
+
+
+@every_shape
+def test_the_deployed_configuration_loads(shape: Path) -> None:
+    """vend.toml has no mistake on Azure, with the app settings as they are deployed."""
+    settings = {name: at_run_time(value) for name, value in read_deployment(shape).settings.items()}
+    assert load_settings({**settings, "CONTAINER_NAME": "an instance of Flex Consumption"}, root=ROOT).profiles
+
+
+def at_run_time(value: str) -> str:
+    """Put in what Azure knows after the deployment alone: the vault's address, or an identity."""
+    if not value.startswith("["):
+        return value
+    return "https://vend.vault.azure.net" if "https://" in value else "00000000-0000-4000-8000-00000000a991"
+
+
+@every_shape
+def test_both_run_the_same_python(shape: Path) -> None:
+    """Azure runs the version that is developed and tested with."""
+    runtime = read_deployment(shape).app["properties"]["functionAppConfig"]["runtime"]
+    assert runtime["version"] == (ROOT / ".python-version").read_text().strip()
+
+
+def test_a_shape_without_a_store_does_not_sync() -> None:
+    """In the smallest shape every function that a clock starts is switched off, by the name that it has."""
+    settings = read_deployment(INFRA / "snapshots" / "smallest.bicepparam").settings
+    assert [name for name in timers() if settings.get(f"AzureWebJobs.{name}.Disabled") != "true"] == []
+
+
+@every_shape
+def test_azd_finds_the_app(shape: Path) -> None:
+    """A service of azure.yaml is deployed to the resource that has its name as a tag."""
+    services = re.search(r"^services:\n  (\w+):$", (ROOT / "azure.yaml").read_text(), re.MULTILINE)
+    assert services
+    assert read_deployment(shape).app["tags"]["azd-service-name"] == services[1]

@@ -1,0 +1,56 @@
+"""The policy holds for every shape that can be deployed, and each of its rules can fail."""
+
+import copy
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.infra.deployment import SHAPES, Deployment, Json, read_deployment
+from tests.infra.policy import POLICY, Rule
+from tests.tables import Case, case_id, cases
+
+BAD_SAMPLES = cases("infra_policy.toml")
+RULES = {rule.id: rule for rule in POLICY}
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.stem)
+@pytest.mark.parametrize("rule", POLICY, ids=lambda rule: rule.id)
+def test_a_shape_holds_the_policy(shape: Path, rule: Rule) -> None:
+    """Nothing that the committed snapshot would deploy breaks a rule."""
+    assert list(rule.check(read_deployment(shape))) == [], f"{rule.why} {rule.remedy}"
+
+
+@pytest.mark.parametrize("case", BAD_SAMPLES, ids=case_id)
+def test_a_rule_catches_its_bad_sample(case: Case) -> None:
+    """The smallest shape with one thing changed breaks the rule that forbids it."""
+    smallest = read_deployment(next(shape for shape in SHAPES if shape.stem == "smallest"))
+    assert list(RULES[case["rule"]].check(spoiled(smallest, case)))
+
+
+def test_every_rule_has_a_bad_sample() -> None:
+    """No rule stands unproven."""
+    assert RULES.keys() == {case["rule"] for case in BAD_SAMPLES}
+
+
+def spoiled(deployment: Deployment, case: Case) -> Deployment:
+    """Set, append (path ends in "-") or remove (no value) one thing of a file or of the first resource that fits."""
+    bad = copy.deepcopy(deployment)
+    files: dict[str, Json] = {"host.json": bad.host, "certificate-policy.json": bad.certificate}
+    document = files.get(case["in"]) or next(found for found in bad.resources if re.search(case["in"], found["id"]))
+    if "path" not in case:
+        bad.resources.remove(document)
+        return bad
+    *parents, last = case["path"].split("/")
+    place: Any = document
+    for name in parents:
+        place = place[int(name) if isinstance(place, list) else name]
+    match place, case:
+        case list(), {"value": value}:
+            place.append(value)
+        case _, {"value": value}:
+            place[last] = value
+        case _:
+            del place[last]
+    return bad
