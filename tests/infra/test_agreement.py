@@ -11,6 +11,7 @@ import pytest
 
 from shared.settings import load_settings
 from tests.infra.deployment import INFRA, ROOT, SHAPES, read_deployment
+from tests.infra.policy import GIVEN
 
 DOCUMENTED = json.loads((INFRA / "host-settings.json").read_text())
 A_SETTING = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")
@@ -101,3 +102,19 @@ def test_azd_finds_the_app(shape: Path) -> None:
     services = re.search(r"^services:\n  (\w+):$", (ROOT / "azure.yaml").read_text(), re.MULTILINE)
     assert services
     assert read_deployment(shape).app["tags"]["azd-service-name"] == services[1]
+
+
+def test_the_guide_names_what_a_deployer_sets_and_gets() -> None:
+    """docs/deployment.md has each variable of main.bicepparam that is not azd's own, each output and each role."""
+    guide = (ROOT / "docs" / "deployment.md").read_text()
+    variables = re.findall(r"readEnvironmentVariable\('(VEND_\w+)'", (INFRA / "main.bicepparam").read_text())
+    outputs = re.findall(r"^output (\w+)", (INFRA / "main.bicep").read_text(), re.MULTILINE)
+    assert [name for name in [*variables, *outputs] if name not in guide] == []
+    places = {"insights": "Application Insights", "host storage": "storage for the host"}
+    places |= {"configuration storage": "storage for the configuration"}
+    rows = {tuple(re.split(r" *\| *", line)[1:4]) for line in guide.splitlines() if line.startswith("| ")}
+    people = {"app": "the app", "operator": "you"}
+    for who, role, place in GIVEN:
+        assert any(
+            row[0] == people[who] and row[1].startswith(role) and row[2] == places.get(place, place) for row in rows
+        ), role
