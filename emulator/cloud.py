@@ -22,13 +22,15 @@ from emulator.entra import Entra
 from emulator.faults import HttpFaults, Switch
 from emulator.flaws import ServerTls
 from emulator.gate import Gate
+from emulator.graph import Graph
 from emulator.managed_identity import ManagedIdentityEndpoint
+from emulator.people import People
 from emulator.seed import TENANT_ID, seed
 from emulator.serve import HOST, Background
 from emulator.vault import KeyVault
 
-PARTS = ("entra", "vault", "identity")
-LABELS = {"login": "entra", "vault": "vault"}  # of host names
+PARTS = ("entra", "vault", "identity", "graph")
+LABELS = {"login": "entra", "vault": "vault", "graph": "graph"}  # of host names
 PLAIN = {"identity"}  # as on App Service, where its traffic never leaves the machine
 REGION = "westeurope"  # whose name the certificate has: OpenSSL takes no wildcard before a single label
 
@@ -36,11 +38,12 @@ REGION = "westeurope"  # whose name the certificate has: OpenSSL takes no wildca
 class LocalCloud(AbstractContextManager["LocalCloud"]):
     """Runs from `with` to its end; `ports` fixes those of some parts or of `control`, the others are free ones.
 
-    Once entered it has `ca_file`, the URLs `authority`, `vault_url`, `identity_endpoint` and `control`, the header that
-    goes with the identity endpoint, and the parts to look into and to change: `directory`, `entra`, `vault`, `faults`.
+    Once entered it has `ca_file`, the URLs `authority`, `vault_url`, `graph_url`, `identity_endpoint` and `control`,
+    the header that goes with the identity endpoint, and the parts to look into and to change: `directory`, `entra`,
+    `vault`, `graph`, `people` (a synthetic tenant of so many `users`), `faults`.
     A further part is a name in PARTS, a URL and one `_open`.
 
-    With a `domain`, `login.` and `vault.` stand before it in the URLs of those parts, which then have no port: nothing
+    With a `domain`, `login.`, `vault.` and `graph.` stand before it in the URLs of those parts, which then have no port: nothing
     resolves such names but a `ForwardProxy` that was given `names`.
 
     Raises:
@@ -54,11 +57,13 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
         ports: Mapping[str, int] = MappingProxyType({}),
         now: Callable[[], float] = time.time,
         domain: str = "",
+        users: int = 20,
     ) -> None:
         self._folder = folder
         self._ports = ports
         self._now = now
         self._domain = domain
+        self._users = users
         self._stack = ExitStack()
         self._background = Background(now)
         self._gates: dict[str, Gate] = {}
@@ -89,13 +94,17 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
                 authenticate=self.directory.authenticate,
                 now=self._now,
             )
-            seed(self.directory, self.vault)
+            self.graph_url = self._url("graph")
+            seed(self.directory, self.vault, graph_url=self.graph_url)
             (identity,) = self.directory.identities()
             self.identity_header = identity.header
             self.entra = Entra(self.directory)
             self._open("entra", self.entra.app)
             self._open("vault", self.vault.app)
             self._open("identity", ManagedIdentityEndpoint(self.directory).app)
+            self.people = People(self._users)
+            self.graph = Graph(self.people, self.directory, url=self.graph_url, tenant_id=TENANT_ID)
+            self._open("graph", self.graph.app)
 
             control = Control(faults=self.faults, entra=self.entra)
             control_port = self._background.serve(control.app, port=self._ports.get("control", 0))
@@ -119,7 +128,7 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
         """List the host names that the parts' certificate is for."""
         if not self._domain:
             return ("localhost", f"{REGION}.localhost")
-        return (f"login.{self._domain}", f"*.login.{self._domain}", f"vault.{self._domain}")
+        return (f"login.{self._domain}", f"*.login.{self._domain}", f"vault.{self._domain}", f"graph.{self._domain}")
 
     def _open(self, part: str, app: ASGIApp) -> None:
         behind = self._background.serve(HttpFaults(app, self.faults[part]))

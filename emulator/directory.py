@@ -274,7 +274,12 @@ class Directory:
         return claims
 
     def authenticate(self, token: str, *, audience: str = KEY_VAULT, tenant_id: str | None = None) -> str | None:
-        """Return the object id of the principal a bearer token proves, or None when the token is not good for this.
+        """Return the object id of the principal a bearer token proves, or None when the token is not good for this."""
+        claims = self.verify(token, audience=audience, tenant_id=tenant_id)
+        return str(claims["oid"]) if claims else None
+
+    def verify(self, token: str, *, audience: str, tenant_id: str | None = None) -> Mapping[str, object] | None:
+        """Return the claims of a bearer token, or None when the token is not good for this audience.
 
         Checked as a Microsoft service does: signature, audience, issuer and tenant, and that it is valid now.
         """
@@ -291,6 +296,6 @@ class Directory:
         if api is None or not isinstance(asked, str) or self.api(asked) != api:
             return None
         match claims:
-            case {"nbf": int(not_before), "exp": int(expires), "oid": str(object_id)}:
-                return object_id if not_before <= self.now() < expires else None
+            case {"nbf": int(not_before), "exp": int(expires), "oid": str()}:
+                return claims if not_before <= self.now() < expires else None
         return None

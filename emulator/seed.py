@@ -26,14 +26,14 @@ GRAPH_ID = "00000003-0000-0000-c000-000000000000"
 KEY_VAULT_ID = "cfa8b339-82a2-471a-a3c9-0fc0be7a4093"
 
 
-def seed(directory: Directory, vault: KeyVault) -> None:
-    """Fill an empty directory and an empty vault."""
+def seed(directory: Directory, vault: KeyVault, *, graph_url: str) -> None:
+    """Fill an empty directory and an empty vault; Graph answers to its public name and to this cloud's address."""
     directory.add_tenant(Tenant(TENANT_ID, domain="contoso.onmicrosoft.com"))
     directory.add_api(
         Api(
             GRAPH_ID,
             name="Microsoft Graph",
-            identifier_uris=frozenset({GRAPH}),
+            identifier_uris=frozenset({GRAPH, graph_url}),
             emits_idtyp=True,
             roles=frozenset({"User.Read.All", "Group.Read.All", "Directory.Read.All"}),
         )

@@ -1,0 +1,405 @@
+import random
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import pytest
+
+from emulator.cloud import LocalCloud
+from emulator.directory import Principal, Tenant
+from emulator.people import People, Person
+from emulator.seed import CLIENT_ID, GRAPH, ORDERS, TENANT_ID
+from tests.emulator.client import Clock
+
+DAY = 86400
+FOREIGN_TENANT = "00000000-0000-0000-0000-000000000009"
+SELECT = "department,jobTitle,mobilePhone,manager"
+
+type Row = dict[str, Any]
+
+
+def bearer(
+    cloud: LocalCloud,
+    *,
+    resource: str = GRAPH,
+    tenant_id: str = TENANT_ID,
+    roles: frozenset[str] = frozenset({"User.Read.All"}),
+) -> str:
+    """Have a token signed for somebody who was granted these roles of Graph."""
+    somebody = Principal(CLIENT_ID, str(uuid.uuid4()), "2")
+    cloud.directory.grant(somebody.object_id, resource=GRAPH, roles=roles)
+    tenant, api = cloud.directory.tenant(tenant_id), cloud.directory.api(resource)
+    assert tenant
+    assert api
+    return cloud.directory.access_token(
+        somebody, tenant=tenant, api=api, resource=resource, lifetime=3600, capabilities=[]
+    )
+
+
+@dataclass
+class Reader:
+    """Follows links as a sync does, and counts its pages."""
+
+    cloud: LocalCloud
+    http: httpx.Client
+    pages: list[Row] = field(default_factory=list)
+
+    def ask(self, url: str, **headers: str) -> httpx.Response:
+        """Ask with a good token; a path is one of this Graph."""
+        address = self.cloud.graph_url + url if url.startswith("/") else url
+        return self.http.get(address, headers={"authorization": f"Bearer {bearer(self.cloud)}", **headers})
+
+    def page(self, url: str, **headers: str) -> Row:
+        """Get one page."""
+        answer = self.ask(url, **headers)
+        assert answer.status_code == 200, answer.text
+        page: Row = answer.json()
+        assert ("@odata.nextLink" in page) is not ("@odata.deltaLink" in page)
+        self.pages.append(page)
+        return page
+
+    def round(self, url: str = f"/v1.0/users/delta?$select={SELECT}", **headers: str) -> tuple[list[Row], str]:
+        """Read a round to its end; return its rows and the delta link."""
+        page = self.page(url, **headers)
+        rows: list[Row] = [*page["value"]]
+        while "@odata.nextLink" in page:
+            page = self.page(page["@odata.nextLink"], **headers)
+            rows += page["value"]
+        return rows, page["@odata.deltaLink"]
+
+
+@pytest.fixture
+def reader(cloud: LocalCloud, clock: Clock, http: httpx.Client) -> Iterator[Reader]:
+    """A reader; afterwards Graph has no switch on, nobody who was added is there, and the time is as it was."""
+    graph, now, before = cloud.graph, clock.moment, cloud.people.tenant()
+    switches = {name: value for name, value in vars(graph).items() if isinstance(value, (bool, int, float, str))}
+    yield Reader(cloud, http)
+    vars(graph).update(switches)
+    for user_id in cloud.people.tenant().keys() - before:
+        cloud.people.purge(user_id)
+    clock.moment = now
+
+
+@pytest.mark.parametrize("name", ["the public name", "the cloud's own"])
+def test_a_token_of_entra_opens_graph(
+    cloud: LocalCloud, http: httpx.Client, clock: Clock, client_secret: str, name: str
+) -> None:
+    """A token for either name of Graph is good here, and the request is remembered."""
+    scope = f"{GRAPH if name == 'the public name' else cloud.graph_url}/.default"
+    form = {
+        "grant_type": "client_credentials", "client_id": CLIENT_ID, "client_secret": client_secret, "scope": scope
+    }  # fmt: skip
+    issued = http.post(f"{cloud.authority}/{TENANT_ID}/oauth2/v2.0/token", data=form).json()["access_token"]
+
+    answer = http.get(f"{cloud.graph_url}/v1.0/users?$top=2", headers={"authorization": f"Bearer {issued}"})
+
+    assert answer.status_code == 200
+    seen = cloud.graph.requests[-1]
+    assert (seen.time, seen.path, seen.status, seen.rows) == (clock(), "/v1.0/users", 200, 2)
+
+
+@pytest.mark.parametrize(
+    ("why", "status", "code"),
+    [
+        ("no token", 401, "InvalidAuthenticationToken"),
+        ("basic", 401, "InvalidAuthenticationToken"),
+        ("changed", 401, "InvalidAuthenticationToken"),
+        ("for another API", 401, "InvalidAuthenticationToken"),
+        ("expired", 401, "InvalidAuthenticationToken"),
+        ("of another tenant", 401, "InvalidAuthenticationToken"),
+        ("without a role that reads users", 403, "Authorization_RequestDenied"),
+    ],
+)
+def test_a_token_that_is_not_good_is_refused_in_graphs_words(
+    cloud: LocalCloud, clock: Clock, reader: Reader, why: str, status: int, code: str
+) -> None:
+    """Everything that a Microsoft service looks at is looked at, and the refusal names the request."""
+    cloud.directory.add_tenant(Tenant(FOREIGN_TENANT, "fabrikam.onmicrosoft.com"))
+    tokens = {
+        "changed": bearer(cloud)[:-8] + "AAAAAAAA",
+        "for another API": bearer(cloud, resource=ORDERS),
+        "of another tenant": bearer(cloud, tenant_id=FOREIGN_TENANT),
+        "without a role that reads users": bearer(cloud, roles=frozenset({"Group.Read.All"})),
+    }
+    header = {"no token": "", "basic": "Basic eDp5"}.get(why, f"Bearer {tokens.get(why, bearer(cloud))}")
+    clock.moment += 3600 if why == "expired" else 0
+
+    answer = reader.http.get(
+        f"{cloud.graph_url}/v1.0/users/delta", headers={"authorization": header, "client-request-id": "mine"}
+    )
+
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (status, code)
+    assert error["innerError"].keys() == {"date", "request-id", "client-request-id"}
+    assert answer.headers["request-id"] == error["innerError"]["request-id"]
+    assert answer.headers["client-request-id"] == "mine"
+    assert ("www-authenticate" in answer.headers) is (status == 401)
+
+
+def test_a_page_has_at_most_200_people_whatever_is_asked(cloud: LocalCloud, reader: Reader) -> None:
+    """`$top` is ignored, a larger page size too; both forms of the address begin a round that has everybody."""
+    for number in range(200):
+        cloud.people.add(displayName=f"Extra {number}")
+    cloud.graph.page_size = 1000
+    for form in ("delta", "microsoft.graph.delta", "microsoft.graph.delta()"):
+        reader.pages.clear()
+
+        rows, _ = reader.round(f"/v1.0/users/{form}?$top=5")
+
+        assert [len(page["value"]) for page in reader.pages] == [200, len(rows) - 200]
+        assert {row["id"] for row in rows} == active(cloud.people).keys()
+
+
+ROW_CASES: list[tuple[str, list[tuple[str, Row]], Row | None, Row | None]] = [
+    (
+        "all that is selected comes, what was never set does not",
+        [("update", {"department": "Legal"})],
+        {"department": "Legal", "jobTitle": "Lead"},
+        {"department": "Legal"},
+    ),
+    (
+        "what was cleared is null",
+        [("update", {"jobTitle": None})],
+        {"department": "Sales", "jobTitle": None},
+        {"jobTitle": None},
+    ),
+    ("what is not selected is not told", [("update", {"city": "Lagos"})], None, None),
+    (
+        "a new manager comes with the end of the old one",
+        [("update", {"manager": "new"})],
+        {"department": "Sales", "jobTitle": "Lead", "manager@delta": ["-old", "+new"]},
+        {"manager@delta": ["-old", "+new"]},
+    ),
+    (
+        "nobody as manager is the end of the old one",
+        [("update", {"manager": None})],
+        {"department": "Sales", "jobTitle": "Lead", "manager@delta": ["-old"]},
+        {"manager@delta": ["-old"]},
+    ),
+    ("in the recycle bin", [("remove", {})], {"@removed": {"reason": "changed"}}, {"@removed": {"reason": "changed"}}),
+    (
+        "gone for good",
+        [("remove", {}), ("purge", {})],
+        {"@removed": {"reason": "deleted"}},
+        {"@removed": {"reason": "deleted"}},
+    ),
+    (
+        "restored people come whole, and without an annotation",
+        [("remove", {}), ("restore", {})],
+        {"department": "Sales", "jobTitle": "Lead", "manager@delta": ["+old"]},
+        {"department": "Sales", "jobTitle": "Lead", "manager@delta": ["+old"]},
+    ),
+]
+
+
+@pytest.mark.parametrize(("rule", "steps", "full", "minimal"), ROW_CASES, ids=[case[0] for case in ROW_CASES])
+def test_the_next_round_tells_what_changed(
+    cloud: LocalCloud, reader: Reader, rule: str, steps: list[tuple[str, Row]], full: Row | None, minimal: Row | None
+) -> None:
+    """One row for each person with a change in what is selected, whole or with `return=minimal` only the change."""
+    assert rule
+    people = cloud.people
+    managers = {"old": people.add(), "new": people.add()}
+    user_id = people.add(department="Sales", jobTitle="Lead", manager=managers["old"])
+    _, link = reader.round()
+
+    for method, values in steps:
+        changes = {name: managers.get(value, value) for name, value in values.items()}
+        getattr(people, method)(user_id, **changes)
+
+    for expected, headers in ((full, {}), (minimal, {"prefer": "odata.maxpagesize=5, return=minimal"})):
+        rows, _ = reader.round(link, **headers)
+        assert [_named(row, managers) for row in rows] == ([{"id": user_id, **expected}] if expected else [])
+
+
+def test_changes_are_told_once_and_from_now_on(cloud: LocalCloud, reader: Reader) -> None:
+    """A delta link tells what came after it, `latest` begins with nothing, and a link can be read again."""
+    rows, link = reader.round("/v1.0/users/delta?$deltaToken=latest&$select=city")
+    assert rows == []
+    user_id = cloud.people.add(city="Pune", department="not selected")
+
+    rows, following = reader.round(link)
+    assert rows == reader.round(link)[0] == [{"id": user_id, "city": "Pune"}]
+    assert reader.round(following)[0] == []
+
+
+def test_a_reader_of_every_round_has_the_tenant_in_the_end(cloud: LocalCloud, reader: Reader) -> None:
+    """In no order, twice, again, with empty pages and with changes between any two: what is told adds up."""
+    graph, people, chance = cloud.graph, cloud.people, random.Random(7)  # noqa: S311 - the same story every time
+    graph.shuffled = graph.repeats = graph.empty_pages = True
+    graph.page_size = 4
+    told: list[Row] = []
+    url = f"/v1.0/users/delta?$select={SELECT}"
+    for _ in range(80):
+        page = reader.page(url)
+        told += page["value"]
+        url = page.get("@odata.nextLink") or page["@odata.deltaLink"]
+        change_something(people, chance)
+    rows, link = reader.round(url)
+    told += rows + reader.round(link)[0]
+
+    table: dict[str, Row] = {}
+    for row in told:
+        apply(table, row)
+    assert [page["value"] for page in reader.pages].count([]) > 2
+    expected = {user_id: _columns(person.properties) for user_id, person in active(people).items()}
+    assert {user_id: row for user_id, row in table.items() if not row["removed"]} == expected
+
+
+def change_something(people: People, chance: random.Random) -> None:
+    """Do one thing to somebody."""
+    tenant = people.tenant()
+    here = [user_id for user_id, person in tenant.items() if not person.removed]
+    binned = [user_id for user_id, person in tenant.items() if person.removed]
+    one, other = chance.sample(here, 2)
+    match chance.randrange(6):
+        case 0:
+            people.add(department="New", manager=one)
+        case 1:
+            people.update(one, department=chance.choice(["Sales", "Legal", None]))
+        case 2:
+            people.update(one, manager=chance.choice([other, None]))
+        case 3:
+            people.remove(one)
+        case 4 if binned:
+            people.restore(chance.choice(binned))
+        case _:
+            people.purge(chance.choice(binned or here))
+
+
+def apply(table: dict[str, Row], row: Row) -> None:
+    """Take a row over as a sync should: absent means untouched, null cleared, and nobody has a purged manager."""
+    user_id = row["id"]
+    if row.get("@removed") == {"reason": "deleted"}:
+        table.pop(user_id, None)
+        for other in table.values():
+            if other["manager"] == user_id:
+                other["manager"] = None
+        return
+    kept = table.setdefault(user_id, {**_columns({}), "removed": False})
+    kept["removed"] = "@removed" in row
+    kept.update({name: value for name, value in row.items() if name in SELECT.split(",")})
+    for edge in row.get("manager@delta", []):
+        if "@removed" not in edge:
+            kept["manager"] = edge["id"]
+        elif kept["manager"] == edge["id"]:
+            kept["manager"] = None
+
+
+def _columns(properties: Mapping[str, object]) -> Row:
+    return {**{name: properties.get(name) for name in SELECT.split(",")}, "removed": False}
+
+
+def active(people: People) -> dict[str, Person]:
+    """Everybody who is not in the recycle bin."""
+    return {user_id: person for user_id, person in people.tenant().items() if not person.removed}
+
+
+def _named(row: Row, managers: dict[str, str]) -> Row:
+    """Write the references of a row as +old or -old."""
+    names = {user_id: name for name, user_id in managers.items()}
+    if "manager@delta" in row:
+        edges = row["manager@delta"]
+        assert all(edge["@odata.type"] == "#microsoft.graph.user" for edge in edges)
+        row["manager@delta"] = [("-" if "@removed" in edge else "+") + names[edge["id"]] for edge in edges]
+    return row
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "{link}x",
+        "{link}&$select=mail",
+        "{link}&$top=5",
+        "{link}&$skiptoken=a",
+        "/v1.0/users/delta?$deltatoken=abc",
+        "/v1.0/users/delta?$skiptoken=",
+        "/v1.0/users/delta?$select=shoeSize",
+        "/v1.0/users/delta?$select=mail&$SELECT=mail",
+        "/v1.0/users/delta?$filter=id eq '1'",
+        "/v1.0/users?$top=1000",
+        "/v1.0/users?$top=0",
+        "/v1.0/users?$skiptoken=abc",
+        "/v1.0/users?$orderby=mail",
+    ],
+)
+def test_a_wrong_question_is_refused(reader: Reader, question: str) -> None:
+    """A token that was changed or has company, and options that are unknown, repeated or not imitated: 400."""
+    _, link = reader.round()
+
+    answer = reader.ask(question.format(link=link))
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "BadRequest")
+
+
+@pytest.mark.parametrize("path", ["/v1.0/groups", "/v1.0/users/delta/more", "/beta/users"])
+def test_an_address_that_is_not_imitated_is_not_found(reader: Reader, path: str) -> None:
+    """404 in Graph's shape."""
+    answer = reader.ask(path)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "ResourceNotFound")
+
+
+def test_a_token_is_good_for_seven_days(cloud: LocalCloud, clock: Clock, reader: Reader) -> None:
+    """Later it is 400 with a code, or by the switches 410 with the address of a fresh start, for both kinds of link."""
+    cloud.graph.page_size = 5
+    next_link = reader.page(f"/v1.0/users/delta?$select={SELECT}")["@odata.nextLink"]
+    _, delta_link = reader.round(next_link)
+    clock.moment += 7 * DAY
+    reader.round(delta_link)
+    clock.moment += 1
+
+    for link in (next_link, delta_link):
+        cloud.graph.expired_status = 400
+        answer = reader.ask(link)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "syncStateNotFound")
+        assert "location" not in answer.headers
+
+        cloud.graph.expired_status, cloud.graph.expired_code = 410, "SyncStateNotFound"
+        answer = reader.ask(link)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (410, "SyncStateNotFound")
+        rows, _ = reader.round(answer.headers["location"])
+        assert {row["id"] for row in rows} == active(cloud.people).keys()
+        assert any("manager@delta" in row for row in rows)
+        cloud.graph.expired_code = "syncStateNotFound"
+
+
+def test_the_plain_list_is_paged_by_top(cloud: LocalCloud, reader: Reader) -> None:
+    """`$top` people on a page, all of them by the links, with null for what was never set; no link after the last."""
+    user_id = cloud.people.add(displayName="Last")
+    url: str | None = "/v1.0/users?$top=7&$select=displayName,mail"
+    rows: list[Row] = []
+    while url:
+        page = reader.ask(url).json()
+        rows += page["value"]
+        url = page.get("@odata.nextLink")
+
+        assert len(page["value"]) == 7 or url is None
+    assert [row["id"] for row in rows] == list(active(cloud.people))
+    assert rows[-1] == {"id": user_id, "displayName": "Last", "mail": None}
+
+
+def test_the_same_seed_makes_the_same_people() -> None:
+    """A tenant is told by its size and its seed, and all but one person in it have a manager there."""
+    tenant = People(30, seed=3).tenant()
+    assert People(30, seed=3).tenant() == tenant != People(30, seed=4).tenant()
+    assert [person.properties.get("manager") in tenant for person in tenant.values()].count(False) == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "values", "error"),
+    [
+        ("update", {"shoeSize": 44}, ValueError),
+        ("update", {"mail": ""}, KeyError),
+        ("remove", {}, KeyError),
+        ("restore", {}, KeyError),
+        ("purge", {}, KeyError),
+    ],
+)
+def test_a_change_of_nobody_changes_nothing(method: str, values: Row, error: type[Exception]) -> None:
+    """A mistake in a test is told to it, and no round tells of it."""
+    people = People(1)
+    with pytest.raises(error):
+        getattr(people, method)("nobody", **values)
+    assert people.position == 0
