@@ -31,8 +31,9 @@ from emulator.seed import CERTIFICATE, CLIENT_ID, GRAPH, IDENTITY_CLIENT_ID, TEN
 from emulator.serve import HOST, listening_socket
 
 ROOT = Path(__file__).parents[1]
-PORTS = {"entra": 8443, "vault": 8444, "identity": 8442, "control": 8440}
+PORTS = {"entra": 8443, "vault": 8444, "graph": 8445, "identity": 8442, "control": 8440}
 APP_PORT = 7071
+USERS = 2_000  # in the synthetic tenant
 SCOPE = f"{GRAPH}/.default"
 CALLER = "billing"
 SECONDS_TO_START = 30
@@ -63,7 +64,7 @@ identity_client_id = "{IDENTITY_CLIENT_ID}"
 
 [clouds.local]
 authority = "{cloud.authority}"
-graph = "{cloud.authority}"
+graph = "{cloud.graph_url}"
 management = "{cloud.authority}"
 token_exchange_audience = "api://AzureADTokenExchange"
 verify_vault_challenge = false
@@ -178,6 +179,7 @@ def start(
     settings: Mapping[str, str] = MappingProxyType({}),
     limits: Mapping[str, float] = MappingProxyType({}),
     app_folder: Path = ROOT,
+    users: int = 20,
 ) -> Site:
     """Start everything; the stack stops it.
 
@@ -189,9 +191,10 @@ def start(
         settings: app settings beside those that `app_settings` makes.
         limits: knobs that are not to have their default.
         app_folder: the function app.
+        users: how many the cloud's synthetic tenant has.
     """
     began = time.monotonic()
-    cloud = stack.enter_context(LocalCloud(folder, ports=ports))
+    cloud = stack.enter_context(LocalCloud(folder, ports=ports, users=users))
     key = generate()
     write_configuration(cloud, folder, {CALLER: key}, limits=limits)
     write_keys(folder / "host.keys.json", {CALLER: key})
@@ -289,7 +292,8 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
         with ExitStack() as stack:
-            site = start(stack, folder, ports={} if options.once else PORTS, app_port=0 if options.once else APP_PORT)
+            ports, app_port = ({}, 0) if options.once else (PORTS, APP_PORT)
+            site = start(stack, folder, ports=ports, app_port=app_port, users=USERS)
             tour(site)
             if not options.once:
                 _serve(site)
