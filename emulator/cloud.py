@@ -43,8 +43,8 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
     `vault`, `graph`, `people` (a synthetic tenant of so many `users`), `faults`.
     A further part is a name in PARTS, a URL and one `_open`.
 
-    With a `domain`, `login.`, `vault.` and `graph.` stand before it in the URLs of those parts, which then have no port: nothing
-    resolves such names but a `ForwardProxy` that was given `names`.
+    With a `domain`, `login.`, `vault.` and `graph.` stand before it in the URLs of those parts, which then have no
+    port: nothing resolves such names but a `ForwardProxy` that was given `names`.
 
     Raises:
         OSError: a port is taken.

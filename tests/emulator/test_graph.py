@@ -33,9 +33,8 @@ def bearer(
     tenant, api = cloud.directory.tenant(tenant_id), cloud.directory.api(resource)
     assert tenant
     assert api
-    return cloud.directory.access_token(
-        somebody, tenant=tenant, api=api, resource=resource, lifetime=3600, capabilities=[]
-    )
+    claims = cloud.directory.claims(somebody, tenant=tenant, api=api, resource=resource, lifetime=3600)
+    return cloud.directory.key.sign(claims)
 
 
 @dataclass
