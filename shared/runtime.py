@@ -11,11 +11,12 @@ import random
 import tempfile
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 from shared.audit import Events, log_line
 from shared.cache import TokenCache
@@ -43,7 +44,7 @@ SYNC_SECONDS = 240.0
 """After which a sync begins no further page: `functionTimeout` in host.json ends it at 300."""
 
 type Route = Callable[[Incoming], Awaitable[Answer]]
-type Job = Callable[[], Awaitable[None]]
+type Job = Callable[[], Coroutine[Any, Any, None]]
 
 
 class SystemClock:

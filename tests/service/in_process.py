@@ -83,6 +83,12 @@ class App(AbstractAsyncContextManager["App"]):
         answer = await self._runtime.token(Incoming("POST", "https://vend.test/api/token", headers, form))
         return Told(answer.status, answer.headers, json.loads(answer.body))
 
+    async def sync(self) -> list[dict[str, Any]]:
+        """Run the timer's work; list what it tells."""
+        before = len(self.lines)
+        await self._runtime.sync()
+        return [json.loads(line) for line in self.lines[before:]]
+
     async def landed(self) -> None:
         """Wait until nothing is under way behind the callers' backs."""
         if others := asyncio.all_tasks() - {asyncio.current_task()}:
@@ -120,7 +126,7 @@ def write_configuration(
 cloud = "local"
 identity_client_id = "{IDENTITY_CLIENT_ID}"
 clouds.local.authority = "{authority}"
-clouds.local.graph = "{authority}"
+clouds.local.graph = "{cloud.graph_url}"
 clouds.local.management = "{authority}"
 clouds.local.token_exchange_audience = "api://AzureADTokenExchange"
 clouds.local.verify_vault_challenge = false
