@@ -14,13 +14,14 @@ import re
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import uvicorn
+from azure_functions_runtime.bindings.datumdef import Datum
 from starlette.types import Receive, Scope, Send
 
 from emulator.http_binding import Answer, answer_of, decoded_path, encoded_path, presented_key, request_datum
@@ -28,10 +29,13 @@ from emulator.key_api import KeyApi
 from emulator.keys import KeyFile, KeyRing, Level
 from emulator.routes import Route, Router, compile_route
 from emulator.serve import HOST, listening_socket
+from emulator.timer import StatusFile, Timer, Timers
 from emulator.worker import InvocationFailedError, Worker
 from emulator.worker_log import LEVELS, WorkerLog
 
 HTTP_TRIGGER = "httpTrigger"
+TIMER_TRIGGER = "timerTrigger"
+FUNCTION = re.compile("/admin/functions/([^/]+)", re.IGNORECASE)
 BODY_LIMIT = 104_857_600  # bytes: https://learn.microsoft.com/azure/azure-functions/functions-bindings-http-webhook-trigger#limits
 SECONDS_TO_FINISH = 5
 KEEP_ALIVE_SECONDS = 130  # as Kestrel has it
@@ -42,7 +46,14 @@ class Host:
     """One function app behind its host; use it as a context manager, or call `close`."""
 
     def __init__(
-        self, worker: Worker, log: WorkerLog, settings: Mapping[str, Any], *, ring: KeyRing, api: KeyApi
+        self,
+        worker: Worker,
+        log: WorkerLog,
+        settings: Mapping[str, Any],
+        *,
+        ring: KeyRing,
+        api: KeyApi,
+        timers: Timers,
     ) -> None:
         self.functions = worker.functions
         self._worker = worker
@@ -51,32 +62,43 @@ class Host:
         self._key_api = api
         self._router = Router(self._routes(settings))
         self._levels = {name: _required(function.binding) for name, function in self.functions.items()}
+        self._timers = timers
 
     @classmethod
     async def load(
-        cls, app_dir: Path, *, keys: Path, now: Callable[[], dt.datetime], log: Callable[[str], object]
+        cls,
+        app_dir: Path,
+        *,
+        keys: Path,
+        now: Callable[[], dt.datetime],
+        log: Callable[[str], object],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> Self:
-        """Load the app of a folder; the process's environment is its settings.
+        """Load the app of a folder and start its timers; the process's environment is its settings.
 
         Args:
             app_dir: has host.json and function_app.py.
-            keys: the key store, made when it is not there.
-            now: the clock of the key cache.
+            keys: the key store, made when it is not there; beside it the status of the timers is kept.
+            now: the clock of the key cache and of the timers, in UTC.
             log: takes every line that a reader of the app's log would see.
+            sleep: waits so many seconds by that clock, or less.
 
         Raises:
-            ValueError: host.json or the key store can not be read.
+            ValueError: host.json, the key store or the timers' status can not be read.
             OSError: the same.
         """
         settings = json.loads((app_dir / "host.json").read_text())
         worker_log = WorkerLog(log, _log_level(settings))
         file = KeyFile(keys)
         file.prepare()
+        status = StatusFile(keys.with_suffix(".timers.json"))
         worker_log.attach(debug=os.environ.get("PYTHON_ENABLE_DEBUG_LOGGING", "").lower() in {"1", "true"})
         worker = await Worker(app_dir, worker_log).start()
         file.prepare(worker.functions)
+        timers = Timers(status, now=now, sleep=sleep, run=lambda name, trigger: _run_timer(worker, name, trigger))
+        timers.start(_timers(worker, worker_log, now=now()))
         api = KeyApi(file, worker.functions)
-        return cls(worker, worker_log, settings, ring=KeyRing(file, now=now), api=api)
+        return cls(worker, worker_log, settings, ring=KeyRing(file, now=now), api=api, timers=timers)
 
     def __enter__(self) -> Self:
         return self
@@ -87,7 +109,8 @@ class Host:
         self.close()
 
     def close(self) -> None:
-        """Let go of the app and of the process's log."""
+        """Stop the timers, let go of the app and of the process's log."""
+        self._timers.stop()
         self._worker.stop()
         self._log.detach()
 
@@ -168,7 +191,23 @@ class Host:
         body = await _read(receive)
         if body is None:
             return Answer(413)
+        if method == "POST" and (asked := FUNCTION.fullmatch(path)):
+            return self._run_now(asked[1], body)
         return _json(*self._key_api.answer(method, path, body))
+
+    def _run_now(self, name: str, body: bytes) -> Answer:
+        """Start a timer function and do not wait for it; an HTTP function has an address of its own.
+
+        Source: https://learn.microsoft.com/azure/azure-functions/functions-manually-run-non-http
+        """
+        try:
+            is_object = isinstance(json.loads(body), dict)
+        except ValueError:
+            is_object = False
+        if not is_object:
+            return Answer(400)
+        found = next((each for each in self.functions if each.lower() == name.lower()), "")
+        return Answer(202) if self._timers.run_now(found) else NOT_FOUND
 
     def _routes(self, settings: Mapping[str, Any]) -> Iterable[Route]:
         """Compile the routes of all HTTP functions; a function with a bad one is left out and the log says so."""
@@ -181,6 +220,22 @@ class Host:
                 yield compile_route(function.name, template, function.binding.get("methods"))
             except ValueError as error:
                 self._log.tell(str(error))
+
+
+def _timers(worker: Worker, log: WorkerLog, *, now: dt.datetime) -> Iterable[Timer]:
+    """Read the timers; a function with a bad schedule is left out and the log says so, as in Azure."""
+    for function in worker.functions.values():
+        if function.trigger != TIMER_TRIGGER:
+            continue
+        try:
+            yield Timer.of(function.name, function.binding, os.environ, now=now)
+        except ValueError as error:
+            log.tell(f"The '{function.name}' function is in error: {error}")
+
+
+async def _run_timer(worker: Worker, name: str, trigger: str) -> None:
+    with suppress(InvocationFailedError):  # the log has the reason, and the timer goes on
+        await worker.run(worker.functions[name], Datum(trigger, "json"))
 
 
 def _required(binding: Mapping[str, Any]) -> Level:
