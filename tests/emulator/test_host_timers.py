@@ -100,12 +100,14 @@ def story(told: Callable[[Site], Coroutine[Any, Any, None]]) -> Callable[[Site],
 
 @story
 async def test_a_timer_runs_when_its_schedule_says(site: Site) -> None:
-    """Each occurrence is one run, which is told the schedule's status as Azure tells it."""
+    """Each occurrence is one run, which is told the schedule's status as Azure tells it; none after the end."""
     async with site.running():
         await site.time.let_pass(minutes=119)
         assert len(site.runs("hourly")) == 1
         await site.time.let_pass(minutes=1)
+    await site.time.let_pass(hours=2)
 
+    assert json.loads(site.status_file.read_text())["hourly"]["Last"] == "2030-01-01T14:00:00+00:00"
     assert site.runs("hourly")[1] == {
         "name": "hourly",
         "past_due": False,
