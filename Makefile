@@ -1,5 +1,6 @@
 # make run      start everything on this machine, vend one token, keep serving
 # make demo     the same once; exits 0 or 1
+# make cloud    start the local cloud alone, for the tests of others
 # make test     the whole suite
 # make check    format, lint, types and the fast tests: before every commit
 # make mutants  change one thing in the core after the other, and see a test fail: 1 minute
@@ -8,10 +9,11 @@
 # make infra    write what infra/ would deploy to infra/snapshots (needs the Bicep CLI)
 # make lock     compile the requirements files from pyproject.toml
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check lint format fast mutants nightly bench infra infra-check lock clean
+.PHONY: help run demo cloud test check lint format fast mutants nightly bench infra infra-check lock clean
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
+BEGAN := $(shell date +%s)
 PYTHON := .venv/bin/python
 UV := .tools/bin/uv
 INSTALL = $(UV) pip sync --quiet --require-hashes --python $(PYTHON)
@@ -20,10 +22,13 @@ help:
 	@sed -n 's/^# //p' Makefile
 
 run: .venv/local
-	@exec $(PYTHON) -m emulator.run
+	@exec $(PYTHON) -m emulator
 
 demo: .venv/local
-	@exec $(PYTHON) -m emulator.run --once
+	@exec $(PYTHON) -m emulator --once
+
+cloud: .venv/local
+	@exec $(PYTHON) -m emulator --cloud
 
 test: .venv/dev
 	@$(PYTHON) -m pytest -m "not nightly" --cov --cov-report=term $(ARGS)
@@ -54,6 +59,8 @@ bench: .venv/dev
 # Two stages in one environment: `make run` installs no test tools.
 .venv/local: requirements-local.txt .venv/bin/python $(UV)
 	@$(INSTALL) requirements-local.txt
+	@printf 'First run: Python 3.13 and %d packages into .venv ............... %d s\n' \
+		"$$(ls -d .venv/lib/python3.13/site-packages/*.dist-info | wc -l)" "$$(($$(date +%s) - $(BEGAN)))"
 	@touch $@
 
 .venv/dev: requirements-dev.txt .venv/local

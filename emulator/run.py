@@ -1,16 +1,8 @@
-"""`make run`: the local cloud and the app on this machine, one token vended twice before your eyes, then keep serving.
+"""A site: the local cloud, and the app that runs against it in a Functions host of its own process."""
 
-Everything that it writes lies in `.run/` and goes with it. `--once` (`make demo`) ends after the second token, with
-exit code 1 if anything was not as it should be.
-"""
-
-import argparse
-import base64
 import hashlib
 import json
 import os
-import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -28,20 +20,19 @@ from typing import Any, Self
 from emulator.cloud import LocalCloud
 from emulator.keys import Keys, generate
 from emulator.seed import CERTIFICATE, CLIENT_ID, GRAPH, IDENTITY_CLIENT_ID, TENANT_ID
-from emulator.serve import HOST, listening_socket
 
 ROOT = Path(__file__).parents[1]
 PORTS = {"entra": 8443, "vault": 8444, "graph": 8445, "identity": 8442, "control": 8440}
 APP_PORT = 7071
-USERS = 2_000  # in the synthetic tenant
 SCOPE = f"{GRAPH}/.default"
 CALLER = "billing"
+SCHEDULE = "0 */15 * * * *"  # of the sync, as deployed
 SECONDS_TO_START = 30
 SECONDS_TO_STOP = 10
 
 
-class DemoError(Exception):
-    """Something is not as expected; the text says what, and where to look."""
+class SiteError(Exception):
+    """The site does not stand; the text says what is wrong, and where to look."""
 
 
 def write_configuration(
@@ -75,16 +66,11 @@ ca_file = {_quoted(cloud.ca_file)}
 [limits]
 {knobs}
 
-[profiles.graph]
-tenants = ["{TENANT_ID}"]
-client_id = "{CLIENT_ID}"
-scopes = ["{SCOPE}"]
-
-[[profiles.graph.credentials]]
-type = "certificate"
-vault = "{cloud.vault_url}"
-name = "{CERTIFICATE}"
-signing = "vault"
+{_profile("graph", cloud, scope=SCOPE)}
+{_profile("directory", cloud, scope=f"{cloud.graph_url}/.default", vendable=False)}
+[sync]
+profile = "directory"
+store = {json.dumps(f"sqlite:///{folder / 'directory.db'}")}
 """
     )
     entries = [
@@ -100,6 +86,22 @@ allow = [{{ profile = "graph", scopes = ["{SCOPE}"] }}]
         file = folder / f"{name}.key"
         file.touch(mode=0o600)
         file.write_text(key)
+
+
+def _profile(name: str, cloud: LocalCloud, *, scope: str, vendable: bool = True) -> str:
+    return f"""\
+[profiles.{name}]
+tenants = ["{TENANT_ID}"]
+client_id = "{CLIENT_ID}"
+scopes = ["{scope}"]
+vendable = {json.dumps(vendable)}
+
+[[profiles.{name}.credentials]]
+type = "certificate"
+vault = "{cloud.vault_url}"
+name = "{CERTIFICATE}"
+signing = "vault"
+"""
 
 
 class App(AbstractContextManager["App"]):
@@ -125,7 +127,7 @@ class App(AbstractContextManager["App"]):
         watchdog.cancel()
         if not line:
             self.__exit__(None, None, None)
-            raise DemoError(f"the Functions host did not start; see {self._log}")
+            raise SiteError(f"the Functions host did not start; see {self._log}")
         self.url = line.rsplit(maxsplit=1)[-1]
         self.pid = self._process.pid
         return self
@@ -155,8 +157,9 @@ class Site:
 
 
 def app_settings(cloud: LocalCloud, config: Path) -> dict[str, str]:
-    """Make the app settings that Azure would give the app: its configuration and its managed identity."""
+    """Make the app settings that Azure would give the app: its configuration, its schedule and its managed identity."""
     return {
+        "GRAPH_SYNC_SCHEDULE": SCHEDULE,
         "VEND_CONFIG": str(config),
         "IDENTITY_ENDPOINT": cloud.identity_endpoint,
         "IDENTITY_HEADER": cloud.identity_header,
@@ -210,9 +213,9 @@ def start(
     return Site(cloud=cloud, folder=folder, app=app, key=key, started=time.monotonic() - began)
 
 
-def ask(site: Site) -> tuple[int, dict[str, Any], float]:
+def ask(site: Site, scope: str = SCOPE) -> tuple[int, dict[str, Any], float]:
     """Ask for a token; return the status, the answer and the milliseconds."""
-    form = urllib.parse.urlencode({"grant_type": "client_credentials", "scope": SCOPE}).encode()
+    form = urllib.parse.urlencode({"grant_type": "client_credentials", "scope": scope}).encode()
     request = urllib.request.Request(  # noqa: S310  # our own http URL
         f"{site.app.url}/api/token", data=form, headers={"x-functions-key": site.key}
     )
@@ -227,48 +230,6 @@ def ask(site: Site) -> tuple[int, dict[str, Any], float]:
     return status, json.loads(body or b"{}"), took
 
 
-def tour(site: Site) -> None:
-    """Vend a token twice and show what came.
-
-    Raises:
-        DemoError: a step did not go as it should.
-    """
-    say(f"Local Entra, Key Vault and Functions host up in {site.started:.1f} s")
-    say("Nothing leaves this machine. No Azure account is used.\n")
-    first = _step(site, "identity_provider", f'1  "{CALLER}" asks for Microsoft Graph')
-    say(f"   signed in the vault {site.cloud.vault.signatures} time; the key cannot leave it")
-    claims = _claims(first["access_token"])
-    roles = " ".join(claims.get("roles", []))
-    left = first["expires_in"] // 60
-    say(f"   aud {claims['aud']}  appid {claims['appid'][:8]}  roles {roles}  {left} min left")
-    second = _step(site, "cache", f'2  "{CALLER}" asks again')
-    if first["access_token"] != second["access_token"]:
-        raise DemoError(f"step 2: expected the same token, got another; see {site.folder / 'app.log'}")
-    say(f"   the same token, {hashlib.sha256(second['access_token'].encode()).hexdigest()[:12]}")
-
-
-def _step(site: Site, source: str, title: str) -> dict[str, Any]:
-    say(title)
-    status, answer, took = ask(site)
-    got = f"{status} {answer.get('token_source') or answer.get('error', '')}".strip()
-    if got != f"200 {source}":
-        raise DemoError(f"expected: 200 {source}\ngot:      {got}\nsee:      {site.folder / 'app.log'}")
-    say(f"   {status}  {took:.1f} ms  {source}")
-    return answer
-
-
-def say(line: str) -> None:
-    """Tell the person at the terminal, at once even through a pipe."""
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
-
-
-def _claims(token: str) -> dict[str, Any]:
-    payload = token.split(".")[1]
-    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    return claims
-
-
 def _inherited() -> dict[str, str]:
     """What a process needs from this one's environment, and nothing that could configure an SDK."""
     return {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR", "SYSTEMROOT") if name in os.environ}
@@ -276,56 +237,3 @@ def _inherited() -> dict[str, str]:
 
 def _quoted(path: Path) -> str:
     return json.dumps(str(path))  # a TOML basic string is written as in JSON
-
-
-def main() -> None:
-    """Run until Ctrl-C, or once."""
-    parser = argparse.ArgumentParser(prog="python -m emulator.run", description="vend and its cloud on this machine.")
-    parser.add_argument("--once", action="store_true", help="end after the tour; exit 1 if a step failed")
-    options = parser.parse_args()
-    # A demo beside a run that serves: ports and folder of its own.
-    folder = ROOT / (".run-demo" if options.once else ".run")
-    kept = False
-    if not options.once:
-        _check_ports()
-    try:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(mode=0o700)
-        with ExitStack() as stack:
-            ports, app_port = ({}, 0) if options.once else (PORTS, APP_PORT)
-            site = start(stack, folder, ports=ports, app_port=app_port, users=USERS)
-            tour(site)
-            if not options.once:
-                _serve(site)
-    except DemoError as error:
-        kept = options.once  # what there is to look at
-        sys.exit(str(error))
-    except KeyboardInterrupt:
-        sys.exit(130)
-    finally:
-        if not kept:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _check_ports() -> None:
-    """Fail before anything of a run that serves already is touched."""
-    for port in (APP_PORT, *PORTS.values()):
-        try:
-            listening_socket(port).close()
-        except OSError:
-            sys.exit(f"port {port} on {HOST} is taken: is `make run` running already?")
-
-
-def _serve(site: Site) -> None:
-    say(f'\nTry it (the key of "{CALLER}" is in .run/{CALLER}.key):')
-    say(f'  curl -s {site.app.url}/api/token -H "x-functions-key: $(cat .run/{CALLER}.key)" \\')
-    say(f"       -d grant_type=client_credentials -d scope={SCOPE}")
-    say(f"\nServing on {site.app.url}. Ctrl-C stops everything and removes .run/")
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
-    ended.wait()
-
-
-if __name__ == "__main__":
-    main()

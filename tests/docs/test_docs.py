@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -81,6 +82,24 @@ def test_the_curl_line_of_the_readme_gets_a_token(site: Site) -> None:
     done = subprocess.run(["sh", "-c", line], env=environ, capture_output=True, text=True, check=True)  # noqa: S607
     assert json.loads(done.stdout)["token_type"] == "Bearer"
     assert shlex.split(line)[0] == "curl"
+
+
+@pytest.mark.slow
+def test_the_python_of_the_readme_gets_a_user(site: Site) -> None:
+    """The example asks vend for a token and Graph for a user with it, as it stands there but for Graph's address."""
+    code = block(README, "import json").replace("https://graph.microsoft.com/v1.0", f"{site.cloud.graph_url}/v1.0")
+    environ = {"VEND_URL": site.app.url, "VEND_KEY": site.key, "SSL_CERT_FILE": str(site.cloud.ca_file)}
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
+    names = {person.properties.get("displayName") for person in site.cloud.people.tenant().values()}
+    assert done.stdout.strip() in names
+
+
+def test_the_az_commands_of_the_readme_are_those_of_the_guide() -> None:
+    """What cannot be run without Azure stands in one wording."""
+    guide = (ROOT / "docs" / "deployment.md").read_text()
+    commands = block(README, "CLIENT_ID=$(az ad app create").replace("\\\n", " ").splitlines()
+    for command in commands:
+        assert " ".join(command.split()) in " ".join(guide.replace("\\\n", " ").split())
 
 
 def test_every_make_target_of_the_readme_exists() -> None:

@@ -1,0 +1,114 @@
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from emulator.__main__ import main
+from emulator.faults import Fault, Kind
+from emulator.run import ROOT, SCOPE, Site, ask
+from emulator.tour import OTHER_SCOPE, requests
+from tests.conftest import measured
+
+pytestmark = pytest.mark.slow
+
+# What the README shows; times, ages and ids vary.
+VARIES = re.compile(r"\d+\.\d ms|\d+ min|[0-9a-f]{12}|[0-9a-f]{4}\.\.[0-9a-f]{2}|\.run(-demo)?/")
+
+
+def shape(text: str) -> list[str]:
+    """Keep what does not vary of an output."""
+    return [re.sub(" +", " ", VARIES.sub("*", line)).strip() for line in text.splitlines()]
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The app is measured where the tests are."""
+    for name, value in measured().items():
+        monkeypatch.setenv(name, value)
+
+
+def test_the_demo_is_the_one_of_the_readme(capsys: pytest.CaptureFixture[str]) -> None:
+    """`make demo` prints the lines that the README shows, five steps of them, and leaves nothing behind."""
+    main(["--once"])
+    readme = (ROOT / "README.md").read_text()
+    shown = readme[readme.index("Local Entra, Key Vault, Graph") : readme.index("All five steps as expected.")]
+    assert shape(capsys.readouterr().out) == [*shape(shown), "All five steps as expected."]
+    assert not (ROOT / ".run-demo").exists()
+
+
+def no_entra(site: Site) -> None:
+    """Break the first step."""
+    site.cloud.faults["entra"].set(Fault(kind=Kind.STATUS, status=503))
+
+
+def no_cache(site: Site) -> None:
+    """Break the second step: no token lives long enough to be served again."""
+    knobs(site, floor=3_600)
+
+
+def too_much_allowed(site: Site) -> None:
+    """Break the third step: the caller was given Key Vault after all."""
+    for name in ("vend.toml", "callers.toml"):
+        edit(site.folder / name, f'["{SCOPE}"]', f'["{SCOPE}", "{OTHER_SCOPE}"]')
+
+
+def no_patience(site: Site) -> None:
+    """Break the fourth step: two seconds after it was issued no token is served."""
+    knobs(site, floor=3_597.5)
+
+
+def no_graph(site: Site) -> None:
+    """Break the fifth step."""
+    site.cloud.faults["graph"].set(Fault(kind=Kind.STATUS, status=403))
+
+
+def knobs(site: Site, *, floor: float) -> None:
+    """Set the least life that a token is served with, before the app reads it."""
+    lines = f"[limits]\nserved_floor_seconds = {floor}\nserved_floor_failing_seconds = {floor}\n"
+    edit(site.folder / "vend.toml", "[limits]\n", lines)
+
+
+def edit(file: Path, old: str, new: str) -> None:
+    """Change a configuration."""
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "step", "got"),
+    [
+        (no_entra, 1, "503 temporarily_unavailable"),
+        (no_cache, 2, "200 identity_provider"),
+        (too_much_allowed, 3, "200  None  retryable=null"),
+        (no_patience, 4, "503 temporarily_unavailable"),
+        (no_graph, 5, "sync_failed Graph answered 403"),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else "",
+)
+def test_a_step_that_goes_otherwise_is_named(spoil: Callable[[Site], None], step: int, got: str) -> None:
+    """`make demo` exits with 1 and says which step, what was expected, what came, and which file to open."""
+    with pytest.raises(SystemExit) as ended:
+        main(["--once"], prepare=spoil)
+    text = ended.value.code
+    assert isinstance(text, str)  # printed to stderr; the exit status is 1 then
+    first, expected, came, see = text.splitlines()
+    assert first == f"step {step} is not as it should be"
+    assert expected.startswith("expected: ")
+    assert came.startswith(f"got:      {got}")
+    assert Path(see.removeprefix("see:      ")).is_file()
+
+
+def test_requests_are_told_in_a_line_each(site: Site) -> None:
+    """`make run` shows who got what, from where and how fast, and which token; no half lines, and none twice."""
+    lines = requests(site)
+    assert next(lines) == ""
+    ask(site)
+    ask(site, OTHER_SCOPE)
+    found = [next(lines), next(lines), next(lines)]
+    assert re.fullmatch(
+        r"\d\d:\d\d:\d\d billing graph.microsoft.com 200 (cache|identity_provider) [\d.]+ ms [0-9a-f]{12}", found[0]
+    )
+    assert re.fullmatch(r"\d\d:\d\d:\d\d billing vault.azure.net 400 invalid_scope [\d.]+ ms", found[1])
+    assert found[2] == ""
