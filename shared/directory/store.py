@@ -245,6 +245,7 @@ class Store:
         engine = create_engine(self._url)
         if engine.dialect.name == "sqlite":
             event.listen(engine, "connect", _set_up_sqlite)
+            event.listen(engine, "begin", _begin_sqlite)
         with engine.begin() as connection:
             _METADATA.create_all(connection)
             if "active_users" not in inspect(connection).get_view_names():
@@ -255,8 +256,14 @@ class Store:
 
 def _set_up_sqlite(connection: Any, _: object) -> None:  # noqa: ANN401  # of the driver, whichever that is
     """Let readers read while a writer writes; what was committed outlives the process in any case."""
+    connection.isolation_level = None  # the driver begins transactions late, and ends them at every CREATE
     for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "busy_timeout = 5000"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """Begin for real, as a writer: whoever reads first and writes then may find that another has come in between."""
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _begin_copy(connection: Connection, place: Place, root: str, now: float) -> Place:

@@ -3,11 +3,16 @@
 import base64
 import datetime as dt
 import hashlib
+import uuid
 from dataclasses import dataclass, field
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+
+from emulator.cloud import LocalCloud
+from emulator.directory import Principal
+from emulator.seed import CLIENT_ID, GRAPH, TENANT_ID
 
 
 @dataclass
@@ -64,3 +69,20 @@ def key_pair(*, starts: float, ends: float) -> KeyPair:
         .sign(key, hashes.SHA256())
     )
     return KeyPair(key, certificate)
+
+
+def graph_token(
+    cloud: LocalCloud,
+    *,
+    resource: str = GRAPH,
+    tenant_id: str = TENANT_ID,
+    roles: frozenset[str] = frozenset({"User.Read.All"}),
+) -> str:
+    """Have a token signed for somebody who was granted these roles of Graph."""
+    somebody = Principal(CLIENT_ID, str(uuid.uuid4()), "2")
+    cloud.directory.grant(somebody.object_id, resource=GRAPH, roles=roles)
+    tenant, api = cloud.directory.tenant(tenant_id), cloud.directory.api(resource)
+    assert tenant
+    assert api
+    claims = cloud.directory.claims(somebody, tenant=tenant, api=api, resource=resource, lifetime=3600)
+    return cloud.directory.key.sign(claims)

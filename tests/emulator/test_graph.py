@@ -1,5 +1,4 @@
 import random
-import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -9,33 +8,16 @@ import httpx
 import pytest
 
 from emulator.cloud import LocalCloud
-from emulator.directory import Principal, Tenant
+from emulator.directory import Tenant
 from emulator.people import People, Person
 from emulator.seed import CLIENT_ID, GRAPH, ORDERS, TENANT_ID
-from tests.emulator.client import Clock
+from tests.emulator.client import Clock, graph_token
 
 DAY = 86400
 FOREIGN_TENANT = "00000000-0000-0000-0000-000000000009"
 SELECT = "department,jobTitle,mobilePhone,manager"
 
 type Row = dict[str, Any]
-
-
-def bearer(
-    cloud: LocalCloud,
-    *,
-    resource: str = GRAPH,
-    tenant_id: str = TENANT_ID,
-    roles: frozenset[str] = frozenset({"User.Read.All"}),
-) -> str:
-    """Have a token signed for somebody who was granted these roles of Graph."""
-    somebody = Principal(CLIENT_ID, str(uuid.uuid4()), "2")
-    cloud.directory.grant(somebody.object_id, resource=GRAPH, roles=roles)
-    tenant, api = cloud.directory.tenant(tenant_id), cloud.directory.api(resource)
-    assert tenant
-    assert api
-    claims = cloud.directory.claims(somebody, tenant=tenant, api=api, resource=resource, lifetime=3600)
-    return cloud.directory.key.sign(claims)
 
 
 @dataclass
@@ -49,7 +31,7 @@ class Reader:
     def ask(self, url: str, **headers: str) -> httpx.Response:
         """Ask with a good token; a path is one of this Graph."""
         address = self.cloud.graph_url + url if url.startswith("/") else url
-        return self.http.get(address, headers={"authorization": f"Bearer {bearer(self.cloud)}", **headers})
+        return self.http.get(address, headers={"authorization": f"Bearer {graph_token(self.cloud)}", **headers})
 
     def page(self, url: str, **headers: str) -> Row:
         """Get one page."""
@@ -118,12 +100,12 @@ def test_a_token_that_is_not_good_is_refused_in_graphs_words(
     """Everything that a Microsoft service looks at is looked at, and the refusal names the request."""
     cloud.directory.add_tenant(Tenant(FOREIGN_TENANT, "fabrikam.onmicrosoft.com"))
     tokens = {
-        "changed": bearer(cloud)[:-8] + "AAAAAAAA",
-        "for another API": bearer(cloud, resource=ORDERS),
-        "of another tenant": bearer(cloud, tenant_id=FOREIGN_TENANT),
-        "without a role that reads users": bearer(cloud, roles=frozenset({"Group.Read.All"})),
+        "changed": graph_token(cloud)[:-8] + "AAAAAAAA",
+        "for another API": graph_token(cloud, resource=ORDERS),
+        "of another tenant": graph_token(cloud, tenant_id=FOREIGN_TENANT),
+        "without a role that reads users": graph_token(cloud, roles=frozenset({"Group.Read.All"})),
     }
-    header = {"no token": "", "basic": "Basic eDp5"}.get(why, f"Bearer {tokens.get(why, bearer(cloud))}")
+    header = {"no token": "", "basic": "Basic eDp5"}.get(why, f"Bearer {tokens.get(why, graph_token(cloud))}")
     clock.moment += 3600 if why == "expired" else 0
 
     answer = reader.http.get(

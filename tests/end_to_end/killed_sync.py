@@ -1,0 +1,106 @@
+"""One sync in a process of its own, which kills itself before its n-th call to the store or to Graph.
+
+`python -m tests.end_to_end.killed_sync N URL ROOT CA LATER` with a token for Graph on stdin; N = 0: it lives.
+"""
+
+import asyncio
+import os
+import random
+import signal
+import sys
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import count
+
+from sqlalchemy import Engine, event
+
+from emulator.seed import TENANT_ID
+from shared.audit import Events
+from shared.core.limits import Limits
+from shared.core.token import AccessToken, Moment
+from shared.directory.delta import USERS
+from shared.directory.graph import Graph
+from shared.directory.store import Store
+from shared.directory.sync import Sync
+from shared.http_client import Answer, HttpClient
+from shared.runtime import clock, new_id
+
+
+@dataclass(frozen=True)
+class Served:
+    """The one token."""
+
+    token: AccessToken
+
+
+class Doom:
+    """Counts calls, and kills at one of them, as a machine that loses its power does."""
+
+    def __init__(self, at: int) -> None:
+        self._at = at
+        self._calls = count(1)
+
+    def __call__(self, *_: object) -> None:
+        """Count one."""
+        if next(self._calls) == self._at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def run(*, at: int, url: str, root: str, ca_file: str, later: float, secret: str) -> None:
+    """Sync once.
+
+    Args:
+        at: the call to be killed at.
+        url: of the database.
+        root: of Graph.
+        ca_file: whom to trust.
+        later: how many seconds after now it is: a lease that a killed run has left is over by then.
+        secret: a token for Graph.
+    """
+    doom = Doom(at)
+    for moment in ("before_cursor_execute", "commit"):
+        event.listen(Engine, moment, doom)
+    token = AccessToken(secret, clock(), lifetime=3_600, refresh_after=1_800)
+
+    async def get_token(*, rejected: str | None) -> Served:
+        assert rejected is None
+        return Served(token)
+
+    def late() -> Moment:
+        now = clock()
+        return Moment(now.wall + later, now.boot)
+
+    async with HttpClient(ca_file=ca_file, proxy="", limits=Limits()) as http:
+
+        async def get(url: str, *, headers: Mapping[str, str]) -> Answer:
+            doom()
+            return await http.get_page(url, headers=headers)
+
+        store = Store(url)
+        with ThreadPoolExecutor(1) as pool:
+            sync = Sync(
+                streams=[USERS],
+                tenant_id=TENANT_ID,
+                root=root,
+                graph=Graph(get_token=get_token, get=get, clock=late, sleep=asyncio.sleep, new_id=new_id),
+                store=store,
+                pool=pool,
+                clock=late,
+                events=Events(print, wall=lambda: late().wall, worker=str(random.random())),  # noqa: S311
+            )
+            await sync.run(seconds=60)
+        store.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(
+        run(
+            at=int(sys.argv[1]),
+            url=sys.argv[2],
+            root=sys.argv[3],
+            ca_file=sys.argv[4],
+            later=float(sys.argv[5]),
+            secret=sys.stdin.read(),
+        )
+    )

@@ -1,0 +1,126 @@
+"""A sync that is killed at any point: what the next one makes of it."""
+
+import asyncio
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from emulator.cloud import LocalCloud
+from emulator.run import ROOT
+from shared.directory.delta import USERS
+from shared.directory.store import LEASE_SECONDS
+from tests.emulator.client import graph_token
+from tests.end_to_end.killed_sync import run
+
+pytestmark = pytest.mark.slow
+
+PEOPLE = 8
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Iterator[LocalCloud]:
+    """A cloud with a tenant of two pages."""
+    with LocalCloud(tmp_path, users=PEOPLE) as running:
+        running.graph.page_size = 5
+        yield running
+
+
+class Copies:
+    """Databases of one tenant."""
+
+    def __init__(self, cloud: LocalCloud, folder: Path) -> None:
+        self._cloud = cloud
+        self._folder = folder
+        self._secret = graph_token(cloud)
+        self.file = folder / "directory.db"
+
+    def begin(self, start: Path | None) -> None:
+        """Go back to a copy, or to nothing."""
+        for file in self._folder.glob("directory.db*"):
+            file.unlink()
+        if start:
+            shutil.copy(start, self.file)
+
+    def sync(self, *, later: float = 0.0) -> None:
+        """Sync in this process, to the end."""
+        root, ca_file = self._cloud.graph_url, str(self._cloud.ca_file)
+        url = f"sqlite:///{self.file}"
+        asyncio.run(run(at=0, url=url, root=root, ca_file=ca_file, later=later, secret=self._secret))
+
+    def sync_until_killed(self, at: int) -> bool:
+        """Sync in a process that is killed; tell whether it was before it came to its end."""
+        arguments = [str(at), f"sqlite:///{self.file}", self._cloud.graph_url, str(self._cloud.ca_file), "0"]
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.end_to_end.killed_sync", *arguments],
+            input=self._secret,
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            check=False,
+        )
+        assert done.returncode in {0, -signal.SIGKILL}, done.stderr
+        return done.returncode != 0
+
+    def is_the_tenant(self) -> bool:
+        """Compare every row with the tenant, those in the recycle bin too."""
+        columns = [column for column, _ in USERS.columns.values()]
+        with closing(sqlite3.connect(self.file)) as connection:
+            rows = connection.execute(
+                f"select id, state, {', '.join(columns)} from directory_object"  # noqa: S608  # ours
+                " left join directory_user using (object)"
+            ).fetchall()
+        found = {row[0]: (row[1], dict(zip(columns, row[2:], strict=True))) for row in rows}
+        expected = {
+            person.id: (
+                "deleted" if person.removed else "active",
+                {column: person.properties.get(name) for name, (column, _) in USERS.columns.items()},
+            )
+            for person in self._cloud.people.tenant().values()
+        }
+        return len(rows) == len(found) and found == expected
+
+
+def change(cloud: LocalCloud) -> None:
+    """Do to a tenant all that can be done to one."""
+    people = list(cloud.people.tenant())
+    for person in people[:3]:
+        cloud.people.update(person, department=None, jobTitle="Other")
+    cloud.people.remove(people[3])
+    cloud.people.purge(people[4])
+    cloud.people.update(people[5], accountEnabled=False)
+    cloud.people.remove(people[6])
+    cloud.people.restore(people[6])
+    for number in range(3):
+        cloud.people.add(displayName=f"New {number}")
+
+
+@pytest.mark.parametrize("changed", [False, True], ids=["a first copy", "changes"])
+def test_a_killed_sync_is_made_up_for(cloud: LocalCloud, tmp_path: Path, *, changed: bool) -> None:
+    """TST-05: killed before its first, second, third... call, until one comes to its end: the next run makes it whole.
+
+    So the link in the database is never ahead of the rows: what it has passed over would be missing.
+    """
+    copies = Copies(cloud, tmp_path)
+    start = None
+    if changed:
+        copies.sync()
+        assert copies.is_the_tenant()
+        start = tmp_path / "before"
+        shutil.copy(copies.file, start)
+        change(cloud)
+    for at in count(1):
+        copies.begin(start)
+        was_killed = copies.sync_until_killed(at)
+        copies.sync(later=2 * LEASE_SECONDS)
+        assert copies.is_the_tenant(), f"killed before call {at}"
+        if not was_killed:
+            break
+    assert at > 20  # else nothing was counted
