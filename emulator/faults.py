@@ -43,19 +43,20 @@ REQUEST_KINDS = frozenset({Kind.DELAY, Kind.STATUS, Kind.GARBAGE, Kind.ENDLESS, 
 
 # Which fields a kind takes; True: it cannot do without.
 TAKES: dict[Kind, dict[str, bool]] = {
-    Kind.REFUSE: {},
-    Kind.CUT: {"times": False, "after_bytes": True},
-    Kind.DRIP: {"times": False, "bytes_per_second": True, "after_bytes": False},
-    Kind.TLS: {"times": False, "flaw": True},
-    Kind.BLACK_HOLE: {"times": False},
-    Kind.DELAY: {"times": False, "seconds": True},
-    Kind.STATUS: {"times": False, "status": True, "headers": False, "body": False},
-    Kind.GARBAGE: {"times": False, "body": False},
-    Kind.ENDLESS: {"times": False},
-    Kind.HOLD: {"until": False},
+    Kind.REFUSE: {"lasts_seconds": False},
+    Kind.CUT: {"lasts_seconds": False, "times": False, "after_bytes": True},
+    Kind.DRIP: {"lasts_seconds": False, "times": False, "bytes_per_second": True, "after_bytes": False},
+    Kind.TLS: {"lasts_seconds": False, "times": False, "flaw": True},
+    Kind.BLACK_HOLE: {"lasts_seconds": False, "times": False},
+    Kind.DELAY: {"lasts_seconds": False, "times": False, "seconds": True},
+    Kind.STATUS: {"lasts_seconds": False, "times": False, "status": True, "headers": False, "body": False},
+    Kind.GARBAGE: {"lasts_seconds": False, "times": False, "body": False},
+    Kind.ENDLESS: {"lasts_seconds": False, "times": False},
+    Kind.HOLD: {"lasts_seconds": False, "until": False},
 }
-# The least and the most that a number may be; all but seconds are whole.
+# The least and the most that a number may be; all but those of seconds are whole.
 RANGES: dict[str, tuple[float, float]] = {
+    "lasts_seconds": (0, 86_400),
     "times": (1, math.inf),
     "after_bytes": (0, math.inf),
     "bytes_per_second": (1, math.inf),
@@ -67,9 +68,15 @@ RANGES: dict[str, tuple[float, float]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """One fault; `times` bounds the requests (or connections) it happens to, without it it lasts until switched off."""
+    """One fault, until it is switched off.
+
+    Args:
+        times: the requests (or connections) that it happens to at most.
+        lasts_seconds: after these it switches itself off.
+    """
 
     kind: Kind
+    lasts_seconds: float | None = None
     times: int | None = None
     after_bytes: int = 0
     bytes_per_second: int = 1
@@ -99,7 +106,7 @@ def parse(text: bytes) -> Fault:
         raise ValueError(f"kind must be one of {', '.join(Kind)}") from None
     takes = TAKES[kind]
     if foreign := given.keys() - takes.keys():
-        raise ValueError(f"{kind} takes {', '.join(takes) or 'no fields'}, not {', '.join(sorted(foreign))}")
+        raise ValueError(f"{kind} takes {', '.join(takes)}, not {', '.join(sorted(foreign))}")
     if missing := [needed for needed, required in takes.items() if required and needed not in given]:
         raise ValueError(f"{kind} needs {', '.join(missing)}")
     for field_name, value in given.items():
@@ -123,14 +130,15 @@ def _check(name: str, value: object) -> None:
             raise ValueError("headers must be an object of strings")
         return
     least, most = RANGES[name]
+    whole = not name.endswith("seconds")
     match value:
         case bool():
             pass  # JSON's true is Python's 1
         case int() if least <= value <= most:
             return
-        case float() if name == "seconds" and least <= value <= most:
+        case float() if not whole and least <= value <= most:
             return
-    raise ValueError(f"{name} must be a {'number' if name == 'seconds' else 'whole number'}, {least:g} to {most:g}")
+    raise ValueError(f"{name} must be a {'whole number' if whole else 'number'}, {least:g} to {most:g}")
 
 
 class Runs(Protocol):
@@ -152,6 +160,8 @@ class Switch:
         self._off = asyncio.Event()
         self._changed = asyncio.Condition()
         self._left: int | None = None
+        self._end: asyncio.TimerHandle | None = None
+        self._ending: asyncio.Task[None] | None = None  # the loop itself keeps no task alive
         self._on_turn: Callable[[Fault | None], Awaitable[None]] | None = None
         self.current: Fault | None = None
         self.waiting = 0
@@ -181,8 +191,13 @@ class Switch:
         """Put a fault, or none, in place of the present one."""
         self._off.set()
         self._off = asyncio.Event()
+        if self._end:
+            self._end.cancel()
+            self._end = None
         self.current = fault
         self._left = fault.times if fault else None
+        if fault and fault.lasts_seconds is not None:
+            self._end = asyncio.get_running_loop().call_later(fault.lasts_seconds, self._run_out)
         if self._on_turn:
             await self._on_turn(fault)
 
@@ -210,6 +225,9 @@ class Switch:
             await off.wait()
         finally:
             self.waiting -= 1
+
+    def _run_out(self) -> None:
+        self._ending = asyncio.ensure_future(self.turn(None))
 
     async def _wait_for(self, waiting: int, seconds: float) -> None:
         async with asyncio.timeout(seconds), self._changed:

@@ -223,9 +223,25 @@ def test_a_hold_lets_go_when_enough_wait(http: httpx.Client, entra: Switch, url:
     assert http.get(url).status_code == 200
 
 
+def test_a_fault_ends_by_itself(http: httpx.Client, entra: Switch, url: str) -> None:
+    """After `lasts_seconds` the part is itself again, and what was held goes on: nobody has to remember to mend it."""
+    entra.set(Fault(kind=Kind.HOLD, lasts_seconds=0.01))
+    assert http.get(url).status_code == 200
+    assert entra.current is None
+
+
+def test_the_end_of_a_fault_is_not_that_of_the_next(cloud: LocalCloud, http: httpx.Client, entra: Switch) -> None:
+    """What was switched on in its place goes on when the time of the first is over."""
+    entra.set(Fault(kind=Kind.REFUSE, lasts_seconds=0.005))
+    entra.set(Fault(kind=Kind.REFUSE))
+    cloud.faults["vault"].set(Fault(kind=Kind.HOLD, lasts_seconds=0.02))
+    http.get(cloud.vault_url)  # is held until both times are over
+    assert entra.current == Fault(kind=Kind.REFUSE)
+
+
 def test_faults_are_driven_from_outside(cloud: LocalCloud, http: httpx.Client, entra: Switch, url: str) -> None:
     """PUT switches on, GET shows, DELETE switches off: what `vend break` and tests in other languages use."""
-    fault = {"kind": "status", "status": 503, "times": 5, "headers": {}, "body": "busy"}
+    fault = {"kind": "status", "status": 503, "lasts_seconds": 600, "times": 5, "headers": {}, "body": "busy"}
     control = f"{cloud.control}/faults"
     before = entra.taken
 
@@ -251,8 +267,8 @@ def test_faults_are_driven_from_outside(cloud: LocalCloud, http: httpx.Client, e
         ({"kind": ["cut"]}, "kind must be one of"),
         ({}, "kind must be one of"),
         ([], "must be a JSON object"),
-        ({"kind": "refuse", "times": 2}, "refuse takes no fields, not times"),
-        ({"kind": "delay", "second": 2}, "delay takes times, seconds, not second"),
+        ({"kind": "refuse", "times": 2}, "refuse takes lasts_seconds, not times"),
+        ({"kind": "delay", "second": 2}, "delay takes lasts_seconds, times, seconds, not second"),
         ({"kind": "delay"}, "delay needs seconds"),
         ({"kind": "delay", "seconds": -1}, "seconds must be a number, 0 to inf"),
         ({"kind": "cut", "after_bytes": 1.5}, "after_bytes must be a whole number"),
