@@ -31,8 +31,12 @@ class CallersDocument:
         return {digest: caller for caller in self.callers.values() for digest in caller.key_sha256}
 
 
-def read_callers(path: Path, offers: Mapping[str, Offer]) -> CallersDocument:
+def read_callers(path: Path, offers: Mapping[str, Offer] | None) -> CallersDocument:
     """Read the document.
+
+    Args:
+        path: of the document.
+        offers: what the profiles can be asked for; None where that is not known, and nothing is held against it.
 
     Raises:
         SettingsError: with every mistake.
@@ -46,7 +50,7 @@ def read_callers(path: Path, offers: Mapping[str, Offer]) -> CallersDocument:
     return document
 
 
-def _mistakes(document: CallersDocument, offers: Mapping[str, Offer]) -> list[str]:
+def _mistakes(document: CallersDocument, offers: Mapping[str, Offer] | None) -> list[str]:
     found = []
     owners: dict[str, str] = {}
     for caller in document.callers.values():

@@ -191,14 +191,24 @@ def load_settings(environ: Mapping[str, str], *, root: Path) -> Settings:
     Raises:
         SettingsError: with every mistake.
     """
+    settings, mistakes = examine_settings(environ, root=root)
+    if mistakes:
+        raise SettingsError(mistakes)
+    return settings
+
+
+def examine_settings(environ: Mapping[str, str], *, root: Path) -> tuple[Settings, list[str]]:
+    """Read the settings with their mistakes; where there are any, what was wrong is `NOTHING`.
+
+    Raises:
+        SettingsError: there is no document, or it is no TOML.
+    """
     path = root / environ.get("VEND_CONFIG", "vend.toml")
     document = _expand(read_toml(path), environ)
     mistakes: list[str] = []
     settings = read_table(Settings, document, at="", mistakes=mistakes)
     mistakes += _across(settings, on_azure=is_on_azure(environ))
-    if mistakes:
-        raise SettingsError(mistakes)
-    return settings
+    return settings, mistakes
 
 
 def read_toml(path: Path) -> dict[str, Any]:

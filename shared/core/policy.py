@@ -122,8 +122,8 @@ _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 
 
-def caller_mistakes(caller: Caller, offers: Mapping[str, Offer]) -> list[str]:
-    """List what is wrong with one entry, each mistake by its dotted key."""
+def caller_mistakes(caller: Caller, offers: Mapping[str, Offer] | None) -> list[str]:
+    """List what is wrong with one entry, each mistake by its dotted key; without offers, what shows without them."""
     at = f"callers.{caller.name}"
     found = []
     everybody = caller.name == EVERYBODY
@@ -142,6 +142,11 @@ def caller_mistakes(caller: Caller, offers: Mapping[str, Offer]) -> list[str]:
     ]
     if caller.per_worker_per_minute is not None and caller.per_worker_per_minute < 1:
         found.append(f"{at}.per_worker_per_minute: is less than 1")
+    return found if offers is None else found + _all_allow_mistakes(at, caller, offers)
+
+
+def _all_allow_mistakes(at: str, caller: Caller, offers: Mapping[str, Offer]) -> list[str]:
+    found = []
     given: set[tuple[str, str]] = set()
     for index, allow in enumerate(caller.allow):
         found += _allow_mistakes(f"{at}.allow[{index}]", allow, offers)

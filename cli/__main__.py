@@ -1,0 +1,22 @@
+"""The commands, put together."""
+
+import typer
+
+from cli.check import check
+from cli.explain import explain
+
+app = typer.Typer(
+    help="Look at vend, ask it, and break what it depends on.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+callers = typer.Typer(help="Who may have what.", no_args_is_help=True)
+
+app.command("check")(check)
+app.add_typer(callers, name="callers")
+callers.command("explain")(explain)
+
+if __name__ == "__main__":
+    app(prog_name="./vend")

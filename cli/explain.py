@@ -1,0 +1,105 @@
+"""`./vend callers explain`: what the app decides and tells nobody, from the same two documents by the same rules."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from cli.documents import Config, read_documents
+from cli.screen import BAD, GOOD, say, say_table, stop
+from shared.core.entra import is_default_scope, is_guid
+from shared.core.errors import Denied
+from shared.core.policy import EVERYBODY, Allow, Caller, Grant, Offer, decide
+from shared.core.request import TokenRequest
+
+Scope = Annotated[
+    str,
+    typer.Option("--scope", metavar="SCOPE", help="What is asked for, such as https://graph.microsoft.com/.default"),
+]
+Tenant = Annotated[str | None, typer.Option("--tenant", metavar="GUID", help="Which tenant, where there are several.")]
+
+
+def explain(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A caller in callers.toml.")],
+    scope: Scope,
+    tenant: Tenant = None,
+    config: Config = None,
+) -> None:
+    """Say which rule decides about a request of a caller, and why.
+
+    It reads the two documents and asks nobody, so it says what the app will decide once it has read them too.
+
+    Exit code 0: the caller would be given a token. 1: it would not.
+    """
+    if not is_default_scope(scope):
+        raise stop(
+            "--scope: must be exactly one resource followed by /.default",
+            "For example https://graph.microsoft.com/.default",
+        )
+    if tenant is not None and not is_guid(tenant):
+        raise stop("--tenant: must be a GUID", "Use the directory (tenant) ID.")
+    documents = read_documents(config)
+    caller = documents.callers.callers.get(name)
+    if caller is None:
+        known = ", ".join(documents.callers.callers) or "nobody"
+        everybody = EVERYBODY in documents.callers.callers
+        hint = 'Any other key that the host accepts falls under "*": explain that one.' if everybody else ""
+        raise stop(f"{documents.callers_file} has no caller {name}. It has: {known}", hint)
+    if caller.is_expired(datetime.now(UTC)):
+        raise _refused(caller, "its time is over", "401 invalid_client", f"move callers.{name}.not_after, or remove it")
+    request, offers = TokenRequest(scope, tenant.lower() if tenant else None), documents.settings.offers
+    try:
+        grant = decide(caller, request, offers)
+    except Denied as denied:
+        raise _refused(
+            caller, denied.cause, "400 invalid_scope, and no word of why", _remedy(caller, request, offers)
+        ) from None
+    _given(caller, request, grant)
+
+
+def _given(caller: Caller, request: TokenRequest, grant: Grant) -> None:
+    say("given", style=GOOD)
+    key = grant.key
+    if grant.would_deny:
+        rule = f'mode = "audit" serves what is not listed, and logs: {grant.would_deny}'
+        tenant = "as asked" if request.tenant_id else "the first of the profile, as none was asked for"
+    else:
+        index, allow = next(
+            (index, allow)
+            for index, allow in enumerate(caller.allow)
+            if allow.profile == key.profile and key.scope in allow.scopes and _covers(allow, key.tenant_id)
+        )
+        rule = f"callers.{caller.name}.allow[{index}] lists this scope"
+        whose = "that it lists" if allow.tenants else "of the profile"
+        tenant = "as asked" if request.tenant_id else f"the first {whose}, as none was asked for"
+    say_table([("rule", rule), ("profile", key.profile), ("tenant", f"{key.tenant_id}, {tenant}")])
+
+
+def _refused(caller: Caller, reason: str, answer: str, remedy: str) -> typer.Exit:
+    say("refused", style=BAD)
+    say_table([("reason", reason), ("answer", answer), ("remedy", remedy)])
+    for index, allow in enumerate(caller.allow):
+        tenants = f"tenants {', '.join(allow.tenants)}" if allow.tenants else "all its tenants"
+        say(f"callers.{caller.name}.allow[{index}]  profile {allow.profile}, {tenants}: {', '.join(allow.scopes)}")
+    return typer.Exit(1)
+
+
+def _remedy(caller: Caller, request: TokenRequest, offers: Mapping[str, Offer]) -> str:
+    having = {name: offer for name, offer in offers.items() if request.scope in offer.scopes}
+    if not having:
+        return "no profile in vend.toml has this scope: add it to one, then to the caller"
+    vendable = {name: offer for name, offer in having.items() if offer.vendable}
+    if not vendable:
+        return f"profile {', '.join(having)} has this scope, but vendable = false: it is nobody's to have"
+    fitting = [name for name, offer in vendable.items() if request.tenant_id in {None, *offer.tenants}]
+    if not fitting:
+        return f"profile {', '.join(vendable)} has this scope, but not this tenant"
+    tenants = f", tenants = [{json.dumps(request.tenant_id)}]" if request.tenant_id else ""
+    entry = f'{{ profile = "{fitting[0]}", scopes = [{json.dumps(request.scope)}]{tenants} }}'
+    return f"if it may have this, add to allow of callers.{caller.name}: {entry}"
+
+
+def _covers(allow: Allow, tenant_id: str) -> bool:
+    return not allow.tenants or tenant_id in {tenant.lower() for tenant in allow.tenants}

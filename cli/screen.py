@@ -1,0 +1,39 @@
+"""What a command prints: results to stdout, errors to stderr, one thing a line, coloured only in a terminal.
+
+Much of it was written by others, such as the claims of a token: what could steer a terminal becomes a question mark.
+"""
+
+from collections.abc import Iterable
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+GOOD, BAD = "green", "red"
+
+
+def say(line: str = "", *, style: str = "", error: bool = False) -> None:
+    """Print one line, never folded; `NO_COLOR` and pipes take its colour away."""
+    console = Console(stderr=error, soft_wrap=True)
+    console.print(Text("".join(char if char.isprintable() else "?" for char in line), style=style))
+
+
+def say_table(rows: Iterable[tuple[str, str]], *, error: bool = False) -> None:
+    """Print names and what they stand for, in two columns; a row without a value is left out."""
+    shown = [(name, value) for name, value in rows if value]
+    width = max(len(name) for name, _ in shown)
+    for name, value in shown:
+        say(f"{name:{width}}  {value}", error=error)
+
+
+def stop(what: str, hint: str = "") -> typer.Exit:
+    """Say what is wrong and what helps; what it returns is to be raised, and ends the command with exit code 1."""
+    say(what, style=BAD, error=True)
+    if hint:
+        say(hint, error=True)
+    return typer.Exit(1)
+
+
+def counted(number: int, noun: str) -> str:
+    """Write a number of things."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,124 @@
+"""`./vend check` and `./vend callers explain`."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from cli.documents import default_config
+from tests.cli.conftest import Run
+from tests.tables import DATA, Case, case_id, cases
+
+TABLE = tomllib.loads((DATA / "explain.toml").read_text())
+SETTINGS: str = TABLE["settings"]
+CALLERS: str = TABLE["callers"]
+SHORT = {
+    "ONE": "11111111-1111-1111-1111-111111111111",
+    "TWO": "22222222-2222-2222-2222-222222222222",
+    "PRIVATE": "api://private/.default",
+    "A": "api://a/.default",
+    "B": "api://b/.default",
+}
+
+
+def write(folder: Path, settings: str = SETTINGS, callers: str = CALLERS) -> str:
+    """Write both documents; tell the path of vend.toml."""
+    (folder / "vend.toml").write_text(f"callers = '{folder}/callers.toml'\n{settings}")
+    (folder / "callers.toml").write_text(callers)
+    return str(folder / "vend.toml")
+
+
+def test_good_documents_are_told_in_one_line(run: Run, tmp_path: Path) -> None:
+    """Exit code 0, both files, and how much is in them: enough to see that the right ones were read."""
+    done = run("check", "--config", write(tmp_path))
+    assert done.stdout == f"{tmp_path}/vend.toml and {tmp_path}/callers.toml are good: 2 profiles, 5 callers.\n"
+    assert done.exit_code == 0
+
+
+def test_the_mistakes_of_both_documents_are_told_at_once(run: Run, tmp_path: Path) -> None:
+    """Each by its dotted key under its file, exit code 1; what is no mistake for sure is not called one."""
+    settings = SETTINGS.replace("[profiles.private]", "[profiles.private]\nregion = 'West Europe'")
+    done = run("check", "--config", write(tmp_path, settings, CALLERS.replace("aaaaa", "AAAAA").replace("cccc", "C")))
+    keys = [line.partition(":")[0] for line in done.stdout.splitlines()]
+    assert keys == [
+        f"{tmp_path}/vend.toml",
+        "  profiles.private.region",
+        f"{tmp_path}/callers.toml",
+        "  callers.billing.key_sha256[0]",
+        "  callers.gone.key_sha256[0]",
+        "3 mistakes.",
+    ]
+    assert done.exit_code == 1
+
+
+def test_callers_are_held_against_good_profiles_alone(run: Run, tmp_path: Path) -> None:
+    """A profile with a mistake makes none of the callers who use it, and it is said that they were not looked at."""
+    callers = CALLERS.replace("api://b/", "api://c/")
+    bad = run("check", "--config", write(tmp_path, SETTINGS.replace("api://a/.default", "api://a"), callers))
+    assert "callers.toml: none so far; its profiles are looked at once those of vend.toml are good\n" in bad.stdout
+    good = run("check", "--config", write(tmp_path, SETTINGS, callers))
+    assert "  callers.auditor.allow[0].scopes[0]: the profile does not have this scope\n" in good.stdout
+
+
+def test_a_setting_that_is_not_set_is_a_mistake_with_a_way_out(run: Run, tmp_path: Path) -> None:
+    """`${NAME}` comes from the environment; the hint is a command line that sets it, once for each name."""
+    config = write(tmp_path, re.sub("33333333-[0-9-]*", "${THE_CLIENT}", SETTINGS))
+    bad = run("check", "--config", config)
+    assert "  profiles.main.client_id: the app setting THE_CLIENT is not set\n" in bad.stdout
+    assert bad.stdout.endswith("here: THE_CLIENT=... ./vend check\n")
+    assert run("check", "--config", config, THE_CLIENT=SHORT["ONE"]).exit_code == 0
+
+
+@pytest.mark.parametrize("variable", ["WEBSITE_INSTANCE_ID", "CONTAINER_NAME", "WEBSITE_POD_NAME"])
+def test_a_container_is_not_azure(run: Run, tmp_path: Path, variable: str) -> None:
+    """This command never runs on Azure, whatever a development container calls itself."""
+    clouds = """cloud = 'own'
+[clouds.own]
+authority = 'https://login.example'
+graph = 'https://graph.example'
+management = 'https://management.example'
+token_exchange_audience = 'api://x'
+verify_vault_challenge = true
+"""
+    assert run("check", "--config", write(tmp_path, clouds + SETTINGS), **{variable: "x"}).exit_code == 0
+
+
+def test_documents_that_are_not_there_are_mistakes(run: Run, tmp_path: Path) -> None:
+    """A missing file is one line and exit code 1, not a traceback."""
+    done = run("check", "--config", f"{tmp_path}/vend.toml")
+    assert "  vend.toml: cannot be read (FileNotFoundError)\n1 mistake.\n" in done.stdout
+    assert (done.exit_code, done.stderr) == (1, "")
+
+
+def test_the_documents_of_make_run_come_before_the_deployed_ones(tmp_path: Path) -> None:
+    """VEND_CONFIG, where the app reads it too; else those of `make run`; else vend.toml beside the app."""
+    assert default_config({}, root=tmp_path) == tmp_path / "vend.toml"
+    (tmp_path / ".run").mkdir()
+    (tmp_path / ".run" / "vend.toml").touch()
+    assert default_config({}, root=tmp_path) == tmp_path / ".run" / "vend.toml"
+    assert default_config({"VEND_CONFIG": "other.toml"}, root=tmp_path) == tmp_path / "other.toml"
+
+
+def lengthened(text: str, folder: Path) -> str:
+    """Write out what the table abbreviates."""
+    for short, full in SHORT.items():
+        text = re.sub(rf"\b{short}\b", full, text)
+    return text.replace("FOLDER", str(folder))
+
+
+@pytest.mark.parametrize("case", cases("explain.toml"), ids=case_id)
+def test_who_asks_why_learns_it(run: Run, tmp_path: Path, case: Case) -> None:
+    """Which entry decides, for which tenant, and what would have to change; and that change is the right one."""
+    words = ("callers", "explain", *lengthened(case["ask"], tmp_path).split(), "--config", write(tmp_path))
+    done = run(*words)
+    lines = done.output.splitlines()
+    assert done.exit_code == case["exit"]
+    assert [line for line in case["says"] if lengthened(line, tmp_path) not in lines] == []
+    if not case.get("add"):
+        return
+    entry = re.search(r"add to allow of callers\.(\w+): (.*)", done.stdout)
+    assert entry
+    before, at, after = CALLERS.partition(f"[callers.{entry[1]}]\n")
+    config = write(tmp_path, callers=before + at + after.replace("allow = [", f"allow = [{entry[2]}, ", 1))
+    assert run(*words[:-1], config).exit_code == 0
