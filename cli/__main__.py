@@ -4,6 +4,7 @@ import typer
 
 from cli.check import check
 from cli.explain import explain
+from cli.token import token
 
 app = typer.Typer(
     help="Look at vend, ask it, and break what it depends on.",
@@ -15,6 +16,7 @@ app = typer.Typer(
 callers = typer.Typer(help="Who may have what.", no_args_is_help=True)
 
 app.command("check")(check)
+app.command("token")(token)
 app.add_typer(callers, name="callers")
 callers.command("explain")(explain)
 

@@ -1,0 +1,55 @@
+"""Where the function key of a caller comes from: never from the command line, which every process can read."""
+
+import getpass
+import os
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from cli.documents import ROOT, RUNNING
+from cli.http import is_loopback
+from cli.screen import stop
+from shared.core.errors import UnknownCaller
+from shared.core.request import caller_key
+
+LOCAL_APP = "http://localhost:7071"
+"""What `make run` serves."""
+
+
+def key_of(caller: str, *, app: str) -> str:
+    """Find the key, or ask for it without echo; end with exit code 1 if there is none, or it is no key.
+
+    Args:
+        caller: whose.
+        app: where it will be sent; the keys that `make run` made are for its own app.
+    """
+    key, source = _find(caller, app=app)
+    try:
+        return caller_key({"x-functions-key": key})
+    except UnknownCaller:
+        raise stop(
+            f"What {source} holds is not the key of a caller.",
+            "A key has 16 to 512 visible ASCII characters, no comma.",
+        ) from None
+
+
+def _find(caller: str, *, app: str) -> tuple[str, str]:
+    made = ROOT / RUNNING / f"{caller}.key"
+    if is_loopback(app) and urlsplit(app).port == urlsplit(LOCAL_APP).port and made.exists():
+        return _read(made), str(RUNNING / made.name)
+    if file := os.environ.get("VEND_KEY_FILE"):
+        return _read(Path(file)), "the file that VEND_KEY_FILE names"
+    if key := os.environ.get("VEND_KEY"):
+        return key.strip(), "VEND_KEY"
+    if not sys.stdin.isatty():
+        raise stop(
+            f"There is no key for {caller}.", "Put it into a file and its path into VEND_KEY_FILE, or it into VEND_KEY."
+        )
+    return getpass.getpass(f"Function key of {caller} (not shown): ").strip(), "your answer"
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise stop(f"{file} cannot be read ({type(error).__name__})") from None

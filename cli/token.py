@@ -1,0 +1,177 @@
+"""`./vend token`: one request to the running app, and what came of it; the token itself only if asked for."""
+
+import base64
+import hashlib
+import json
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Annotated, Any
+
+import httpx
+import typer
+
+from cli.explain import Scope, Tenant
+from cli.http import ask, check_address
+from cli.keys import LOCAL_APP, key_of
+from cli.screen import BAD, GOOD, say, say_table, stop
+from shared.core.errors import NotReady
+
+SHOWN = ("aud", "appid", "azp", "roles", "tid", "exp")
+NOBODY = "`make run` starts one on this machine; for another: --app URL, or VEND_URL."
+LOG = "its correlation_id leads to the reason in the log of the app (of `make run`: .run/app.log)"
+
+
+@dataclass(frozen=True, slots=True)
+class Vended:
+    """An answer with a token."""
+
+    token: str = field(repr=False)
+    source: str
+    seconds_left: int
+
+    @property
+    def sha256(self) -> str:
+        """What the token is called where it must not be shown."""
+        return hashlib.sha256(self.token.encode()).hexdigest()
+
+
+def token(
+    caller: Annotated[str, typer.Argument(metavar="CALLER", help="Who asks: its function key is sent.")],
+    scope: Scope,
+    tenant: Tenant = None,
+    *,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Then have that token replaced, as after granting a permission.")
+    ] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Print the token and nothing else.")] = False,
+    app: Annotated[str, typer.Option("--app", metavar="URL", envvar="VEND_URL", help="Where vend runs.")] = LOCAL_APP,
+) -> None:
+    """Ask the running app for a token, and show what is in it.
+
+    The key of CALLER is read from .run/CALLER.key (the app of `make run` alone), from the file that VEND_KEY_FILE
+    names, or from VEND_KEY; else you are asked for it.
+
+    Exit code 0: a token came. 1: none did, and what to do next is printed.
+    """
+    address = check_address(app, at="--app")
+    key = key_of(caller, app=address)
+    again = f"--scope {shlex.quote(scope)}" + (f" --tenant {shlex.quote(tenant)}" if tenant else "")
+    why = f"./vend callers explain {shlex.quote(caller)} {again}"
+
+    def request(rejected: str = "") -> Vended:
+        form = {"grant_type": "client_credentials", "scope": scope, "tenant": tenant or ""}
+        if rejected:
+            form["token_sha256_to_refresh"] = rejected
+        answer = ask(
+            httpx.Request("POST", f"{address}/api/token", data=form, headers={"x-functions-key": key}), hint=NOBODY
+        )
+        vended = _read(answer, why=why, address=address)
+        if not raw:
+            _show(answer, vended)
+        return vended
+
+    vended = request()
+    if refresh:
+        before, vended = vended, request(vended.sha256)
+        if vended.token == before.token and not raw:
+            say("The same token: it was replaced within the last 30 s, or no newer one came. Ask again after that.")
+    if raw:
+        typer.echo(vended.token)
+        return
+    _show_claims(vended.token)
+
+
+def _read(answer: httpx.Response, *, why: str, address: str) -> Vended:
+    """Take the token out of an answer, or say why there is none and end with exit code 1."""
+    body = _json_object(answer.content)
+    if answer.status_code != HTTPStatus.OK:
+        raise _refused(answer, body, why=why, address=address)
+    match body:
+        case {"access_token": str(secret), "token_source": str(source), "expires_in": int(seconds)}:
+            return Vended(secret, source, seconds)
+        case _:
+            raise stop(f"{address} answers 200, but not as vend does.", "Is it the address of vend?")
+
+
+def _show(answer: httpx.Response, vended: Vended) -> None:
+    took = f"{answer.elapsed.total_seconds() * 1000:.0f} ms"
+    say(
+        f"{answer.status_code}  {took}  {vended.source}  {vended.seconds_left} s left  {vended.sha256[:12]}", style=GOOD
+    )
+
+
+def _show_claims(secret: str) -> None:
+    claims = _claims(secret)
+    if not claims:
+        say("The token is opaque: only its API can read it.")
+        return
+    rows = [(name, _shown(name, claims[name])) for name in SHOWN if name in claims]
+    if "roles" not in claims:
+        rows.append(("roles", "none: the app registration has no permission on this API, or nobody consented to it"))
+    say_table(rows)
+
+
+def _shown(name: str, value: object) -> str:
+    if name == "exp" and isinstance(value, int):
+        return f"{datetime.fromtimestamp(value, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _refused(answer: httpx.Response, body: Mapping[str, Any], *, why: str, address: str) -> typer.Exit:
+    error, description = str(body.get("error", "")), str(body.get("error_description", ""))
+    say(f"{answer.status_code} {error or answer.reason_phrase}", style=BAD, error=True)
+    wait = answer.headers.get("retry-after")
+    again = f"after {wait} s" if body.get("retryable") and wait else "changes nothing" if body else ""
+    say_table(
+        [
+            ("what", description or f"not an answer of vend, but of what stands before it at {address}"),
+            ("hint", str(body.get("hint", ""))),
+            ("correlation_id", str(body.get("correlation_id", ""))),
+            ("retry", again),
+            ("next", _next(answer.status_code, body, why=why)),
+        ],
+        error=True,
+    )
+    return typer.Exit(1)
+
+
+def _next(status: int, body: Mapping[str, Any], *, why: str) -> str:
+    """Say what whoever sees this error should do."""
+    match status, body:
+        case 401, {"error": _}:
+            return "see in callers.toml whether it has the SHA-256 of this key, and whether not_after is over"
+        case 401, _:
+            return "the host knows no such key: is it that of another app? a new one can take 60 s"
+        case 400, {"error": "invalid_scope"} if "hint" not in body:
+            return why
+        case 503, {"error_description": NotReady.default}:
+            return "./vend check names every mistake in the two documents"
+        case _, {"retryable": True}:
+            return f"wait, and ask again; if it stays, {LOG}"
+        case _, {"hint": _}:
+            return "do what the hint says"
+        case _, {"error": _}:
+            return LOG
+    return "is this the address of vend, and is it up?"
+
+
+def _claims(secret: str) -> Mapping[str, Any]:
+    """Decode what a JWT says, without believing it; nothing where it is none."""
+    parts = secret.split(".")
+    if len(parts) != 3:
+        return {}
+    try:
+        return _json_object(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+    except ValueError:
+        return {}
+
+
+def _json_object(body: bytes) -> Mapping[str, Any]:
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

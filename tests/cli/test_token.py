@@ -1,0 +1,186 @@
+"""`./vend token`."""
+
+import json
+import os
+import pty
+import re
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from starlette.responses import Response
+
+from emulator.run import Site
+from emulator.serve import listening_socket
+from tests.cli.conftest import KEY, ROOT, SCOPE, Oracle, Run, launch
+from tests.tables import Case, case_id, cases
+
+ASK = ("token", "billing", "--scope", SCOPE)
+TOKEN = re.compile(r"eyJ[\w-]+\.eyJ[\w-]+\.[\w-]+")
+
+
+@pytest.fixture
+def environ(site: Site) -> dict[str, str]:
+    """What leads a command to the app and the documents of the site."""
+    return {
+        "VEND_URL": site.app.url,
+        "VEND_KEY_FILE": str(site.folder / "billing.key"),
+        "VEND_CONFIG": str(site.folder / "vend.toml"),
+    }
+
+
+@pytest.mark.slow
+def test_a_token_is_shown_by_its_claims(environ: dict[str, str], tmp_path: Path) -> None:
+    """Status, source, seconds left and claims, each on its line; never the token, and never the key."""
+    done = launch(*ASK, environ=environ, cwd=tmp_path)
+    head, *claims = done.stdout.splitlines()
+    assert re.fullmatch(r"200  \d+ ms  (cache|identity_provider)  3\d{3} s left  [0-9a-f]{12}", head)
+    assert [line.split()[0] for line in claims] == ["aud", "appid", "roles", "tid", "exp"]
+    assert "roles  User.Read.All" in claims
+    assert (done.returncode, done.stderr) == (0, "")
+    key = Path(environ["VEND_KEY_FILE"]).read_text()
+    assert not TOKEN.search(done.stdout)
+    assert key not in done.stdout
+
+
+@pytest.mark.slow
+def test_raw_is_the_token_and_nothing_else(environ: dict[str, str]) -> None:
+    """Made for `$(...)`: one line; an error leaves it empty."""
+    assert TOKEN.fullmatch(launch(*ASK, "--raw", environ=environ).stdout.removesuffix("\n"))
+    failed = launch("token", "billing", "--raw", "--scope", "https://vault.azure.net/.default", environ=environ)
+    assert (failed.returncode, failed.stdout) == (1, "")
+
+
+@pytest.mark.slow
+def test_a_refresh_replaces_the_token_that_came(environ: dict[str, str]) -> None:
+    """The second answer has another token, from Entra; at once after that it is the same, and that is said."""
+    first, second, *_ = launch(*ASK, "--refresh", environ=environ).stdout.splitlines()
+    assert first.split()[-1] != second.split()[-1]
+    assert "identity_provider" in second
+    assert "\nThe same token: it was replaced within the last 30 s" in launch(*ASK, "--refresh", environ=environ).stdout
+
+
+@pytest.mark.slow
+def test_what_to_do_next_can_be_done(environ: dict[str, str]) -> None:
+    """The command that a refusal names is one, and it gives the reason."""
+    done = launch("token", "billing", "--scope", "https://vault.azure.net/.default", environ=environ)
+    command = re.search(r"^next +\./vend (.*)$", done.stderr, re.MULTILINE)
+    assert done.returncode == 1
+    assert command
+    assert "reason  no entry lists this scope\n" in launch(*shlex.split(command[1]), environ=environ).stdout
+
+
+@pytest.mark.slow
+def test_a_key_is_asked_for_without_echo_and_colours_are_for_terminals(environ: dict[str, str]) -> None:
+    """Where no key is found, somebody at a terminal is asked; what is typed is not shown. NO_COLOR is heeded."""
+    key = Path(environ["VEND_KEY_FILE"]).read_text()
+    quiet = {"VEND_URL": environ["VEND_URL"], "PATH": os.environ["PATH"], "TERM": "xterm"}
+    for colours in ({}, {"NO_COLOR": "1"}):
+        ours, theirs = pty.openpty()
+        with subprocess.Popen(
+            [ROOT / "vend", *ASK],
+            env=quiet | colours,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+        ) as process:
+            os.close(theirs)
+            shown = read_until(ours, "(not shown): ")
+            os.write(ours, f"{key}\n".encode())
+            shown += read_until(ours, "UTC\r\n")
+            assert process.wait() == 0
+        os.close(ours)
+        assert key not in shown
+        assert ("\x1b[" in shown) is not bool(colours)
+
+
+def read_until(terminal: int, end: str) -> str:
+    """Read what a terminal shows, up to a text."""
+    shown = ""
+    while not shown.endswith(end):
+        shown += os.read(terminal, 1024).decode()
+    return shown
+
+
+def filled(value: Any, secret: str) -> Any:  # noqa: ANN401  # whatever TOML holds
+    """Put the token where the table says {jwt}."""
+    return json.loads(json.dumps(value).replace("{jwt}", secret))
+
+
+@pytest.mark.parametrize("case", cases("cli_answers.toml"), ids=case_id)
+def test_every_answer_is_told_with_what_to_do_next(run: Run, oracle: tuple[Oracle, str], case: Case) -> None:
+    """What came, as it came, then the next step; nothing in it steers the terminal; exit code 1 without a token."""
+    serving, url = oracle
+    secret = jwt.encode(case.get("claims", {}), "k" * 32)
+    body = filled(case["body"], secret)
+    content = body if isinstance(body, str) else json.dumps(body)
+    serving.answer = Response(content, case["status"], headers=case.get("headers"))
+    done = run(*ASK, "--app", url, VEND_KEY=KEY)
+    assert done.exit_code == case["exit"]
+    for stream, told in ((done.stdout, case.get("out", [])), (done.stderr, case.get("err", []))):
+        assert [line for line in told if line.replace("URL", url) not in stream.splitlines()] == []
+    assert [text for text in [*filled(case.get("not", []), secret), KEY] if text in done.output] == []
+
+
+def test_the_key_comes_from_a_file_or_the_environment(run: Run, oracle: tuple[Oracle, str], tmp_path: Path) -> None:
+    """The file that VEND_KEY_FILE names comes before VEND_KEY; the end of its line is no part of the key."""
+    serving, url = oracle
+    (tmp_path / "key").write_text(f"{KEY}\n")
+    for environ in ({"VEND_KEY": KEY}, {"VEND_KEY": "another-key-of-billing", "VEND_KEY_FILE": str(tmp_path / "key")}):
+        run(*ASK, "--app", url, **environ)
+        assert serving.headers["x-functions-key"] == KEY
+
+
+@pytest.mark.parametrize(
+    ("environ", "says"),
+    [
+        ({}, "There is no key for billing.\n"),
+        ({"VEND_KEY": "short"}, "What VEND_KEY holds is not the key of a caller.\n"),
+        ({"VEND_KEY": f"{KEY},{KEY}"}, "What VEND_KEY holds is not the key of a caller.\n"),
+        ({"VEND_KEY_FILE": "/nowhere"}, "/nowhere cannot be read (FileNotFoundError)\n"),
+    ],
+    ids=["none", "short", "two", "no file"],
+)
+def test_without_a_key_nothing_is_asked(run: Run, environ: dict[str, str], says: str) -> None:
+    """Where there is no terminal to ask at, one line says where a key could come from; it is never quoted."""
+    done = run(*ASK, "--app", "http://127.0.0.1:9", **environ)
+    assert done.stderr.startswith(says)
+    assert (done.exit_code, KEY in done.output) == (1, False)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://vend.example",
+        "http://127.0.0.1.example",
+        "http://localhost.example:7071",
+        "http://localhost@vend.example",
+        "ftp://localhost",
+        "localhost:7071",
+        "https://vend.example/?code=x",
+        "https://vend.example/api/token",
+        "https://",
+        "https://[",
+        "http://localhost:99999",
+    ],
+)
+def test_a_key_goes_only_where_nobody_can_read_along(run: Run, address: str) -> None:
+    """Over http to this machine alone; an address is scheme, host and port."""
+    done = run(*ASK, "--app", address, VEND_KEY=KEY)
+    assert done.stderr.startswith(("--app: must be http or https", "--app: http is for this machine alone"))
+    assert done.exit_code == 1
+
+
+def test_where_nobody_answers_is_said_with_a_way_out(run: Run) -> None:
+    """The address that was tried, and the command that starts one."""
+    with listening_socket() as taken:  # bound, and nobody listens
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        done = run(*ASK, "--app", url, VEND_KEY=KEY)
+    first, second = done.stderr.splitlines()
+    assert first.startswith(f"Nobody answers at {url}: ")
+    assert second.startswith("`make run` starts one on this machine")
+    assert done.exit_code == 1
