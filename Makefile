@@ -57,7 +57,7 @@ bench: .venv/dev
 	@$(PYTHON) -m benchmarks $(addprefix --only ,$(ONLY))
 
 # Two stages in one environment: `make run` installs no test tools.
-.venv/local: requirements-local.txt .venv/bin/python $(UV)
+.venv/local: requirements-local.txt .venv/pyvenv.cfg $(UV)
 	@$(INSTALL) requirements-local.txt
 	@printf 'First run: Python 3.13 and %d packages into .venv ............... %d s\n' \
 		"$$(ls -d .venv/lib/python3.13/site-packages/*.dist-info | wc -l)" "$$(($$(date +%s) - $(BEGAN)))"
@@ -67,7 +67,8 @@ bench: .venv/dev
 	@$(INSTALL) requirements-dev.txt
 	@touch $@
 
-.venv/bin/python: .python-version
+# Not .venv/bin/python: that is a link to an interpreter that other clones touch too.
+.venv/pyvenv.cfg: .python-version
 	@python=$$(scripts/python313) && "$$python" -m venv --clear --without-pip .venv
 	@touch $@
 
@@ -79,7 +80,7 @@ $(UV): requirements-tools.txt scripts/python313
 # Made-up ids, so that a snapshot is the same on every machine, and sorted, because Bicep shuffles it at every run.
 SNAPSHOT = bicep snapshot $$shape --resource-group vend --location westeurope \
 	--subscription-id 00000000-0000-4000-8000-000000005ab5 --tenant-id 00000000-0000-4000-8000-000000007e4a
-infra: .venv/bin/python
+infra: .venv/pyvenv.cfg
 	@command -v bicep >/dev/null || { echo "install the Bicep CLI: https://learn.microsoft.com/azure/azure-resource-manager/bicep/install" >&2; exit 1; }
 	@for shape in infra/snapshots/*.bicepparam; do \
 		json=$${shape%.bicepparam}.snapshot.json; \
