@@ -4,6 +4,7 @@ import typer
 
 from cli.check import check
 from cli.explain import explain
+from cli.faults import break_part, mend_part
 from cli.token import token
 
 app = typer.Typer(
@@ -19,6 +20,8 @@ app.command("check")(check)
 app.command("token")(token)
 app.add_typer(callers, name="callers")
 callers.command("explain")(explain)
+app.command("break")(break_part)
+app.command("mend")(mend_part)
 
 if __name__ == "__main__":
     app(prog_name="./vend")

@@ -19,6 +19,7 @@ from cli.keys import LOCAL_APP, key_of
 from cli.screen import BAD, GOOD, say, say_table, stop
 from shared.core.errors import NotReady
 
+LAST_SECOND = 2**32
 SHOWN = ("aud", "appid", "azp", "roles", "tid", "exp")
 NOBODY = "`make run` starts one on this machine; for another: --app URL, or VEND_URL."
 LOG = "its correlation_id leads to the reason in the log of the app (of `make run`: .run/app.log)"
@@ -108,14 +109,14 @@ def _show_claims(secret: str) -> None:
     if not claims:
         say("The token is opaque: only its API can read it.")
         return
-    rows = [(name, _shown(name, claims[name])) for name in SHOWN if name in claims]
-    if "roles" not in claims:
+    rows = [(name, _shown(name, claims[name])) for name in SHOWN if claims.get(name)]
+    if not claims.get("roles"):
         rows.append(("roles", "none: the app registration has no permission on this API, or nobody consented to it"))
     say_table(rows)
 
 
 def _shown(name: str, value: object) -> str:
-    if name == "exp" and isinstance(value, int):
+    if name == "exp" and isinstance(value, int) and 0 < value < LAST_SECOND:
         return f"{datetime.fromtimestamp(value, UTC):%Y-%m-%d %H:%M:%S} UTC"
     return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 

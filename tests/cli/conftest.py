@@ -34,7 +34,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
 
 def launch(*words: str, environ: dict[str, str], cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """Run one command by the launcher."""
-    inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("VEND_")}
     return subprocess.run(
         [ROOT / "vend", *words], env=inherited | environ, cwd=cwd, capture_output=True, text=True, check=False
     )
