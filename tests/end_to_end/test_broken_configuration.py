@@ -15,7 +15,9 @@ pytestmark = pytest.mark.slow
 def break_settings(folder: Path) -> None:
     """Make three mistakes in vend.toml."""
     text = (folder / "vend.toml").read_text()
-    text = text.replace('scopes = ["', 'scopes = ["User.Read", "', 1).replace('signing = "vault"', 'signing = "paper"', 1)
+    text = text.replace('scopes = ["', 'scopes = ["User.Read", "', 1).replace(
+        'signing = "vault"', 'signing = "paper"', 1
+    )
     (folder / "vend.toml").write_text(f"colour = 1\n{text}")
 
 
