@@ -6,6 +6,7 @@ import pty
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +134,28 @@ def test_the_key_comes_from_a_file_or_the_environment(run: Run, oracle: tuple[Or
     for environ in ({"VEND_KEY": KEY}, {"VEND_KEY": "another-key-of-billing", "VEND_KEY_FILE": str(tmp_path / "key")}):
         run(*ASK, "--app", url, **environ)
         assert serving.headers["x-functions-key"] == KEY
+
+
+@pytest.mark.slow
+def test_the_keys_of_make_run_are_for_its_own_app(tmp_path: Path) -> None:
+    """`.run/NAME.key` is used at the address of `make run`, by either name, and sent to no other."""
+    for room in ("cli", "shared"):
+        (tmp_path / room).symlink_to(ROOT / room)
+    (tmp_path / ".run").mkdir()
+    (tmp_path / ".run" / "billing.key").write_text(KEY)
+    command = [sys.executable, "-P", "-m", "cli", *ASK, "--app"]
+    has_key = {}
+    for address in (
+        "http://localhost:7071",
+        "http://127.0.0.1:7071",
+        "http://localhost:9",
+        "https://vend.invalid:7071",
+    ):
+        done = subprocess.run(
+            [*command, address], env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=False
+        )
+        has_key[address] = "There is no key for billing." not in done.stderr
+    assert list(has_key.values()) == [True, True, False, False]
 
 
 @pytest.mark.parametrize(
