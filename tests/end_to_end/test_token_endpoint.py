@@ -1,6 +1,7 @@
 import json
 import ssl
 import tomllib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from emulator.run import SCOPE, Site
 from emulator.seed import CLIENT_ID, GRAPH, TENANT_ID
+from tests.end_to_end.conftest import Resident
 
 pytestmark = pytest.mark.slow
 
@@ -85,15 +87,14 @@ def test_the_token_is_entras(site: Site, client: httpx.Client) -> None:
     assert 30 <= answer["refresh_in"] < answer["expires_in"]
 
 
-def test_a_repeat_comes_from_the_cache(site: Site, client: httpx.Client) -> None:
-    """However often a caller asks, Entra is asked once, and the vault has signed once."""
-    answers = [
-        client.post("/api/token", content=GOOD, headers={"x-functions-key": site.key, "content-type": FORM}).json()
-        for _ in range(5)
-    ]
-    assert len({answer["access_token"] for answer in answers}) == 1
-    assert {answer["token_source"] for answer in answers[1:]} == {"cache"}
-    assert len(site.cloud.entra.requests) == 1
-    assert site.cloud.entra.requests[0].proof is not None
-    assert site.cloud.entra.requests[0].proof.algorithm == "PS256"
-    assert site.cloud.vault.signatures == 1
+def test_a_repeat_comes_from_the_cache(resident: Callable[[Mapping[str, float]], Resident]) -> None:
+    """However often a caller asks, Entra is asked once, with a proof, and the vault has signed once."""
+    app = resident({})
+    for _ in range(5):
+        assert app.run(app.invoke()) == 200
+    assert [event["source"] for event in app.events] == ["identity_provider", *["cache"] * 4]
+    assert len({event["token"] for event in app.events}) == 1
+    (request,) = app.cloud.entra.requests
+    assert request.proof is not None
+    assert request.proof.algorithm == "PS256"
+    assert app.cloud.vault.signatures == 1
