@@ -53,7 +53,7 @@ def check_envelope(*, method: str, query: str, headers: Mapping[str, str], body:
     """
     if method != "POST":
         raise MethodNotAllowed
-    if any(unquote(part.partition("=")[0]).lower() == "code" for part in re.split("[&;]", query)):
+    if query and any(unquote(part.partition("=")[0]).lower() == "code" for part in re.split("[&;]", query)):
         raise InvalidRequest(
             "the function key was sent in the URL, where logs keep it",
             cause="key in URL",
