@@ -2,12 +2,14 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Protocol
 from urllib.parse import urlsplit
 
 from shared.audit import Events
-from shared.core.errors import VendError
+from shared.core.errors import TooOften, VendError
 from shared.core.policy import Caller, Grant, Offer, decide
+from shared.core.rate import Bucket
 from shared.core.request import TokenRequest, caller_key, check_envelope, read_token_request
 from shared.core.token import AccessToken, Moment, TokenKey, TokenSource
 from shared.web import Answer, error_answer, token_answer
@@ -84,6 +86,7 @@ class Vendor:
         self._events = events
         self._new_id = new_id
         self._margin = told_margin_seconds
+        self._buckets: dict[str, Bucket] = {}  # of callers that were ever in the document, which are few
 
     async def token(self, incoming: Incoming) -> Answer:
         """Answer `POST /api/token`; every error that is vend's own becomes its answer."""
@@ -110,9 +113,26 @@ class Vendor:
         query = urlsplit(incoming.url).query
         check_envelope(method=incoming.method, query=query, headers=incoming.headers, body=incoming.body)
         trail.caller = self._identify(caller_key(incoming.headers))
+        self._check_rate(trail.caller, trail.began)
         trail.request = read_token_request(incoming.body, query=query, headers=incoming.headers)
         trail.grant = decide(trail.caller, trail.request, self._offers)
         return await self._get_token(trail.grant.key, claims=trail.request.claims, rejected=trail.request.rejected)
+
+    def _check_rate(self, caller: Caller, now: float) -> None:
+        """Count a request against its caller's rate, before anything is done for it.
+
+        Raises:
+            TooOften: it is over; with the time until it is not.
+        """
+        per_minute = caller.per_worker_per_minute
+        if per_minute is None:
+            return
+        bucket = self._buckets.get(caller.name)
+        if bucket is None:
+            bucket = self._buckets[caller.name] = Bucket(per_minute=per_minute, now=now)
+        wait = bucket.take(per_minute=per_minute, now=now)
+        if wait > 0:
+            raise TooOften(cause="over the caller's rate", retry_after=timedelta(seconds=wait))
 
     def _refuse(self, error: VendError, incoming: Incoming, trail: _Trail) -> Answer:
         self._audit(trail, self._clock(), status=error.status, outcome=error.error, reason=error.cause)

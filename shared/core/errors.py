@@ -10,7 +10,8 @@
     │   ├── UnsupportedGrant     400
     │   ├── InvalidScope         400  malformed, with a hint
     │   ├── Denied               400  by policy: one body, whatever the reason
-    │   └── UnknownCaller        401  one body, whatever the reason
+    │   ├── UnknownCaller        401  one body, whatever the reason
+    │   └── TooOften             429  over the caller's own rate
     └── UpstreamError            the operator's, or nobody's
         ├── Unavailable          503  worth a retry
         │   └── TimedOut         504
@@ -152,6 +153,16 @@ class UnknownCaller(Refused):
     error = "invalid_client"
     headers = MappingProxyType({"WWW-Authenticate": "FunctionKey"})
     default = "the function key is not that of a caller"
+
+
+class TooOften(Refused):
+    """The caller asks more often than it may; `slow_down` is an extension (RFC 8628 section 3.5 has it for polling)."""
+
+    status = 429
+    error = "slow_down"
+    retryable = True
+    default = "this caller has asked too often; retry after the time given, and keep a token until it expires"
+    default_wait = timedelta(seconds=1)
 
 
 class UpstreamError(VendError):

@@ -1,6 +1,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -25,6 +26,7 @@ class Shop:
 
     def __init__(self, get_token: Callable[["Shop"], AccessToken], *, log: Callable[[str], None] | None = None) -> None:
         self.lines: list[str] = []
+        self.caller = BILLING
         self._get_token = get_token
         self.clock = FakeClock()
         self.events = Events(log or self.lines.append, wall=lambda: self.clock().wall, worker="w")
@@ -51,7 +53,7 @@ class Shop:
     def _identify(self, key: str) -> Caller:
         if key != KEY:
             raise UnknownCaller(cause="unknown key")
-        return BILLING
+        return self.caller
 
     async def _served(self, key: TokenKey, *, claims: str | None, rejected: str | None) -> "Sold":
         assert (claims, rejected) == (None, None)
@@ -123,3 +125,18 @@ def test_the_first_check_that_fails_answers(method: str, query: str, key: str, b
     shop = Shop(Shop.token)
     assert shop.ask(body, method=method, query=query, key=key).status == status
     assert len(shop.lines) == 1
+
+
+def test_a_caller_over_its_rate_is_told_when_to_come_back() -> None:
+    """SEC-16: counted once the key is known and before anything is done for the request, bad ones too."""
+    shop = Shop(Shop.token)
+    shop.caller = replace(BILLING, per_worker_per_minute=2)
+    assert [shop.ask(b"x").status, shop.ask().status] == [400, 200]
+    refused = shop.ask()
+    assert (refused.status, json.loads(refused.body)["error"]) == (429, "slow_down")
+    assert (refused.headers["Retry-After"], json.loads(refused.body)["retryable"]) == ("30", True)
+    assert shop.ask(b"x").status == 429
+    assert [shop.ask(key="").status, shop.ask(method="GET").status] == [401, 405]
+    shop.clock.tick(30)
+    assert [shop.ask().status, shop.ask().status] == [200, 429]
+    assert json.loads(shop.lines[-1])["outcome"] == "slow_down"
