@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from benchmarks.rows import Row
+from benchmarks.rows import Row, number
 
 WIDTH, LABEL, LINE, TOP = 960, 330, 26, 64
 LOWEST, HIGHEST = 0.1, 10_000  # times better; what lies beyond is drawn at the edge
@@ -35,7 +35,7 @@ def _bar(row: Row, y: int) -> list[str]:
     one, end = _x(1), _x(_times_better(row, row.ours))
     left, width = min(one, end), max(abs(end - one), 2)
     colour = MET if row.met else MISSED
-    figures = f"{row.ours:.3g} against {row.baseline:.3g} {row.unit}"
+    figures = f"{number(row.ours)} against {number(row.baseline)} {row.unit}"
     inside = end > (LABEL + WIDTH) / 2
     x, anchor, ink = (end - 6, "end", "#ffffff") if inside and width > 200 else (max(end, one) + 6, "start", TEXT)
     parts = [

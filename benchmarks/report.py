@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.plot import svg
-from benchmarks.rows import Goal, Row
+from benchmarks.rows import Goal, Row, number
 
 LIBRARIES = ("msal", "azure-identity", "aiohttp", "httpx", "PyJWT", "cryptography", "azure-functions-runtime")
 
@@ -61,13 +61,6 @@ def table(rows: Iterable[Row]) -> str:
         cells = (f"{row.what} (`{row.id}`)", row.unit, number(row.ours), others, str(row.goal), ratio, verdict)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def number(figure: float) -> str:
-    """Round to three significant digits, and keep large numbers whole."""
-    if abs(figure) >= 100:
-        return f"{figure:,.0f}"
-    return f"{figure:.3g}"
 
 
 def facts() -> str:

@@ -88,3 +88,10 @@ def compared(figures: Mapping[str, float], row_id: str, *, what: str, unit: str,
     """Make a row of figures by contender, of which one is vend."""
     others = {name: figure for name, figure in figures.items() if name != VEND}
     return Row(id=row_id, what=what, unit=unit, ours=figures[VEND], others=others, against=against, goal=goal)
+
+
+def number(figure: float) -> str:
+    """Round to three significant digits, and keep large numbers whole."""
+    if abs(figure) >= 100:
+        return f"{figure:,.0f}"
+    return f"{figure:.3g}"
