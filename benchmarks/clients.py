@@ -17,7 +17,7 @@ from benchmarks.local_entra import LocalEntra
 from benchmarks.ours import KEY, SCOPE, entra, http_client, token_cache
 from benchmarks.rows import AZURE, AZURE_AIO, MSAL, VEND
 from emulator.serve import Background
-from shared.http_client import Answer
+from shared.core.reply import Reply
 
 
 class Asked(NamedTuple):
@@ -97,7 +97,7 @@ def _vend(local: LocalEntra, stack: ExitStack) -> Client:
     stack.callback(lambda: loop.run(http.__aexit__(None, None, None)))
     stack.callback(lambda: loop.run(_landing()))
 
-    async def post(url: str, form: bytes, *, headers: Mapping[str, str]) -> Answer:
+    async def post(url: str, form: bytes, *, headers: Mapping[str, str]) -> Reply:
         tally.add("POST")
         return await http.post(url, form, headers=headers)
 

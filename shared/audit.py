@@ -17,7 +17,7 @@ FIELDS = frozenset(
     {
         "audience", "caller", "cause", "changes", "correlation_id", "expires_on", "latency_ms", "mistakes", "outcome",
         "pages", "profile", "reason", "region", "retry_seconds", "rows", "scope", "seconds", "source", "status",
-        "stream", "tenant_id", "token", "version",
+        "stream", "tenant_id", "token",
     }
 )  # fmt: skip
 BUFFER = 1_000

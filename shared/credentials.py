@@ -20,6 +20,7 @@ from shared.core.entra import (
 )
 from shared.core.errors import RegionRefused, VendError
 from shared.core.limits import Limits
+from shared.core.reply import Reply
 from shared.core.retry import pause
 from shared.core.token import AccessToken, Moment, TokenKey
 from shared.flights import Flights
@@ -36,22 +37,6 @@ class Vault(Protocol):
 
     async def sign(self, key_id: str, digest: bytes) -> bytes:
         """Sign a SHA-256 digest with PS256."""
-
-
-class Reply(Protocol):
-    """An HTTP answer."""
-
-    @property
-    def status(self) -> int:
-        """Of the answer."""
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """By names in lower case."""
-
-    @property
-    def body(self) -> bytes:
-        """Within the size limit."""
 
 
 class Post(Protocol):

@@ -3,7 +3,6 @@
 import asyncio
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -12,17 +11,9 @@ import httpx
 
 from shared.core.errors import BadAnswer, TimedOut, Unavailable, UntrustedPeer, VendError
 from shared.core.limits import Limits
+from shared.core.reply import Reply
 
 CONNECTIONS = 10  # httpx slows down badly beyond about 20 (encode/httpx#3215)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back: a body within the limit, and headers by their names in lower case."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes = field(repr=False)
 
 
 class HttpClient:
@@ -71,7 +62,7 @@ class HttpClient:
     ) -> None:
         await self._client.aclose()
 
-    async def post(self, url: str, form: bytes, *, headers: Mapping[str, str]) -> Answer:
+    async def post(self, url: str, form: bytes, *, headers: Mapping[str, str]) -> Reply:
         """Send a form.
 
         Raises:
@@ -84,11 +75,11 @@ class HttpClient:
         request = self._client.build_request("POST", url, content=form, headers={**headers, **content_type})
         return await self._exchange(request, self._body_bytes)
 
-    async def get_page(self, url: str, *, headers: Mapping[str, str]) -> Answer:
+    async def get_page(self, url: str, *, headers: Mapping[str, str]) -> Reply:
         """Get a page of Graph's, which may be larger than an answer of Entra's; errors as in `post`."""
         return await self._exchange(self._client.build_request("GET", url, headers=headers), self._page_bytes)
 
-    async def _exchange(self, request: httpx.Request, body_bytes: int) -> Answer:
+    async def _exchange(self, request: httpx.Request, body_bytes: int) -> Reply:
         try:
             async with asyncio.timeout(self._attempt_seconds):
                 return await self._send(request, body_bytes)
@@ -97,7 +88,7 @@ class HttpClient:
         # Outside of the except block, so that the error that holds request and answer is no part of this one.
         raise failure
 
-    async def _send(self, request: httpx.Request, body_bytes: int) -> Answer:
+    async def _send(self, request: httpx.Request, body_bytes: int) -> Reply:
         answer = await self._client.send(request, stream=True)
         try:
             if answer.headers.get("content-encoding", "identity") != "identity":
@@ -109,7 +100,7 @@ class HttpClient:
                     raise BadAnswer(cause="answer too large")
         finally:
             await answer.aclose()
-        return Answer(
+        return Reply(
             status=answer.status_code,
             headers={name.lower(): value for name, value in answer.headers.items()},
             body=bytes(body),

@@ -29,8 +29,7 @@ from shared.directory.graph import Graph
 from shared.directory.sync import Sync
 from shared.http_client import HttpClient
 from shared.identity import OwnIdentity
-from shared.settings import Profile, Settings, SettingsError, is_on_azure, load_settings
-from shared.settings import Sync as SyncSettings
+from shared.settings import Profile, Settings, SettingsError, SyncSettings, is_on_azure, load_settings
 from shared.vault import KeyVault
 from shared.vendor import Incoming, Vendor
 from shared.web import Answer, error_answer

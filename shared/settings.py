@@ -130,7 +130,7 @@ class Network:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sync:
+class SyncSettings:
     """`[sync]`: which profile reads the directory, and where the copy is kept."""
 
     profile: str
@@ -163,7 +163,7 @@ class Settings:
     clouds: Mapping[str, Cloud] = field(default_factory=dict)
     network: Network = Network()
     limits: Limits = field(default_factory=Limits)
-    sync: Sync | None = None
+    sync: SyncSettings | None = None
 
     @property
     def home(self) -> Cloud:
@@ -254,7 +254,7 @@ def _across(settings: Settings, *, on_azure: bool) -> list[str]:
         found.append("callers: this version of vend reads a file, no URL")
     if settings.profiles is not NOTHING and not profiles:
         found.append("profiles: there is none")
-    sync: Sync | None = None if settings.sync is NOTHING else settings.sync
+    sync: SyncSettings | None = None if settings.sync is NOTHING else settings.sync
     if sync and sync.profile is not NOTHING:
         found += _sync_mistakes(settings, profiles.get(sync.profile))
     for name, cloud in clouds.items():

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 from shared.core.errors import OperatorError, Unavailable, VendError
+from shared.core.reply import Reply
 from shared.core.retry import retry_after
 from shared.core.token import AccessToken, Moment
 from shared.directory.delta import is_reset
@@ -30,22 +31,6 @@ class GetToken(Protocol):
 
     def __call__(self, *, rejected: str | None) -> Awaitable[Served]:
         """Give one that is not the rejected one; raise a `VendError` if there is none."""
-
-
-class Reply(Protocol):
-    """An HTTP answer."""
-
-    @property
-    def status(self) -> int:
-        """Of the answer."""
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """By names in lower case."""
-
-    @property
-    def body(self) -> bytes:
-        """Within the size limit."""
 
 
 class Get(Protocol):

@@ -37,8 +37,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from shared.core.errors import OperatorError, Unavailable
 from shared.directory.delta import USERS, BusyError, Change, Link, Page, Place, State, Stream, Value
 
-LEASE_SECONDS = 120.0
-"""How long a run may be silent before another takes its place; every page renews it."""
+LEASE_SECONDS = 300.0
+"""How long a run may be silent before another takes its place; every page renews it. As long as `functionTimeout` of
+host.json lets any run live: one that waits for Graph is silent for minutes."""
 ALWAYS_BELIEVED = 500
 """Deletions at the end of a new copy that need no second look, where they are also less than a tenth of all rows."""
 SMALL = 20
@@ -165,13 +166,6 @@ class Store:
         """Let another run begin at once."""
         with self._transaction() as connection:
             connection.execute(update(_STREAM).where(*_held_by(place)).values(lease_until=0.0))
-
-    def count(self, stream: Stream, *, tenant_id: str) -> int:
-        """Count the objects of a stream that are there, disabled ones among them."""
-        there = (_OBJECT.c.tenant_id == tenant_id, _OBJECT.c.stream == stream.name, _OBJECT.c.state == State.ACTIVE)
-        with self._transaction() as connection:
-            found: int = connection.execute(select(func.count()).select_from(_OBJECT).where(*there)).scalar_one()
-        return found
 
     def close(self) -> None:
         """Let go of the database."""

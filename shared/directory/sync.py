@@ -103,6 +103,8 @@ class Sync:
                 self._events.emit("sync_skipped", stream=stream.name, cause="another run is at it")
             except VendError as error:
                 self._events.emit("sync_failed", stream=stream.name, cause=error.cause)
+            except Exception as error:  # noqa: BLE001  # a defect of ours is an event, and never a traceback in the log
+                self._events.emit("sync_failed", stream=stream.name, cause=type(error).__name__)
             else:
                 self._events.emit(
                     "sync_finished",

@@ -1,6 +1,7 @@
 """What is deployed: the app stands on requirements.txt alone, and importing it does nothing."""
 
 import importlib.metadata
+import json
 import re
 import shutil
 import subprocess
@@ -8,6 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from shared.directory.store import LEASE_SECONDS
+from shared.runtime import SYNC_SECONDS
 
 ROOT = Path(__file__).parents[2]
 # Written in halves, so that this file does not find itself.
@@ -86,3 +90,9 @@ def pin(file: str, package: str) -> str:
     found = re.search(rf"^{package}==(\S+)", (ROOT / file).read_text(), re.MULTILINE)
     assert found
     return found[1]
+
+
+def test_the_sync_ends_before_the_host_ends_it() -> None:
+    """FunctionTimeout of host.json is the longest that a run lives: a lease lasts as long, and pages end before it."""
+    hours, minutes, seconds = map(int, json.loads((ROOT / "host.json").read_text())["functionTimeout"].split(":"))
+    assert SYNC_SECONDS < 3_600 * hours + 60 * minutes + seconds == LEASE_SECONDS

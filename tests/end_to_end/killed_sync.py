@@ -18,12 +18,13 @@ from sqlalchemy import Engine, event
 from emulator.seed import TENANT_ID
 from shared.audit import Events
 from shared.core.limits import Limits
+from shared.core.reply import Reply
 from shared.core.token import AccessToken, Moment
 from shared.directory.delta import USERS
 from shared.directory.graph import Graph
 from shared.directory.store import Store
 from shared.directory.sync import Sync
-from shared.http_client import Answer, HttpClient
+from shared.http_client import HttpClient
 from shared.runtime import clock, new_id
 
 
@@ -73,7 +74,7 @@ async def run(*, at: int, url: str, root: str, ca_file: str, later: float, secre
 
     async with HttpClient(ca_file=ca_file, proxy="", limits=Limits()) as http:
 
-        async def get(url: str, *, headers: Mapping[str, str]) -> Answer:
+        async def get(url: str, *, headers: Mapping[str, str]) -> Reply:
             doom()
             return await http.get_page(url, headers=headers)
 

@@ -2,7 +2,6 @@ import asyncio
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
@@ -16,6 +15,7 @@ from shared.core.certificate import CertificateVersion
 from shared.core.entra import CLOUDS
 from shared.core.errors import CredentialRefused, Denied, OperatorError, TimedOut, Unavailable, UntrustedPeer, VendError
 from shared.core.limits import Limits
+from shared.core.reply import Reply
 from shared.core.token import TokenKey
 from shared.credentials import Client, Entra, VaultCertificate
 from tests.clock import FakeClock
@@ -164,15 +164,6 @@ def test_a_failed_reading_is_not_kept() -> None:
         bench.assertion()
     bench.vault.error = None
     assert bench.assertion()
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What Entra answers."""
-
-    status: int
-    body: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def answer(secret: str = "opaque", **members: str) -> Reply:

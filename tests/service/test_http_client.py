@@ -8,7 +8,8 @@ from emulator.cloud import LocalCloud
 from emulator.faults import Fault, Kind
 from shared.core.errors import BadAnswer, TimedOut, Unavailable, UntrustedPeer, VendError
 from shared.core.limits import Limits
-from shared.http_client import Answer, HttpClient
+from shared.core.reply import Reply
+from shared.http_client import HttpClient
 
 LIMIT = 4_096
 # Half a second stands for the eight of production: the limits are settings.
@@ -21,10 +22,10 @@ LIMITS = Limits(
 )
 
 
-def send(cloud: LocalCloud, *, ca_file: Path | None = None, proxy: str = "") -> Answer:
+def send(cloud: LocalCloud, *, ca_file: Path | None = None, proxy: str = "") -> Reply:
     """Post an empty form to the local Entra, whatever it may do."""
 
-    async def post() -> Answer:
+    async def post() -> Reply:
         async with HttpClient(
             ca_file=str(ca_file or cloud.ca_file),
             proxy=proxy,

@@ -16,9 +16,9 @@ from shared.cache import TokenCache
 from shared.core.certificate import CertificateVersion
 from shared.core.entra import CLOUDS
 from shared.core.limits import Limits
+from shared.core.reply import Reply
 from shared.core.token import TokenKey
 from shared.credentials import Client, Entra, VaultCertificate
-from shared.http_client import Answer
 from tests.clock import FakeClock, run_virtual
 
 pytestmark = pytest.mark.nightly
@@ -56,10 +56,10 @@ def test_three_days_leave_nothing_behind() -> None:
     limits = Limits(vault_reread_seconds=0)
     events = Events(lambda _line: None, wall=lambda: clock().wall, worker="w")
 
-    async def post(url: str, form: bytes, *, headers: Mapping[str, str]) -> Answer:  # noqa: ARG001
+    async def post(url: str, form: bytes, *, headers: Mapping[str, str]) -> Reply:  # noqa: ARG001
         answer = {"token_type": "Bearer", "expires_in": 3_599, "access_token": f"opaque-{next(tokens)}" * 100}
         # One in ten fails, so that failures come and go too.
-        return Answer(status=503 if next(ids) % 10 == 0 else 200, headers={}, body=json.dumps(answer).encode())
+        return Reply(status=503 if next(ids) % 10 == 0 else 200, headers={}, body=json.dumps(answer).encode())
 
     def new_id() -> str:
         return f"id-{next(ids)}"

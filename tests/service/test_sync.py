@@ -3,6 +3,7 @@ import gc
 import json
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from emulator.run import app_settings
 from emulator.seed import CERTIFICATE, CLIENT_ID, TENANT_ID
 from shared.audit import Events
 from shared.directory.delta import USERS
+from shared.directory.store import Store
+from shared.directory.sync import Sync
 from shared.runtime import build
 from tests.clock import FakeClock
 from tests.service.in_process import GRAPH_SCOPE, App, suffering, write_configuration
@@ -334,3 +337,30 @@ def test_a_sync_that_cannot_be_is_told(
     asyncio.run(runtime.sync())
     assert [json.loads(line)["cause"] for line in lines if "sync_disabled" in line] == [cause]
     asyncio.run(runtime.aclose())
+
+
+def test_a_defect_of_ours_is_an_event(fake_clock: FakeClock, tmp_path: Path) -> None:
+    """An exception that nobody foresaw is named by its type alone, and the stream is free for the next run."""
+
+    class Broken:
+        async def page(self, link: str) -> bytes:
+            raise ZeroDivisionError(link)
+
+    lines: list[str] = []
+    store = Store(f"sqlite:///{tmp_path}/directory.db")
+    with ThreadPoolExecutor(1) as pool:
+        sync = Sync(
+            streams=[USERS],
+            tenant_id=TENANT_ID,
+            root="https://graph.microsoft.com",
+            graph=Broken(),
+            store=store,
+            pool=pool,
+            clock=fake_clock,
+            events=Events(lines.append, wall=fake_clock.wall, worker="w"),
+        )
+        for _ in range(2):
+            asyncio.run(sync.run(seconds=60))
+    store.close()
+    assert [json.loads(line)["cause"] for line in lines] == ["ZeroDivisionError"] * 2
+    assert "graph.microsoft.com" not in "".join(lines)
