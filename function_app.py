@@ -8,12 +8,21 @@ app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 # No methods are listed, so that the app itself answers 405: for a method that is not listed the host answers 404.
 @app.route(route="token")
 async def token(req: func.HttpRequest) -> func.HttpResponse:
-    """Vend a token to a caller."""
-    from shared.runtime import runtime  # noqa: PLC0415  # at the first call: importing this file cannot fail
-    from shared.vendor import Incoming  # noqa: PLC0415
+    """Vend a token to a caller whose function key the host has checked."""
+    return await _answer("token", req)
 
-    answer = await runtime().token(Incoming(req.method, req.url, req.headers, req.get_body()))
-    return func.HttpResponse(answer.body, status_code=answer.status, headers=dict(answer.headers))
+
+# Anonymous, because the host would look for the key where these protocols do not put it: the app alone checks it.
+@app.route(route="msi/token", auth_level=func.AuthLevel.ANONYMOUS)
+async def msi_token(req: func.HttpRequest) -> func.HttpResponse:
+    """Vend a token to an Azure SDK that takes vend for App Service's managed-identity endpoint."""
+    return await _answer("msi/token", req)
+
+
+@app.route(route="oauth2/token", auth_level=func.AuthLevel.ANONYMOUS)
+async def oauth2_token(req: func.HttpRequest) -> func.HttpResponse:
+    """Vend a token to an OAuth client that proves itself by name and key."""
+    return await _answer("oauth2/token", req)
 
 
 @app.timer_trigger(arg_name="timer", schedule="%GRAPH_SYNC_SCHEDULE%", run_on_startup=False, use_monitor=True)
@@ -22,3 +31,11 @@ async def graph_sync(timer: func.TimerRequest) -> None:  # noqa: ARG001  # the h
     from shared.runtime import runtime  # noqa: PLC0415
 
     await runtime().sync()
+
+
+async def _answer(route: str, req: func.HttpRequest) -> func.HttpResponse:
+    from shared.core.request import Incoming  # noqa: PLC0415  # at the first call: importing this file cannot fail
+    from shared.runtime import runtime  # noqa: PLC0415
+
+    answer = await runtime().routes[route](Incoming(req.method, req.url, req.headers, req.get_body()))
+    return func.HttpResponse(answer.body, status_code=answer.status, headers=dict(answer.headers))

@@ -23,9 +23,11 @@ from benchmarks.timing import by_turns, each_awaited, medians
 from shared.audit import Events, log_line
 from shared.callers import Callers
 from shared.core.policy import Offer
+from shared.core.request import Incoming
 from shared.core.token import AccessToken, TokenKey
+from shared.routes import FUNCTION_KEY
 from shared.runtime import clock, new_id
-from shared.vendor import Incoming, Vendor
+from shared.vendor import Vendor
 from shared.web import Answer
 
 PLAIN = "plain handler"
@@ -75,7 +77,7 @@ def _timed(runner: asyncio.Runner, call: Callable[[], Awaitable[object]], times:
 
 def _vend(key: str, folder: Path) -> Handler:
     """Put together what answers `POST /api/token`, with a token in its cache."""
-    offers = {KEY.profile: Offer(tenants=(KEY.tenant_id,), scopes=(KEY.scope,), vendable=True)}
+    offers = {KEY.profile: Offer(tenants=(KEY.tenant_id,), scopes=(KEY.scope,), client_id="", vendable=True)}
     file = folder / "callers.toml"
     file.write_text(CALLERS.format(digest=hashlib.sha256(key.encode()).hexdigest(), scope=SCOPE))
     secret = access_token()
@@ -92,15 +94,18 @@ def _vend(key: str, folder: Path) -> Handler:
         events=events,
         on_new_generation=lambda: None,
     )
-    return Vendor(
+    vendor = Vendor(
         identify=callers.identify,
         get_token=token_cache(acquire, read_clock=clock).get,
         offers=offers,
         clock=clock,
         events=events,
         new_id=new_id,
+        app_checked_routes=False,
+        unknown_keys_per_minute=LIMITS.unknown_keys_per_minute,
         told_margin_seconds=LIMITS.told_margin_seconds,
-    ).token
+    )
+    return partial(vendor.answer, FUNCTION_KEY)
 
 
 def _plain(key: str) -> Handler:

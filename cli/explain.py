@@ -49,7 +49,7 @@ def explain(
         raise stop(f"{documents.callers_file} has no caller {name}. It has: {known}", hint)
     if caller.is_expired(datetime.now(UTC)):
         raise _refused(caller, "its time is over", "401 invalid_client", f"move callers.{name}.not_after, or remove it")
-    request, offers = TokenRequest(scope, tenant.lower() if tenant else None), documents.settings.offers
+    request, offers = TokenRequest((scope,), tenant.lower() if tenant else None), documents.settings.offers
     try:
         grant = decide(caller, request, offers)
     except Denied as denied:
@@ -87,7 +87,7 @@ def _refused(caller: Caller, reason: str, answer: str, remedy: str) -> typer.Exi
 
 
 def _remedy(caller: Caller, request: TokenRequest, offers: Mapping[str, Offer]) -> str:
-    having = {name: offer for name, offer in offers.items() if request.scope in offer.scopes}
+    having = {name: offer for name, offer in offers.items() if request.scopes[0] in offer.scopes}
     if not having:
         return "no profile in vend.toml has this scope: add it to one, then to the caller"
     vendable = {name: offer for name, offer in having.items() if offer.vendable}
@@ -97,7 +97,7 @@ def _remedy(caller: Caller, request: TokenRequest, offers: Mapping[str, Offer]) 
     if not fitting:
         return f"profile {', '.join(vendable)} has this scope, but not this tenant"
     tenants = f", tenants = [{json.dumps(request.tenant_id)}]" if request.tenant_id else ""
-    entry = f'{{ profile = "{fitting[0]}", scopes = [{json.dumps(request.scope)}]{tenants} }}'
+    entry = f'{{ profile = "{fitting[0]}", scopes = [{json.dumps(request.scopes[0])}]{tenants} }}'
     return f"if it may have this, add to allow of callers.{caller.name}: {entry}"
 
 

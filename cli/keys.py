@@ -10,7 +10,7 @@ from cli.documents import ROOT, RUNNING
 from cli.http import is_loopback
 from cli.screen import stop
 from shared.core.errors import UnknownCaller
-from shared.core.request import caller_key
+from shared.core.request import key_in_header
 
 LOCAL_APP = "http://localhost:7071"
 """What `make run` serves."""
@@ -25,7 +25,7 @@ def key_of(caller: str, *, app: str) -> str:
     """
     key, source = _find(caller, app=app)
     try:
-        return caller_key({"x-functions-key": key})
+        return key_in_header({"key": key}, "key").key
     except UnknownCaller:
         raise stop(
             f"What {source} holds is not the key of a caller.",

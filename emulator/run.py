@@ -52,6 +52,7 @@ def write_configuration(
 cloud = "local"
 callers = {_quoted(folder / "callers.toml")}
 identity_client_id = "{IDENTITY_CLIENT_ID}"
+app_checked_routes = true
 
 [clouds.local]
 authority = "{cloud.authority}"

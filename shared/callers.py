@@ -97,8 +97,12 @@ class Callers:
         self._looked: float | None = None
         self._good = 0.0
 
-    def identify(self, key: str) -> Caller:
+    def identify(self, key: str, *, host_checked: bool) -> Caller:
         """Find the caller whose key this is.
+
+        Args:
+            key: that was presented.
+            host_checked: whether the host has accepted it; where it has not, nobody is "everybody".
 
         Raises:
             UnknownCaller: nobody's, or the caller's time is over.
@@ -109,7 +113,7 @@ class Callers:
         if self._document is None:
             raise NotReady(cause="no valid callers document")
         caller = self._by_key.get(hashlib.sha256(key.encode()).hexdigest())
-        if caller is None:
+        if caller is None and host_checked:
             caller = self._document.callers.get(EVERYBODY)
         if caller is None:
             raise UnknownCaller(cause="unknown key")

@@ -21,7 +21,8 @@ from typing import Any
 from shared.audit import Events, log_line
 from shared.cache import TokenCache
 from shared.callers import Callers
-from shared.core.errors import NotReady, VendError
+from shared.core.errors import NotReady
+from shared.core.request import Incoming
 from shared.core.token import Clock, Moment, TokenKey
 from shared.credentials import Client, Entra, VaultCertificate
 from shared.directory.delta import STREAMS
@@ -29,10 +30,11 @@ from shared.directory.graph import Graph
 from shared.directory.sync import Sync
 from shared.http_client import HttpClient
 from shared.identity import OwnIdentity
+from shared.routes import ROUTES, Route
 from shared.settings import Profile, Settings, SettingsError, SyncSettings, is_on_azure, load_settings
 from shared.vault import KeyVault
-from shared.vendor import Incoming, Vendor
-from shared.web import Answer, error_answer
+from shared.vendor import Vendor
+from shared.web import Answer
 
 ROOT = Path(__file__).parents[1]
 VAULT_THREADS = 4
@@ -42,7 +44,8 @@ NOISY = ("azure", "httpx", "httpcore", "msal", "urllib3")
 SYNC_SECONDS = 240.0
 """After which a sync begins no further page: `functionTimeout` in host.json ends it at 300."""
 
-type Route = Callable[[Incoming], Awaitable[Answer]]
+type Handler = Callable[[Incoming], Awaitable[Answer]]
+type Vend = Callable[[Route, Incoming], Awaitable[Answer]]
 type Job = Callable[[], Coroutine[Any, Any, None]]
 
 
@@ -71,8 +74,10 @@ def new_id() -> str:
 class Runtime:
     """What one worker process answers with.
 
+    Has `routes`: by the path behind `/api/`, what answers a request there.
+
     Args:
-        token: answers `POST /api/token`.
+        vend: answers a request for a token that came by a route.
         sync: copies the directory, as far as the time of a timer's run allows.
         tokens: the warm cache; None while the settings have mistakes.
         open_things: connections, threads and files.
@@ -81,12 +86,12 @@ class Runtime:
     def __init__(
         self,
         *,
-        token: Route,
+        vend: Vend,
         sync: Job,
         tokens: TokenCache | None = None,
         open_things: AsyncExitStack | None = None,
     ) -> None:
-        self.token = token
+        self.routes: Mapping[str, Handler] = {route.name: partial(vend, route) for route in ROUTES}
         self.sync = sync
         self.tokens = tokens
         self._open = open_things
@@ -118,7 +123,7 @@ def build(
         settings = load_settings(environ, root=root)
     except SettingsError as error:
         events.emit("settings_invalid", mistakes=error.mistakes)
-        return Runtime(token=_not_ready(events), sync=_no_sync(events, "no valid settings"))
+        return Runtime(vend=_not_ready(events), sync=_no_sync(events, "no valid settings"))
     limits = settings.limits
     open_things = AsyncExitStack()
     http = HttpClient(ca_file=settings.network.ca_file, proxy=settings.network.proxy, limits=limits)
@@ -152,6 +157,8 @@ def build(
         clock=clock,
         events=events,
         new_id=new_id,
+        app_checked_routes=settings.app_checked_routes,
+        unknown_keys_per_minute=limits.unknown_keys_per_minute,
         told_margin_seconds=limits.told_margin_seconds,
     )
     if settings.sync is None:
@@ -160,7 +167,7 @@ def build(
         sync = _no_sync(events, "no shared store: SQLite is for one machine")
     else:
         sync = _sync(settings, settings.sync, tokens, http, clock, sleep, events, open_things)
-    return Runtime(token=vendor.token, sync=sync, tokens=tokens, open_things=open_things)
+    return Runtime(vend=vendor.answer, sync=sync, tokens=tokens, open_things=open_things)
 
 
 def _sync(
@@ -275,13 +282,17 @@ def _ca_bundle(ca_file: str) -> str | None:
     return bundle.name
 
 
-def _not_ready(events: Events) -> Route:
-    async def answer(incoming: Incoming) -> Answer:
-        error: VendError = NotReady(cause="no valid settings")
-        correlation_id = new_id()
+def _not_ready(events: Events) -> Vend:
+    async def answer(route: Route, incoming: Incoming) -> Answer:
+        error, correlation_id = NotReady(cause="no valid settings"), new_id()
         events.emit(
-            "token", correlation_id=correlation_id, status=error.status, outcome=error.error, reason=error.cause
+            "token",
+            correlation_id=correlation_id,
+            route=route.name,
+            status=error.status,
+            outcome=error.error,
+            reason=error.cause,
         )
-        return error_answer(error, method=incoming.method, correlation_id=correlation_id)
+        return route.refused(error, method=incoming.method, correlation_id=correlation_id)
 
     return answer

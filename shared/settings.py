@@ -109,7 +109,8 @@ class Profile:
     def offer(self) -> Offer:
         """What policy needs to know of the profile; tenants in the lower case that requests are read into."""
         tenants = tuple(tenant.lower() for tenant in self.tenants)
-        return Offer(tenants=tenants, scopes=self.scopes, vendable=self.vendable)
+        client_id = self.client_id.lower()
+        return Offer(tenants=tenants, scopes=self.scopes, client_id=client_id, vendable=self.vendable)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,28 +1,25 @@
 """A request for a token, from its bytes to its answer: who calls, what for, may they, and the audit event."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from shared.audit import Events
-from shared.core.errors import TooOften, VendError
+from shared.core.errors import SwitchedOff, TooOften, UnknownCaller, VendError
 from shared.core.policy import Caller, Grant, Offer, decide
 from shared.core.rate import Bucket
-from shared.core.request import TokenRequest, caller_key, check_envelope, read_token_request
+from shared.core.request import Incoming, TokenRequest
 from shared.core.token import AccessToken, Moment, TokenKey, TokenSource
-from shared.web import Answer, error_answer, token_answer
+from shared.routes import Route
+from shared.web import Answer, Vended
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    """An HTTP request as the host hands it on; header names in lower case."""
+class Identify(Protocol):
+    """Finds the caller of a key."""
 
-    method: str
-    url: str
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
+    def __call__(self, key: str, *, host_checked: bool) -> Caller:
+        """Find it; raise `UnknownCaller` where it is nobody's, `NotReady` where that cannot be told."""
 
 
 class Served(Protocol):
@@ -48,15 +45,17 @@ class GetToken(Protocol):
 class _Trail:
     """What is known of a request by the time that it is answered: it becomes the audit event."""
 
+    route: Route
     correlation_id: str
     began: float
     caller: Caller | None = None
     request: TokenRequest | None = None
     grant: Grant | None = None
+    told: bool = True
 
 
 class Vendor:
-    """Answers requests for tokens.
+    """Answers requests for tokens, whichever way they come.
 
     Args:
         identify: finds the caller of a key.
@@ -65,18 +64,22 @@ class Vendor:
         clock: both clocks.
         events: the audit event leaves before the answer does.
         new_id: makes correlation ids.
-        told_margin_seconds: see `token_answer`.
+        app_checked_routes: whether the routes are open whose keys the host does not check.
+        unknown_keys_per_minute: that are told one by one on those routes; what is beyond is counted, and refused alike.
+        told_margin_seconds: see `Vended`.
     """
 
     def __init__(
         self,
         *,
-        identify: Callable[[str], Caller],
+        identify: Identify,
         get_token: GetToken,
         offers: Mapping[str, Offer],
         clock: Callable[[], Moment],
         events: Events,
         new_id: Callable[[], str],
+        app_checked_routes: bool,
+        unknown_keys_per_minute: int,
         told_margin_seconds: float,
     ) -> None:
         self._identify = identify
@@ -85,38 +88,61 @@ class Vendor:
         self._clock = clock
         self._events = events
         self._new_id = new_id
+        self._app_checked_routes = app_checked_routes
+        self._unknown_per_minute = unknown_keys_per_minute
         self._margin = told_margin_seconds
         self._buckets: dict[str, Bucket] = {}  # of callers that were ever in the document, which are few
+        self._strangers = Bucket(per_minute=unknown_keys_per_minute, now=clock().boot)
+        self._untold = 0
 
-    async def token(self, incoming: Incoming) -> Answer:
-        """Answer `POST /api/token`; every error that is vend's own becomes its answer."""
-        trail = _Trail(self._new_id(), self._clock().boot)
+    async def answer(self, route: Route, incoming: Incoming) -> Answer:
+        """Answer a request that came by a route; every error that is vend's own becomes its answer."""
+        trail = _Trail(route, self._new_id(), self._clock().boot)
         try:
             served = await self._vend(incoming, trail)
         except VendError as error:
             return self._refuse(error, incoming, trail)
         except Exception as error:  # noqa: BLE001  # a defect of ours is an answer and an event, and never a traceback
             return self._refuse(VendError(cause=type(error).__name__), incoming, trail)
-        assert trail.request is not None  # nothing is served that was not asked for
-        now = self._clock()
+        assert trail.grant is not None  # nothing is served that was not granted
+        key, now = trail.grant.key, self._clock()
         self._audit(trail, now, status=200, outcome="vended", served=served)
-        return token_answer(
-            served.token,
-            served.source,
-            scope=trail.request.scope,
-            now=now,
-            margin=self._margin,
-            correlation_id=trail.correlation_id,
+        return route.vended(
+            Vended(
+                token=served.token,
+                source=served.source,
+                scope=key.scope,
+                client_id=self._offers[key.profile].client_id,
+                now=now,
+                margin=self._margin,
+                correlation_id=trail.correlation_id,
+            )
         )
 
     async def _vend(self, incoming: Incoming, trail: _Trail) -> Served:
-        query = urlsplit(incoming.url).query
-        check_envelope(method=incoming.method, query=query, headers=incoming.headers, body=incoming.body)
-        trail.caller = self._identify(caller_key(incoming.headers))
+        """Check and decide in the documented order: the first failure answers."""
+        route = trail.route
+        if not (route.host_checked or self._app_checked_routes):
+            raise SwitchedOff
+        route.check(incoming)
+        try:
+            trail.caller = self._who(incoming, route)
+        except UnknownCaller:
+            # Where no host stands before the app, anybody may try keys, and a line for each would flood the log.
+            if not route.host_checked:
+                trail.told = self._strangers.take(per_minute=self._unknown_per_minute, now=trail.began) == 0
+            raise
         self._check_rate(trail.caller, trail.began)
-        trail.request = read_token_request(incoming.body, query=query, headers=incoming.headers)
+        trail.request = route.read(incoming)
         trail.grant = decide(trail.caller, trail.request, self._offers)
         return await self._get_token(trail.grant.key, claims=trail.request.claims, rejected=trail.request.rejected)
+
+    def _who(self, incoming: Incoming, route: Route) -> Caller:
+        credentials = route.credentials(incoming)
+        caller = self._identify(credentials.key, host_checked=route.host_checked)
+        if credentials.name not in {None, caller.name}:
+            raise UnknownCaller(cause="the key of another caller")
+        return caller
 
     def _check_rate(self, caller: Caller, now: float) -> None:
         """Count a request against its caller's rate, before anything is done for it.
@@ -135,8 +161,11 @@ class Vendor:
             raise TooOften(cause="over the caller's rate", retry_after=timedelta(seconds=wait))
 
     def _refuse(self, error: VendError, incoming: Incoming, trail: _Trail) -> Answer:
-        self._audit(trail, self._clock(), status=error.status, outcome=error.error, reason=error.cause)
-        return error_answer(error, method=incoming.method, correlation_id=trail.correlation_id)
+        if trail.told:
+            self._audit(trail, self._clock(), status=error.status, outcome=error.error, reason=error.cause)
+        else:
+            self._untold += 1
+        return trail.route.refused(error, method=incoming.method, correlation_id=trail.correlation_id)
 
     def _audit(
         self,
@@ -149,14 +178,19 @@ class Vendor:
         served: Served | None = None,
     ) -> None:
         self._events.flush()  # what background work has left: lines of an invocation that has ended are dropped
+        if self._untold:
+            self._events.emit("unknown_keys", count=self._untold)
+            self._untold = 0
         key = trail.grant.key if trail.grant else None
+        scope = key.scope if key else trail.request.scopes[0] if trail.request else None
         self._events.emit(
             "token",
             correlation_id=trail.correlation_id,
+            route=trail.route.name,
             caller=trail.caller.name if trail.caller else None,
             profile=key.profile if key else None,
             tenant_id=key.tenant_id if key else None,
-            scope=trail.request.scope if trail.request else None,
+            scope=scope,
             status=status,
             outcome=outcome,
             reason=reason or (trail.grant.would_deny if trail.grant else None),

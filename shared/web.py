@@ -1,4 +1,4 @@
-"""Outcomes -> HTTP answers (RFC 6749 sections 5.1 and 5.2)."""
+"""Outcomes -> HTTP answers: OAuth's (RFC 6749 sections 5.1 and 5.2), and those of App Service's managed identity."""
 
 import json
 import math
@@ -26,37 +26,88 @@ class Answer:
     body: bytes = field(repr=False)
 
 
-def token_answer(
-    token: AccessToken, source: TokenSource, *, scope: str, now: Moment, margin: float, correlation_id: str
-) -> Answer:
-    """Hand out a token.
+@dataclass(frozen=True, slots=True)
+class Vended:
+    """A token for a caller, and what there is to say of it.
 
     Args:
         token, source: what is handed out.
-        scope: as it was asked for.
+        scope: that it is for.
+        client_id: of the app registration that it was issued to.
         now: both clocks.
         margin: seconds that the caller is told less than are left, for the way and its clock.
-        correlation_id: of this request.
+        correlation_id: of the request.
     """
-    told = max(0, math.floor(token.remaining(now) - margin))
+
+    token: AccessToken
+    source: TokenSource
+    scope: str
+    client_id: str
+    now: Moment
+    margin: float
+    correlation_id: str
+
+    @property
+    def expires_in(self) -> int:
+        """Seconds that the caller may keep it."""
+        return max(0, math.floor(self.token.remaining(self.now) - self.margin))
+
+    @property
+    def expires_on(self) -> int:
+        """The same as a moment, in seconds since the epoch."""
+        return math.floor(self.now.wall) + self.expires_in
+
+
+def token_answer(vended: Vended) -> Answer:
+    """Hand out a token in the form of RFC 6749 section 5.1."""
+    token, now = vended.token, vended.now
+    told = vended.expires_in
     due = max(SHORTEST_REFRESH, math.ceil(token.refresh_after - (now.boot - token.asked.boot)))
     # Put together by hand: the encoder would look at every character of the token, at every request. Nothing in a scope
     # needs an escape (RFC 6749 section 3.3), and it was checked.
     body = (
         f'{{"token_type": "Bearer", "access_token": {token.quoted}, "expires_in": {told}, '
-        f'"expires_on": {math.floor(now.wall) + told}, "refresh_in": {due}, "scope": "{scope}", '
-        f'"token_source": "{source.value}", "correlation_id": "{correlation_id}"}}'
+        f'"expires_on": {math.floor(now.wall) + told}, "refresh_in": {due}, "scope": "{vended.scope}", '
+        f'"token_source": "{vended.source.value}", "correlation_id": "{vended.correlation_id}"}}'
     )
     return Answer(200, _HEADERS, body.encode())
 
 
-def error_answer(error: VendError, *, method: str, correlation_id: str) -> Answer:
-    """Refuse in the words that are meant for the caller."""
+def error_answer(error: VendError, *, correlation_id: str, headers: Mapping[str, str]) -> Answer:
+    """Refuse in the form of RFC 6749 section 5.2, in the words that are meant for the caller."""
     body: dict[str, object] = {"error": error.error, "error_description": error.public}
     if error.hint is not None:
         body["hint"] = error.hint
     body |= {"correlation_id": correlation_id, "retryable": error.retryable}
-    headers = {**_HEADERS, **error.headers}
+    return _error(error, error.status, headers, body)
+
+
+def managed_identity_answer(vended: Vended) -> Answer:
+    """Hand out a token as App Service does; the SDKs want `expires_on` as a string."""
+    body = {
+        "access_token": vended.token.secret,
+        "expires_on": str(vended.expires_on),
+        "resource": vended.scope.removesuffix("/.default"),
+        "token_type": "Bearer",
+        "client_id": vended.client_id,
+        "correlationId": vended.correlation_id,
+    }
+    return Answer(200, _HEADERS, json.dumps(body).encode())
+
+
+def managed_identity_error(error: VendError, *, correlation_id: str, headers: Mapping[str, str]) -> Answer:
+    """Refuse as App Service does; what is worth a retry gets a status that every SDK retries, and nothing else does."""
+    body = {
+        "error": error.error,
+        "error_description": f"{error.public}; {error.hint}" if error.hint else error.public,
+        "correlationId": correlation_id,
+    }
+    # MSAL.NET repeats 503 and not 502; azure-identity repeats both.
+    return _error(error, 503 if error.retryable and error.status == 502 else error.status, headers, body)
+
+
+def _error(error: VendError, status: int, more: Mapping[str, str], body: Mapping[str, object]) -> Answer:
+    headers = {**_HEADERS, **more}
     if error.wait is not None:
         headers["Retry-After"] = str(math.ceil(error.wait.total_seconds()))
-    return Answer(error.status, headers, b"" if method == "HEAD" else json.dumps(body).encode())
+    return Answer(status, headers, json.dumps(body).encode())

@@ -11,6 +11,7 @@
     │   ├── InvalidScope         400  malformed, with a hint
     │   ├── Denied               400  by policy: one body, whatever the reason
     │   ├── UnknownCaller        401  one body, whatever the reason
+    │   ├── SwitchedOff          403  the operator has not opened this route
     │   └── TooOften             429  over the caller's own rate
     └── UpstreamError            the operator's, or nobody's
         ├── Unavailable          503  worth a retry
@@ -27,12 +28,8 @@ An error has two texts. The public one is written here and goes to the caller; t
 operator and goes into the event alone. Text that came from upstream is in neither.
 """
 
-from collections.abc import Mapping
 from datetime import timedelta
-from types import MappingProxyType
 from typing import ClassVar, Self
-
-_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class VendError(Exception):
@@ -51,7 +48,6 @@ class VendError(Exception):
     status: ClassVar[int] = 500
     error: ClassVar[str] = "server_error"
     retryable: ClassVar[bool] = False
-    headers: ClassVar[Mapping[str, str]] = _NO_HEADERS
     default: ClassVar[str] = "vend failed; give the operator this correlation_id"
     default_wait: ClassVar[timedelta | None] = None
     event: ClassVar[str] = "acquire_failed"
@@ -104,11 +100,10 @@ class InvalidRequest(Refused):
 
 
 class MethodNotAllowed(InvalidRequest):
-    """The token endpoint takes POST alone (RFC 6749 section 3.2)."""
+    """The route takes one method alone (RFC 6749 section 3.2)."""
 
     status = 405
-    headers = MappingProxyType({"Allow": "POST"})
-    default = "use POST"
+    default = "use the method that Allow names"
 
 
 class TooLarge(InvalidRequest):
@@ -151,8 +146,15 @@ class UnknownCaller(Refused):
 
     status = 401
     error = "invalid_client"
-    headers = MappingProxyType({"WWW-Authenticate": "FunctionKey"})
     default = "the function key is not that of a caller"
+
+
+class SwitchedOff(Refused):
+    """The host does not check the keys of this route, and the operator has not said that the app may do so alone."""
+
+    status = 403
+    error = "invalid_request"
+    default = "this route is switched off; use /api/token, or ask the operator for app_checked_routes"
 
 
 class TooOften(Refused):

@@ -30,6 +30,7 @@ class Limits:
     vault_reread_seconds: float = 6 * 3600
     callers_refresh_seconds: float = 15
     callers_max_age_seconds: float = 24 * 3600
+    unknown_keys_per_minute: int = 60
 
     def mistakes(self, at: str) -> list[str]:
         """List what is wrong although every type is right."""

@@ -59,6 +59,7 @@ class Offer:
 
     tenants: tuple[str, ...]
     scopes: tuple[str, ...]
+    client_id: str
     vendable: bool
 
 
@@ -74,35 +75,49 @@ class Grant:
 def decide(caller: Caller, request: TokenRequest, offers: Mapping[str, Offer]) -> Grant:
     """Find what a request means for a caller.
 
-    Without a tenant it is the first entry that lists the scope, and the first of that entry's tenants.
+    Of the scopes that it may mean it is the first that any entry lists. Without a tenant it is the first entry that
+    lists the scope, and the first of that entry's tenants.
 
     Raises:
         Denied: with the reason as its cause.
     """
-    for allow in caller.allow:
-        if request.scope not in allow.scopes:
-            continue
-        tenants = _tenants(allow, offers)
-        if request.tenant_id is None and tenants:
-            return Grant(TokenKey(allow.profile, tenants[0], request.scope))
-        if request.tenant_id in tenants:
-            return Grant(TokenKey(allow.profile, request.tenant_id, request.scope))
+    for scope in request.scopes:
+        for allow in caller.allow:
+            if scope not in allow.scopes:
+                continue
+            if tenant := _tenant(request, _tenants(allow, offers, request.client_id)):
+                return Grant(TokenKey(allow.profile, tenant, scope))
     reason = _reason(caller, request)
     if caller.mode is Mode.AUDIT:
-        for allow in caller.allow:
-            offer = offers.get(allow.profile)
-            if offer is None or not offer.vendable or request.scope not in offer.scopes:
-                continue
-            tenant = request.tenant_id or offer.tenants[0]
-            if tenant in offer.tenants:
-                return Grant(TokenKey(allow.profile, tenant, request.scope), would_deny=reason)
+        for scope in request.scopes:
+            for allow in caller.allow:
+                offer = _offer(allow, offers, request.client_id)
+                if offer is None or scope not in offer.scopes:
+                    continue
+                if tenant := _tenant(request, offer.tenants):
+                    return Grant(TokenKey(allow.profile, tenant, scope), would_deny=reason)
     raise Denied(cause=reason)
 
 
-def _tenants(allow: Allow, offers: Mapping[str, Offer]) -> tuple[str, ...]:
-    """List the tenants that an entry really gives: a profile that is gone or private gives none."""
+def _offer(allow: Allow, offers: Mapping[str, Offer], client_id: str | None) -> Offer | None:
+    """Find what an entry's profile offers; one that is gone, private or not the client that was asked for, nothing."""
     offer = offers.get(allow.profile)
-    if offer is None or not offer.vendable:
+    if offer is None or not offer.vendable or client_id not in {None, offer.client_id}:
+        return None
+    return offer
+
+
+def _tenant(request: TokenRequest, tenants: tuple[str, ...]) -> str | None:
+    """Choose the tenant that was asked for, or else the first."""
+    if request.tenant_id is None:
+        return tenants[0] if tenants else None
+    return request.tenant_id if request.tenant_id in tenants else None
+
+
+def _tenants(allow: Allow, offers: Mapping[str, Offer], client_id: str | None = None) -> tuple[str, ...]:
+    """List the tenants that an entry really gives."""
+    offer = _offer(allow, offers, client_id)
+    if offer is None:
         return ()
     named = tuple(tenant.lower() for tenant in allow.tenants)
     return tuple(tenant for tenant in named or offer.tenants if tenant in offer.tenants)
@@ -111,8 +126,10 @@ def _tenants(allow: Allow, offers: Mapping[str, Offer]) -> tuple[str, ...]:
 def _reason(caller: Caller, request: TokenRequest) -> str:
     if not caller.allow:
         return "the caller may have nothing"
-    if not any(request.scope in allow.scopes for allow in caller.allow):
+    if not any(scope in allow.scopes for scope in request.scopes for allow in caller.allow):
         return "no entry lists this scope"
+    if request.client_id is not None:
+        return "no entry lists this scope for this client"
     if request.tenant_id is None:
         return "no entry with this scope has a tenant"
     return "no entry lists this scope for this tenant"

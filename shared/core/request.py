@@ -1,13 +1,13 @@
-"""Bytes from a caller -> one `TokenRequest`, or an error that says what to change.
+"""What a caller sends, in any of the three protocols -> one `TokenRequest`, or an error that says what to change.
 
-Python's own parsers are lenient where OAuth is not: they let broken escapes, broken UTF-8 and repeated fields through.
-This one reads exactly what RFC 6749 section 4.4.2 and the URL standard's form encoding allow.
+What differs between the protocols is read here; `shared/routes.py` says which takes what.
 """
 
+import base64
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from urllib.parse import unquote, unquote_to_bytes
+from dataclasses import dataclass, field
+from urllib.parse import unquote
 
 from shared.core.challenge import read_claims
 from shared.core.entra import is_default_scope, is_guid
@@ -20,47 +20,89 @@ from shared.core.errors import (
     UnsupportedGrant,
     UnsupportedMedia,
 )
+from shared.core.form import first_of, read_form
 
 BODY_LIMIT = 16 * 1024
-FIELD_LIMIT = 8 * 1024
-FIELDS = 32
+OLDEST_API_VERSION = "2019-08-01"
+"""Of App Service's managed-identity protocol; the one before had other names for everything."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
-_BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _KEY = re.compile(r"[\x21-\x2b\x2d-\x7e]{16,512}\Z")
+_BASIC = re.compile(r"basic +([A-Za-z0-9+/]+={0,2})\Z", re.IGNORECASE)
 _FORM = re.compile(r"application/x-www-form-urlencoded\s*(;\s*charset\s*=\s*\"?utf-8\"?\s*)?\Z", re.IGNORECASE)
+_API_VERSION = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(-[a-z]+)?\Z")
 # Credentials that belong to other endpoints: refused so that nobody gets used to sending them.
 _MISPLACED = ("client_secret", "client_assertion")
+# What counts in the body does not count in the URL, where logs keep it.
+_BODY_ALONE = ("grant_type", "scope", "tenant", "claims", "token_sha256_to_refresh", "client_id", *_MISPLACED)
+_OTHER_IDENTITIES = ("principal_id", "object_id", "mi_res_id", "msi_res_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """An HTTP request as the host hands it on; header names in lower case."""
+
+    method: str
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+    @property
+    def query(self) -> str:
+        """What stands behind the question mark, as it was sent: the host's own reading joins what was sent twice."""
+        return self.url.partition("?")[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a caller proves itself with."""
+
+    key: str = field(repr=False)
+    name: str | None = None
+    """The caller that it says it is, where the protocol has it say so."""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
     """What a caller asks for, in valid form; whether it may have it is policy."""
 
-    scope: str
+    scopes: tuple[str, ...]
+    """What it may mean, the likeliest first: in the managed-identity protocol a trailing slash may be meant, or not."""
     tenant_id: str | None = None
     claims: str | None = None
     """Of a claims challenge, in canonical form."""
     rejected: str | None = None
     """SHA-256 of a token that an API has rejected."""
+    client_id: str | None = None
+    """The app registration whose token it must be."""
 
 
-def check_envelope(*, method: str, query: str, headers: Mapping[str, str], body: bytes) -> None:
-    """Check everything about a request that needs no key and no parsing, in the documented order.
+def check_envelope(incoming: Incoming, *, method: str) -> None:
+    """Check what needs no key and no parsing, in the documented order.
 
     Raises:
-        MethodNotAllowed, InvalidRequest, TooLarge, UnsupportedMedia: the first that fails.
+        MethodNotAllowed, InvalidRequest, TooLarge: the first that fails.
     """
-    if method != "POST":
-        raise MethodNotAllowed
+    if incoming.method != method:
+        raise MethodNotAllowed(f"use {method}")
+    query = incoming.query
     if query and any(unquote(part.partition("=")[0]).lower() == "code" for part in re.split("[&;]", query)):
         raise InvalidRequest(
             "the function key was sent in the URL, where logs keep it",
             cause="key in URL",
-            hint="send it in the x-functions-key header, and have this key replaced",
+            hint="send it in its header, and have this key replaced",
         )
-    if len(body) > BODY_LIMIT:
+    if len(incoming.body) > BODY_LIMIT:
         raise TooLarge
+
+
+def check_form_media(headers: Mapping[str, str]) -> None:
+    """Check that the body is said to be a plain form.
+
+    Raises:
+        InvalidRequest: no type, or several.
+        UnsupportedMedia: another type.
+    """
     if "content-encoding" in headers:
         raise UnsupportedMedia(hint="send the body without Content-Encoding")
     media = headers.get("content-type")
@@ -72,38 +114,72 @@ def check_envelope(*, method: str, query: str, headers: Mapping[str, str], body:
         raise UnsupportedMedia
 
 
-def caller_key(headers: Mapping[str, str]) -> str:
-    """Take the function key from the header.
+def key_in_header(headers: Mapping[str, str], name: str) -> Credentials:
+    """Take the function key from a header.
 
     A comma means that several were sent and the host has joined them: it has checked only the first, so none counts.
 
     Raises:
         UnknownCaller: there is none, or it has not the form of a key.
     """
-    key = headers.get("x-functions-key", "")
-    if not _KEY.match(key):
-        raise UnknownCaller(cause="malformed key")
-    return key
+    return Credentials(_key(headers.get(name, "")))
 
 
-def read_token_request(body: bytes, *, query: str, headers: Mapping[str, str]) -> TokenRequest:
-    """Read a token request.
+def client_credentials(headers: Mapping[str, str], body: bytes) -> Credentials:
+    """Take name and key as OAuth clients send them: by HTTP Basic, or in the form (RFC 6749 section 2.3.1).
+
+    Raises:
+        UnknownCaller: there are none, or not in the form of a name and a key.
+    """
+    authorization = headers.get("authorization")
+    try:
+        if authorization is None:
+            name, key = first_of(body, "client_id"), first_of(body, "client_secret")
+        else:
+            basic = _BASIC.match(authorization)
+            pair = base64.b64decode(basic[1], validate=True) if basic else b""
+            # Both halves are form-encoded before they are put together.
+            name, key = (read_form(b"half=" + half).get("half") for half in pair.split(b":", 1))
+    except (ValueError, InvalidRequest):
+        raise UnknownCaller(cause="malformed credentials") from None
+    if not name or not key:
+        raise UnknownCaller(cause="no credentials")
+    return Credentials(_key(key), name)
+
+
+def check_one_credential(headers: Mapping[str, str], own: str) -> None:
+    """Hold a caller to one way to prove itself (RFC 6749 section 2.3).
+
+    Raises:
+        InvalidRequest: the headers hold another.
+    """
+    for other in ("authorization", "x-functions-key", "x-identity-header"):
+        if other != own and other in headers:
+            raise InvalidRequest("the request has two kinds of credentials", hint=f"send one, without {other}")
+
+
+def read_token_request(incoming: Incoming, *, own: tuple[str, ...] = ()) -> TokenRequest:
+    """Read the form of an OAuth token request.
+
+    Args:
+        incoming: with the form as its body.
+        own: fields with credentials that have been taken from it already.
 
     Raises:
         InvalidRequest, UnsupportedGrant, InvalidScope: with a hint.
     """
-    if "authorization" in headers:  # RFC 6749 section 2.3: one way to authenticate per request
-        raise InvalidRequest("the request has two kinds of credentials", hint="send x-functions-key alone")
-    fields = read_form(body)
+    fields = read_form(incoming.body)
     for name in _MISPLACED:
-        if name in fields:
+        if name in fields and name not in own:
             raise InvalidRequest(
                 f"{name} is not accepted here", cause=f"{name} sent", hint="the function key is the only credential"
             )
     if "resource" in fields:
         raise InvalidRequest("resource is not accepted here", hint="use scope, with /.default behind the resource")
-    if query and "scope" in read_form(query.encode("ascii", "replace")):
-        raise InvalidRequest("scope was sent in the URL", hint="send it in the body alone")
+    if query := incoming.query:
+        for name in read_form(_octets(query), of="URL"):
+            if name in _BODY_ALONE:
+                raise InvalidRequest(f"{name} was sent in the URL", hint="send it in the body alone")
     grant = fields.get("grant_type")
     if not grant:
         raise InvalidRequest("grant_type is missing", hint="grant_type=client_credentials")
@@ -112,60 +188,73 @@ def read_token_request(body: bytes, *, query: str, headers: Mapping[str, str]) -
     scope = fields.get("scope", "")
     if not is_default_scope(scope):
         raise InvalidScope(hint="for example https://graph.microsoft.com/.default")
-    claims, rejected = fields.get("claims"), fields.get("token_sha256_to_refresh")
+    claims = fields.get("claims")
+    return TokenRequest(
+        scopes=(scope,),
+        tenant_id=_guid(fields, "tenant", hint="use the directory (tenant) ID"),
+        claims=None if claims is None else read_claims(claims),
+        rejected=_rejected(fields),
+    )
+
+
+def read_managed_identity_request(query: str) -> TokenRequest:
+    """Read a request in App Service's managed-identity protocol.
+
+    https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference
+
+    Raises:
+        InvalidRequest, InvalidScope: with a hint.
+    """
+    fields = read_form(_octets(query), of="URL")
+    version = fields.get("api-version", "")
+    if not _API_VERSION.match(version) or version < OLDEST_API_VERSION:
+        raise InvalidRequest("api-version is missing or unknown", hint=f"use {OLDEST_API_VERSION} or a later one")
+    for name in _OTHER_IDENTITIES:
+        if name in fields:
+            raise InvalidRequest(f"{name} is not accepted here", hint="use client_id, or nothing")
+    resource = fields.get("resource")
+    if not resource:
+        raise InvalidRequest("resource is missing", hint="for example https://graph.microsoft.com")
+    return TokenRequest(
+        scopes=_meant(resource),
+        rejected=_rejected(fields),
+        client_id=_guid(fields, "client_id", hint="use the application (client) ID, or nothing"),
+    )
+
+
+def _meant(resource: str) -> tuple[str, ...]:
+    """List the scopes that a resource may mean."""
+    meant = [resource] if resource.endswith("/.default") else [f"{resource}/.default"]
+    if resource.endswith("/"):
+        meant.append(f"{resource}.default")
+    if not is_default_scope(meant[0]):
+        raise InvalidScope("resource is malformed", hint="for example https://graph.microsoft.com")
+    return tuple(meant)
+
+
+def _rejected(fields: Mapping[str, str]) -> str | None:
+    rejected = fields.get("token_sha256_to_refresh")
     if rejected is not None and not _SHA256.match(rejected):
         raise InvalidRequest(
             "token_sha256_to_refresh is malformed", hint="send the SHA-256 of the token in 64 lower-case hex digits"
         )
-    return TokenRequest(
-        scope=scope,
-        tenant_id=_tenant(fields.get("tenant", "")),
-        claims=None if claims is None else read_claims(claims),
-        rejected=rejected,
-    )
+    return rejected
 
 
-def read_form(body: bytes) -> dict[str, str]:
-    """Split a form into its fields; an empty value counts as not sent (RFC 6749 section 3.2).
-
-    Raises:
-        InvalidRequest: it is too large, repeats a field, or is not clean UTF-8 in clean escapes.
-    """
-    if not body:
-        return {}
-    # No escape reaches over a separator, so that one look at the whole is one at every piece.
-    if not body.isascii() or _BROKEN_ESCAPE.search(body):
-        raise InvalidRequest("the form has a broken escape", hint="percent-encode the values")
-    parts = body.split(b"&")
-    if len(parts) > FIELDS:
-        raise InvalidRequest(f"the form has more than {FIELDS} fields")
-    fields: dict[str, str] = {}
-    for part in parts:
-        escaped, _, value = part.partition(b"=")
-        name = _decoded(escaped)
-        if not name:
-            continue
-        if name in fields:
-            raise InvalidRequest("a form field is repeated", hint="send each field once")
-        fields[name] = _decoded(value)
-    return {name: value for name, value in fields.items() if value}
-
-
-def _decoded(piece: bytes) -> str:
-    if len(piece) > FIELD_LIMIT:
-        raise InvalidRequest("a form field is larger than 8 KiB")
-    spaced = piece.replace(b"+", b" ")
-    if b"%" not in spaced:
-        return spaced.decode()
-    try:
-        return unquote_to_bytes(spaced).decode()
-    except UnicodeDecodeError:
-        raise InvalidRequest("the form is not UTF-8") from None
-
-
-def _tenant(text: str) -> str | None:
-    if not text:
+def _guid(fields: Mapping[str, str], name: str, *, hint: str) -> str | None:
+    text = fields.get(name)
+    if text is None:
         return None
     if not is_guid(text):
-        raise InvalidRequest("tenant must be a GUID", hint="use the directory (tenant) ID")
+        raise InvalidRequest(f"{name} must be a GUID", hint=hint)
     return text.lower()
+
+
+def _key(text: str) -> str:
+    if not _KEY.match(text):
+        raise UnknownCaller(cause="malformed key")
+    return text
+
+
+def _octets(query: str) -> bytes:
+    return query.encode(errors="surrogatepass")

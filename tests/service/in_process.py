@@ -16,8 +16,8 @@ from emulator.faults import Fault, Switch
 from emulator.run import app_settings
 from emulator.seed import CERTIFICATE, CLIENT_ID, GRAPH, IDENTITY_CLIENT_ID, ORDERS, TENANT_ID
 from shared.audit import Events
+from shared.core.request import Incoming
 from shared.runtime import build
-from shared.vendor import Incoming
 from tests.clock import FakeClock
 
 KEY = "a-function-key-of-billing"
@@ -80,7 +80,7 @@ class App(AbstractAsyncContextManager["App"]):
         """Ask for a token as the caller does."""
         form = urlencode({"grant_type": "client_credentials", "scope": scope, **fields}).encode()
         headers = {"x-functions-key": KEY, "content-type": "application/x-www-form-urlencoded"}
-        answer = await self._runtime.token(Incoming("POST", "https://vend.test/api/token", headers, form))
+        answer = await self._runtime.routes["token"](Incoming("POST", "https://vend.test/api/token", headers, form))
         return Told(answer.status, answer.headers, json.loads(answer.body))
 
     async def sync(self) -> list[dict[str, Any]]:

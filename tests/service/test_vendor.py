@@ -1,4 +1,5 @@
 import asyncio
+import base64
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,15 +8,18 @@ import pytest
 
 from shared.audit import Events
 from shared.core.errors import UnknownCaller
-from shared.core.policy import Allow, Caller, Offer
+from shared.core.policy import EVERYBODY, Allow, Caller, Offer
+from shared.core.request import Incoming
 from shared.core.token import AccessToken, TokenKey, TokenSource
-from shared.vendor import Incoming, Vendor
+from shared.routes import FUNCTION_KEY, MANAGED_IDENTITY, OAUTH, ROUTES, Route
+from shared.vendor import Vendor
 from shared.web import Answer
 from tests.clock import FakeClock
 
 TENANT = "11111111-1111-1111-1111-111111111111"
+CLIENT_ID = "22222222-2222-2222-2222-222222222222"
 SCOPE = "https://graph.microsoft.com/.default"
-KEY = "k" * 40
+KEY, ANYBODYS = "k" * 40, "a" * 40
 FORM = b"grant_type=client_credentials&scope=https%3A%2F%2Fgraph.microsoft.com%2F.default"
 MEDIA = "application/x-www-form-urlencoded"
 BILLING = Caller(name="billing", allow=(Allow(profile="graph", scopes=(SCOPE,)),))
@@ -24,7 +28,13 @@ BILLING = Caller(name="billing", allow=(Allow(profile="graph", scopes=(SCOPE,)),
 class Shop:
     """A vendor whose token source does as it is told; what leaves it is listed in order."""
 
-    def __init__(self, get_token: Callable[["Shop"], AccessToken], *, log: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        get_token: Callable[["Shop"], AccessToken],
+        *,
+        log: Callable[[str], None] | None = None,
+        app_checked_routes: bool = True,
+    ) -> None:
         self.lines: list[str] = []
         self.caller = BILLING
         self._get_token = get_token
@@ -33,27 +43,34 @@ class Shop:
         self.vendor = Vendor(
             identify=self._identify,
             get_token=self._served,
-            offers={"graph": Offer(tenants=(TENANT,), scopes=(SCOPE,), vendable=True)},
+            offers={"graph": Offer(tenants=(TENANT,), scopes=(SCOPE,), client_id=CLIENT_ID, vendable=True)},
             clock=self.clock,
             events=self.events,
             new_id=lambda: "an-id",
+            app_checked_routes=app_checked_routes,
+            unknown_keys_per_minute=60,
             told_margin_seconds=10,
         )
 
     def ask(self, body: bytes = FORM, *, method: str = "POST", key: str = KEY, query: str = "") -> Answer:
-        """Answer one request."""
+        """Answer one request to `/api/token`."""
         headers = {"x-functions-key": key, "content-type": MEDIA}
-        incoming = Incoming(method, f"http://localhost/api/token{query}", headers, body)
-        return asyncio.run(self.vendor.token(incoming))
+        return self.answer(FUNCTION_KEY, Incoming(method, f"http://localhost/api/token{query}", headers, body))
+
+    def answer(self, route: Route, incoming: Incoming) -> Answer:
+        """Answer one request."""
+        return asyncio.run(self.vendor.answer(route, incoming))
 
     def token(self, lifetime: float = 3600.0) -> AccessToken:
         """Make a token that was got now."""
         return AccessToken("secret", self.clock(), lifetime=lifetime, refresh_after=1440.0)
 
-    def _identify(self, key: str) -> Caller:
-        if key != KEY:
-            raise UnknownCaller(cause="unknown key")
-        return self.caller
+    def _identify(self, key: str, *, host_checked: bool) -> Caller:
+        if key == KEY:
+            return self.caller
+        if host_checked and key == ANYBODYS:
+            return Caller(name=EVERYBODY, allow=BILLING.allow)
+        raise UnknownCaller(cause="unknown key")
 
     async def _served(self, key: TokenKey, *, claims: str | None, rejected: str | None) -> "Sold":
         assert (claims, rejected) == (None, None)
@@ -107,24 +124,102 @@ def test_a_log_that_fails_breaks_nothing() -> None:
     assert shop.events.lost == 1
 
 
-@pytest.mark.parametrize(
-    ("method", "query", "key", "body", "status"),
-    [
-        ("GET", "?code=x", "", b"x" * 20_000, 405),
-        ("POST", "?code=x", "", b"x" * 20_000, 400),
-        ("POST", "", "", b"x" * 20_000, 413),
-        ("POST", "", "", b"x", 401),
-        ("POST", "", "another-key-that-nobody-has", b"x", 401),
-        ("POST", "", KEY, b"x", 400),
-        ("POST", "", KEY, FORM.replace(b"graph.microsoft.com", b"vault.azure.net"), 400),
-        ("POST", "", KEY, FORM, 200),
-    ],
-)
-def test_the_first_check_that_fails_answers(method: str, query: str, key: str, body: bytes, status: int) -> None:
-    """The order of checks is part of the contract: the key before the syntax, so that strangers learn nothing."""
+def good(route: Route, *, key: str = KEY, name: str = "billing") -> Incoming:
+    """Make a request that is answered with a token."""
+    url, media = f"https://vend.test/api/{route.name}", {"content-type": MEDIA}
+    if route is MANAGED_IDENTITY:
+        query = "?api-version=2019-08-01&resource=https://graph.microsoft.com/"
+        return Incoming("GET", url + query, {"x-identity-header": key}, b"")
+    if route is OAUTH:
+        basic = base64.b64encode(f"{name}:{key}".encode()).decode()
+        return Incoming("POST", url, {**media, "authorization": f"Basic {basic}"}, FORM)
+    return Incoming("POST", url, {**media, "x-functions-key": key}, FORM)
+
+
+def denied(incoming: Incoming) -> Incoming:
+    """Ask for what the caller may not have."""
+    return replace(
+        incoming,
+        url=incoming.url.replace("graph.microsoft.com", "vault.azure.net"),
+        body=incoming.body.replace(b"graph.microsoft.com", b"vault.azure.net"),
+    )
+
+
+def malformed(incoming: Incoming) -> Incoming:
+    """Break what stands behind the caller's credentials."""
+    return replace(incoming, url=f"{incoming.url}?resource=%", body=incoming.body and b"x")
+
+
+# Each is what is wrong with a request, beside all that is wrong with those behind it: the first alone is answered.
+WRONG: list[tuple[int, Callable[[Incoming], Incoming]]] = [
+    (405, lambda incoming: replace(incoming, method="PATCH")),
+    (400, lambda incoming: replace(incoming, url=f"{incoming.url}&code=x" if "?" in incoming.url else "/?code=x")),
+    (413, lambda incoming: replace(incoming, body=b"x" * 20_000)),
+    (415, lambda incoming: replace(incoming, headers={**incoming.headers, "content-type": "application/json"})),
+    (401, lambda incoming: replace(incoming, headers={"content-type": incoming.headers.get("content-type", "")})),
+    (429, lambda incoming: incoming),
+    (400, malformed),
+    (400, denied),
+]
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=[route.name for route in ROUTES])
+def test_the_first_check_that_fails_answers(route: Route) -> None:
+    """The order of checks is part of the contract, on every route: the key comes before the syntax, for instance."""
     shop = Shop(Shop.token)
-    assert shop.ask(body, method=method, query=query, key=key).status == status
-    assert len(shop.lines) == 1
+    assert shop.answer(route, good(route)).status == 200
+    assert json.loads(shop.lines[-1])["route"] == route.name
+    for index, (status, _) in enumerate(WRONG):
+        if (status, route) == (415, MANAGED_IDENTITY):  # which has no body
+            continue
+        shop = Shop(Shop.token)
+        shop.caller = replace(BILLING, per_worker_per_minute=1 if index <= 5 else None)
+        shop.answer(route, denied(good(route)))
+        incoming = good(route)
+        for _, spoil in reversed(WRONG[index:]):
+            incoming = spoil(incoming)
+        answer = shop.answer(route, incoming)
+        assert answer.status == status
+        assert json.loads(shop.lines[-1])["status"] == status
+        assert ("Allow" in answer.headers, answer.headers.get("Allow", route.method)) == (status == 405, route.method)
+        assert answer.headers.get("WWW-Authenticate") == (route.challenge if status == 401 else None)
+
+
+@pytest.mark.parametrize("route", [MANAGED_IDENTITY, OAUTH], ids=["msi", "oauth2"])
+def test_a_route_whose_keys_the_host_does_not_check_is_shut(route: Route) -> None:
+    """403 before the key is read, unless the operator has opened it."""
+    answers = [Shop(Shop.token, app_checked_routes=False).answer(route, good(route, key=key)) for key in (KEY, "x")]
+    assert [answer.status for answer in answers] == [403, 403]
+    assert answers[0].body == answers[1].body
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=[route.name for route in ROUTES])
+def test_everybody_is_who_the_host_let_in(route: Route) -> None:
+    """The entry `*` is for keys that the host has accepted, and for no others."""
+    assert Shop(Shop.token).answer(route, good(route, key=ANYBODYS)).status == (200 if route.host_checked else 401)
+
+
+def test_a_key_is_good_for_its_own_name_alone() -> None:
+    """The client_id of an OAuth client must be the name of the caller whose key it sends."""
+    shop = Shop(Shop.token)
+    assert [shop.answer(OAUTH, good(OAUTH, name=name)).status for name in ("billing", "reports")] == [200, 401]
+
+
+@pytest.mark.parametrize("route", [MANAGED_IDENTITY, OAUTH], ids=["msi", "oauth2"])
+def test_a_flood_of_unknown_keys_fills_no_log(route: Route) -> None:
+    """SEC-17: the same 401 for each, a line for 60 a minute, and the caller that comes between notices nothing."""
+    shop = Shop(Shop.token)
+    flood = [shop.answer(route, good(route, key=f"{number:040}")) for number in range(10_000)]
+    assert len({(answer.status, answer.body) for answer in flood}) == 1
+    assert flood[0].status == 401
+    assert len(shop.lines) == 60
+    assert shop.answer(route, good(route)).status == 200
+    told = json.loads(shop.lines[60])
+    assert (told["event"], told["count"]) == ("unknown_keys", 9_940)
+    assert len(shop.lines) == 62
+    shop.clock.tick(1)
+    shop.answer(route, good(route, key="x" * 40))
+    assert len(shop.lines) == 63
 
 
 def test_a_caller_over_its_rate_is_told_when_to_come_back() -> None:

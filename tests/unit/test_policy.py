@@ -12,17 +12,18 @@ from shared.core.limits import Limits
 from shared.core.policy import Allow, Caller, Grant, Mode, Offer, decide
 from shared.core.request import TokenRequest
 from shared.core.token import TokenKey
+from shared.routes import FUNCTION_KEY
 from shared.settings import SettingsError
-from shared.web import error_answer
 from tests.clock import FakeClock
 from tests.tables import Case, case_id, cases
 
 ONE, TWO = "11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222"
+CLIENT, OTHER_CLIENT = ONE.replace("1", "c"), ONE.replace("1", "d")
 A, B, INTERNAL = "api://a/.default", "api://b/.default", "api://internal/.default"
 OFFERS = {
-    "graph": Offer(tenants=(ONE, TWO), scopes=(A, B), vendable=True),
-    "other": Offer(tenants=(ONE,), scopes=(A,), vendable=True),
-    "internal": Offer(tenants=(ONE,), scopes=(INTERNAL,), vendable=False),
+    "graph": Offer(tenants=(ONE, TWO), scopes=(A, B), client_id=CLIENT, vendable=True),
+    "other": Offer(tenants=(ONE,), scopes=(A,), client_id=CLIENT, vendable=True),
+    "internal": Offer(tenants=(ONE,), scopes=(INTERNAL,), client_id=CLIENT, vendable=False),
 }
 ALL_TENANTS = Allow(profile="graph", scopes=(A,))
 SECOND_TENANT = Allow(profile="graph", scopes=(A,), tenants=(TWO.upper(),))
@@ -37,13 +38,13 @@ def caller(*allow: Allow, mode: Mode = Mode.ENFORCE) -> Caller:
 @pytest.mark.parametrize(
     ("who", "request_", "expected"),
     [
-        (caller(ALL_TENANTS), TokenRequest(A), TokenKey("graph", ONE, A)),
-        (caller(ALL_TENANTS), TokenRequest(A, TWO), TokenKey("graph", TWO, A)),
-        (caller(SECOND_TENANT), TokenRequest(A), TokenKey("graph", TWO, A)),
-        (caller(SECOND_TENANT, OTHER), TokenRequest(A), TokenKey("graph", TWO, A)),
-        (caller(OTHER, SECOND_TENANT), TokenRequest(A), TokenKey("other", ONE, A)),
-        (caller(SECOND_TENANT, OTHER), TokenRequest(A, ONE), TokenKey("other", ONE, A)),
-        (caller(Allow(profile="gone", scopes=(A,)), OTHER), TokenRequest(A), TokenKey("other", ONE, A)),
+        (caller(ALL_TENANTS), TokenRequest((A,)), TokenKey("graph", ONE, A)),
+        (caller(ALL_TENANTS), TokenRequest((A,), TWO), TokenKey("graph", TWO, A)),
+        (caller(SECOND_TENANT), TokenRequest((A,)), TokenKey("graph", TWO, A)),
+        (caller(SECOND_TENANT, OTHER), TokenRequest((A,)), TokenKey("graph", TWO, A)),
+        (caller(OTHER, SECOND_TENANT), TokenRequest((A,)), TokenKey("other", ONE, A)),
+        (caller(SECOND_TENANT, OTHER), TokenRequest((A,), ONE), TokenKey("other", ONE, A)),
+        (caller(Allow(profile="gone", scopes=(A,)), OTHER), TokenRequest((A,)), TokenKey("other", ONE, A)),
     ],
     ids=["first tenant", "asked tenant", "listed tenant", "first entry", "its order", "by tenant", "profile is gone"],
 )
@@ -53,21 +54,21 @@ def test_an_entry_grants_what_it_lists(who: Caller, request_: TokenRequest, expe
 
 
 DENIALS = {
-    "no entries": (caller(), TokenRequest(A)),
-    "another scope": (caller(ALL_TENANTS), TokenRequest(B)),
-    "a scope of nobody": (caller(ALL_TENANTS), TokenRequest("api://nobody/.default")),
-    "another case": (caller(ALL_TENANTS), TokenRequest(A.upper())),
-    "a longer scope": (caller(ALL_TENANTS), TokenRequest("api://a//.default")),
-    "another tenant": (caller(SECOND_TENANT), TokenRequest(A, ONE)),
-    "a tenant of nobody": (caller(ALL_TENANTS), TokenRequest(A, ONE.replace("1", "3"))),
-    "a profile that is gone": (caller(Allow(profile="gone", scopes=(A,))), TokenRequest(A)),
-    "not vendable": (caller(Allow(profile="internal", scopes=(INTERNAL,))), TokenRequest(INTERNAL)),
-    "audit, another profile": (caller(OTHER, mode=Mode.AUDIT), TokenRequest(B)),
+    "no entries": (caller(), TokenRequest((A,))),
+    "another scope": (caller(ALL_TENANTS), TokenRequest((B,))),
+    "a scope of nobody": (caller(ALL_TENANTS), TokenRequest(("api://nobody/.default",))),
+    "another case": (caller(ALL_TENANTS), TokenRequest((A.upper(),))),
+    "a longer scope": (caller(ALL_TENANTS), TokenRequest(("api://a//.default",))),
+    "another tenant": (caller(SECOND_TENANT), TokenRequest((A,), ONE)),
+    "a tenant of nobody": (caller(ALL_TENANTS), TokenRequest((A,), ONE.replace("1", "3"))),
+    "a profile that is gone": (caller(Allow(profile="gone", scopes=(A,))), TokenRequest((A,))),
+    "not vendable": (caller(Allow(profile="internal", scopes=(INTERNAL,))), TokenRequest((INTERNAL,))),
+    "audit, another profile": (caller(OTHER, mode=Mode.AUDIT), TokenRequest((B,))),
     "audit, not vendable": (
         caller(Allow(profile="internal", scopes=()), mode=Mode.AUDIT),
-        TokenRequest(INTERNAL),
+        TokenRequest((INTERNAL,)),
     ),
-    "audit, another tenant": (caller(OTHER, mode=Mode.AUDIT), TokenRequest(A, TWO)),
+    "audit, another tenant": (caller(OTHER, mode=Mode.AUDIT), TokenRequest((A,), TWO)),
 }
 
 
@@ -100,7 +101,7 @@ def test_all_denials_are_one_answer() -> None:
     for who, request_ in DENIALS.values():
         with pytest.raises(Denied) as caught:
             decide(who, request_, OFFERS)
-        answer = error_answer(caught.value, method="POST", correlation_id="id")
+        answer = FUNCTION_KEY.refused(caught.value, method="POST", correlation_id="id")
         answers.add((answer.status, tuple(answer.headers.items()), answer.body))
     assert len(answers) == 1
 
@@ -108,8 +109,8 @@ def test_all_denials_are_one_answer() -> None:
 @pytest.mark.parametrize(
     ("request_", "expected"),
     [
-        (TokenRequest(B), TokenKey("graph", ONE, B)),
-        (TokenRequest(A, ONE), TokenKey("graph", ONE, A)),
+        (TokenRequest((B,)), TokenKey("graph", ONE, B)),
+        (TokenRequest((A,), ONE), TokenKey("graph", ONE, A)),
     ],
     ids=["scope", "tenant"],
 )
@@ -179,7 +180,7 @@ class Desk:
 
     def who(self, key: str = KEY) -> str:
         """Name the caller of a key."""
-        return self.callers.identify(key).name
+        return self.callers.identify(key, host_checked=True).name
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.core.token import AccessToken, Freshness, Moment, TokenKey, TokenSource, refresh_after
-from shared.web import token_answer
+from shared.web import Vended, token_answer
 from tests.clock import FakeClock
 
 ASKED = Moment(wall=1_800_000_000, boot=1_000)
@@ -80,7 +80,9 @@ def test_no_clock_can_stretch_a_life(moves: list[Move], lifetime: float) -> None
     for move, seconds in moves:
         move(clock, seconds)
         left -= 0 if move is FakeClock.jump else seconds
-        answer = token_answer(token, TokenSource.CACHE, scope="", now=clock(), margin=10, correlation_id="")
+        answer = token_answer(
+            Vended(token, TokenSource.CACHE, scope="", client_id="", now=clock(), margin=10, correlation_id="")
+        )
         assert json.loads(answer.body)["expires_in"] <= max(0, left)
         assert left >= FLOOR - 1e-3 or token.freshness(clock(), floor=FLOOR) is Freshness.EXPIRED
 
