@@ -1,6 +1,8 @@
-"""One sync in a process of its own, which kills itself before its n-th call to the store or to Graph.
+"""Syncs in processes of their own, each of which kills itself before its n-th call to the store or to Graph.
 
-`python -m tests.end_to_end.killed_sync N URL ROOT CA LATER` with a token for Graph on stdin; N = 0: it lives.
+`python -m tests.end_to_end.killed_sync URL ROOT CA`, with a token for Graph in the first line of stdin, an n in each
+line after it. How the process of that n ended is a line of stdout. They are forks of one that has imported everything:
+that takes a hundred times as long as a sync.
 """
 
 import asyncio
@@ -8,6 +10,7 @@ import os
 import random
 import signal
 import sys
+import traceback
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -52,7 +55,7 @@ async def run(*, at: int, url: str, root: str, ca_file: str, later: float, secre
     """Sync once.
 
     Args:
-        at: the call to be killed at.
+        at: the call to be killed at; 0: it lives.
         url: of the database.
         root: of Graph.
         ca_file: whom to trust.
@@ -88,20 +91,28 @@ async def run(*, at: int, url: str, root: str, ca_file: str, later: float, secre
                 store=store,
                 pool=pool,
                 clock=late,
-                events=Events(print, wall=lambda: late().wall, worker=str(random.random())),  # noqa: S311
+                events=Events(lambda _: None, wall=lambda: late().wall, worker=str(random.random())),  # noqa: S311
             )
             await sync.run(seconds=60)
         store.close()
 
 
+def main() -> None:
+    """Fork a sync for each line, one after the other."""
+    url, root, ca_file = sys.argv[1:]
+    secret = sys.stdin.readline().strip()
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            try:
+                asyncio.run(run(at=int(line), url=url, root=root, ca_file=ca_file, later=0, secret=secret))
+            except BaseException:  # noqa: BLE001  # nothing of a child may go on as its parent
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201  # what this program is for
+
+
 if __name__ == "__main__":
-    asyncio.run(
-        run(
-            at=int(sys.argv[1]),
-            url=sys.argv[2],
-            root=sys.argv[3],
-            ca_file=sys.argv[4],
-            later=float(sys.argv[5]),
-            secret=sys.stdin.read(),
-        )
-    )
+    main()

@@ -7,9 +7,11 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from itertools import count
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 import pytest
 
@@ -33,7 +35,7 @@ def cloud(tmp_path: Path) -> Iterator[LocalCloud]:
         yield running
 
 
-class Copies:
+class Copies(AbstractContextManager["Copies"]):
     """Databases of one tenant."""
 
     def __init__(self, cloud: LocalCloud, folder: Path) -> None:
@@ -41,6 +43,23 @@ class Copies:
         self._folder = folder
         self._secret = graph_token(cloud)
         self.file = folder / "directory.db"
+
+    def __enter__(self) -> Self:
+        arguments = [f"sqlite:///{self.file}", self._cloud.graph_url, str(self._cloud.ca_file)]
+        self._doomed = subprocess.Popen(
+            [sys.executable, "-m", "tests.end_to_end.killed_sync", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+        self._tell(self._secret)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._doomed.communicate()
 
     def begin(self, start: Path | None) -> None:
         """Go back to a copy, or to nothing."""
@@ -57,17 +76,16 @@ class Copies:
 
     def sync_until_killed(self, at: int) -> bool:
         """Sync in a process that is killed; tell whether it was before it came to its end."""
-        arguments = [str(at), f"sqlite:///{self.file}", self._cloud.graph_url, str(self._cloud.ca_file), "0"]
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.end_to_end.killed_sync", *arguments],
-            input=self._secret,
-            capture_output=True,
-            text=True,
-            cwd=ROOT,
-            check=False,
-        )
-        assert done.returncode in {0, -signal.SIGKILL}, done.stderr
-        return done.returncode != 0
+        self._tell(str(at))
+        assert self._doomed.stdout is not None
+        code = int(self._doomed.stdout.readline())
+        assert code in {0, -signal.SIGKILL}
+        return code != 0
+
+    def _tell(self, line: str) -> None:
+        assert self._doomed.stdin is not None
+        self._doomed.stdin.write(f"{line}\n")
+        self._doomed.stdin.flush()
 
     def is_the_tenant(self) -> bool:
         """Compare every row with the tenant, those in the recycle bin too."""
@@ -108,19 +126,19 @@ def test_a_killed_sync_is_made_up_for(cloud: LocalCloud, tmp_path: Path, *, chan
 
     So the link in the database is never ahead of the rows: what it has passed over would be missing.
     """
-    copies = Copies(cloud, tmp_path)
-    start = None
-    if changed:
-        copies.sync()
-        assert copies.is_the_tenant()
-        start = tmp_path / "before"
-        shutil.copy(copies.file, start)
-        change(cloud)
-    for at in count(1):
-        copies.begin(start)
-        was_killed = copies.sync_until_killed(at)
-        copies.sync(later=2 * LEASE_SECONDS)
-        assert copies.is_the_tenant(), f"killed before call {at}"
-        if not was_killed:
-            break
+    with Copies(cloud, tmp_path) as copies:
+        start = None
+        if changed:
+            copies.sync()
+            assert copies.is_the_tenant()
+            start = tmp_path / "before"
+            shutil.copy(copies.file, start)
+            change(cloud)
+        for at in count(1):
+            copies.begin(start)
+            was_killed = copies.sync_until_killed(at)
+            copies.sync(later=2 * LEASE_SECONDS)
+            assert copies.is_the_tenant(), f"killed before call {at}"
+            if not was_killed:
+                break
     assert at > 20  # else nothing was counted
