@@ -26,6 +26,7 @@ NOTICED = {
     "vault": "nothing while the last assertion is reused, up to 9 minutes; then as without Entra",
     "identity": "nothing while vend keeps its own token for the vault; then as without the vault",
     "graph": "nothing; the directory sync fails, and goes on from where it was",
+    "blob": "nothing for a day, where it holds the callers document; that of `make run` is a file",
 }
 KINDS = {
     "refuse": "nobody listens",

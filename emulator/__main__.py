@@ -14,7 +14,7 @@ from contextlib import ExitStack
 
 from emulator.cloud import LocalCloud
 from emulator.run import APP_PORT, CALLER, PORTS, ROOT, SCOPE, Site, SiteError, start
-from emulator.seed import CERTIFICATE, CLIENT_ID, IDENTITY_CLIENT_ID, TENANT_ID
+from emulator.seed import CERTIFICATE, CLIENT_ID, CONTAINER, IDENTITY_CLIENT_ID, TENANT_ID
 from emulator.serve import HOST, listening_socket
 from emulator.tour import TourError, requests, say, tour
 
@@ -89,6 +89,7 @@ def _serve_cloud(cloud: LocalCloud) -> None:
         "Entra": cloud.authority,
         "Key Vault": cloud.vault_url,
         "Graph": cloud.graph_url,
+        "Blob Storage": f"{cloud.blob_url}/{CONTAINER}",
         "managed identity": f"IDENTITY_ENDPOINT={cloud.identity_endpoint}",
         "": f"IDENTITY_HEADER={cloud.identity_header}",
         "faults": f"{cloud.control}/faults",

@@ -8,6 +8,7 @@ with LocalCloud(folder) as cloud:
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Self
@@ -15,6 +16,7 @@ from typing import Self
 from starlette.types import ASGIApp
 
 from emulator import managed_identity
+from emulator.blob import RESOURCE, BlobStorage
 from emulator.ca import CertificateAuthority
 from emulator.control import Control
 from emulator.directory import Directory
@@ -25,12 +27,12 @@ from emulator.gate import Gate
 from emulator.graph import Graph
 from emulator.managed_identity import ManagedIdentityEndpoint
 from emulator.people import People
-from emulator.seed import TENANT_ID, seed
+from emulator.seed import CONTAINER, TENANT_ID, seed
 from emulator.serve import HOST, Background
 from emulator.vault import KeyVault
 
-PARTS = ("entra", "vault", "identity", "graph")
-LABELS = {"login": "entra", "vault": "vault", "graph": "graph"}  # of host names
+PARTS = ("entra", "vault", "identity", "graph", "blob")
+LABELS = {"login": "entra", "vault": "vault", "graph": "graph", "blob": "blob"}  # of host names
 PLAIN = {"identity"}  # as on App Service, where its traffic never leaves the machine
 REGION = "westeurope"  # whose name the certificate has: OpenSSL takes no wildcard before a single label
 
@@ -38,13 +40,14 @@ REGION = "westeurope"  # whose name the certificate has: OpenSSL takes no wildca
 class LocalCloud(AbstractContextManager["LocalCloud"]):
     """Runs from `with` to its end; `ports` fixes those of some parts or of `control`, the others are free ones.
 
-    Once entered it has `ca_file`, the URLs `authority`, `vault_url`, `graph_url`, `identity_endpoint` and `control`,
+    Once entered it has `ca_file`, the URLs `authority`, `vault_url`, `graph_url`, `blob_url`, `identity_endpoint` and
+    `control`,
     the header that goes with the identity endpoint, and the parts to look into and to change: `directory`, `entra`,
-    `vault`, `graph`, `people` (a synthetic tenant of so many `users`), `faults`.
+    `vault`, `graph`, `blob`, `people` (a synthetic tenant of so many `users`), `faults`.
     A further part is a name in PARTS, a URL and one `_open`.
 
-    With a `domain`, `login.`, `vault.` and `graph.` stand before it in the URLs of those parts, which then have no
-    port: nothing resolves such names but a `ForwardProxy` that was given `names`.
+    With a `domain`, `login.`, `vault.`, `graph.` and `blob.` stand before it in the URLs of those parts, which then
+    have no port: nothing resolves such names but a `ForwardProxy` that was given `names`.
 
     Raises:
         OSError: a port is taken.
@@ -95,7 +98,15 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
                 now=self._now,
             )
             self.graph_url = self._url("graph")
-            seed(self.directory, self.vault, graph_url=self.graph_url)
+            self.blob_url = self._url("blob")
+            self.blob = BlobStorage(
+                authority=self.authority,
+                tenant_id=TENANT_ID,
+                authenticate=partial(self.directory.authenticate, audience=RESOURCE),
+                now=self._now,
+                containers=frozenset({CONTAINER}),
+            )
+            seed(self.directory, self.vault, self.blob, graph_url=self.graph_url)
             (identity,) = self.directory.identities()
             self.identity_header = identity.header
             self.entra = Entra(self.directory)
@@ -105,6 +116,7 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
             self.people = People(self._users)
             self.graph = Graph(self.people, self.directory, url=self.graph_url, tenant_id=TENANT_ID)
             self._open("graph", self.graph.app)
+            self._open("blob", self.blob.app)
 
             control = Control(faults=self.faults, entra=self.entra)
             control_port = self._background.serve(control.app, port=self._ports.get("control", 0))
@@ -128,7 +140,7 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
         """List the host names that the parts' certificate is for."""
         if not self._domain:
             return ("localhost", f"{REGION}.localhost")
-        return (f"login.{self._domain}", f"*.login.{self._domain}", f"vault.{self._domain}", f"graph.{self._domain}")
+        return (*(f"{label}.{self._domain}" for label in LABELS), f"*.login.{self._domain}")
 
     def _open(self, part: str, app: ASGIApp) -> None:
         behind = self._background.serve(HttpFaults(app, self.faults[part]))

@@ -22,7 +22,7 @@ from emulator.keys import Keys, generate
 from emulator.seed import CERTIFICATE, CLIENT_ID, GRAPH, IDENTITY_CLIENT_ID, TENANT_ID
 
 ROOT = Path(__file__).parents[1]
-PORTS = {"entra": 8443, "vault": 8444, "graph": 8445, "identity": 8442, "control": 8440}
+PORTS = {"entra": 8443, "vault": 8444, "graph": 8445, "blob": 8447, "identity": 8442, "control": 8440}
 APP_PORT = 7071
 SCOPE = f"{GRAPH}/.default"
 CALLER = "billing"

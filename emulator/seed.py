@@ -1,11 +1,13 @@
-"""What a new local cloud starts with: one tenant, three APIs, one application, one managed identity, one certificate.
+"""What a new local cloud starts with: one tenant, four APIs, one application, one managed identity, one certificate.
 
 The ids are fixed, so that configuration can be written once; every secret is drawn at start. The certificate's key was
-made in the vault and cannot leave it; the managed identity may have it sign, and may not read secrets.
+made in the vault and cannot leave it; the managed identity may have it sign, may not read secrets, and may read blobs.
 """
 
 import secrets
 
+from emulator.blob import RESOURCE as STORAGE
+from emulator.blob import BlobStorage
 from emulator.directory import KEY_VAULT, Api, Application, Directory, ManagedIdentity, Tenant
 from emulator.vault import KeyVault
 from emulator.vault_policy import Policy
@@ -17,6 +19,7 @@ IDENTITY_CLIENT_ID = "a86c4d29-07e5-4f1b-93da-6e2b71f05c98"
 IDENTITY_PRINCIPAL_ID = "e2470b9f-5ac3-4186-8f3d-b19d64c7e05a"
 
 CERTIFICATE = "vend"
+CONTAINER = "configuration"
 GRAPH = "https://graph.microsoft.com"
 ORDERS_ID = "5d0e8f3a-b742-4c96-a1f8-37c9e6d2b104"
 ORDERS = f"api://{ORDERS_ID}"
@@ -24,10 +27,11 @@ ORDERS = f"api://{ORDERS_ID}"
 # Microsoft's own ids, the same in every tenant.
 GRAPH_ID = "00000003-0000-0000-c000-000000000000"
 KEY_VAULT_ID = "cfa8b339-82a2-471a-a3c9-0fc0be7a4093"
+STORAGE_ID = "e406a681-f3d4-42a8-90b6-c2b029497af1"
 
 
-def seed(directory: Directory, vault: KeyVault, *, graph_url: str) -> None:
-    """Fill an empty directory and an empty vault; Graph answers to its public name and to this cloud's address."""
+def seed(directory: Directory, vault: KeyVault, blob: BlobStorage, *, graph_url: str) -> None:
+    """Fill what is empty, and give the roles; Graph answers to its public name and to this cloud's address."""
     directory.add_tenant(Tenant(TENANT_ID, domain="contoso.onmicrosoft.com"))
     directory.add_api(
         Api(
@@ -39,6 +43,7 @@ def seed(directory: Directory, vault: KeyVault, *, graph_url: str) -> None:
         )
     )
     directory.add_api(Api(KEY_VAULT_ID, name="Azure Key Vault", identifier_uris=frozenset({KEY_VAULT})))
+    directory.add_api(Api(STORAGE_ID, name="Azure Storage", identifier_uris=frozenset({STORAGE})))
     directory.add_api(
         Api(
             ORDERS_ID,
@@ -61,4 +66,5 @@ def seed(directory: Directory, vault: KeyVault, *, graph_url: str) -> None:
     )
     vault.create_certificate(CERTIFICATE, Policy(subject="CN=vend", exportable=False))
     vault.assign(IDENTITY_PRINCIPAL_ID, "vend signer")
+    blob.assign(IDENTITY_PRINCIPAL_ID, "Storage Blob Data Reader")
     directory.register_certificate(CLIENT_ID, vault.certificate(CERTIFICATE))

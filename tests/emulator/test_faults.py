@@ -254,6 +254,7 @@ def test_faults_are_driven_from_outside(cloud: LocalCloud, http: httpx.Client, e
     assert shown == {
         "entra": {"fault": fault, "waiting": 0, "taken": before + 1},
         "identity": {"fault": None, "waiting": 0, "taken": cloud.faults["identity"].taken},
+        "blob": {"fault": None, "waiting": 0, "taken": cloud.faults["blob"].taken},
         "graph": {"fault": None, "waiting": 0, "taken": cloud.faults["graph"].taken},
         "vault": {"fault": None, "waiting": 0, "taken": cloud.faults["vault"].taken},
     }
@@ -298,7 +299,7 @@ def test_an_unknown_part_is_answered_with_the_known_ones(cloud: LocalCloud) -> N
     """The names of the parts need not be looked up."""
     answer = httpx.put(f"{cloud.control}/faults/sql", json={"kind": "refuse"})
 
-    assert (answer.status_code, answer.json()) == (404, {"error": "the parts are entra, graph, identity, vault"})
+    assert (answer.status_code, answer.json()) == (404, {"error": "the parts are blob, entra, graph, identity, vault"})
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,254 @@
+"""The local Blob Storage: one account whose blobs are read and replaced whole, for tokens of the local Entra.
+
+Shared keys and SAS are off, as in infra/. Sources: https://learn.microsoft.com/rest/api/storageservices/get-blob,
+.../put-blob, .../authorize-with-azure-active-directory, .../blob-service-error-codes
+"""
+
+import re
+import secrets
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import formatdate
+from types import MappingProxyType
+from xml.sax.saxutils import escape
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+RESOURCE = "https://storage.azure.com"
+FIRST_WITH_TOKENS = "2017-11-09"  # earlier versions do not know the scheme Bearer
+ROLES: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "Storage Blob Data Reader": frozenset({"GET", "HEAD"}),
+        "Storage Blob Data Contributor": frozenset({"GET", "HEAD", "PUT"}),
+    }
+)
+_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_RANGE = re.compile(r"bytes=(\d+)-(\d*)", re.ASCII)
+
+
+@dataclass(frozen=True)
+class BlobRequest:
+    """What is remembered of one request: never a token."""
+
+    method: str
+    path: str
+    status: int
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One blob as it is now."""
+
+    content: bytes = field(repr=False)
+    etag: str
+    modified: float
+
+
+@dataclass(eq=False)
+class Refusal(Exception):
+    """What the account answers instead of a result."""
+
+    status: int
+    code: str
+    message: str
+    detail: str = ""
+
+
+class BlobStorage:
+    """Serves `app`; `requests` lists every request that reached it, oldest first.
+
+    Args:
+        authority: of the challenge.
+        tenant_id: of the challenge.
+        authenticate: turns a token for `RESOURCE` into the object id of its principal; None for one that is no good.
+        now: seconds since 1970, of `Last-Modified`.
+        containers: that there are.
+    """
+
+    def __init__(
+        self,
+        *,
+        authority: str,
+        tenant_id: str,
+        authenticate: Callable[[str], str | None],
+        now: Callable[[], float],
+        containers: frozenset[str],
+    ) -> None:
+        self._challenge = f"Bearer authorization_uri={authority}/{tenant_id}/oauth2/authorize resource_id={RESOURCE}"
+        self._authenticate = authenticate
+        self._now = now
+        self._containers = containers
+        self._roles: dict[str, set[str]] = {}
+        self._blobs: dict[tuple[str, str], Stored] = {}
+        self.requests: list[BlobRequest] = []
+        path = "/{container}/{blob:path}"
+        self.app = Starlette(
+            routes=[
+                Route(path, self._answering(self._get), methods=["GET"]),
+                Route(path, self._answering(self._put), methods=["PUT"]),
+            ]
+        )
+
+    def assign(self, principal_id: str, role: str) -> None:
+        """Give a principal one of `ROLES` on the account.
+
+        Raises:
+            KeyError: there is no such role.
+        """
+        if role not in ROLES:
+            raise KeyError(role)
+        self._roles.setdefault(principal_id, set()).add(role)
+
+    def unassign(self, principal_id: str, role: str) -> None:
+        """Take a role away; the next request is refused, where Azure needs minutes."""
+        self._roles.get(principal_id, set()).discard(role)
+
+    def write(self, container: str, blob: str, content: bytes, *, age: float = 0) -> str:
+        """Store a blob without HTTP and return its ETag; it says that it is `age` seconds old."""
+        stored = Stored(content, f'"0x8DE{secrets.token_hex(6).upper()}"', self._now() - age)
+        self._blobs[container, blob] = stored
+        return stored.etag
+
+    def read(self, container: str, blob: str) -> bytes:
+        """Return what a blob holds.
+
+        Raises:
+            KeyError: there is no such blob.
+        """
+        return self._blobs[container, blob].content
+
+    def remove(self, container: str, blob: str) -> None:
+        """Delete a blob, if it is there."""
+        self._blobs.pop((container, blob), None)
+
+    def _answering(self, handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+        """Make an endpoint that lets the caller in, answers in the shape of Azure and remembers that it did."""
+
+        async def serve(request: Request) -> Response:
+            request_id = str(uuid.uuid4())
+            try:
+                self._admit(request)
+                answer = await handler(request)
+            except Refusal as refusal:
+                answer = self._refuse(refusal, request_id)
+            answer.headers["x-ms-request-id"] = request_id
+            answer.headers["x-ms-version"] = request.headers.get("x-ms-version", "2009-09-19")
+            self.requests.append(BlobRequest(request.method, request.url.path, answer.status_code))
+            return answer
+
+        return serve
+
+    def _admit(self, request: Request) -> None:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if not token:
+            raise _unauthorized("NoAuthenticationInformation")
+        version = request.headers.get("x-ms-version", "")
+        if scheme.lower() != "bearer":
+            raise Refusal(403, "KeyBasedAuthenticationNotPermitted", "Key based authentication is not permitted.")
+        if version < FIRST_WITH_TOKENS:
+            raise Refusal(
+                403,
+                "AuthenticationFailed",
+                "Server failed to authenticate the request. Make sure the value of Authorization header is formed "
+                "correctly including the signature.",
+                "Authentication scheme Bearer is not supported in this version.",
+            )
+        if not _VERSION.fullmatch(version):
+            raise Refusal(
+                400, "InvalidHeaderValue", "The value for one of the HTTP headers is not in the correct format."
+            )
+        principal = self._authenticate(token)
+        if principal is None:
+            raise _unauthorized("InvalidAuthenticationInfo", "Audience or lifetime validation failed.")
+        if not any(request.method in ROLES[role] for role in self._roles.get(principal, ())):
+            raise Refusal(
+                403,
+                "AuthorizationPermissionMismatch",
+                "This request is not authorized to perform this operation using this permission.",
+            )
+        if request.path_params["container"] not in self._containers:
+            raise Refusal(404, "ContainerNotFound", "The specified container does not exist.")
+
+    async def _get(self, request: Request) -> Response:
+        stored = self._found(request)
+        if stored is None:
+            raise Refusal(404, "BlobNotFound", "The specified blob does not exist.")
+        if not _matches(request.headers.get("if-match", stored.etag), stored):
+            raise _condition_not_met()
+        headers = _headers(stored) | {"x-ms-blob-type": "BlockBlob", "accept-ranges": "bytes"}
+        if _matches(request.headers.get("if-none-match", ""), stored):
+            return Response(status_code=304, headers=headers | {"x-ms-error-code": "ConditionNotMet"})
+        # The stock clients ask for a range, whatever the size.
+        asked = _RANGE.fullmatch(request.headers.get("x-ms-range") or request.headers.get("range", ""))
+        if asked is None or not stored.content:
+            return Response(stored.content, headers=headers, media_type="application/octet-stream")
+        part = stored.content[int(asked[1]) : int(asked[2]) + 1 if asked[2] else None]
+        headers["content-range"] = f"bytes {asked[1]}-{int(asked[1]) + len(part) - 1}/{len(stored.content)}"
+        return Response(part, 206, headers=headers, media_type="application/octet-stream")
+
+    async def _put(self, request: Request) -> Response:
+        kind = request.headers.get("x-ms-blob-type")
+        if kind is None:
+            raise Refusal(
+                400, "MissingRequiredHeader", "An HTTP header that's mandatory for this request is not specified."
+            )
+        if kind != "BlockBlob":
+            raise Refusal(
+                400, "InvalidHeaderValue", "The value for one of the HTTP headers is not in the correct format."
+            )
+        content = await request.body()
+        # From here on nothing waits, so that of two writers with one ETag one is refused.
+        stored = self._found(request)
+        if request.headers.get("if-none-match") == "*" and stored:
+            raise Refusal(409, "BlobAlreadyExists", "The specified blob already exists.")
+        wanted = request.headers.get("if-match")
+        if wanted is not None and not (stored and _matches(wanted, stored)):
+            raise _condition_not_met()
+        self.write(request.path_params["container"], request.path_params["blob"], content)
+        written = self._found(request)
+        assert written
+        return Response(status_code=201, headers=_headers(written) | {"x-ms-request-server-encrypted": "true"})
+
+    def _found(self, request: Request) -> Stored | None:
+        return self._blobs.get((request.path_params["container"], request.path_params["blob"]))
+
+    def _refuse(self, refusal: Refusal, request_id: str) -> Response:
+        time = datetime.fromtimestamp(self._now(), UTC).isoformat()
+        detail = (
+            f"<AuthenticationErrorDetail>{escape(refusal.detail)}</AuthenticationErrorDetail>" if refusal.detail else ""
+        )
+        body = (
+            f'<?xml version="1.0" encoding="utf-8"?><Error><Code>{refusal.code}</Code>'
+            f"<Message>{escape(refusal.message)}\nRequestId:{request_id}\nTime:{time}</Message>{detail}</Error>"
+        )
+        headers = {"x-ms-error-code": refusal.code}
+        if refusal.status == 401:
+            headers["www-authenticate"] = self._challenge
+        return Response(body, refusal.status, headers=headers, media_type="application/xml")
+
+
+def _matches(condition: str, stored: Stored) -> bool:
+    """Compare one ETag, which Azure takes with and without quotes; `*` stands for any."""
+    return condition == "*" or condition.strip('"') == stored.etag.strip('"')
+
+
+def _headers(stored: Stored) -> dict[str, str]:
+    return {"etag": stored.etag, "last-modified": formatdate(stored.modified, usegmt=True)}
+
+
+def _condition_not_met() -> Refusal:
+    return Refusal(412, "ConditionNotMet", "The condition specified using HTTP conditional header(s) is not met.")
+
+
+def _unauthorized(code: str, detail: str = "") -> Refusal:
+    return Refusal(
+        401,
+        code,
+        "Server failed to authenticate the request. Please refer to the information in the www-authenticate header.",
+        detail,
+    )
