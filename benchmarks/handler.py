@@ -9,6 +9,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from io import StringIO
@@ -25,6 +26,7 @@ from shared.callers import Callers
 from shared.core.policy import Offer
 from shared.core.request import Incoming
 from shared.core.token import AccessToken, TokenKey
+from shared.document_source import FileSource
 from shared.routes import FUNCTION_KEY
 from shared.runtime import clock, new_id
 from shared.vendor import Vendor
@@ -52,8 +54,13 @@ def rows(scale: Scale) -> list[Row]:
         headers={"x-functions-key": key, "content-type": "application/x-www-form-urlencoded", "accept": "*/*"},
         body=urlencode({"grant_type": "client_credentials", "scope": SCOPE}).encode(),
     )
-    with _quiet_log(), tempfile.TemporaryDirectory() as folder, asyncio.Runner() as runner:
-        handlers = {VEND: _vend(key, Path(folder)), PLAIN: _plain(key)}
+    with (
+        _quiet_log(),
+        tempfile.TemporaryDirectory() as folder,
+        ThreadPoolExecutor(1) as pool,
+        asyncio.Runner() as runner,
+    ):
+        handlers = {VEND: _vend(key, Path(folder), pool), PLAIN: _plain(key)}
         for handler in handlers.values():
             answer = runner.run(handler(incoming))
             assert answer.status == 200
@@ -75,7 +82,7 @@ def _timed(runner: asyncio.Runner, call: Callable[[], Awaitable[object]], times:
     return lambda: runner.run(each_awaited(call, times))
 
 
-def _vend(key: str, folder: Path) -> Handler:
+def _vend(key: str, folder: Path, pool: Executor) -> Handler:
     """Put together what answers `POST /api/token`, with a token in its cache."""
     offers = {KEY.profile: Offer(tenants=(KEY.tenant_id,), scopes=(KEY.scope,), client_id="", vendable=True)}
     file = folder / "callers.toml"
@@ -87,14 +94,16 @@ def _vend(key: str, folder: Path) -> Handler:
 
     events = Events(log_line, wall=time.time, worker="bench")
     callers = Callers(
-        file,
+        FileSource(file, pool=pool),
         offers,
+        pool=pool,
         limits=LIMITS,
         clock=clock,
         events=events,
         on_new_generation=lambda: None,
     )
     vendor = Vendor(
+        check_callers=callers.check,
         identify=callers.identify,
         get_token=token_cache(acquire, read_clock=clock).get,
         offers=offers,

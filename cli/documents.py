@@ -10,10 +10,10 @@ from typing import Annotated
 
 import typer
 
-from cli.screen import BAD, counted, say
+from cli.screen import BAD, counted, say, stop
 from shared.callers import CallersDocument, read_callers
 from shared.core.document import NOTHING
-from shared.settings import ON_AZURE, Settings, SettingsError, examine_settings
+from shared.settings import ON_AZURE, Settings, SettingsError, examine_settings, is_url
 
 ROOT = Path(__file__).parents[1]
 RUNNING = Path(".run")
@@ -61,8 +61,13 @@ def read_documents(config: Path | None) -> Documents:
             settings, mistakes = examine_settings({**here, "VEND_CONFIG": str(config)}, root=ROOT)
         except SettingsError as error:
             raise _end({_shown(config): error.mistakes}) from None
-        if settings.callers is NOTHING or "://" in settings.callers:
+        if settings.callers is NOTHING or (mistakes and is_url(settings.callers)):
             raise _end({_shown(config): mistakes})
+        if is_url(settings.callers):
+            raise stop(
+                f"{_shown(config)} is good; its callers lie in a blob, and this command reads files",
+                "download the blob, and name the file: CALLERS_URL=callers.toml ./vend check",
+            )
         path = ROOT / settings.callers
         try:
             callers = read_callers(path, None if mistakes else settings.offers)

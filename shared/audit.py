@@ -15,9 +15,9 @@ from datetime import UTC, datetime
 
 FIELDS = frozenset(
     {
-        "audience", "caller", "cause", "changes", "correlation_id", "count", "expires_on", "latency_ms", "mistakes",
-        "outcome", "pages", "profile", "reason", "region", "retry_seconds", "route", "rows", "scope", "seconds",
-        "source", "status", "stream", "tenant_id", "token",
+        "audience", "caller", "cause", "changes", "correlation_id", "count", "expires_on", "generation", "latency_ms",
+        "mistakes", "outcome", "pages", "profile", "reason", "region", "retry_seconds", "route", "rows", "scope",
+        "seconds", "source", "status", "stream", "tenant_id", "token",
     }
 )  # fmt: skip
 BUFFER = 1_000

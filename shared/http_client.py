@@ -77,7 +77,11 @@ class HttpClient:
 
     async def get_page(self, url: str, *, headers: Mapping[str, str]) -> Reply:
         """Get a page of Graph's, which may be larger than an answer of Entra's; errors as in `post`."""
-        return await self._exchange(self._client.build_request("GET", url, headers=headers), self._page_bytes)
+        return await self.get(url, headers=headers, body_bytes=self._page_bytes)
+
+    async def get(self, url: str, *, headers: Mapping[str, str], body_bytes: int) -> Reply:
+        """Get what may have so many bytes; errors as in `post`."""
+        return await self._exchange(self._client.build_request("GET", url, headers=headers), body_bytes)
 
     async def _exchange(self, request: httpx.Request, body_bytes: int) -> Reply:
         try:

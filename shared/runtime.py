@@ -12,7 +12,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from functools import cache, partial
 from pathlib import Path
@@ -28,10 +28,11 @@ from shared.credentials import Client, Entra, VaultCertificate
 from shared.directory.delta import STREAMS
 from shared.directory.graph import Graph
 from shared.directory.sync import Sync
+from shared.document_source import BlobSource, FileSource, GetBlob
 from shared.http_client import HttpClient
 from shared.identity import OwnIdentity
 from shared.routes import ROUTES, Route
-from shared.settings import Profile, Settings, SettingsError, SyncSettings, is_on_azure, load_settings
+from shared.settings import Profile, Settings, SettingsError, SyncSettings, is_on_azure, is_url, load_settings
 from shared.vault import KeyVault
 from shared.vendor import Vendor
 from shared.web import Answer
@@ -142,15 +143,19 @@ def build(
     tokens = TokenCache(
         entra.acquire, limits=limits, clock=clock, events=events, version=entra.version, draw=random.random
     )
+    pool = ThreadPoolExecutor(1, thread_name_prefix="callers")
+    open_things.callback(pool.shutdown)
     callers = Callers(
-        root / settings.callers,
+        _callers_source(settings, environ, root=root, get=http.get, pool=pool),
         settings.offers,
+        pool=pool,
         limits=limits,
         clock=clock,
         events=events,
         on_new_generation=tokens.clear,
     )
     vendor = Vendor(
+        check_callers=callers.check,
         identify=callers.identify,
         get_token=tokens.get,
         offers=settings.offers,
@@ -168,6 +173,16 @@ def build(
     else:
         sync = _sync(settings, settings.sync, tokens, http, clock, sleep, events, open_things)
     return Runtime(vend=vendor.answer, sync=sync, tokens=tokens, open_things=open_things)
+
+
+def _callers_source(
+    settings: Settings, environ: Mapping[str, str], *, root: Path, get: GetBlob, pool: Executor
+) -> FileSource | BlobSource:
+    if not is_url(settings.callers):
+        return FileSource(root / settings.callers, pool=pool)
+    # One of its own, with a pool of its own: calls to a vault that hangs hold nobody up here.
+    identity = OwnIdentity(settings.identity_client_id, environ=environ)
+    return BlobSource(settings.callers, token_for=lambda scope: identity.get_token(scope).token, get=get, pool=pool)
 
 
 def _sync(

@@ -205,29 +205,38 @@ def examine_settings(environ: Mapping[str, str], *, root: Path) -> tuple[Setting
         SettingsError: there is no document, or it is no TOML.
     """
     path = root / environ.get("VEND_CONFIG", "vend.toml")
-    document = _expand(read_toml(path), environ)
+    document = _expand(parse_toml(read_bytes(path), name=path.name), environ)
     mistakes: list[str] = []
     settings = read_table(Settings, document, at="", mistakes=mistakes)
     mistakes += _across(settings, on_azure=is_on_azure(environ))
     return settings, mistakes
 
 
-def read_toml(path: Path) -> dict[str, Any]:
+def read_bytes(path: Path) -> bytes:
+    """Read a document.
+
+    Raises:
+        SettingsError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SettingsError([f"{path.name}: cannot be read ({type(error).__name__})"]) from None
+
+
+def parse_toml(text: bytes, *, name: str) -> dict[str, Any]:
     """Parse a document.
 
     Raises:
-        SettingsError: it cannot be read, or is no TOML; then the place alone is named, not the text that stands there.
+        SettingsError: it is no TOML; then the place alone is named, not the text that stands there.
     """
     try:
-        text = path.read_bytes().decode()
-        return tomllib.loads(text)
-    except OSError as error:
-        raise SettingsError([f"{path.name}: cannot be read ({type(error).__name__})"]) from None
+        return tomllib.loads(text.decode())
     except tomllib.TOMLDecodeError as error:
         place = re.search(r"\(at (.+)\)\Z", str(error))
-        raise SettingsError([f"{path.name}: is not valid TOML at {place[1] if place else 'some place'}"]) from None
+        raise SettingsError([f"{name}: is not valid TOML at {place[1] if place else 'some place'}"]) from None
     except (ValueError, RecursionError):
-        raise SettingsError([f"{path.name}: is not UTF-8 text of a sensible depth"]) from None
+        raise SettingsError([f"{name}: is not UTF-8 text of a sensible depth"]) from None
 
 
 def _expand(value: Any, environ: Mapping[str, str]) -> Any:  # noqa: ANN401  # whatever TOML holds
@@ -251,8 +260,11 @@ def _across(settings: Settings, *, on_azure: bool) -> list[str]:
     profiles: Mapping[str, Profile] = {} if settings.profiles is NOTHING else settings.profiles
     if settings.cloud is not NOTHING and settings.cloud not in {*CLOUDS, *clouds}:
         found.append(f"cloud: must be one of {', '.join(CLOUDS)}, or a name under clouds")
-    if settings.callers is not NOTHING and "://" in settings.callers:
-        found.append("callers: this version of vend reads a file, no URL")
+    if settings.callers is not NOTHING and is_url(settings.callers) and not _is_blob(settings.callers):
+        found.append(
+            "callers: must be a path, or the https URL of a blob: host, container and name, and nothing else "
+            "(a signature in a URL is a secret)"
+        )
     if settings.profiles is not NOTHING and not profiles:
         found.append("profiles: there is none")
     sync: SyncSettings | None = None if settings.sync is NOTHING else settings.sync
@@ -296,6 +308,17 @@ def _holds_certificates(path: Path) -> bool:
         return bool(x509.load_pem_x509_certificates(path.read_bytes()))
     except (OSError, ValueError):
         return False
+
+
+def is_url(place: str) -> bool:
+    """Tell the URL of a document from its path."""
+    return "://" in place
+
+
+def _is_blob(url: str) -> bool:
+    """Tell whether a URL is that of a blob: an https origin, a container and a name."""
+    found = re.fullmatch(r"(https://[^/?#]+)/[A-Za-z0-9$-]+(/[\w.~-]+)+", url, re.ASCII)
+    return found is not None and _is_https(found[1]) and not {".", ".."} & set(url.split("/"))
 
 
 def _is_https(url: str) -> bool:

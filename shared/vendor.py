@@ -58,6 +58,7 @@ class Vendor:
     """Answers requests for tokens, whichever way they come.
 
     Args:
+        check_callers: by the boot clock: what must be waited for before a caller is identified; None for nothing.
         identify: finds the caller of a key.
         get_token: gives a token for a grant.
         offers: what the profiles can be asked for.
@@ -72,6 +73,7 @@ class Vendor:
     def __init__(
         self,
         *,
+        check_callers: Callable[[float], Awaitable[None] | None],
         identify: Identify,
         get_token: GetToken,
         offers: Mapping[str, Offer],
@@ -82,6 +84,7 @@ class Vendor:
         unknown_keys_per_minute: int,
         told_margin_seconds: float,
     ) -> None:
+        self._check_callers = check_callers
         self._identify = identify
         self._get_token = get_token
         self._offers = offers
@@ -125,6 +128,8 @@ class Vendor:
         if not (route.host_checked or self._app_checked_routes):
             raise SwitchedOff
         route.check(incoming)
+        if (checked := self._check_callers(trail.began)) is not None:
+            await checked
         try:
             trail.caller = self._who(incoming, route)
         except UnknownCaller:

@@ -29,6 +29,8 @@ class Limits:
     graph_page_bytes: int = 8 * 1024 * 1024
     vault_reread_seconds: float = 6 * 3600
     callers_refresh_seconds: float = 15
+    callers_must_check_seconds: float = 30
+    callers_deadline_seconds: float = 2
     callers_max_age_seconds: float = 24 * 3600
     unknown_keys_per_minute: int = 60
 
@@ -52,4 +54,8 @@ class Limits:
             )
         if self.failure_first_seconds > self.failure_max_seconds:
             found.append(f"{at}.failure_max_seconds: must be at least failure_first_seconds")
+        if not self.callers_refresh_seconds <= self.callers_must_check_seconds <= self.callers_max_age_seconds:
+            found.append(
+                f"{at}.callers_must_check_seconds: must lie between callers_refresh_seconds and callers_max_age_seconds"
+            )
         return found

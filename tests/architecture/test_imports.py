@@ -31,7 +31,7 @@ STRANGERS_TO = {
 # The command line reads the documents and decides as the app does; what runs in the app it asks over HTTP.
 OPEN_TO_CLI = {"cli", "httpx", "rich", "shared.callers", "shared.core", "shared.settings", "typer"}
 # Only the composition root may reach for what does I/O.
-RIM = {"shared.http_client", "shared.identity", "shared.vault", "shared.directory.store"}
+RIM = {"shared.document_source", "shared.http_client", "shared.identity", "shared.vault", "shared.directory.store"}
 THIRD_PARTY = {"azure", "certifi", "cryptography", "httpx", "jwt", "sqlalchemy"}
 
 

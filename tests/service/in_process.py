@@ -1,6 +1,7 @@
 """The app in this process, as `build` makes it, against a local cloud: time is a fake clock's, sockets are real."""
 
 import asyncio
+import base64
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -17,6 +18,7 @@ from emulator.run import app_settings
 from emulator.seed import CERTIFICATE, CLIENT_ID, GRAPH, IDENTITY_CLIENT_ID, ORDERS, TENANT_ID
 from shared.audit import Events
 from shared.core.request import Incoming
+from shared.routes import FUNCTION_KEY, MANAGED_IDENTITY, OAUTH, Route
 from shared.runtime import build
 from tests.clock import FakeClock
 
@@ -76,11 +78,11 @@ class App(AbstractAsyncContextManager["App"]):
         await self.landed()
         await self._runtime.aclose()
 
-    async def ask(self, scope: str = GRAPH_SCOPE, **fields: str) -> Told:
-        """Ask for a token as the caller does."""
-        form = urlencode({"grant_type": "client_credentials", "scope": scope, **fields}).encode()
-        headers = {"x-functions-key": KEY, "content-type": "application/x-www-form-urlencoded"}
-        answer = await self._runtime.routes["token"](Incoming("POST", "https://vend.test/api/token", headers, form))
+    async def ask(
+        self, scope: str = GRAPH_SCOPE, *, key: str = KEY, route: Route = FUNCTION_KEY, **fields: str
+    ) -> Told:
+        """Ask for a token as the caller does, on any of the routes."""
+        answer = await self._runtime.routes[route.name](request(route, scope=scope, key=key, **fields))
         return Told(answer.status, answer.headers, json.loads(answer.body))
 
     async def sync(self) -> list[dict[str, Any]]:
@@ -104,6 +106,18 @@ class App(AbstractAsyncContextManager["App"]):
     async def _sleep(self, seconds: float) -> None:
         self.pauses += 1
         self.clock.tick(seconds)
+
+
+def request(route: Route, *, scope: str, key: str, name: str = "billing", **fields: str) -> Incoming:
+    """Make a request for a token; `fields` are those of a form."""
+    url = f"https://vend.test/api/{route.name}"
+    if route is MANAGED_IDENTITY:
+        query = urlencode({"api-version": "2019-08-01", "resource": scope.removesuffix("/.default")})
+        return Incoming("GET", f"{url}?{query}", {"x-identity-header": key}, b"")
+    form = urlencode({"grant_type": "client_credentials", "scope": scope, **fields}).encode()
+    basic = base64.b64encode(f"{name}:{key}".encode()).decode()
+    credentials = {"authorization": f"Basic {basic}"} if route is OAUTH else {"x-functions-key": key}
+    return Incoming("POST", url, {"content-type": "application/x-www-form-urlencoded", **credentials}, form)
 
 
 @contextmanager
@@ -138,10 +152,19 @@ profiles.graph.credentials = [{{ type = "certificate", vault = "{cloud.vault_url
 {settings}
 """
     )
-    (folder / "callers.toml").write_text(
+    (folder / "callers.toml").write_text(callers_document({"billing": KEY}, scopes=scopes))
+
+
+def callers_document(
+    keys: Mapping[str, str], *, scopes: tuple[str, ...] = (GRAPH_SCOPE, ORDERS_SCOPE), generation: int = 1
+) -> str:
+    """Write down who may have these scopes; `keys` by caller."""
+    entries = [
         f"""\
-[callers.billing]
-key_sha256 = ["{hashlib.sha256(KEY.encode()).hexdigest()}"]
-allow = [{{ profile = "graph", scopes = {listed} }}]
+[callers.{name}]
+key_sha256 = ["{hashlib.sha256(key.encode()).hexdigest()}"]
+allow = [{{ profile = "graph", scopes = {json.dumps(scopes)} }}]
 """
-    )
+        for name, key in keys.items()
+    ]
+    return "\n".join([f"generation = {generation}\n", *entries])

@@ -208,7 +208,7 @@ def test_the_kill_switch_reaches_every_worker(timeless: LocalCloud, fake_clock: 
         async with App(timeless, fake_clock, tmp_path) as one, App(timeless, fake_clock, tmp_path) as other:
             old = {(await app.ask()).body["access_token"] for app in (one, other)}
             callers = tmp_path / "callers.toml"
-            callers.write_text(f"generation = 2\n{callers.read_text()}")
+            callers.write_text(callers.read_text().replace("generation = 1", "generation = 2"))
             fake_clock.tick(30)
             told = [await app.ask() for app in (one, other)]
             assert {answer.body["token_source"] for answer in told} == {"identity_provider"}

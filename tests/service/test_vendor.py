@@ -41,6 +41,7 @@ class Shop:
         self.clock = FakeClock()
         self.events = Events(log or self.lines.append, wall=lambda: self.clock().wall, worker="w")
         self.vendor = Vendor(
+            check_callers=lambda _: None,
             identify=self._identify,
             get_token=self._served,
             offers={"graph": Offer(tenants=(TENANT,), scopes=(SCOPE,), client_id=CLIENT_ID, vendable=True)},

@@ -1,20 +1,14 @@
-import hashlib
-import json
-import os
 from pathlib import Path
 
 import pytest
 
-from shared.audit import Events
-from shared.callers import Callers, read_callers
-from shared.core.errors import Denied, NotReady, UnknownCaller
-from shared.core.limits import Limits
+from shared.callers import read_callers
+from shared.core.errors import Denied
 from shared.core.policy import Allow, Caller, Grant, Mode, Offer, decide
 from shared.core.request import TokenRequest
 from shared.core.token import TokenKey
 from shared.routes import FUNCTION_KEY
 from shared.settings import SettingsError
-from tests.clock import FakeClock
 from tests.tables import Case, case_id, cases
 
 ONE, TWO = "11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222"
@@ -132,153 +126,3 @@ def test_every_mistake_of_the_callers_is_named_by_its_key(case: Case, tmp_path: 
     except SettingsError as error:
         found = error.mistakes
     assert [mistake.partition(":")[0] for mistake in found] == case["mistakes"]
-
-
-REFRESH, MAX_AGE = 15.0, 86_400.0
-KEY, OTHER_KEY = "the key of billing", "a key of nobody"
-
-
-def entry(name: str = "billing", key: str = KEY, more: str = "") -> str:
-    """Write one caller."""
-    return f'[callers.{name}]\nkey_sha256 = ["{hashlib.sha256(key.encode()).hexdigest()}"]\n{more}\n'
-
-
-class Desk:
-    """A callers document that changes, and who reads it."""
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / "callers.toml"
-        self._writes = 0
-        self.clock = FakeClock()
-        self.lines: list[str] = []
-        self.cleared = 0
-        self.callers = Callers(
-            self._path,
-            OFFERS,
-            limits=Limits(callers_refresh_seconds=REFRESH, callers_max_age_seconds=MAX_AGE),
-            clock=self.clock,
-            events=Events(self.lines.append, wall=lambda: self.clock().wall, worker="w"),
-            on_new_generation=self._clear,
-        )
-
-    def _clear(self) -> None:
-        self.cleared += 1
-
-    def write(self, text: str) -> None:
-        """Replace the document; its time stamp always differs, however coarse the disk's clock is."""
-        self._writes += 1
-        self._path.write_text(text)
-        os.utime(self._path, (self._writes, self._writes))
-
-    def remove(self) -> None:
-        """Take the document away."""
-        self._path.unlink()
-
-    def look_again(self) -> None:
-        """Let so much time pass that the document is looked at."""
-        self.clock.tick(REFRESH)
-
-    def who(self, key: str = KEY) -> str:
-        """Name the caller of a key."""
-        return self.callers.identify(key, host_checked=True).name
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    """Open a desk of its own for each test."""
-    return Desk(tmp_path)
-
-
-def test_a_changed_document_is_in_force_after_the_refresh_time(desk: Desk) -> None:
-    """REL-52, ABU-21: a removed caller is nobody 15 seconds later, and not before the file is looked at."""
-    desk.write(entry())
-    assert desk.who() == "billing"
-    desk.write(entry("reports", OTHER_KEY))
-    desk.clock.tick(REFRESH - 1)
-    assert desk.who() == "billing"
-    desk.clock.tick(1)
-    assert desk.who(OTHER_KEY) == "reports"
-    with pytest.raises(UnknownCaller):
-        desk.who()
-
-
-def test_an_invalid_document_keeps_the_last_good_one(desk: Desk) -> None:
-    """REL-51: it changes nothing, half of it neither, and its mistakes are told."""
-    desk.write(entry())
-    desk.who()
-    desk.write(entry("reports", OTHER_KEY) + entry("billing2", KEY, "mode = 'off'"))
-    desk.look_again()
-    assert desk.who() == "billing"
-    with pytest.raises(UnknownCaller):
-        desk.who(OTHER_KEY)
-    told = json.loads(desk.lines[0])
-    assert (told["event"], told["outcome"]) == ("callers_invalid", "last good one kept")
-    assert told["mistakes"][0].startswith("callers.billing2.mode:")
-
-
-def test_a_worker_without_a_document_is_not_ready(desk: Desk) -> None:
-    """REL-51: 503, until there is one."""
-    with pytest.raises(NotReady):
-        desk.who()
-    desk.write(entry())
-    desk.look_again()
-    assert desk.who() == "billing"
-
-
-def test_a_document_that_cannot_be_read_grows_too_old(desk: Desk) -> None:
-    """REL-51: the last good one holds for a day, counted from the last time that it was seen."""
-    desk.write(entry())
-    desk.who()
-    desk.remove()
-    desk.clock.tick(MAX_AGE)
-    assert desk.who() == "billing"
-    desk.look_again()
-    with pytest.raises(NotReady):
-        desk.who()
-
-
-@pytest.mark.parametrize(("generation", "cleared"), [(3, 1), (2, 0), (1, 0)])
-def test_a_raised_generation_clears_the_tokens(desk: Desk, generation: int, cleared: int) -> None:
-    """SEC-22: once, and only when it is raised."""
-    desk.write("generation = 2\n" + entry())
-    desk.who()
-    assert desk.cleared == 0
-    desk.write(f"generation = {generation}\n" + entry())
-    for _ in range(2):
-        desk.look_again()
-        desk.who()
-    assert desk.cleared == cleared
-
-
-def test_a_generation_raised_during_an_outage_counts(desk: Desk) -> None:
-    """SEC-22: tokens outlive a document that grew too old, so the memory of its generation does too."""
-    desk.write("generation = 1\n" + entry())
-    desk.who()
-    desk.remove()
-    desk.clock.tick(MAX_AGE + 1)
-    with pytest.raises(NotReady):
-        desk.who()
-    desk.write("generation = 2\n" + entry())
-    desk.look_again()
-    desk.who()
-    assert desk.cleared == 1
-
-
-def test_the_time_of_a_caller_ends_by_the_wall_clock(desk: Desk) -> None:
-    """`not_after` is the first moment that is refused; the key does not fall through to everybody's entry."""
-    desk.write(entry(more="not_after = 2027-01-15T08:01:00Z") + "[callers.'*']\n")
-    desk.clock.tick(59)
-    assert desk.who() == "billing"
-    desk.clock.tick(1)
-    with pytest.raises(UnknownCaller):
-        desk.who()
-
-
-def test_everybody_is_whoever_has_no_entry(desk: Desk) -> None:
-    """The entry `*` is for keys that are nobody's, and there is none unless it is written."""
-    desk.write(entry() + "[callers.'*']\n")
-    assert (desk.who(), desk.who(OTHER_KEY)) == ("billing", "*")
-    desk.write(entry())
-    desk.look_again()
-    with pytest.raises(UnknownCaller):
-        desk.who(OTHER_KEY)
