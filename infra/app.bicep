@@ -30,6 +30,9 @@ param insightsConnectionString string
 @description('Name of the vault.')
 param vaultName string
 
+@description('URL of the blob that says who may have what.')
+param callersUrl string
+
 @description('Client id of the app registration that vend gets tokens as.')
 param clientId string
 
@@ -48,6 +51,7 @@ var settings = {
   AzureWebJobsStorage__credential: 'managedidentity'
   // The sync is off: on Azure it needs a store that is shared, and this shape has none.
   'AzureWebJobs.graph_sync.Disabled': 'true'
+  CALLERS_URL: callersUrl
   CLIENT_ID: clientId
   GRAPH_SYNC_SCHEDULE: '0 */15 * * * *'
   KEY_VAULT_URL: 'https://${vaultName}${environment().suffixes.keyvaultDns}'

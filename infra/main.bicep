@@ -17,12 +17,12 @@ param callerIpRanges string[]
 @minLength(1)
 param deployerIpRanges string[]
 
-@description('Object id of who makes the certificate in the vault; empty for nobody.')
-param certificateOfficerId string = ''
+@description('Object id of who makes the certificate in the vault and says who may call; empty for nobody.')
+param operatorId string = ''
 
 @description('What kind of principal that is.')
 @allowed(['User', 'Group', 'ServicePrincipal'])
-param certificateOfficerType string = 'User'
+param operatorType string = 'User'
 
 @description('Resource id of an existing role for signing in the vault; empty to make one.')
 param signerRoleId string = ''
@@ -38,6 +38,9 @@ var appName = 'vend-${suffix}'
 var vaultName = 'vend-${suffix}'
 var hostStorageName = 'vendhost${suffix}'
 var deploymentContainerName = 'deployment'
+var configurationStorageName = 'vendconf${suffix}'
+var configurationContainerName = 'configuration'
+var callersUrl = 'https://${configurationStorageName}.blob.${environment().suffixes.storage}/${configurationContainerName}/callers.toml'
 
 resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = {
   name: 'vend-identity'
@@ -90,14 +93,16 @@ module host 'storage.bicep' = {
 // An account of its own, so that the app cannot write what it may do.
 module configuration 'storage.bicep' = {
   params: {
-    name: 'vendconf${suffix}'
+    name: configurationStorageName
     location: location
     zoneRedundant: zoneRedundant
-    containerName: 'configuration'
+    containerName: configurationContainerName
     keepsVersions: true
     identityId: identity.id
     principalId: identity.properties.principalId
     roleIds: [roles.blobReader]
+    writerId: operatorId
+    writerType: operatorType
   }
 }
 
@@ -110,8 +115,8 @@ module vault 'vault.bicep' = {
     principalId: identity.properties.principalId
     signerRoleId: signerRoleId
     signerRoleName: 'vend signer ${suffix}'
-    certificateOfficerId: certificateOfficerId
-    certificateOfficerType: certificateOfficerType
+    certificateOfficerId: operatorId
+    certificateOfficerType: operatorType
   }
 }
 
@@ -127,6 +132,7 @@ module app 'app.bicep' = {
     deploymentContainerName: deploymentContainerName
     insightsConnectionString: insights.properties.ConnectionString
     vaultName: vaultName
+    callersUrl: callersUrl
     clientId: clientId
     callerIpRanges: callerIpRanges
     deployerIpRanges: deployerIpRanges
@@ -143,3 +149,6 @@ output VEND_APP string = appName
 
 @description('Name of the vault.')
 output VEND_VAULT string = vaultName
+
+@description('The blob that says who may have what.')
+output VEND_CALLERS_URL string = callersUrl

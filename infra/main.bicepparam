@@ -7,5 +7,5 @@ param deployerIpRanges = filter(split(readEnvironmentVariable('VEND_DEPLOYER_IP_
 param signerRoleId = readEnvironmentVariable('VEND_SIGNER_ROLE_ID', '')
 
 // azd knows who deploys.
-param certificateOfficerId = readEnvironmentVariable('AZURE_PRINCIPAL_ID', '')
-param certificateOfficerType = readEnvironmentVariable('AZURE_PRINCIPAL_TYPE', 'User')
+param operatorId = readEnvironmentVariable('AZURE_PRINCIPAL_ID', '')
+param operatorType = readEnvironmentVariable('AZURE_PRINCIPAL_TYPE', 'User')

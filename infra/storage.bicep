@@ -1,4 +1,6 @@
-metadata description = 'A storage account without keys, one container in it, and what the app may do there.'
+metadata description = 'A storage account without keys, one container in it, and who may do what there.'
+
+import { roles } from 'roles.bicep'
 
 @description('Globally unique.')
 @minLength(3)
@@ -25,6 +27,13 @@ param principalId string
 
 @description('Ids of the roles that the app gets on this account.')
 param roleIds string[]
+
+@description('Object id of who writes the blobs, beside the app; empty for nobody.')
+param writerId string = ''
+
+@description('What kind of principal that is.')
+@allowed(['User', 'Group', 'ServicePrincipal'])
+param writerType string = 'User'
 
 resource account 'Microsoft.Storage/storageAccounts@2025-01-01' = {
   name: name
@@ -69,3 +78,13 @@ resource assignments 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
     }
   }
 ]
+
+resource writer 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empty(writerId)) {
+  scope: account
+  name: guid(account.id, writerId, roles.blobContributor)
+  properties: {
+    principalId: writerId
+    principalType: writerType
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.blobContributor)
+  }
+}

@@ -12,6 +12,7 @@ from tests.infra.deployment import Deployment, Json, at, scope_of
 ROLE_NAMES = {
     "a4417e6f-fecd-4de8-b567-7b0420556985": "Key Vault Certificates Officer",
     "3913510d-42f4-4e42-8a64-420c390055eb": "Monitoring Metrics Publisher",
+    "ba92f5b4-2d11-453d-a403-e96b0029c9fe": "Storage Blob Data Contributor",
     "b7e6dc6d-f1e8-4753-8033-0f276bb0955b": "Storage Blob Data Owner",
     "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1": "Storage Blob Data Reader",
     "974c5e8b-45b9-4653-ba55-5f855dd0fb88": "Storage Queue Data Contributor",
@@ -26,6 +27,7 @@ GIVEN = {
     ("app", "Monitoring Metrics Publisher", "insights"),
     ("app", "vend signer", "vault"),
     ("operator", "Key Vault Certificates Officer", "vault"),
+    ("operator", "Storage Blob Data Contributor", "configuration storage"),
 }
 # Refused at deployment (BadRequest 51021), in some regions only; or another plan's.
 NOT_ON_FLEX = {
