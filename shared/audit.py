@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 FIELDS = frozenset(
     {
         "audience", "caller", "cause", "changes", "correlation_id", "count", "expires_on", "generation", "latency_ms",
-        "mistakes", "outcome", "pages", "profile", "reason", "region", "retry_seconds", "route", "rows", "scope",
-        "seconds", "source", "status", "stream", "tenant_id", "token",
+        "mistakes", "outcome", "pages", "profile", "reason", "region", "remedy", "retry_seconds", "route", "rows",
+        "scope", "seconds", "source", "status", "stream", "tenant_id", "token", "trace_id", "uti",
     }
 )  # fmt: skip
 BUFFER = 1_000

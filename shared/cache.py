@@ -343,6 +343,8 @@ class TokenCache:
             tenant_id=key.tenant_id,
             scope=key.scope,
             cause=error.cause,
+            remedy=error.remedy,
+            trace_id=error.trace_id,
             retry_seconds=round(wait, 1),
         )
         return failure

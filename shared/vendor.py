@@ -201,6 +201,7 @@ class Vendor:
             reason=reason or (trail.grant.would_deny if trail.grant else None),
             source=served.source.value if served else None,
             token=served.token.fingerprint if served else None,
+            uti=served.token.said.uti if served else None,
             expires_on=int(now.wall + served.token.remaining(now)) if served else None,
             latency_ms=round((now.boot - trail.began) * 1000, 2),
         )

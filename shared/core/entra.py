@@ -46,7 +46,17 @@ _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+/\.default\Z")
 _SCOPE_LENGTH = 1_024
 _REGIONAL_HOSTS = {"login.microsoftonline.com": "login.microsoft.com"}
 """The public cloud's regions have a domain of their own; everywhere else they stand before the host."""
-_REGION_REFUSED = "100007"
+_REGION_REFUSED = 100007
+_PERMANENT: Mapping[str | None, type[VendError]] = MappingProxyType(
+    {
+        None: Garbled,
+        "invalid_scope": Denied,
+        "invalid_resource": Denied,
+        "invalid_client": CredentialRefused,
+    }
+)
+"""What a refusal that no retry mends means, by its `error`; any other is the operator's."""
+_UTI = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +200,7 @@ def read_token(body: bytes, *, asked: Moment, fraction: float, tenant_id: str, c
         refresh_in = None
     claims = _claims(secret)
     _check_claims(claims, tenant_id=tenant_id, client_id=client_id)
-    audience, scope = claims.get("aud"), answer.get("scope")
+    audience, scope, uti = claims.get("aud"), answer.get("scope"), claims.get("uti")
     return AccessToken(
         secret=secret,
         asked=asked,
@@ -200,6 +210,7 @@ def read_token(body: bytes, *, asked: Moment, fraction: float, tenant_id: str, c
             audience=audience if isinstance(audience, str) else None,
             has_roles=bool(claims.get("roles")) if claims else None,
             scope=scope if isinstance(scope, str) else None,
+            uti=uti if isinstance(uti, str) and _UTI.match(uti) else None,
         ),
     )
 
@@ -214,23 +225,10 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, *, now: float)
         now: seconds since the epoch, for a Retry-After that is a date.
     """
     wait = retry_after(headers.get("retry-after"), now=now)
-    code, error = _error(body)
+    code, error, trace_id = _error(body)
     cause = f"AADSTS{code}" if code else f"HTTP {status}"
-    if status == 408:
-        return TimedOut(cause=cause, retry_after=wait)
-    if status == 429 or status >= 500 or error == "temporarily_unavailable" or wait is not None:
-        return Unavailable(cause=cause, retry_after=wait)
-    if status < 400:
-        return BadAnswer(cause=cause)
-    if code == _REGION_REFUSED:
-        return RegionRefused(cause=cause)
-    if error is None:
-        return Garbled(cause=cause)
-    if error in {"invalid_scope", "invalid_resource"}:
-        return Denied(cause=cause)
-    if error == "invalid_client":
-        return CredentialRefused(cause=cause)
-    return OperatorError(cause=cause)
+    kind = _kind(status, error, code=code, wait=wait)
+    return kind(cause=cause, retry_after=wait, code=code, trace_id=trace_id)
 
 
 def clock_difference(headers: Mapping[str, str], *, now: float) -> float | None:
@@ -241,13 +239,30 @@ def clock_difference(headers: Mapping[str, str], *, now: float) -> float | None:
         return None
 
 
-def _error(body: bytes) -> tuple[str | None, str | None]:
-    """Read the AADSTS number and the OAuth error of a refusal, as far as it is one."""
+def _kind(status: int, error: str | None, *, code: int | None, wait: timedelta | None) -> type[VendError]:
+    if status == 408:
+        return TimedOut
+    if status == 429 or status >= 500 or error == "temporarily_unavailable" or wait is not None:
+        return Unavailable
+    if status < 400:
+        return BadAnswer
+    if code == _REGION_REFUSED:
+        return RegionRefused
+    return _PERMANENT.get(error, OperatorError)
+
+
+def _error(body: bytes) -> tuple[int | None, str | None, str | None]:
+    """Read the AADSTS number, the OAuth error and the trace id of a refusal, as far as it is one."""
     answer = _json_object(body) or {}
     error = answer.get("error")
     description = answer.get("error_description")
     found = _AADSTS.match(description) if isinstance(description, str) else None
-    return found and found.group(1), error if isinstance(error, str) and error else None
+    ids = (answer.get("trace_id"), answer.get("correlation_id"))
+    return (
+        int(found.group(1)) if found else None,
+        error if isinstance(error, str) and error else None,
+        next((each.lower() for each in ids if isinstance(each, str) and is_guid(each)), None),
+    )
 
 
 def _check_claims(claims: Mapping[str, Any], *, tenant_id: str, client_id: str) -> None:

@@ -31,6 +31,8 @@ operator and goes into the event alone. Text that came from upstream is in neith
 from datetime import timedelta
 from typing import ClassVar, Self
 
+from shared.core.aadsts import meaning
+
 
 class VendError(Exception):
     """A refusal that knows its HTTP answer.
@@ -40,6 +42,8 @@ class VendError(Exception):
         cause: what the operator reads in the event: a name, or facts such as `AADSTS700027`.
         hint: what the caller should change, where that gives nothing away.
         retry_after: how long upstream wants us to wait, if it said so.
+        code: Entra's number for it, as in `AADSTS700027`.
+        trace_id: by which Microsoft's support finds Entra's refusal; a GUID.
 
     Class attributes beside those of the answer:
         event: what a failed attempt to get a token is called in the log; alerts hang on it.
@@ -59,11 +63,15 @@ class VendError(Exception):
         cause: str = "",
         hint: str | None = None,
         retry_after: timedelta | None = None,
+        code: int | None = None,
+        trace_id: str | None = None,
     ) -> None:
         self.public = public or self.default
         self.cause = cause or type(self).__name__
         self.hint = hint
         self.retry_after = retry_after
+        self.code = code
+        self.trace_id = trace_id
         super().__init__(self.cause)
 
     @property
@@ -71,9 +79,22 @@ class VendError(Exception):
         """How long to wait before the same request can succeed; None where waiting changes nothing."""
         return self.retry_after or self.default_wait
 
+    @property
+    def remedy(self) -> str | None:
+        """What the operator should do, where Entra's number tells."""
+        known = None if self.code is None else meaning(self.code)
+        return known.remedy if known else None
+
     def again(self, retry_after: timedelta | None) -> Self:
         """Copy the error for one more caller: an instance that is raised again and again collects tracebacks."""
-        return type(self)(self.public, cause=self.cause, hint=self.hint, retry_after=retry_after)
+        return type(self)(
+            self.public,
+            cause=self.cause,
+            hint=self.hint,
+            retry_after=retry_after,
+            code=self.code,
+            trace_id=self.trace_id,
+        )
 
 
 class NotReady(VendError):

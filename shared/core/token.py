@@ -71,6 +71,8 @@ class Said(NamedTuple):
     audience: str | None = None
     has_roles: bool | None = None
     scope: str | None = None
+    uti: str | None = None
+    """The id that Entra gave the token; its API's logs and the sign-in log name it too."""
 
 
 NOTHING_SAID = Said()

@@ -15,6 +15,7 @@ import pytest
 from emulator.run import Site
 from shared.callers import read_callers
 from shared.core import errors
+from shared.core.aadsts import known_codes, meaning
 from shared.core.limits import Limits
 from shared.settings import Profile, Settings, load_settings
 
@@ -72,6 +73,15 @@ def test_every_error_is_documented() -> None:
         if error in {errors.VendError, errors.Refused}:
             continue  # branches of the tree
         assert [row for row in rows if str(error.status) in row and f"`{error.error}`" in row], error.__name__
+
+
+def test_every_number_of_entras_is_documented() -> None:
+    """The table in docs/errors.md is the one that events take their remedies from, row by row."""
+    found = re.findall(r"^\| (\d+) \| (.+) \| (.+) \|$", (ROOT / "docs" / "errors.md").read_text(), re.MULTILINE)
+    assert {int(code): (said, remedy) for code, said, remedy in found} == {
+        code: meaning(code) for code in known_codes()
+    }
+    assert len(found) == len(known_codes())
 
 
 @pytest.mark.slow

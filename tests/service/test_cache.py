@@ -351,7 +351,7 @@ def test_a_failed_refresh_is_told_with_the_next_invocation() -> None:
     async def story() -> None:
         old = await bench.secret()
         bench.clock.tick(REFRESH_AFTER)
-        bench.issuer.error = Unavailable(cause="AADSTS90033")
+        bench.issuer.error = Unavailable(cause="AADSTS90033", code=50196, trace_id="a-trace")
         assert [await bench.secret(), await bench.secret()] == [old, old]
         await settle()
 
@@ -361,6 +361,7 @@ def test_a_failed_refresh_is_told_with_the_next_invocation() -> None:
     told = json.loads(bench.lines[0])
     assert (told["event"], told["cause"], told["scope"]) == ("acquire_failed", "AADSTS90033", KEY.scope)
     assert told["retry_seconds"] == 5
+    assert (told["remedy"], told["trace_id"]) == (Unavailable(code=50196).remedy, "a-trace")
 
 
 def test_the_key_that_was_asked_for_longest_ago_goes_first() -> None:

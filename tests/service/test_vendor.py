@@ -1,16 +1,20 @@
 import asyncio
 import base64
+import hashlib
 import json
-from collections.abc import Callable
+import logging
+import random
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from urllib.parse import parse_qsl, urlencode
 
 import pytest
 
-from shared.audit import Events
+from shared.audit import Events, log_line
 from shared.core.errors import UnknownCaller
 from shared.core.policy import EVERYBODY, Allow, Caller, Offer
 from shared.core.request import Incoming
-from shared.core.token import AccessToken, TokenKey, TokenSource
+from shared.core.token import AccessToken, Said, TokenKey, TokenSource
 from shared.routes import FUNCTION_KEY, MANAGED_IDENTITY, OAUTH, ROUTES, Route
 from shared.vendor import Vendor
 from shared.web import Answer
@@ -236,3 +240,65 @@ def test_a_caller_over_its_rate_is_told_when_to_come_back() -> None:
     shop.clock.tick(30)
     assert [shop.ask().status, shop.ask().status] == [200, 429]
     assert json.loads(shop.lines[-1])["outcome"] == "slow_down"
+
+
+def test_the_event_names_the_token_and_does_not_hold_it() -> None:
+    """SEC-21: a token is in the log as 12 digits of its hash and by Entra's own id, and no part of it is."""
+    secret = "".join(random.Random(21).choices("abcdefghijklmnopqrstuvwxyz", k=64))  # noqa: S311  # not for cryptography
+    said = Said(uti="aZ09_-8vQUWFvJk1E2cAAA")
+    shop = Shop(lambda at: AccessToken(secret, at.clock(), lifetime=3600, refresh_after=1440, said=said))
+    assert secret.encode() in shop.ask().body
+    (line,) = shop.lines
+    event = json.loads(line)
+    assert (event["token"], event["uti"]) == (hashlib.sha256(secret.encode()).hexdigest()[:12], said.uti)
+    assert not [part for part in (secret[:12], secret[-12:]) if part in line]
+
+
+# What breaks lines, forges events, and speaks to terminals, formatters and log viewers.
+HOSTILE = (
+    "\r\n", "\n", "\x00", "\x1b[2J", "\x7f", "\x85", "\u2028", "\u202e", "\ud800", '"', "\\", "%s%n", "{0.__class__}",
+    "${jndi:ldap://x}", '\n{"event":"token","caller":"admin"}', "x" * 300, "/.default", "https://", " ",
+)  # fmt: skip
+
+
+def hostile_requests() -> Iterator[tuple[Route, Incoming]]:
+    """Make a thousand requests, with a hostile value in a different place each."""
+    chance = random.Random(20)  # noqa: S311  # not for cryptography
+    names = ("scope", "grant_type", "tenant", "claims", "resource", "client_id", "api-version", "unknown")
+    for turn in range(1_000):
+        route, value = ROUTES[turn % 3], "".join(chance.choices(HOSTILE, k=chance.randint(1, 5)))
+        incoming, field = good(route), {chance.choice(names): value}
+        match turn % 7:
+            case 0:
+                incoming = replace(incoming, method=value)
+            case 1:
+                incoming = replace(incoming, url=incoming.url + value)
+            case 2:
+                incoming = replace(incoming, url=f"{incoming.url}?{urlencode(field, errors='surrogatepass')}")
+            case 3:
+                incoming = replace(incoming, headers={**incoming.headers, "user-agent": value, "content-type": value})
+            case 4:
+                incoming = replace(incoming, headers={**incoming.headers, "x-functions-key": value})
+            case _:
+                form = {**dict(parse_qsl(FORM.decode())), **field}
+                incoming = replace(incoming, body=urlencode(form, errors="surrogatepass").encode())
+        yield route, incoming
+
+
+def test_no_value_of_a_caller_forges_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    """SEC-20, ABU-49, ABU-96: every request leaves one line, and nothing else in any log, wherever the value stands."""
+    shop = Shop(Shop.token, log=log_line)
+
+    async def ask_all() -> None:
+        for route, incoming in hostile_requests():
+            await shop.vendor.answer(route, incoming)
+
+    with caplog.at_level(logging.DEBUG):
+        asyncio.run(ask_all())
+    lines = [record.getMessage() for record in caplog.records if record.name != "asyncio"]
+    events = [json.loads(line) for line in lines]
+    assert len(lines) == 1_000
+    assert all(line.isascii() and line.isprintable() for line in lines)
+    assert {event["event"] for event in events} == {"token"}
+    assert {event.get("caller") for event in events} == {None, "billing"}
+    assert {200, 400, 401, 405} <= {event["status"] for event in events}, "too little was reached"

@@ -87,6 +87,7 @@ def test_an_answer_is_a_token_or_refused(case: Case) -> None:
     token = read(body)
     assert (token.secret, token.asked, token.lifetime) == (answer["access_token"], ASKED, case["lifetime"])
     assert token.refresh_after == pytest.approx(case.get("refresh_after", 0.4 * case["lifetime"]))
+    assert token.said.uti == case.get("uti")
 
 
 @pytest.mark.parametrize("case", cases("answers.toml", "refusal"), ids=case_id)
@@ -96,6 +97,8 @@ def test_a_refusal_has_one_meaning(case: Case) -> None:
     wait = error.wait.total_seconds() if error.wait else 0
     assert (type(error).__name__, error.cause) == (case["becomes"], case["cause"])
     assert [error.status, wait] == case["answer"]
+    assert (error.code, error.trace_id) == (case.get("code"), case.get("trace_id"))
+    assert vars(error.again(error.retry_after)) == vars(error)
 
 
 @pytest.mark.parametrize("status", [302, 400, 401, 408, 429, 500])
