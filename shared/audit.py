@@ -10,7 +10,7 @@ Only fields with a name from `FIELDS` leave, so that a secret cannot be logged b
 import json
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 FIELDS = frozenset(
@@ -29,6 +29,7 @@ _LOGGER = logging.getLogger("vend")
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 type Value = str | int | float | bool | list[str] | None
+type Observer = Callable[[str, Mapping[str, Value]], None]
 
 
 class Events:
@@ -38,6 +39,10 @@ class Events:
         log: takes one line; an error in it is counted in `lost` and breaks nothing.
         wall: seconds since the epoch.
         worker: names this process in a fleet.
+
+    Attributes:
+        observer: told of each event and its fields as it happens; an error in it is counted in `lost` too.
+        lost: how many lines and observations got nowhere.
     """
 
     def __init__(self, log: Callable[[str], None], *, wall: Callable[[], float], worker: str) -> None:
@@ -47,6 +52,7 @@ class Events:
         self._waiting: deque[str] = deque()
         self._second = -1.0
         self._stamp = ""
+        self.observer: Observer | None = None
         self.lost = 0
 
     def emit(self, event: str, **fields: Value) -> None:
@@ -56,6 +62,7 @@ class Events:
             ValueError: a field is not in `FIELDS`: a mistake of the programmer's.
         """
         self._write(self._line(event, fields))
+        self._observe(event, fields)
 
     def defer(self, event: str, **fields: Value) -> None:
         """Report something from background work: it leaves with the next invocation, or is counted in `lost`."""
@@ -63,6 +70,7 @@ class Events:
             self._waiting.popleft()
             self.lost += 1
         self._waiting.append(self._line(event, fields))
+        self._observe(event, fields)
 
     def flush(self) -> None:
         """Send what background work has left; called inside an invocation."""
@@ -90,6 +98,14 @@ class Events:
         try:
             self._log(line)
         except Exception:  # noqa: BLE001  # whatever a log handler does, the answer is given
+            self.lost += 1
+
+    def _observe(self, event: str, fields: Mapping[str, Value]) -> None:
+        if self.observer is None:
+            return
+        try:
+            self.observer(event, fields)
+        except Exception:  # noqa: BLE001  # the same
             self.lost += 1
 
 

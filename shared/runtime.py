@@ -31,6 +31,7 @@ from shared.directory.sync import Sync
 from shared.document_source import BlobSource, FileSource, GetBlob
 from shared.http_client import HttpClient
 from shared.identity import OwnIdentity
+from shared.metrics import observer
 from shared.routes import ROUTES, Route
 from shared.settings import Profile, Settings, SettingsError, SyncSettings, is_on_azure, is_url, load_settings
 from shared.vault import KeyVault
@@ -107,6 +108,7 @@ class Runtime:
 def runtime() -> Runtime:
     """Give this worker's runtime, built at the first call; cannot fail."""
     events = Events(log_line, wall=time.time, worker=uuid.uuid4().hex[:8])
+    events.observer = observer(lambda: events.lost)
     quiet_libraries()
     return build(os.environ, root=ROOT, events=events)
 

@@ -18,6 +18,7 @@ from shared.core import errors
 from shared.core.aadsts import known_codes, meaning
 from shared.core.limits import Limits
 from shared.settings import Profile, Settings, load_settings
+from tests.tables import cases
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -73,6 +74,23 @@ def test_every_error_is_documented() -> None:
         if error in {errors.VendError, errors.Refused}:
             continue  # branches of the tree
         assert [row for row in rows if str(error.status) in row and f"`{error.error}`" in row], error.__name__
+
+
+def test_every_metric_is_documented() -> None:
+    """docs/operations.md has each instrument with its unit and its attributes, and no other."""
+    rows = re.findall(
+        r"^\| `(vend\.[\w.]+)` \| `([^`]+)` \| (.*?) \|", (ROOT / "docs" / "operations.md").read_text(), re.MULTILINE
+    )
+    documented = {
+        (name, unit, attribute) for name, unit, rest in rows for attribute in re.findall(r"`(.+?)`", rest) or [""]
+    }
+    counted = {
+        (number["name"], number["unit"], attribute)
+        for case in cases("metrics.toml")
+        for number in case["numbers"]
+        for attribute in number["attributes"]
+    }
+    assert documented == counted | {("vend.events.lost", "{event}", "")}
 
 
 def test_every_number_of_entras_is_documented() -> None:
