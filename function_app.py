@@ -25,6 +25,12 @@ async def oauth2_token(req: func.HttpRequest) -> func.HttpResponse:
     return await _answer("oauth2/token", req)
 
 
+@app.route(route="health/ready")
+async def ready(req: func.HttpRequest) -> func.HttpResponse:
+    """Say whether this worker can serve."""
+    return await _answer("health/ready", req)
+
+
 @app.timer_trigger(arg_name="timer", schedule="%GRAPH_SYNC_SCHEDULE%", run_on_startup=False, use_monitor=True)
 async def graph_sync(timer: func.TimerRequest) -> None:  # noqa: ARG001  # the host finds it by its name
     """Copy the directory."""

@@ -47,6 +47,8 @@ class Seen(NamedTuple):
     """Seconds of life; 0 without a token."""
     cause: str | None
     """What the last flight failed with; None if it went well."""
+    is_failing: bool
+    """Whether that is in force still, so that no flight starts."""
 
 
 @dataclass(slots=True)
@@ -216,6 +218,7 @@ class TokenCache:
                 age=now.boot - entry.token.asked.boot if entry.token else 0.0,
                 remaining=entry.token.remaining(now) if entry.token else 0.0,
                 cause=entry.failure.error.cause if entry.failure else None,
+                is_failing=self._in_force(entry.failure, key, now) is not None,
             )
             for key, entry in sorted(self._entries.items(), key=lambda item: item[1].used)
         ]

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from shared.audit import Events, Value
 from shared.core.document import read_table
@@ -98,6 +98,18 @@ class Source(Protocol):
         """Read it, None if its ETag is this one still; raise a `VendError` if it cannot be read."""
 
 
+class Standing(NamedTuple):
+    """How the document stands.
+
+    Args:
+        age: seconds since a check found it to be good; None where none is in force.
+        is_failing: whether the last check failed.
+    """
+
+    age: float | None
+    is_failing: bool
+
+
 class Callers:
     """Who calls, by the document as it is now.
 
@@ -155,6 +167,14 @@ class Callers:
             self._flights.start(self._source.name, partial(self._look, now))
             return None
         return self._wait(now)
+
+    async def standing(self) -> Standing:
+        """Tell how the document stands, once a check that is due before an answer is over."""
+        now = self._clock().boot
+        due = self.check(now)
+        if due is not None:
+            await due
+        return Standing(now - self._good if self._in_force(now) else None, is_failing=self._known > self._good)
 
     def identify(self, key: str, *, host_checked: bool) -> Caller:
         """Find the caller whose key this is.

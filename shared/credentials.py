@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Protocol
 
 from shared.audit import Events
@@ -84,6 +85,11 @@ class VaultCertificate:
     def version(self) -> str:
         """Name what an assertion would be signed with now; "" before the certificate was read."""
         return self._certificate[0].thumbprint if self._certificate else ""
+
+    @property
+    def not_after(self) -> datetime | None:
+        """When the certificate that signs ends; None before it was read."""
+        return self._certificate[0].not_after if self._certificate else None
 
     async def assertion(self, audience: str) -> str:
         """Give a client assertion for a token endpoint.

@@ -21,6 +21,7 @@ from typing import Any
 from shared.audit import Events, log_line
 from shared.cache import TokenCache
 from shared.callers import Callers
+from shared.checks import Check, Checks, unconfigured
 from shared.core.errors import NotReady
 from shared.core.request import Incoming
 from shared.core.token import Clock, Moment, TokenKey
@@ -31,7 +32,10 @@ from shared.directory.sync import Sync
 from shared.document_source import BlobSource, FileSource, GetBlob
 from shared.http_client import HttpClient
 from shared.identity import OwnIdentity
+from shared.lag import LoopLag
 from shared.metrics import observer
+from shared.readiness import ROUTE as READY
+from shared.readiness import Readiness
 from shared.routes import ROUTES, Route
 from shared.settings import Profile, Settings, SettingsError, SyncSettings, is_on_azure, is_url, load_settings
 from shared.vault import KeyVault
@@ -80,6 +84,7 @@ class Runtime:
 
     Args:
         vend: answers a request for a token that came by a route.
+        ready: answers a probe.
         sync: copies the directory, as far as the time of a timer's run allows.
         tokens: the warm cache; None while the settings have mistakes.
         open_things: connections, threads and files.
@@ -89,11 +94,15 @@ class Runtime:
         self,
         *,
         vend: Vend,
+        ready: Handler,
         sync: Job,
         tokens: TokenCache | None = None,
         open_things: AsyncExitStack | None = None,
     ) -> None:
-        self.routes: Mapping[str, Handler] = {route.name: partial(vend, route) for route in ROUTES}
+        self.routes: Mapping[str, Handler] = {
+            **{route.name: partial(vend, route) for route in ROUTES},
+            READY: ready,
+        }
         self.sync = sync
         self.tokens = tokens
         self._open = open_things
@@ -126,14 +135,19 @@ def build(
         settings = load_settings(environ, root=root)
     except SettingsError as error:
         events.emit("settings_invalid", mistakes=error.mistakes)
-        return Runtime(vend=_not_ready(events), sync=_no_sync(events, "no valid settings"))
+        return Runtime(
+            vend=_not_ready(events),
+            ready=Readiness(_unconfigured, clock=clock, events=events, new_id=new_id).answer,
+            sync=_no_sync(events, "no valid settings"),
+        )
     limits = settings.limits
     open_things = AsyncExitStack()
     http = HttpClient(ca_file=settings.network.ca_file, proxy=settings.network.proxy, limits=limits)
     open_things.push_async_exit(http)
+    clients = _clients(settings, environ, clock=clock, open_things=open_things)
     entra = Entra(
         cloud=settings.home,
-        clients=_clients(settings, environ, clock=clock, open_things=open_things),
+        clients=clients,
         post=http.post,
         limits=limits,
         clock=clock,
@@ -168,13 +182,26 @@ def build(
         unknown_keys_per_minute=limits.unknown_keys_per_minute,
         told_margin_seconds=limits.told_margin_seconds,
     )
+    checks = Checks(
+        callers=callers.standing,
+        tokens=tokens,
+        key=_first_key(settings),
+        floor=limits.served_floor_failing_seconds,
+        certificates=lambda: [
+            client.credential.not_after for client in clients.values() if client.credential.not_after
+        ],
+        lost=lambda: events.lost,
+        lag=LoopLag().worst,
+        clock=clock,
+    )
+    ready = Readiness(checks.look, clock=clock, events=events, new_id=new_id)
     if settings.sync is None:
         sync = _no_sync(events, "vend.toml has no [sync]")
     elif is_on_azure(environ):
         sync = _no_sync(events, "no shared store: SQLite is for one machine")
     else:
         sync = _sync(settings, settings.sync, tokens, http, clock, sleep, events, open_things)
-    return Runtime(vend=vendor.answer, sync=sync, tokens=tokens, open_things=open_things)
+    return Runtime(vend=vendor.answer, ready=ready.answer, sync=sync, tokens=tokens, open_things=open_things)
 
 
 def _callers_source(
@@ -228,6 +255,17 @@ def _sync(
         )
 
     return lambda: sync().run(seconds=SYNC_SECONDS)
+
+
+def _first_key(settings: Settings) -> TokenKey:
+    """Choose whose token a worker asks for that was never asked for one: the first that could be vended."""
+    vendable = [profile for profile in settings.profiles.values() if profile.vendable]
+    profile = (vendable or list(settings.profiles.values()))[0]
+    return TokenKey(profile.name, profile.offer.tenants[0], profile.scopes[0])
+
+
+async def _unconfigured() -> list[Check]:
+    return unconfigured()
 
 
 def _no_sync(events: Events, cause: str) -> Job:

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from shared.core.errors import VendError
 from shared.core.token import AccessToken, Moment, TokenSource
@@ -104,6 +105,15 @@ def managed_identity_error(error: VendError, *, correlation_id: str, headers: Ma
     }
     # MSAL.NET repeats 503 and not 502; azure-identity repeats both.
     return _error(error, 503 if error.retryable and error.status == 502 else error.status, headers, body)
+
+
+def report_answer(body: Mapping[str, object], *, not_before: timedelta | None) -> Answer:
+    """Answer a question about the app itself: 503 where it cannot serve, and when to ask again."""
+    if not_before is None:
+        return Answer(200, _HEADERS, json.dumps(body).encode())
+    return Answer(
+        503, {**_HEADERS, "Retry-After": str(math.ceil(not_before.total_seconds()))}, json.dumps(body).encode()
+    )
 
 
 def _error(error: VendError, status: int, more: Mapping[str, str], body: Mapping[str, object]) -> Answer:

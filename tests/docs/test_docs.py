@@ -76,6 +76,29 @@ def test_every_error_is_documented() -> None:
         assert [row for row in rows if str(error.status) in row and f"`{error.error}`" in row], error.__name__
 
 
+def test_every_check_is_documented() -> None:
+    """docs/operations.md has each check of the probe, with something in the column of each state that it can have."""
+    found = re.findall(
+        r"^\| `(\w+)` \| (.*?) ?\| (.*?) ?\|$", (ROOT / "docs" / "operations.md").read_text(), re.MULTILINE
+    )
+    documented = {
+        (name, state)
+        for name, *columns in found
+        for state, text in zip(("DEGRADED", "FAILED"), columns, strict=True)
+        if text
+    }
+    written = re.findall(r'Check\(\s*"(\w+)",\s*State\.(\w+)', (ROOT / "shared" / "checks.py").read_text())
+    assert documented == {(name, state) for name, state in written if state != "OK"}
+
+
+def test_every_event_is_documented() -> None:
+    """docs/errors.md names whatever the app can write into the log."""
+    document = (ROOT / "docs" / "errors.md").read_text()
+    for file in ROOT.glob("shared/**/*.py"):
+        for name in re.findall(r'(?:emit|defer)\(\s*"(\w+)"|\bevent = "(\w+)"', file.read_text()):
+            assert f"`{''.join(name)}`" in document, name
+
+
 def test_every_metric_is_documented() -> None:
     """docs/operations.md has each instrument with its unit and its attributes, and no other."""
     rows = re.findall(

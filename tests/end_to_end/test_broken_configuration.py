@@ -46,7 +46,7 @@ CASES: list[tuple[str, Callable[[Path], object], str, list[str]]] = [
 def test_the_app_stands_and_says_what_is_wrong(
     site: Site, tmp_path: Path, spoil: Callable[[Path], object], event: str, named: list[str]
 ) -> None:
-    """Bad configuration never takes the functions away: 503 in RFC form, and every mistake in the log by its key."""
+    """REL-48, REL-51: bad configuration takes no function away: 503, and every mistake in the log by its key."""
     for name in ("vend.toml", "callers.toml"):
         text = (
             (site.folder / name).read_text().replace(str(site.folder / "callers.toml"), str(tmp_path / "callers.toml"))
@@ -61,6 +61,14 @@ def test_the_app_stands_and_says_what_is_wrong(
             headers={"x-functions-key": site.key},
             trust_env=False,
         )
+        probed = httpx.get(f"{app.url}/api/health/ready", headers={"x-functions-key": site.key}, trust_env=False)
+        by_sdk = httpx.get(
+            f"{app.url}/api/msi/token?api-version=2019-08-01&resource={SCOPE}",
+            headers={"x-identity-header": site.key},
+            trust_env=False,
+        )
+    assert (probed.status_code, probed.json()["status"]) == (503, "not_ready")
+    assert by_sdk.status_code == 503
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "30"
     body = answer.json()

@@ -71,6 +71,17 @@ def test_the_host_stops_who_has_no_key(client: httpx.Client, key: str | None) ->
     assert (answer.status_code, answer.content) == (401, b"")
 
 
+@pytest.mark.parametrize(
+    ("key", "query", "status"), [("billing", "", 200), ("_master", "", 200), (None, "", 401), (None, "?code={}", 400)]
+)
+def test_a_probe_needs_any_key(site: Site, client: httpx.Client, key: str | None, query: str, status: int) -> None:
+    """Whoever the host lets in may ask whether the worker can serve, unless its key stands in the URL."""
+    headers = {} if key is None else {"x-functions-key": key_named(site, key)}
+    answer = client.get(f"/api/health/ready{query.format(site.key)}", headers=headers)
+    assert answer.status_code == status
+    assert status != 200 or answer.json()["status"] == "ready"
+
+
 def test_the_token_is_entras(site: Site, client: httpx.Client) -> None:
     """The token verifies against Entra's published keys and is for this client, tenant and API."""
     answer = client.post("/api/token", content=GOOD, headers={"x-functions-key": site.key, "content-type": FORM}).json()

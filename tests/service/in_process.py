@@ -4,7 +4,7 @@ import asyncio
 import base64
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,6 +51,7 @@ class App(AbstractAsyncContextManager["App"]):
         scopes: that its one caller may have.
         settings: lines of TOML, keys with their dots.
         authority: in place of the cloud's.
+        log: takes the lines in place of a list.
     """
 
     def __init__(
@@ -62,13 +63,14 @@ class App(AbstractAsyncContextManager["App"]):
         scopes: tuple[str, ...] = (GRAPH_SCOPE, ORDERS_SCOPE),
         settings: str = "",
         authority: str = "",
+        log: Callable[[str], None] | None = None,
     ) -> None:
         write_configuration(cloud, folder, scopes=scopes, settings=settings, authority=authority or cloud.authority)
         self._cloud = cloud
         self.clock = clock
         self.lines: list[str] = []
         self.pauses = 0
-        self._events = Events(self.lines.append, wall=lambda: clock().wall, worker="w")
+        self._events = Events(log or self.lines.append, wall=lambda: clock().wall, worker="w")
         environ = app_settings(cloud, folder / "vend.toml")
         self._runtime = build(environ, root=folder, events=self._events, clock=clock, sleep=self._sleep)
 
@@ -84,6 +86,12 @@ class App(AbstractAsyncContextManager["App"]):
         """Ask for a token as the caller does, on any of the routes."""
         answer = await self._runtime.routes[route.name](request(route, scope=scope, key=key, **fields))
         return Told(answer.status, answer.headers, json.loads(answer.body))
+
+    async def probe(self, method: str = "GET", query: str = "") -> Told:
+        """Ask whether the worker can serve."""
+        url = f"https://vend.test/api/health/ready{query}"
+        answer = await self._runtime.routes["health/ready"](Incoming(method, url, {}, b""))
+        return Told(answer.status, answer.headers, json.loads(answer.body or b"null"))
 
     async def sync(self) -> list[dict[str, Any]]:
         """Run the timer's work; list what it tells."""
