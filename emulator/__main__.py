@@ -90,6 +90,7 @@ def _serve_cloud(cloud: LocalCloud) -> None:
         "Key Vault": cloud.vault_url,
         "Graph": cloud.graph_url,
         "Blob Storage": f"{cloud.blob_url}/{CONTAINER}",
+        "management": cloud.management_url,
         "managed identity": f"IDENTITY_ENDPOINT={cloud.identity_endpoint}",
         "": f"IDENTITY_HEADER={cloud.identity_header}",
         "faults": f"{cloud.control}/faults",

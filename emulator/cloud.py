@@ -26,13 +26,14 @@ from emulator.flaws import ServerTls
 from emulator.gate import Gate
 from emulator.graph import Graph
 from emulator.managed_identity import ManagedIdentityEndpoint
+from emulator.management import Management
 from emulator.people import People
-from emulator.seed import CONTAINER, TENANT_ID, seed
+from emulator.seed import CONTAINER, OPERATOR_PRINCIPAL_ID, TENANT_ID, seed
 from emulator.serve import HOST, Background
 from emulator.vault import KeyVault
 
-PARTS = ("entra", "vault", "identity", "graph", "blob")
-LABELS = {"login": "entra", "vault": "vault", "graph": "graph", "blob": "blob"}  # of host names
+PARTS = ("entra", "vault", "identity", "graph", "blob", "management")
+LABELS = {"login": "entra"} | {part: part for part in ("vault", "graph", "blob", "management")}  # of host names
 PLAIN = {"identity"}  # as on App Service, where its traffic never leaves the machine
 REGION = "westeurope"  # whose name the certificate has: OpenSSL takes no wildcard before a single label
 
@@ -40,14 +41,13 @@ REGION = "westeurope"  # whose name the certificate has: OpenSSL takes no wildca
 class LocalCloud(AbstractContextManager["LocalCloud"]):
     """Runs from `with` to its end; `ports` fixes those of some parts or of `control`, the others are free ones.
 
-    Once entered it has `ca_file`, the URLs `authority`, `vault_url`, `graph_url`, `blob_url`, `identity_endpoint` and
-    `control`,
-    the header that goes with the identity endpoint, and the parts to look into and to change: `directory`, `entra`,
-    `vault`, `graph`, `blob`, `people` (a synthetic tenant of so many `users`), `faults`.
-    A further part is a name in PARTS, a URL and one `_open`.
+    Once entered it has `ca_file`, the URLs `authority`, `vault_url`, `graph_url`, `blob_url`, `management_url`,
+    `identity_endpoint` and `control`, the header that goes with the identity endpoint, and the parts to look into and
+    to change: `directory`, `entra`, `vault`, `graph`, `blob`, `management`, `people` (a synthetic tenant of so many
+    `users`), `faults`. A further part is a name in PARTS, a URL and one `_open`.
 
-    With a `domain`, `login.`, `vault.`, `graph.` and `blob.` stand before it in the URLs of those parts, which then
-    have no port: nothing resolves such names but a `ForwardProxy` that was given `names`.
+    With a `domain`, a label and a dot stand before it in the URLs of the parts in LABELS, which then have no port:
+    nothing resolves such names but a `ForwardProxy` that was given `names`.
 
     Raises:
         OSError: a port is taken.
@@ -106,7 +106,10 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
                 now=self._now,
                 containers=frozenset({CONTAINER}),
             )
-            seed(self.directory, self.vault, self.blob, graph_url=self.graph_url)
+            self.management_url = self._url("management")
+            self.management = Management(self.directory)
+            self.management.add_contributor(OPERATOR_PRINCIPAL_ID)
+            seed(self.directory, self.vault, self.blob, graph_url=self.graph_url, management_url=self.management_url)
             (identity,) = self.directory.identities()
             self.identity_header = identity.header
             self.entra = Entra(self.directory)
@@ -117,6 +120,7 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
             self.graph = Graph(self.people, self.directory, url=self.graph_url, tenant_id=TENANT_ID)
             self._open("graph", self.graph.app)
             self._open("blob", self.blob.app)
+            self._open("management", self.management.app)
 
             control = Control(faults=self.faults, entra=self.entra)
             control_port = self._background.serve(control.app, port=self._ports.get("control", 0))

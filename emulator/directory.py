@@ -19,6 +19,7 @@ from emulator.certificate import RegisteredCertificate
 from emulator.signing import SigningKey
 
 KEY_VAULT = "https://vault.azure.net"
+MANAGEMENT = "https://management.azure.com"
 SKEW = 300  # seconds; Microsoft's token validation tolerates this much (JwtSecurityTokenHandler's default)
 
 

@@ -18,11 +18,13 @@ from types import MappingProxyType, TracebackType
 from typing import Any, Self
 
 from emulator.cloud import LocalCloud
-from emulator.keys import Keys, generate
-from emulator.seed import CERTIFICATE, CLIENT_ID, GRAPH, IDENTITY_CLIENT_ID, TENANT_ID
+from emulator.keys import KeyFile, Keys, generate
+from emulator.seed import APP_RESOURCE_ID, CERTIFICATE, CLIENT_ID, GRAPH, IDENTITY_CLIENT_ID, TENANT_ID
 
 ROOT = Path(__file__).parents[1]
-PORTS = {"entra": 8443, "vault": 8444, "graph": 8445, "blob": 8447, "identity": 8442, "control": 8440}
+PORTS = {
+    "entra": 8443, "vault": 8444, "graph": 8445, "management": 8446, "blob": 8447, "identity": 8442, "control": 8440,
+}  # fmt: skip
 APP_PORT = 7071
 SCOPE = f"{GRAPH}/.default"
 CALLER = "billing"
@@ -57,7 +59,7 @@ app_checked_routes = true
 [clouds.local]
 authority = "{cloud.authority}"
 graph = "{cloud.graph_url}"
-management = "{cloud.authority}"
+management = "{cloud.management_url}"
 token_exchange_audience = "api://AzureADTokenExchange"
 verify_vault_challenge = false
 
@@ -202,6 +204,7 @@ def start(
     key = generate()
     write_configuration(cloud, folder, {CALLER: key}, limits=limits)
     write_keys(folder / "host.keys.json", {CALLER: key})
+    cloud.management.add_site(APP_RESOURCE_ID, KeyFile(folder / "host.keys.json"))
     app = stack.enter_context(
         App(
             settings={**app_settings(cloud, folder / "vend.toml"), **settings},

@@ -1,14 +1,16 @@
-"""What a new local cloud starts with: one tenant, four APIs, one application, one managed identity, one certificate.
+"""What a new local cloud starts with: one tenant, its APIs, two applications, one managed identity, one certificate.
 
 The ids are fixed, so that configuration can be written once; every secret is drawn at start. The certificate's key was
 made in the vault and cannot leave it; the managed identity may have it sign, may not read secrets, and may read blobs.
+The second application is who operates vend, logged in as a service principal: it may read and write blobs, and proves
+itself with a secret that is to be added.
 """
 
 import secrets
 
 from emulator.blob import RESOURCE as STORAGE
 from emulator.blob import BlobStorage
-from emulator.directory import KEY_VAULT, Api, Application, Directory, ManagedIdentity, Tenant
+from emulator.directory import KEY_VAULT, MANAGEMENT, Api, Application, Directory, ManagedIdentity, Tenant
 from emulator.vault import KeyVault
 from emulator.vault_policy import Policy
 
@@ -17,6 +19,11 @@ CLIENT_ID = "3b9d1f74-6c2e-4e5a-8d17-90f4b6a2c835"
 OBJECT_ID = "c51a7e08-94bf-4d23-b6e1-5f08d3729a4c"
 IDENTITY_CLIENT_ID = "a86c4d29-07e5-4f1b-93da-6e2b71f05c98"
 IDENTITY_PRINCIPAL_ID = "e2470b9f-5ac3-4186-8f3d-b19d64c7e05a"
+OPERATOR_CLIENT_ID = "9e1d5b38-42c7-4f06-8a9b-d73c15e0f264"
+OPERATOR_PRINCIPAL_ID = "6b7f20c4-e8d1-49a5-b3f2-84a0c95d1e73"
+APP_RESOURCE_ID = (
+    "/subscriptions/00000000-0000-4000-8000-000000005ab5/resourceGroups/vend/providers/Microsoft.Web/sites/vend-local"
+)
 
 CERTIFICATE = "vend"
 CONTAINER = "configuration"
@@ -27,11 +34,12 @@ ORDERS = f"api://{ORDERS_ID}"
 # Microsoft's own ids, the same in every tenant.
 GRAPH_ID = "00000003-0000-0000-c000-000000000000"
 KEY_VAULT_ID = "cfa8b339-82a2-471a-a3c9-0fc0be7a4093"
+MANAGEMENT_ID = "797f4846-ba00-4fd7-ba43-dac1f8f63013"
 STORAGE_ID = "e406a681-f3d4-42a8-90b6-c2b029497af1"
 
 
-def seed(directory: Directory, vault: KeyVault, blob: BlobStorage, *, graph_url: str) -> None:
-    """Fill what is empty, and give the roles; Graph answers to its public name and to this cloud's address."""
+def seed(directory: Directory, vault: KeyVault, blob: BlobStorage, *, graph_url: str, management_url: str) -> None:
+    """Fill what is empty, and give the roles; Graph and ARM answer to their public names and to their addresses."""
     directory.add_tenant(Tenant(TENANT_ID, domain="contoso.onmicrosoft.com"))
     directory.add_api(
         Api(
@@ -46,6 +54,13 @@ def seed(directory: Directory, vault: KeyVault, blob: BlobStorage, *, graph_url:
     directory.add_api(Api(STORAGE_ID, name="Azure Storage", identifier_uris=frozenset({STORAGE})))
     directory.add_api(
         Api(
+            MANAGEMENT_ID,
+            name="Windows Azure Service Management API",
+            identifier_uris=frozenset({MANAGEMENT, management_url}),
+        )
+    )
+    directory.add_api(
+        Api(
             ORDERS_ID,
             name="Orders",
             identifier_uris=frozenset({ORDERS}),
@@ -54,6 +69,14 @@ def seed(directory: Directory, vault: KeyVault, blob: BlobStorage, *, graph_url:
         )
     )
     directory.add_application(Application(CLIENT_ID, object_id=OBJECT_ID, name="vend"))
+    directory.add_application(
+        Application(
+            OPERATOR_CLIENT_ID,
+            object_id="f08c3a51-97d2-4e6b-a14f-2db5c8e07396",
+            name="operator",
+            principals={TENANT_ID: OPERATOR_PRINCIPAL_ID},
+        )
+    )
     principal = directory.consent(CLIENT_ID, tenant_id=TENANT_ID)
     directory.grant(principal, resource=GRAPH, roles=frozenset({"User.Read.All"}))
     directory.add_identity(
@@ -67,4 +90,5 @@ def seed(directory: Directory, vault: KeyVault, blob: BlobStorage, *, graph_url:
     vault.create_certificate(CERTIFICATE, Policy(subject="CN=vend", exportable=False))
     vault.assign(IDENTITY_PRINCIPAL_ID, "vend signer")
     blob.assign(IDENTITY_PRINCIPAL_ID, "Storage Blob Data Reader")
+    blob.assign(OPERATOR_PRINCIPAL_ID, "Storage Blob Data Contributor")
     directory.register_certificate(CLIENT_ID, vault.certificate(CERTIFICATE))

@@ -256,6 +256,7 @@ def test_faults_are_driven_from_outside(cloud: LocalCloud, http: httpx.Client, e
         "identity": {"fault": None, "waiting": 0, "taken": cloud.faults["identity"].taken},
         "blob": {"fault": None, "waiting": 0, "taken": cloud.faults["blob"].taken},
         "graph": {"fault": None, "waiting": 0, "taken": cloud.faults["graph"].taken},
+        "management": {"fault": None, "waiting": 0, "taken": cloud.faults["management"].taken},
         "vault": {"fault": None, "waiting": 0, "taken": cloud.faults["vault"].taken},
     }
     assert deleted["fault"] is None
@@ -299,7 +300,10 @@ def test_an_unknown_part_is_answered_with_the_known_ones(cloud: LocalCloud) -> N
     """The names of the parts need not be looked up."""
     answer = httpx.put(f"{cloud.control}/faults/sql", json={"kind": "refuse"})
 
-    assert (answer.status_code, answer.json()) == (404, {"error": "the parts are blob, entra, graph, identity, vault"})
+    assert (answer.status_code, answer.json()) == (
+        404,
+        {"error": "the parts are blob, entra, graph, identity, management, vault"},
+    )
 
 
 @pytest.mark.parametrize(
