@@ -2,7 +2,10 @@
 
 import typer
 
+from cli.callers import add, revoke, roll
+from cli.callers_list import show
 from cli.check import check
+from cli.execute import environment, execute
 from cli.explain import explain
 from cli.faults import break_part, mend_part
 from cli.token import token
@@ -18,7 +21,13 @@ callers = typer.Typer(help="Who may have what.", no_args_is_help=True)
 
 app.command("check")(check)
 app.command("token")(token)
+app.command("exec")(execute)
+app.command("env")(environment)
 app.add_typer(callers, name="callers")
+callers.command("add")(add)
+callers.command("roll")(roll)
+callers.command("revoke")(revoke)
+callers.command("list")(show)
 callers.command("explain")(explain)
 app.command("break")(break_part)
 app.command("mend")(mend_part)

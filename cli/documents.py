@@ -10,8 +10,10 @@ from typing import Annotated
 
 import typer
 
-from cli.screen import BAD, counted, say, stop
-from shared.callers import CallersDocument, read_callers
+from cli.document_store import BlobStore, FileStore, Store, Version
+from cli.operator_login import operator_token
+from cli.screen import BAD, counted, say
+from shared.callers import CallersDocument, parse_callers
 from shared.core.document import NOTHING
 from shared.settings import ON_AZURE, Settings, SettingsError, examine_settings, is_url
 
@@ -32,12 +34,25 @@ Config = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Documents:
-    """Both documents, good, and the names of their files."""
+    """Both documents, good; how they are called; and where the callers lie, as they were read there."""
 
     settings: Settings
     callers: CallersDocument
     settings_file: str
     callers_file: str
+    config: Path
+    store: Store
+    version: Version
+
+    @property
+    def host_keys(self) -> Path | None:
+        """What `make run` wrote down of the keys of its host; None where vend.toml is not of a `make run`."""
+        made = self.config.parent / "host.keys.json"
+        return made if made.exists() else None
+
+    def key_file(self, caller: str) -> Path | None:
+        """Where the key of a caller lies in a `make run`; None elsewhere."""
+        return self.config.parent / f"{caller}.key" if self.host_keys else None
 
 
 def default_config(environ: Mapping[str, str], *, root: Path) -> Path:
@@ -48,10 +63,14 @@ def default_config(environ: Mapping[str, str], *, root: Path) -> Path:
     return running if running.exists() else root / "vend.toml"
 
 
-def read_documents(config: Path | None) -> Documents:
+def read_documents(config: Path | None, *, absent: bytes | None = None) -> Documents:
     """Read both, or print every mistake of both and end with exit code 1.
 
     `${NAME}` comes from the environment, and relative paths start where the app is, as they do in the app.
+
+    Args:
+        config: a vend.toml; None for the one that is meant.
+        absent: what stands for a callers document that is not there; None where that is a mistake.
     """
     config = config or default_config(os.environ, root=ROOT)
     # What Azure sets is set by other containers too; this command never runs there.
@@ -60,22 +79,34 @@ def read_documents(config: Path | None) -> Documents:
         try:
             settings, mistakes = examine_settings({**here, "VEND_CONFIG": str(config)}, root=ROOT)
         except SettingsError as error:
-            raise _end({_shown(config): error.mistakes}) from None
+            raise _end({shown(config): error.mistakes}) from None
         if settings.callers is NOTHING or (mistakes and is_url(settings.callers)):
-            raise _end({_shown(config): mistakes})
-        if is_url(settings.callers):
-            raise stop(
-                f"{_shown(config)} is good; its callers lie in a blob, and this command reads files",
-                "download the blob, and name the file: CALLERS_URL=callers.toml ./vend check",
-            )
-        path = ROOT / settings.callers
+            raise _end({shown(config): mistakes})
+        name = settings.callers if is_url(settings.callers) else shown(ROOT / settings.callers)
+        store = _store(settings)
+        version = store.read()
+        content = absent if version.content is None else version.content
+        if content is None:
+            missing = f"{name.rpartition('/')[2]}: is not there"
+            raise _end({shown(config): mistakes, name: [missing]})
         try:
-            callers = read_callers(path, None if mistakes else settings.offers)
+            callers = parse_callers(content, None if mistakes else settings.offers, name=name.rpartition("/")[2])
         except SettingsError as error:
-            raise _end({_shown(config): mistakes, _shown(path): error.mistakes}) from None
+            raise _end({shown(config): mistakes, name: error.mistakes}) from None
     if mistakes:
-        raise _end({_shown(config): mistakes, _shown(path): []})
-    return Documents(settings, callers, _shown(config), _shown(path))
+        raise _end({shown(config): mistakes, name: []})
+    return Documents(settings, callers, shown(config), name, config, store, version)
+
+
+def shown(path: Path) -> str:
+    """Name a file: those of this clone from its root."""
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
+
+
+def _store(settings: Settings) -> Store:
+    if is_url(settings.callers):
+        return BlobStore(settings.callers, token=operator_token, ca_file=settings.network.ca_file)
+    return FileStore(ROOT / settings.callers)
 
 
 def _end(by_file: Mapping[str, list[str]]) -> typer.Exit:
@@ -89,7 +120,3 @@ def _end(by_file: Mapping[str, list[str]]) -> typer.Exit:
     if unset:
         say(f"App settings come from the environment here: {' '.join(f'{name}=...' for name in unset)} ./vend check")
     return typer.Exit(1)
-
-
-def _shown(path: Path) -> str:
-    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)

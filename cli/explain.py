@@ -3,11 +3,13 @@
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cli.documents import Config, read_documents
+from cli.past_answer import explain_past
 from cli.screen import BAD, GOOD, say, say_table, stop
 from shared.core.entra import is_default_scope, is_guid
 from shared.core.errors import Denied
@@ -22,17 +24,35 @@ Tenant = Annotated[str | None, typer.Option("--tenant", metavar="GUID", help="Wh
 
 
 def explain(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A caller in callers.toml.")],
-    scope: Scope,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="A caller in callers.toml.")] = None,
+    scope: Annotated[str | None, typer.Option("--scope", metavar="SCOPE", help="What NAME would ask for.")] = None,
     tenant: Tenant = None,
+    correlation_id: Annotated[
+        str | None, typer.Option("--correlation-id", metavar="ID", help="Of an answer of the app, in place of NAME.")
+    ] = None,
+    log: Annotated[
+        Path | None, typer.Option("--log", metavar="FILE", help="Where its events are; without it, that of `make run`.")
+    ] = None,
     config: Config = None,
 ) -> None:
-    """Say which rule decides about a request of a caller, and why.
+    """Say which rule decides about a request of a caller, and why; or why an answer was as it was.
 
-    It reads the two documents and asks nobody, so it says what the app will decide once it has read them too.
+    With --scope it reads the two documents and asks nobody, so it says what the app will decide once it has read them
+    too. With --correlation-id it reads the log, or prints the query that finds the event in Azure.
 
-    Exit code 0: the caller would be given a token. 1: it would not.
+    Exit code 0: the caller is given a token. 1: it is not.
     """
+    if (scope is None) is (correlation_id is None):
+        raise typer.BadParameter("exactly one of them is needed", param_hint="--scope, --correlation-id")
+    if correlation_id is not None:
+        explain_past(correlation_id, log)
+        return
+    if name is None or scope is None:
+        raise typer.BadParameter("is needed with --scope", param_hint="NAME")
+    _explain(name, scope, tenant, config)
+
+
+def _explain(name: str, scope: str, tenant: str | None, config: Path | None) -> None:
     if not is_default_scope(scope):
         raise stop(
             "--scope: must be exactly one resource followed by /.default",

@@ -41,21 +41,43 @@ def is_loopback(url: str) -> bool:
         return False
 
 
-def ask(request: httpx.Request, *, hint: str) -> httpx.Response:
+class NoAnswer(Exception):
+    """Nobody answered; the text says who did not, and how."""
+
+
+def ask(request: httpx.Request, *, hint: str, ca_file: str = "") -> httpx.Response:
     """Send a request; if there is no answer, say which address gave none, and end with exit code 1.
 
     Args:
         request: to an address that `check_address` has passed.
         hint: what may help where nobody listens.
+        ca_file: roots beside those that are trusted anyway.
+    """
+    try:
+        return send(request, ca_file=ca_file)
+    except NoAnswer as failure:
+        raise stop(str(failure), hint) from None
+
+
+def send(request: httpx.Request, *, ca_file: str = "") -> httpx.Response:
+    """Send a request.
+
+    Raises:
+        NoAnswer: there was none, or it broke off.
     """
     address = f"{request.url.scheme}://{request.url.netloc.decode()}"
+    # Proxies and roots of this machine count, but never between it and itself.
+    beyond = not is_loopback(str(request.url))
+    # Making one takes as long as the rest of a command.
+    tls = request.url.scheme == "https" and httpx.create_ssl_context(trust_env=beyond)
+    if tls and ca_file:
+        tls.load_verify_locations(ca_file)
     try:
-        # Proxies and roots of this machine count, but never between it and itself.
-        with httpx.Client(trust_env=not is_loopback(str(request.url)), timeout=SECONDS_TO_ANSWER) as client:
+        with httpx.Client(trust_env=beyond, verify=tls, timeout=SECONDS_TO_ANSWER) as client:
             return client.send(request)
     except httpx.ConnectError as error:
-        raise stop(f"Nobody answers at {address}: {error}", hint) from None
+        raise NoAnswer(f"Nobody answers at {address}: {error}") from None
     except httpx.TimeoutException:
-        raise stop(f"{address} did not answer within {SECONDS_TO_ANSWER} s.", hint) from None
+        raise NoAnswer(f"{address} did not answer within {SECONDS_TO_ANSWER} s.") from None
     except httpx.HTTPError as error:
-        raise stop(f"{address} broke off: {str(error) or type(error).__name__}", hint) from None
+        raise NoAnswer(f"{address} broke off: {str(error) or type(error).__name__}") from None

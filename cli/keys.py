@@ -4,7 +4,10 @@ import getpass
 import os
 import sys
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import urlsplit
+
+import typer
 
 from cli.documents import ROOT, RUNNING
 from cli.http import is_loopback
@@ -14,6 +17,8 @@ from shared.core.request import key_in_header
 
 LOCAL_APP = "http://localhost:7071"
 """What `make run` serves."""
+
+App = Annotated[str, typer.Option("--app", metavar="URL", envvar="VEND_URL", help="Where vend runs.")]
 
 
 def key_of(caller: str, *, app: str) -> str:

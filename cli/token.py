@@ -15,14 +15,14 @@ import typer
 
 from cli.explain import Scope, Tenant
 from cli.http import ask, check_address
-from cli.keys import LOCAL_APP, key_of
+from cli.keys import LOCAL_APP, App, key_of
 from cli.screen import BAD, GOOD, say, say_table, stop
+from shared.core.entra import is_guid
 from shared.core.errors import NotReady
 
 LAST_SECOND = 2**32
 SHOWN = ("aud", "appid", "azp", "roles", "tid", "exp")
 NOBODY = "`make run` starts one on this machine; for another: --app URL, or VEND_URL."
-LOG = "its correlation_id leads to the reason in the log of the app (of `make run`: .run/app.log)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def token(
         bool, typer.Option("--refresh", help="Then have that token replaced, as after granting a permission.")
     ] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Print the token and nothing else.")] = False,
-    app: Annotated[str, typer.Option("--app", metavar="URL", envvar="VEND_URL", help="Where vend runs.")] = LOCAL_APP,
+    app: App = LOCAL_APP,
 ) -> None:
     """Ask the running app for a token, and show what is in it.
 
@@ -132,14 +132,20 @@ def _refused(answer: httpx.Response, body: Mapping[str, Any], *, why: str, addre
             ("hint", str(body.get("hint", ""))),
             ("correlation_id", str(body.get("correlation_id", ""))),
             ("retry", again),
-            ("next", _next(answer.status_code, body, why=why)),
+            ("next", _next(answer.status_code, body, why=why, past=_past(body))),
         ],
         error=True,
     )
     return typer.Exit(1)
 
 
-def _next(status: int, body: Mapping[str, Any], *, why: str) -> str:
+def _past(body: Mapping[str, Any]) -> str:
+    """Name the command that finds the reason in the log; an id that is none of vend's leads nowhere."""
+    correlation_id = str(body.get("correlation_id", ""))
+    return f"./vend callers explain --correlation-id {correlation_id}" if is_guid(correlation_id) else ""
+
+
+def _next(status: int, body: Mapping[str, Any], *, why: str, past: str) -> str:
     """Say what whoever sees this error should do."""
     match status, body:
         case 401, {"error": _}:
@@ -151,11 +157,11 @@ def _next(status: int, body: Mapping[str, Any], *, why: str) -> str:
         case 503, {"error_description": NotReady.default}:
             return "./vend check names every mistake in the two documents"
         case _, {"retryable": True}:
-            return f"wait, and ask again; if it stays, {LOG}"
+            return f"wait, and ask again; if it stays: {past}"
         case _, {"hint": _}:
             return "do what the hint says"
         case _, {"error": _}:
-            return LOG
+            return past
     return "is this the address of vend, and is it up?"
 
 

@@ -54,6 +54,10 @@ class Management:
         """Give a principal the right to read and write the keys of every site."""
         self._contributors.add(principal_id)
 
+    def remove_contributor(self, principal_id: str) -> None:
+        """Take the right away; the next request is refused, where Azure needs minutes."""
+        self._contributors.discard(principal_id)
+
     async def _set(self, request: Request) -> Response:
         file, name = self._site(request), request.path_params["name"]
         if name.startswith("_"):

@@ -152,5 +152,8 @@ resource app 'Microsoft.Web/sites@2024-11-01' = {
   }
 }
 
+@description('Resource id of the app.')
+output id string = app.id
+
 @description('Where the app answers.')
 output url string = 'https://${app.properties.defaultHostName}'

@@ -147,8 +147,15 @@ output VEND_URL string = app.outputs.url
 @description('Name of the function app.')
 output VEND_APP string = appName
 
+@description('Resource id of the function app.')
+output VEND_RESOURCE_ID string = app.outputs.id
+
 @description('Name of the vault.')
 output VEND_VAULT string = vaultName
 
-@description('The blob that says who may have what.')
-output VEND_CALLERS_URL string = callersUrl
+// The app settings that vend.toml names, for whoever reads it elsewhere.
+output TENANT_ID string = tenant().tenantId
+output CLIENT_ID string = clientId
+output AZURE_CLIENT_ID string = identity.properties.clientId
+output KEY_VAULT_URL string = 'https://${vaultName}${environment().suffixes.keyvaultDns}'
+output CALLERS_URL string = callersUrl

@@ -1,16 +1,23 @@
 """The commands in this process; through the launcher where the way there is what matters."""
 
+import json
 import os
+import ssl
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import httpx
 import pytest
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from typer.testing import CliRunner, Result
 
 from cli.__main__ import app
+from emulator.blob import RESOURCE as STORAGE
+from emulator.cloud import LocalCloud
+from emulator.seed import TENANT_ID
 from emulator.serve import HOST, Background
 
 ROOT = Path(__file__).parents[2]
@@ -18,6 +25,7 @@ KEY = "C4N4RY-the-function-key-of-billing"
 SCOPE = "https://graph.microsoft.com/.default"
 
 type Run = Callable[..., Result]
+type Serve = Callable[[ASGIApp], str]
 
 
 @pytest.fixture
@@ -26,8 +34,8 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     for name in (*(name for name in os.environ if name.startswith("VEND_")), "FORCE_COLOR"):
         monkeypatch.delenv(name, raising=False)
 
-    def run(*words: str, **environ: str) -> Result:
-        return CliRunner().invoke(app, words, env=environ, prog_name="./vend")
+    def run(*words: str, obj: object = None, **environ: str) -> Result:
+        return CliRunner().invoke(app, words, env=environ, prog_name="./vend", obj=obj)
 
     return run
 
@@ -38,6 +46,31 @@ def launch(*words: str, environ: dict[str, str], cwd: Path = ROOT) -> subprocess
     return subprocess.run(
         [ROOT / "vend", *words], env=inherited | environ, cwd=cwd, capture_output=True, text=True, check=False
     )
+
+
+def login_as(cloud: LocalCloud, client_id: str, folder: Path) -> None:
+    """Put an `az` into a folder that has logged in at the local Entra as a service principal, and tells its tokens."""
+    lines = ["#!/bin/sh", 'case "$*" in']
+    for resource in (cloud.management_url, STORAGE):
+        told = {"accessToken": token_of(cloud, client_id, resource), "expires_on": int(time.time()) + 3600}
+        lines.append(f"'account get-access-token --output json --resource {resource}') echo '{json.dumps(told)}' ;;")
+    lines += ["*) exit 1 ;;", "esac"]
+    folder.mkdir()
+    (folder / "az").write_text("\n".join(lines))
+    (folder / "az").chmod(0o700)
+
+
+def token_of(cloud: LocalCloud, client_id: str, resource: str) -> str:
+    """Get a token as `az login --service-principal` does."""
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": client_id,
+        "client_secret": cloud.directory.add_secret(client_id, lifetime=600),
+        "scope": f"{resource}/.default",
+    }
+    tls = ssl.create_default_context(cafile=str(cloud.ca_file))
+    url = f"{cloud.authority}/{TENANT_ID}/oauth2/v2.0/token"
+    return str(httpx.post(url, data=form, verify=tls, trust_env=False).json()["access_token"])
 
 
 class Oracle:
@@ -54,8 +87,14 @@ class Oracle:
 
 
 @pytest.fixture(scope="session")
-def oracle() -> Iterator[tuple[Oracle, str]]:
-    """A server that stands where vend would, and its address."""
+def serve() -> Iterator[Serve]:
+    """Serve applications; each by its address."""
     with Background() as background:
-        serving = Oracle()
-        yield serving, f"http://{HOST}:{background.serve(serving)}"
+        yield lambda app: f"http://{HOST}:{background.serve(app)}"
+
+
+@pytest.fixture(scope="session")
+def oracle(serve: Serve) -> tuple[Oracle, str]:
+    """A server that stands where vend would, and its address."""
+    serving = Oracle()
+    return serving, serve(serving)

@@ -8,8 +8,13 @@ from pathlib import Path
 import pytest
 
 from cli.__main__ import app, callers
-from emulator.run import Site
-from tests.cli.conftest import ROOT, launch
+from cli.keys import LOCAL_APP
+from emulator.cloud import LocalCloud
+from emulator.keys import KeyFile
+from emulator.run import Site, write_configuration, write_keys
+from emulator.serve import HOST, Background
+from tests.cli.conftest import KEY, ROOT, launch
+from tests.cli.key_host import KeyHost
 
 PAGE = (ROOT / "docs" / "cli.md").read_text()
 EXAMPLES = re.findall(r"^```console\n\$ \./vend ([^\n]*)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -21,8 +26,29 @@ def masked(text: str) -> str:
     return re.sub(r"\b(\d+|cache|identity_provider)\b", "#", text)
 
 
+# Each needs the one before it, and a host of their own, whose document and keys they change.
+STORY = [(command, expected) for command, expected in EXAMPLES if re.match("callers (add|list|roll|revoke)", command)]
+ALONE = [example for example in EXAMPLES if example not in STORY]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("command", "expected"), EXAMPLES, ids=[command for command, _ in EXAMPLES])
+def test_the_life_of_a_caller_is_as_the_page_tells_it(cloud: LocalCloud, tmp_path: Path) -> None:
+    """The commands work in the order of the page, and print what it shows."""
+    folder = tmp_path / ".run"
+    folder.mkdir()
+    write_configuration(cloud, folder, {"billing": KEY})
+    write_keys(folder / "host.keys.json", {"billing": KEY})
+    host = KeyHost(KeyFile(folder / "host.keys.json"))
+    with Background() as background:
+        url = f"http://{HOST}:{background.serve(host.app)}"
+        for command, expected in STORY:
+            done = launch(*shlex.split(command), environ={"VEND_CONFIG": str(folder / "vend.toml"), "VEND_URL": url})
+            host.seconds += 61  # it looks for new keys once a minute
+            assert (done.stdout + done.stderr).replace(f"{tmp_path}/", "") == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("command", "expected"), ALONE, ids=[command for command, _ in ALONE])
 def test_a_command_prints_what_the_page_shows(site: Site, tmp_path: Path, command: str, expected: str) -> None:
     """Every line as it is, but for ids, times and numbers."""
     shutil.copy(ROOT / "vend.toml", tmp_path)
@@ -36,7 +62,8 @@ def test_a_command_prints_what_the_page_shows(site: Site, tmp_path: Path, comman
         done = launch(*shlex.split(command), environ=environ, cwd=tmp_path)
     finally:
         site.cloud.faults["entra"].clear()
-    printed = (done.stdout + done.stderr).replace(f"{tmp_path}/", "").replace(str(site.folder), ".run")
+    printed = (done.stderr + done.stdout).replace(f"{tmp_path}/", "").replace(str(site.folder), ".run")
+    printed = printed.replace(site.app.url, LOCAL_APP).replace(site.key, "...")
     assert masked(printed) == masked(expected)
 
 
@@ -45,4 +72,4 @@ def test_the_page_shows_every_command() -> None:
     shown = [example for example, _ in EXAMPLES]
     for group, words in ((app, ""), (callers, "callers ")):
         for command in group.registered_commands:
-            assert any(example.startswith(f"{words}{command.name} ") or example == command.name for example in shown)
+            assert any(f"{example} ".startswith(f"{words}{command.name} ") for example in shown)

@@ -1,0 +1,40 @@
+"""`./vend callers list`."""
+
+from cli.documents import Config, read_documents
+from cli.screen import counted, say
+from shared.core.policy import EVERYBODY, Caller, Mode
+
+
+def show(config: Config = None) -> None:
+    """List the callers, one in a line: keys, limits, and what each may have.
+
+    What is wrong with the document, ./vend check says.
+    """
+    documents = read_documents(config)
+    callers = documents.callers.callers
+    width = max(map(len, callers), default=0)
+    for name, caller in callers.items():
+        say(f"{name:{width}}  {', '.join(_limits(caller))}  {_allowed(caller)}")
+    if not callers:
+        say("Nobody: no callers, no tokens.")
+
+
+def _limits(caller: Caller) -> list[str]:
+    facts = [counted(len(caller.key_sha256), "key")] if caller.name != EVERYBODY else ["every other key of the host"]
+    if caller.not_after:
+        facts.append(f"until {caller.not_after:%Y-%m-%d %H:%M %Z}")
+    if caller.per_worker_per_minute:
+        facts.append(f"{caller.per_worker_per_minute} a minute per worker")
+    if caller.mode is Mode.AUDIT:
+        facts.append("audit")
+    if caller.admin:
+        facts.append("admin")
+    return facts
+
+
+def _allowed(caller: Caller) -> str:
+    entries = (
+        f"{entry.profile}: {' '.join(entry.scopes)}" + (f" in {' '.join(entry.tenants)}" if entry.tenants else "")
+        for entry in caller.allow
+    )
+    return "; ".join(entries) or "nothing"

@@ -1,0 +1,98 @@
+"""`./vend callers explain --correlation-id`: why the app answered as it did, from the event that it wrote then."""
+
+import json
+import os
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from cli.documents import ROOT, default_config, shown
+from cli.screen import BAD, GOOD, say, say_table, stop
+from shared.core.entra import is_guid
+
+FACTS = ("time", "route", "caller", "scope", "profile", "tenant_id", "source", "reason")
+# A part of the reason -> what to do about it; {caller} and {scope} stand for those of the request.
+REMEDIES = (
+    (r"unknown key|key of another caller", "./vend callers list: is it there, and does it use the key of this app?"),
+    (r"malformed key", "a key has 16 to 512 visible ASCII characters, no comma, and is sent once"),
+    (r"the time of .* is over", "move its not_after in callers.toml, or remove it"),
+    (r"no valid (settings|callers document)", "./vend check names every mistake in the two documents"),
+    (
+        r"over the caller's rate",
+        "let it keep a token until it expires, or raise per_worker_per_minute of callers.{caller}",
+    ),
+    (r"SwitchedOff", "app_checked_routes = true in vend.toml opens this route; read docs/configuration.md first"),
+    (r"entry|may have nothing", "./vend callers explain {caller} --scope {scope}"),
+    (r"timeout|no connection|broken|cannot be (reached|had)|ran out", "wait: callers were told when to retry"),
+)
+
+
+def explain_past(correlation_id: str, log: Path | None) -> None:
+    """Print what the log has about one answer, and the next step; without a log, the query for Application Insights.
+
+    Exit code 0: a token was given, or the query printed. 1: none was given, or the log has nothing about it.
+    """
+    if not is_guid(correlation_id):
+        raise stop("--correlation-id: must be the GUID of an answer", "It is in its body: correlation_id.")
+    correlation_id = correlation_id.lower()
+    if log is None:
+        made = default_config(os.environ, root=ROOT).parent / "app.log"
+        log = made if made.exists() else None
+    if log is None:
+        say("Run this in the logs of the workspace vend-logs; a line takes some minutes to get there:")
+        say(_query(correlation_id))
+        return
+    event = _find(correlation_id, log)
+    if event is None:
+        say(
+            f"{shown(log)} has nothing about it. Of an app in Azure, the logs of the workspace vend-logs have:",
+            style=BAD,
+        )
+        say(_query(correlation_id))
+        raise typer.Exit(1)
+    given = event.get("outcome") == "vended"
+    say("given" if given else "refused", style=GOOD if given else BAD)
+    rows = [(name.removesuffix("_id"), str(event.get(name, ""))) for name in FACTS]
+    answer = ("answer", f"{event.get('status', '')} {event.get('outcome', '')}")
+    say_table([*rows[:-1], answer, rows[-1], ("next", "" if given else _next(event))])
+    if not given:
+        raise typer.Exit(1)
+
+
+def _find(correlation_id: str, log: Path) -> Mapping[str, Any] | None:
+    try:
+        with log.open(errors="replace") as lines:
+            return next((event for event in _events(lines) if event.get("correlation_id") == correlation_id), None)
+    except OSError as error:
+        raise stop(f"{shown(log)} cannot be read ({type(error).__name__})") from None
+
+
+def _events(lines: Iterator[str]) -> Iterator[Mapping[str, Any]]:
+    for line in lines:
+        try:
+            event = json.loads(line[line.index("{") :])
+        except ValueError:
+            continue
+        if isinstance(event, dict) and event.get("event") == "token":
+            yield event
+
+
+def _next(event: Mapping[str, Any]) -> str:
+    reason = str(event.get("reason", ""))
+    for pattern, remedy in REMEDIES:
+        if re.search(pattern, reason):
+            scope = shlex.quote(str(event.get("scope", "")))
+            return remedy.format(caller=event.get("caller", "NAME"), scope=scope)
+    return ""
+
+
+def _query(correlation_id: str) -> str:
+    """Write it for the workspace's own tables; an id that is no GUID never gets here."""
+    return (
+        f'AppTraces | where Message has "{correlation_id}" | extend event = parse_json(Message)'
+        " | project TimeGenerated, event.event, event.caller, event.scope, event.status, event.outcome, event.reason"
+    )

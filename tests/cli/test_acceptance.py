@@ -1,0 +1,59 @@
+"""Waiting until the host lets a new key in."""
+
+import pytest
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from cli.acceptance import LONGEST_SECONDS, Patience, await_acceptance
+from emulator.serve import HOST, listening_socket
+from tests.cli.conftest import KEY, Serve
+from tests.emulator.client import Clock
+
+APP = (400, '{"error": "invalid_request", "correlation_id": "c-1"}')
+HOST_REFUSES = (401, "")
+
+
+class Script:
+    """Answers in a given order, and with the last one from then on."""
+
+    def __init__(self, *answers: tuple[int, str]) -> None:
+        self.left = list(answers)
+        self.asked = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        self.asked += 1
+        status, body = self.left.pop(0) if len(self.left) > 1 else self.left[0]
+        await Response(body, status)(scope, receive, send)
+
+
+@pytest.mark.parametrize(
+    ("answers", "asked", "says"),
+    [
+        ([HOST_REFUSES, HOST_REFUSES, APP], 3, ""),
+        ([(401, '{"error": "invalid_client", "correlation_id": "c-1"}')], 1, ""),
+        ([(503, '{"error": "temporarily_unavailable", "correlation_id": "c-1"}')], 1, ""),
+        ([HOST_REFUSES], LONGEST_SECONDS // 2 + 1, "The host has not accepted it within 90 s."),
+        ([(403, "<html>Ip Forbidden")], 1, "What stands before the app answers 403 from here."),
+        ([(200, "[]")], 1, "What stands before the app answers 200 from here."),
+    ],
+    ids=["in a while", "the app knows no caller", "the app is not ready", "never", "a firewall", "somebody else"],
+)
+def test_the_host_lets_a_key_in_once_the_app_answers(
+    serve: Serve, answers: list[tuple[int, str]], asked: int, says: str
+) -> None:
+    """An answer of the app, whichever, comes from behind the host; the host's own 401 has no body and may pass."""
+    script, clock = Script(*answers), Clock(0.0)
+
+    def sleep(seconds: float) -> None:
+        clock.moment += seconds
+
+    assert await_acceptance(serve(script), KEY, patience=Patience(clock, sleep)) == says
+    assert script.asked == asked
+
+
+def test_where_nobody_answers_waiting_is_in_vain() -> None:
+    """It is said at once who did not answer."""
+    with listening_socket() as taken:
+        url = f"http://{HOST}:{taken.getsockname()[1]}"
+        assert await_acceptance(url, KEY, patience=Patience()).startswith(f"Nobody answers at {url}: ")

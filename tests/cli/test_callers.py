@@ -1,0 +1,353 @@
+"""`./vend callers add`, `roll`, `revoke` and `list`, against the document and the keys of a host."""
+
+import hashlib
+import os
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import Result
+
+from cli.acceptance import Patience
+from emulator.cloud import LocalCloud
+from emulator.faults import Fault, Kind
+from emulator.keys import KeyFile
+from emulator.run import SCOPE, write_configuration, write_keys
+from emulator.seed import APP_RESOURCE_ID, CONTAINER, OPERATOR_CLIENT_ID, OPERATOR_PRINCIPAL_ID, TENANT_ID
+from tests.cli.conftest import Run, Serve, login_as
+from tests.cli.key_host import KeyHost
+from tests.emulator.client import Clock
+
+OLD = "C4N4RY-the-key-that-billing-has-already"
+COMMENT = "# Ann asked for this one.\n"
+ADD = ("callers", "add", "reports", "--allow", SCOPE)
+
+
+@dataclass
+class Desk:
+    """Where an operator sits: both documents, a host with keys, and a login where it is an app in Azure."""
+
+    run: Run
+    cloud: LocalCloud
+    folder: Path
+    host: KeyHost
+    keys: KeyFile
+    environ: dict[str, str] = field(repr=False)
+    in_azure: bool = False
+
+    @property
+    def document(self) -> str:
+        """The callers document: a file, or a blob."""
+        if self.in_azure:
+            return self.cloud.blob.read(CONTAINER, "callers.toml").decode()
+        return (self.folder / "callers.toml").read_text()
+
+    @document.setter
+    def document(self, text: str) -> None:
+        if self.in_azure:
+            self.cloud.blob.write(CONTAINER, "callers.toml", text.encode())
+        else:
+            (self.folder / "callers.toml").write_text(text)
+
+    @property
+    def callers(self) -> dict[str, Any]:
+        """The entries of the document."""
+        found: dict[str, Any] = tomllib.loads(self.document).get("callers", {})
+        return found
+
+    @property
+    def held(self) -> dict[str, str]:
+        """The keys of the host, by name."""
+        return {name: key for name, key in self.keys.read().functionKeys.items() if name != "default"}
+
+    def do(self, *words: str) -> Result:
+        """Run one command, which waits by a clock that runs when it sleeps."""
+        clock = Clock(0.0)
+
+        def sleep(seconds: float) -> None:
+            clock.moment += seconds
+            self.host.seconds += seconds
+
+        return self.run(*words, obj=Patience(clock, sleep), **self.environ)
+
+    def new_key(self, done: Result, name: str) -> str:
+        """Find the key that a command has handed over: at a `make run` in a file, else alone on stdout."""
+        if self.in_azure:
+            assert done.stdout.count("\n") == 1
+            return done.stdout.strip()
+        file = self.folder / f"{name}.key"
+        assert file.stat().st_mode & 0o777 == 0o600
+        assert file.read_text() not in done.output
+        return file.read_text()
+
+
+@pytest.fixture(params=["make run", "Azure"])
+def desk(
+    request: pytest.FixtureRequest,
+    run: Run,
+    serve: Serve,
+    cloud: LocalCloud,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Desk:
+    """The desk of somebody who runs everything locally, and of somebody whose app is in Azure."""
+    in_azure = request.param == "Azure"
+    folder, elsewhere = tmp_path / "documents", tmp_path / "host"
+    for each in (folder, elsewhere):
+        each.mkdir()
+    write_configuration(cloud, folder, {"billing": OLD})
+    (folder / "callers.toml").write_text(
+        (folder / "callers.toml").read_text().replace("[callers", f"{COMMENT}[callers")
+    )
+    file = (elsewhere if in_azure else folder) / "host.keys.json"
+    write_keys(file, {"billing": OLD})
+    host = KeyHost(KeyFile(file))
+    environ = {"VEND_CONFIG": str(folder / "vend.toml"), "VEND_URL": serve(host.app)}
+    if in_azure:
+        (folder / "billing.key").unlink()
+        cloud.management.add_site(APP_RESOURCE_ID, KeyFile(file))
+        local = (folder / "callers.toml").read_text()
+        (folder / "callers.toml").unlink()
+        blob = f"{cloud.blob_url}/{CONTAINER}/callers.toml"
+        config = (folder / "vend.toml").read_text().replace(str(folder / "callers.toml"), blob)
+        (folder / "vend.toml").write_text(config)
+        cloud.blob.write(CONTAINER, "callers.toml", local.encode())
+        login_as(cloud, OPERATOR_CLIENT_ID, tmp_path / "bin")
+        monkeypatch.setenv("PATH", f"{tmp_path}/bin{os.pathsep}{os.environ['PATH']}")
+        environ["VEND_RESOURCE_ID"] = APP_RESOURCE_ID
+    desk = Desk(run, cloud, folder, host, KeyFile(file), environ, in_azure)
+    desk.document = desk.document.replace("[callers", f"{COMMENT}[callers")
+    return desk
+
+
+def sha256(key: str) -> str:
+    """Hash a key as the document has it."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def test_one_command_makes_a_caller(desk: Desk) -> None:
+    """The host makes the key and accepts it, the document gets its hash, and the rest of its words stay."""
+    before = desk.document
+    done = desk.do(*ADD, "--tenant", TENANT_ID)
+    key = desk.new_key(done, "reports")
+    assert (done.exit_code, desk.held) == (0, {"billing": OLD, "reports": key})
+    assert desk.document.startswith(before)
+    assert desk.callers["reports"] == {
+        "key_sha256": [sha256(key)],
+        "allow": [{"profile": "graph", "scopes": [SCOPE], "tenants": [TENANT_ID]}],
+    }
+    assert f"reports may have {SCOPE} (profile graph). In force within 30 s on every worker" in done.output
+    assert "The host accepts the key." in done.output
+
+
+def test_a_key_can_go_into_a_file(desk: Desk, tmp_path: Path) -> None:
+    """A new one that its owner alone can read; nothing of it is printed, and a file that is there stays."""
+    done = desk.do(*ADD, "--key-file", str(tmp_path / "key"))
+    key = (tmp_path / "key").read_text()
+    assert (done.exit_code, desk.held["reports"]) == (0, key)
+    assert key not in done.output
+    assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
+    again = desk.do("callers", "roll", "reports", "--key-file", str(tmp_path / "key"))
+    assert (again.exit_code, again.stderr.splitlines()[0]) == (1, f"{tmp_path}/key is there already.")
+    assert (tmp_path / "key").read_text() == key
+
+
+def test_a_key_is_rolled_and_rolled_again(desk: Desk) -> None:
+    """Both are good until the old one is removed, in the document and at the host; the names of the keys take turns."""
+    for old_slot, new_slot in (("billing", "billing-2"), ("billing-2", "billing")):
+        old = desk.held[old_slot]
+        key = desk.new_key(rolled := desk.do("callers", "roll", "billing"), "billing")
+        assert (rolled.exit_code, desk.held) == (0, {old_slot: old, new_slot: key})
+        assert desk.callers["billing"]["key_sha256"] == [sha256(old), sha256(key)]
+        assert "When the service uses the new one: ./vend callers roll billing --finish" in rolled.output
+        assert desk.do("callers", "roll", "billing").exit_code == 1  # two are enough
+        finished = desk.do("callers", "roll", "billing", "--finish")
+        assert (finished.exit_code, desk.held) == (0, {new_slot: key})
+        assert desk.callers["billing"]["key_sha256"] == [sha256(key)]
+    assert COMMENT in desk.document
+
+
+def test_there_is_an_old_key_to_remove_once_there_is_a_new_one(desk: Desk) -> None:
+    """`--finish` with one key changes nothing and says what comes first."""
+    done = desk.do("callers", "roll", "billing", "--finish")
+    assert done.exit_code == 1
+    assert done.stderr.startswith("billing has one key: there is nothing to finish.\n")
+    assert desk.held == {"billing": OLD}
+
+
+def test_a_revoked_caller_is_gone(desk: Desk) -> None:
+    """Its entry and its keys, both while it is rolled; the others and the words around them stay."""
+    desk.do("callers", "roll", "billing")
+    desk.do(*ADD)
+    done = desk.do("callers", "revoke", "billing")
+    assert (done.exit_code, set(desk.held), set(desk.callers)) == (0, {"reports"}, {"reports"})
+    assert "billing is revoked. In force within 30 s on every worker" in done.output
+    assert COMMENT in desk.document
+    assert not (desk.folder / "billing.key").exists()
+    assert desk.do("callers", "revoke", "billing").exit_code == 1  # there is no such caller
+
+
+def test_a_revocation_needs_no_host(desk: Desk, cloud: LocalCloud) -> None:
+    """The document decides alone, so it comes first; what is left at the host goes when the command is repeated."""
+    desk.host.before = lambda: 1 / 0
+    cloud.faults["management"].set(Fault(kind=Kind.STATUS, status=500))
+    try:
+        broken = desk.do("callers", "revoke", "billing")
+    finally:
+        cloud.faults["management"].clear()
+    desk.host.before = lambda: None
+    assert (broken.exit_code, desk.held, desk.callers) == (1, {"billing": OLD}, {})
+    assert "billing is revoked." in broken.stdout
+    assert desk.do("callers", "revoke", "billing").exit_code == 0
+    assert desk.held == {}
+
+
+def test_what_broke_off_can_be_repeated(desk: Desk) -> None:
+    """A key that no entry has got is made anew: nobody has it, and it opens nothing."""
+    desk.do(*ADD)
+    lost = desk.held["reports"]
+    desk.document = desk.document.partition("\n[callers.reports]")[0]
+    key = desk.new_key(desk.do(*ADD), "reports")
+    assert desk.held["reports"] == key != lost
+
+
+@pytest.mark.parametrize("desk", ["make run"], indirect=True)
+def test_two_who_write_at_once_both_have_their_way(desk: Desk) -> None:
+    """What somebody else has written between reading and writing is read again, and stays."""
+
+    def interfere() -> None:
+        desk.document = f"{desk.document}\n# Bob was here.\n"
+
+    desk.host.before = interfere
+    assert desk.do(*ADD).exit_code == 0
+    assert "# Bob was here." in desk.document
+    assert "reports" in desk.callers
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("billing", "--allow", SCOPE), "has a caller billing already"),
+        (("Billing", "--allow", SCOPE), "The name Billing is too close to that of billing"),
+        (("billing-2", "--allow", SCOPE), "The name billing-2 is too close to that of billing"),
+        (("default", "--allow", SCOPE), "The name default is too close to that of the host itself"),
+        (("*", "--allow", SCOPE), '"*" has no key of its own.'),
+        (("a b", "--allow", SCOPE), "callers.a b: a name has letters, digits"),
+        (("reports", "--allow", "api://x/.default"), "api://x/.default is of no profile that is vendable."),
+        (
+            ("reports", "--allow", SCOPE, "--profile", "directory"),
+            "callers.reports.allow[0].profile: the profile is not",
+        ),
+        (("reports", "--allow", SCOPE, "--tenant", "x"), "callers.reports.allow[0].tenants[0]: the profile does not"),
+        (("reports", "--allow", SCOPE, "--key-file", "/"), "/ is there already."),
+        (("reports", "--allow", SCOPE, "--resource-id", "/x"), "--resource-id: must be /subscriptions/"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+@pytest.mark.parametrize("desk", ["make run"], indirect=True)
+def test_a_mistake_makes_nothing(desk: Desk, words: tuple[str, ...], says: str) -> None:
+    """It is told before the host is asked for anything: no key, no entry, exit code 1."""
+    before = desk.document
+    done = desk.do("callers", "add", *words)
+    assert done.exit_code == 1
+    assert says in done.stderr
+    assert (desk.document, desk.held) == (before, {"billing": OLD})
+
+
+@pytest.mark.parametrize("desk", ["make run"], indirect=True)
+@pytest.mark.parametrize("command", [("add", "reports", "--allow", SCOPE), ("roll", "billing"), ("revoke", "billing")])
+def test_documents_and_app_are_of_one_cloud(desk: Desk, command: tuple[str, ...]) -> None:
+    """Who is revoked in the document of a `make run` goes on in Azure: it is told before anything is done."""
+    before = desk.document
+    done = desk.do("callers", *command, "--app", "https://vend.example", "--resource-id", APP_RESOURCE_ID)
+    assert (done.exit_code, desk.document, desk.held) == (1, before, {"billing": OLD})
+    assert "and the app at https://vend.example are not of the same cloud.\n" in done.stderr
+
+
+@pytest.mark.parametrize("desk", ["Azure"], indirect=True)
+def test_an_app_in_azure_is_never_guessed(desk: Desk) -> None:
+    """Without its resource id nothing is made; a revocation does its part in the document, which alone decides."""
+    del desk.environ["VEND_RESOURCE_ID"]
+    for command in (ADD, ("callers", "revoke", "billing")):
+        done = desk.do(*command)
+        assert (done.exit_code, desk.held) == (1, {"billing": OLD})
+        assert done.stderr.startswith("Which function app? --resource-id ID, or VEND_RESOURCE_ID.\n")
+    assert desk.callers == {}
+
+
+def test_a_key_of_another_caller_is_never_replaced(desk: Desk) -> None:
+    """Where somebody has given it the name that ours should have, ours gets the other one."""
+    theirs = "C4N4RY-a-key-of-billing-by-another-name"
+    desk.document = desk.document.replace(sha256(OLD), f'{sha256(OLD)}", "{sha256(theirs)}')
+    keys = desk.keys.read()
+    keys.functionKeys["reports"] = theirs
+    desk.keys.write(keys)
+    key = desk.new_key(desk.do(*ADD), "reports")
+    assert desk.held == {"billing": OLD, "reports": theirs, "reports-2": key}
+
+
+def test_the_callers_are_listed(desk: Desk) -> None:
+    """One in a line: how many keys, the limits, and what it may have; never a hash."""
+    desk.document += f"""
+[callers.auditor]
+key_sha256 = ["{"a" * 64}", "{"b" * 64}"]
+mode = "audit"
+admin = true
+per_worker_per_minute = 600
+not_after = 2027-01-01T00:00:00Z
+allow = [{{ profile = "graph", scopes = ["{SCOPE}"], tenants = ["{TENANT_ID}"] }}]
+[callers."*"]
+"""
+    done = desk.do("callers", "list")
+    assert done.stdout == (
+        f"billing  1 key  graph: {SCOPE}\n"
+        f"auditor  2 keys, until 2027-01-01 00:00 UTC, 600 a minute per worker, audit, admin  "
+        f"graph: {SCOPE} in {TENANT_ID}\n"
+        "*        every other key of the host  nothing\n"
+    )
+
+
+def test_without_a_document_the_first_caller_makes_it(desk: Desk, cloud: LocalCloud) -> None:
+    """A fresh deployment has none; `list` says that it is missing, `add` writes it."""
+    if desk.in_azure:
+        cloud.blob.remove(CONTAINER, "callers.toml")
+    else:
+        (desk.folder / "callers.toml").unlink()
+    assert "callers.toml: is not there" in desk.do("callers", "list").stdout
+    assert desk.do(*ADD).exit_code == 0
+    assert desk.callers.keys() == {"reports"}
+
+
+@pytest.mark.parametrize("desk", ["Azure"], indirect=True)
+@pytest.mark.parametrize("trouble", ["no login", "no right", "no such app", "no ARM"])
+def test_what_azure_refuses_is_told_with_a_way_out(
+    desk: Desk, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    """In words of our own, without a trace of a token, and nothing is made."""
+    says = {
+        "no login": "Log in with `az login` or `azd auth login`, and repeat.",
+        "no right": "You need the role Website Contributor on the function app.",
+        "no such app": "Is --resource-id (VEND_RESOURCE_ID) right, and is it your subscription?",
+        "no ARM": "Does your network reach Azure Resource Manager?",
+    }
+    match trouble:
+        case "no login":
+            monkeypatch.setenv("PATH", "/nowhere")
+        case "no right":
+            cloud.management.remove_contributor(OPERATOR_PRINCIPAL_ID)
+        case "no such app":
+            desk.environ["VEND_RESOURCE_ID"] += "-2"
+        case _:
+            cloud.faults["management"].set(Fault(kind=Kind.REFUSE))
+    try:
+        done = desk.do(*ADD)
+    finally:
+        cloud.faults["management"].clear()
+        cloud.management.add_contributor(OPERATOR_PRINCIPAL_ID)
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[-1] == says[trouble]
+    assert len(done.stderr.splitlines()) == 2
+    assert "eyJ" not in done.output
+    assert desk.held == {"billing": OLD}

@@ -1,0 +1,71 @@
+"""`./vend exec` and `./vend env`."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jwt
+import pytest
+
+from cli.execute import ELSEWHERE
+from emulator.run import Site
+from tests.cli.conftest import KEY, SCOPE, Run, launch
+
+URL = "http://127.0.0.1:9"
+ASK = f"""
+from azure.identity import DefaultAzureCredential
+print(DefaultAzureCredential().get_token("{SCOPE}").token)
+"""
+SHOW = "import json, os, sys; print(json.dumps([sys.argv[1:], dict(os.environ)])); sys.exit(7)"
+
+
+@pytest.mark.slow
+def test_a_stock_sdk_gets_its_token_from_vend(site: Site) -> None:
+    """DefaultAzureCredential, whatever identity it was told to take before."""
+    environ = {
+        "VEND_URL": site.app.url,
+        "VEND_KEY_FILE": str(site.folder / "billing.key"),
+        "AZURE_CLIENT_ID": "00000000-0000-0000-0000-000000000001",
+        "MSI_ENDPOINT": "http://127.0.0.1:9",
+    }
+    done = launch("exec", "billing", "--", sys.executable, "-c", ASK, environ=environ)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert jwt.decode(done.stdout.strip(), options={"verify_signature": False})["roles"] == ["User.Read.All"]
+
+
+@pytest.mark.slow
+def test_a_program_is_run_as_it_stands_there() -> None:
+    """Its arguments and its exit code are its own; what would lead an SDK elsewhere is gone, all else is there."""
+    environ = dict.fromkeys(ELSEWHERE, "x") | {"VEND_KEY": KEY, "VEND_URL": f"{URL}/", "MINE": "y"}
+    done = launch("exec", "billing", "--", sys.executable, "-c", SHOW, "a b", "--app", environ=environ)
+    arguments, seen = json.loads(done.stdout)
+    assert (done.returncode, arguments, seen["MINE"]) == (7, ["a b", "--app"], "y")
+    assert (seen["IDENTITY_ENDPOINT"], seen["IDENTITY_HEADER"]) == (f"{URL}/api/msi/token", KEY)
+    assert set(seen).isdisjoint(ELSEWHERE)
+
+
+def test_a_program_that_is_not_there_is_told(run: Run) -> None:
+    """One line and exit code 1, not a traceback."""
+    done = run("exec", "billing", "--app", URL, "--", "/no/such/program", VEND_KEY=KEY)
+    assert (done.exit_code, done.stderr) == (1, "/no/such/program cannot be run (FileNotFoundError).\n")
+
+
+@pytest.mark.parametrize("own", ["", "http://169.254.255.2:8081/msi/token"], ids=["elsewhere", "on App Service"])
+def test_the_lines_are_for_a_shell(run: Run, tmp_path: Path, own: str) -> None:
+    """A shell takes them whatever is in the key; that it is in them, and what they replace, is told on stderr."""
+    key = 'it\'s-$(a)-`key`-"of"-billing'
+    done = run("env", "billing", "--app", URL, VEND_KEY=key, IDENTITY_ENDPOINT=own)
+    (tmp_path / "lines").write_text(f'{done.stdout}\nprintf "%s %s" "$IDENTITY_ENDPOINT" "$IDENTITY_HEADER"')
+    shell = subprocess.run(["/bin/sh", tmp_path / "lines"], capture_output=True, text=True, check=True)
+    assert shell.stdout == f"{URL}/api/msi/token {key}"
+    assert "These lines hold the key" in done.stderr
+    assert ("the identity that this process has of its own is not used" in done.stderr) is bool(own)
+
+
+@pytest.mark.parametrize("command", [("env", "billing"), ("exec", "billing", "--", "true")], ids=["env", "exec"])
+def test_a_key_goes_into_no_clear_text(run: Run, command: tuple[str, ...]) -> None:
+    """Over http to this machine alone, as for every command."""
+    done = run(*command, VEND_URL="http://vend.example", VEND_KEY=KEY)
+    assert (done.exit_code, KEY in done.output) == (1, False)
+    assert done.stderr.startswith("--app: http is for this machine alone")

@@ -1,0 +1,85 @@
+"""`./vend callers explain --correlation-id`."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from emulator.run import Site
+from tests.cli.conftest import Run, launch
+from tests.tables import Case, case_id, cases
+
+ID = "00247c49-88b0-4b49-83e1-d12496541153"
+EXPLAIN = ("callers", "explain", "--correlation-id")
+
+
+def line(correlation_id: str, event: object, kind: str = "token") -> str:
+    """Write an event as the app does."""
+    about = {"event": kind, "time": "2026-11-23T14:43:17.123+00:00", "correlation_id": correlation_id}
+    assert isinstance(event, dict)
+    return json.dumps(about | event) + "\n"
+
+
+@pytest.mark.parametrize("case", cases("past_answers.toml"), ids=case_id)
+def test_an_answer_is_explained_by_its_event(run: Run, tmp_path: Path, case: Case) -> None:
+    """What was asked, what was answered, why, and the next step; other lines of the log do not matter."""
+    log = tmp_path / "app.log"
+    others = line("11111111-1111-1111-1111-111111111111", {"caller": "other"}) + line(
+        ID, {"caller": "other"}, "acquire"
+    )
+    log.write_text(f"Worker started {{\n{others}[info] {line(ID, case['event'])}{others}")
+    done = run(*EXPLAIN, ID.upper(), "--log", str(log))
+    assert [said for said in case["says"] if said not in done.stdout.splitlines()] == []
+    assert (done.exit_code, "other" in done.stdout, done.stderr) == (case["exit"], False, "")
+
+
+@pytest.mark.slow
+def test_what_a_refusal_names_next_gives_the_reason(site: Site) -> None:
+    """The id of an answer that the app has just given leads to its line in the log of the same `make run`."""
+    environ = {
+        "VEND_URL": site.app.url,
+        "VEND_KEY_FILE": str(site.folder / "billing.key"),
+        "VEND_CONFIG": str(site.folder / "vend.toml"),
+    }
+    refused = launch("token", "billing", "--scope", "https://vault.azure.net/.default", environ=environ)
+    found = re.search(r"^correlation_id  (\S+)$", refused.stderr, re.MULTILINE)
+    assert found
+    done = launch(*EXPLAIN, found[1], environ=environ)
+    assert done.returncode == 1
+    assert "reason  no entry lists this scope\n" in done.stdout
+
+
+def test_in_azure_a_query_finds_it(run: Run, tmp_path: Path) -> None:
+    """Without a log, or with one that has nothing about it, the query is there to be pasted, with this id in it."""
+    (tmp_path / "vend.toml").touch()
+    without = run(*EXPLAIN, ID, VEND_CONFIG=str(tmp_path / "vend.toml"))
+    assert without.exit_code == 0
+    assert f'AppTraces | where Message has "{ID}" | extend event = parse_json(Message)' in without.stdout
+    (tmp_path / "app.log").write_text("nothing\n")
+    nothing = run(*EXPLAIN, ID, VEND_CONFIG=str(tmp_path / "vend.toml"))
+    assert (nothing.exit_code, nothing.stdout.splitlines()[1]) == (1, without.stdout.splitlines()[1])
+
+
+@pytest.mark.parametrize("harmful", ['x" | take 1', f"{ID}\n", "", "x" * 36])
+def test_only_an_id_gets_into_a_query(run: Run, tmp_path: Path, harmful: str) -> None:
+    """What is no GUID is refused, whatever it would do to the query."""
+    done = run(*EXPLAIN, harmful, VEND_CONFIG=str(tmp_path / "vend.toml"))
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.startswith("--correlation-id: must be the GUID of an answer\n")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("billing",), ("billing", "--scope", "s", "--correlation-id", ID), ("--scope", "s"), ()],
+    ids=["neither", "both", "nobody", "nothing"],
+)
+def test_one_question_at_a_time(run: Run, words: tuple[str, ...]) -> None:
+    """Exactly one of --scope, which needs a NAME, and --correlation-id."""
+    assert run("callers", "explain", *words).exit_code == 2
+
+
+def test_a_log_that_is_not_there_is_told(run: Run, tmp_path: Path) -> None:
+    """One line and exit code 1."""
+    done = run(*EXPLAIN, ID, "--log", f"{tmp_path}/none")
+    assert (done.exit_code, done.stderr) == (1, f"{tmp_path}/none cannot be read (FileNotFoundError)\n")
