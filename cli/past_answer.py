@@ -12,6 +12,7 @@ import typer
 
 from cli.documents import ROOT, default_config, shown
 from cli.screen import BAD, GOOD, say, say_table, stop
+from shared.core import aadsts
 from shared.core.entra import is_guid
 
 FACTS = ("time", "route", "caller", "scope", "profile", "tenant_id", "source", "reason")
@@ -58,7 +59,8 @@ def explain_past(correlation_id: str, log: Path | None) -> None:
     say("given" if given else "refused", style=GOOD if given else BAD)
     rows = [(name.removesuffix("_id"), str(event.get(name, ""))) for name in FACTS]
     answer = ("answer", f"{event.get('status', '')} {event.get('outcome', '')}")
-    say_table([*rows[:-1], answer, rows[-1], ("next", "" if given else _next(event))])
+    meaning, remedy = ("", "") if given else _explained(event)
+    say_table([*rows[:-1], answer, rows[-1], ("meaning", meaning), ("next", remedy)])
     if not given:
         raise typer.Exit(1)
 
@@ -81,13 +83,17 @@ def _events(lines: Iterator[str]) -> Iterator[Mapping[str, Any]]:
             yield event
 
 
-def _next(event: Mapping[str, Any]) -> str:
+def _explained(event: Mapping[str, Any]) -> tuple[str, str]:
+    """Say what the reason means, where it is a number of Entra's, and the next step."""
     reason = str(event.get("reason", ""))
+    if code := re.search(r"\bAADSTS(\d{4,9})\b", reason):
+        known = aadsts.meaning(int(code[1]))
+        return known or ("", f"https://login.microsoftonline.com/error?code={code[1]}")
     for pattern, remedy in REMEDIES:
         if re.search(pattern, reason):
             scope = shlex.quote(str(event.get("scope", "")))
-            return remedy.format(caller=event.get("caller", "NAME"), scope=scope)
-    return ""
+            return "", remedy.format(caller=event.get("caller", "NAME"), scope=scope)
+    return "", ""
 
 
 def _query(correlation_id: str) -> str:
