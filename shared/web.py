@@ -80,11 +80,11 @@ def error_answer(error: VendError, *, correlation_id: str, headers: Mapping[str,
     if error.hint is not None:
         body["hint"] = error.hint
     body |= {"correlation_id": correlation_id, "retryable": error.retryable}
-    return _error(error, error.status, headers, body)
+    return _refusal(error.status, headers, body, wait=error.wait)
 
 
 def managed_identity_answer(vended: Vended) -> Answer:
-    """Hand out a token as App Service does; the SDKs want `expires_on` as a string."""
+    """Hand out a token as App Service does: `expires_on` is a string, and azure-identity needs `resource`."""
     body = {
         "access_token": vended.token.secret,
         "expires_on": str(vended.expires_on),
@@ -97,14 +97,22 @@ def managed_identity_answer(vended: Vended) -> Answer:
 
 
 def managed_identity_error(error: VendError, *, correlation_id: str, headers: Mapping[str, str]) -> Answer:
-    """Refuse as App Service does; what is worth a retry gets a status that every SDK retries, and nothing else does."""
+    """Refuse as App Service does; what is worth a retry gets a status that every SDK retries.
+
+    What is not names no wait: azure-core sits out every Retry-After three times over, whatever the status.
+    """
+    text = f"{error.public}; {error.hint}" if error.hint else error.public
+    # MSAL.NET repeats 503 and not 502; azure-core repeats both.
+    status = 503 if error.retryable and error.status == 502 else error.status
     body = {
         "error": error.error,
-        "error_description": f"{error.public}; {error.hint}" if error.hint else error.public,
+        "error_description": text,
         "correlationId": correlation_id,
+        # MSAL for Python hands on these two and nothing else; without them a denial reads "None, None".
+        "statusCode": status,
+        "message": f"{text} (correlation_id {correlation_id})",
     }
-    # MSAL.NET repeats 503 and not 502; azure-identity repeats both.
-    return _error(error, 503 if error.retryable and error.status == 502 else error.status, headers, body)
+    return _refusal(status, headers, body, wait=error.wait if error.retryable else None)
 
 
 def report_answer(body: Mapping[str, object], *, not_before: timedelta | None) -> Answer:
@@ -116,8 +124,8 @@ def report_answer(body: Mapping[str, object], *, not_before: timedelta | None) -
     )
 
 
-def _error(error: VendError, status: int, more: Mapping[str, str], body: Mapping[str, object]) -> Answer:
+def _refusal(status: int, more: Mapping[str, str], body: Mapping[str, object], *, wait: timedelta | None) -> Answer:
     headers = {**_HEADERS, **more}
-    if error.wait is not None:
-        headers["Retry-After"] = str(math.ceil(error.wait.total_seconds()))
+    if wait is not None:
+        headers["Retry-After"] = str(math.ceil(wait.total_seconds()))
     return Answer(status, headers, json.dumps(body).encode())

@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, urlencode
 import pytest
 
 from shared.audit import Events, log_line
-from shared.core.errors import UnknownCaller
+from shared.core.errors import CredentialRefused, Garbled, Unavailable, UnknownCaller, VendError
 from shared.core.policy import EVERYBODY, Allow, Caller, Offer
 from shared.core.request import Incoming
 from shared.core.token import AccessToken, Said, TokenKey, TokenSource
@@ -208,6 +208,17 @@ def test_a_key_is_good_for_its_own_name_alone() -> None:
     """The client_id of an OAuth client must be the name of the caller whose key it sends."""
     shop = Shop(Shop.token)
     assert [shop.answer(OAUTH, good(OAUTH, name=name)).status for name in ("billing", "reports")] == [200, 401]
+
+
+@pytest.mark.parametrize("error", [Unavailable, Garbled, CredentialRefused])
+def test_only_what_is_worth_it_has_an_azure_sdk_wait(error: type[VendError]) -> None:
+    """azure-core sits out every Retry-After three times over, and not every SDK repeats 502."""
+
+    def fail(_: Shop) -> AccessToken:
+        raise error
+
+    answer = Shop(fail).answer(MANAGED_IDENTITY, good(MANAGED_IDENTITY))
+    assert (answer.status, "Retry-After" in answer.headers) == ((503, True) if error.retryable else (502, False))
 
 
 @pytest.mark.parametrize("route", [MANAGED_IDENTITY, OAUTH], ids=["msi", "oauth2"])
