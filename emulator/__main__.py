@@ -1,4 +1,4 @@
-"""`make run`: the local cloud and the app on this machine, a tour of five steps, and then they keep serving.
+"""`make run`: the local cloud and the app on this machine, a tour of six steps, and then they keep serving.
 
 `--once` (`make demo`) ends after the tour, with exit code 1 if a step was not as it should be. `--cloud` (`make cloud`)
 starts the cloud alone, for the tests of others. What is written lies in `.run/`, and goes with it.

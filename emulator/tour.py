@@ -1,9 +1,10 @@
-"""What `make run` shows: five steps, each compared with what it should be."""
+"""What `make run` shows: six steps, each compared with what it should be."""
 
 import base64
 import hashlib
 import json
 import os
+import subprocess
 import sys
 import time
 import urllib.request
@@ -11,12 +12,17 @@ from collections.abc import Iterator
 from typing import Any
 
 from emulator.faults import Fault, Kind
-from emulator.run import CALLER, Site, ask
+from emulator.run import CALLER, SCOPE, Site, ask
 
 OTHER_SCOPE = "https://vault.azure.net/.default"
 DUE_SECONDS = 2
 """After which the first token of the tour is due for its refresh: Entra says so."""
 SYNC_SECONDS = 60.0
+SDK_SECONDS = 60.0
+AZURE_IDENTITY = f"""\
+from azure.identity import ManagedIdentityCredential
+print(ManagedIdentityCredential().get_token("{SCOPE}").token)
+"""
 BAR = 30
 
 
@@ -25,7 +31,7 @@ class TourError(Exception):
 
 
 def tour(site: Site) -> None:
-    """Show the five steps.
+    """Show the six steps.
 
     Raises:
         TourError: one did not go as it should.
@@ -49,29 +55,33 @@ def tour(site: Site) -> None:
     _expect(site, 2, expected=_fingerprint(secret), got=_fingerprint(second["access_token"]))
     say(f"same token, {_fingerprint(secret)}")
 
-    _title(3, f'"{CALLER}" asks for Key Vault, which it was not given')
+    _title(3, f'"{CALLER}" asks by azure-identity: two variables, no code of ours')
+    _expect(site, 3, expected=_fingerprint(secret), got=_by_azure_identity(site))
+    _line(f"IDENTITY_ENDPOINT, IDENTITY_HEADER     same token, {_fingerprint(secret)}")
+
+    _title(4, f'"{CALLER}" asks for Key Vault, which it was not given')
     status, answer, _ = ask(site, OTHER_SCOPE)
     refused = f"{status}  {answer.get('error')}  retryable={json.dumps(answer.get('retryable'))}"
-    _expect(site, 3, expected="400  invalid_scope  retryable=false", got=refused)
+    _expect(site, 4, expected="400  invalid_scope  retryable=false", got=refused)
     _line(f"{refused}   why: ./vend callers explain {CALLER} --scope {OTHER_SCOPE}")
 
     time.sleep(max(0.0, due - time.monotonic()))
     site.cloud.faults["entra"].set(Fault(kind=Kind.REFUSE))
     try:
-        fourth = _vended(site, 4, "Its refresh is due, and Entra refuses connections", "cache")
+        fifth = _vended(site, 5, "Its refresh is due, and Entra refuses connections", "cache")
     finally:
         site.cloud.faults["entra"].clear()
-    say(f"{_left(fourth)}; retrying in the background")
+    say(f"{_left(fifth)}; retrying in the background")
 
-    _title(5, "Directory sync")
+    _title(6, "Directory sync")
     people = len(site.cloud.people.tenant())
     changes, _ = _sync(site, people)
-    _expect(site, 5, expected=f"{people:,} users", got=f"{changes:,} users")
+    _expect(site, 6, expected=f"{people:,} users", got=f"{changes:,} users")
     _line(f"{changes:,} users   {site.folder.name}/directory.db")
     changes, rows = _sync(site, 0)
-    _expect(site, 5, expected="0 changes, 0 rows written", got=f"{changes} changes, {rows} rows written")
+    _expect(site, 6, expected="0 changes, 0 rows written", got=f"{changes} changes, {rows} rows written")
     _line(f"again: {changes} changes, {rows} rows written")
-    say("All five steps as expected.")
+    say("All six steps as expected.")
 
 
 def requests(site: Site) -> Iterator[str]:
@@ -118,6 +128,22 @@ def _vended(site: Site, step: int, title: str, source: str) -> dict[str, Any]:
     return answer
 
 
+def _by_azure_identity(site: Site) -> str:
+    """Have the stock library ask, in a process of its own; tell the token's fingerprint, or what it ended with."""
+    variables = {"IDENTITY_ENDPOINT": f"{site.app.url}/api/msi/token", "IDENTITY_HEADER": site.key}
+    done = subprocess.run(  # noqa: S603  # our own program
+        [sys.executable, "-I", "-c", AZURE_IDENTITY],
+        env={"PATH": os.environ["PATH"], **variables},
+        cwd=site.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=SDK_SECONDS,
+    )
+    said = (done.stdout if done.returncode == 0 else done.stderr).strip()
+    return _fingerprint(said) if done.returncode == 0 else said.rpartition("\n")[2]
+
+
 def _sync(site: Site, people: int) -> tuple[int, int]:
     """Have the timer run now; tell the changes and the rows that were written."""
     log = site.folder / "app.log"
@@ -134,12 +160,12 @@ def _sync(site: Site, people: int) -> tuple[int, int]:
         events = [_event(line) for line in log.read_text()[begun:].splitlines()]
         for event in events:
             if str(event.get("event")).startswith("sync_"):
-                _expect(site, 5, expected="sync_finished complete", got=_outcome(event))
+                _expect(site, 6, expected="sync_finished complete", got=_outcome(event))
                 _bar(people, people)
                 return event["changes"], event["rows"]
         _bar(sum(seen.rows for seen in site.cloud.graph.requests[read:]), people)
         time.sleep(0.05)
-    raise _failed(site, 5, expected="sync_finished complete", got=f"nothing in {SYNC_SECONDS:.0f} s")
+    raise _failed(site, 6, expected="sync_finished complete", got=f"nothing in {SYNC_SECONDS:.0f} s")
 
 
 def _outcome(event: dict[str, Any]) -> str:

@@ -29,11 +29,11 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_demo_is_the_one_of_the_readme(capsys: pytest.CaptureFixture[str]) -> None:
-    """`make demo` prints the lines that the README shows, five steps of them, and leaves nothing behind."""
+    """`make demo` prints the lines that the README shows, six steps of them, and leaves nothing behind."""
     main(["--once"])
     readme = (ROOT / "README.md").read_text()
-    shown = readme[readme.index("Local Entra, Key Vault, Graph") : readme.index("All five steps as expected.")]
-    assert shape(capsys.readouterr().out) == [*shape(shown), "All five steps as expected."]
+    shown = readme[readme.index("Local Entra, Key Vault, Graph") : readme.index("All six steps as expected.")]
+    assert shape(capsys.readouterr().out) == [*shape(shown), "All six steps as expected."]
     assert not (ROOT / ".run-demo").exists()
 
 
@@ -47,19 +47,24 @@ def no_cache(site: Site) -> None:
     knobs(site, floor=3_600)
 
 
+def shut(site: Site) -> None:
+    """Break the third step: the operator has not opened the route of the Azure SDKs."""
+    edit(site.folder / "vend.toml", "app_checked_routes = true", "app_checked_routes = false")
+
+
 def too_much_allowed(site: Site) -> None:
-    """Break the third step: the caller was given Key Vault after all."""
+    """Break the fourth step: the caller was given Key Vault after all."""
     for name in ("vend.toml", "callers.toml"):
         edit(site.folder / name, f'["{SCOPE}"]', f'["{SCOPE}", "{OTHER_SCOPE}"]')
 
 
 def no_patience(site: Site) -> None:
-    """Break the fourth step: two seconds after it was issued no token is served."""
+    """Break the fifth step: two seconds after it was issued no token is served."""
     knobs(site, floor=3_597.5)
 
 
 def no_graph(site: Site) -> None:
-    """Break the fifth step."""
+    """Break the sixth step."""
     site.cloud.faults["graph"].set(Fault(kind=Kind.STATUS, status=403))
 
 
@@ -81,9 +86,10 @@ def edit(file: Path, old: str, new: str) -> None:
     [
         (no_entra, 1, "503 temporarily_unavailable"),
         (no_cache, 2, "200 identity_provider"),
-        (too_much_allowed, 3, "200  None  retryable=null"),
-        (no_patience, 4, "503 temporarily_unavailable"),
-        (no_graph, 5, "sync_failed Graph answered 403"),
+        (shut, 3, "azure.identity._exceptions.CredentialUnavailableError"),
+        (too_much_allowed, 4, "200  None  retryable=null"),
+        (no_patience, 5, "503 temporarily_unavailable"),
+        (no_graph, 6, "sync_failed Graph answered 403"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
