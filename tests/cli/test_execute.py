@@ -37,10 +37,10 @@ def test_a_stock_sdk_gets_its_token_from_vend(site: Site) -> None:
 @pytest.mark.slow
 def test_a_program_is_run_as_it_stands_there() -> None:
     """Its arguments and its exit code are its own; what would lead an SDK elsewhere is gone, all else is there."""
-    environ = dict.fromkeys(ELSEWHERE, "x") | {"VEND_KEY": KEY, "VEND_URL": f"{URL}/", "MINE": "y"}
+    environ = dict.fromkeys(ELSEWHERE, "x") | {"VEND_KEY": KEY, "VEND_URL": f"{URL}/", "PYTHONPATH": "y"}
     done = launch("exec", "billing", "--", sys.executable, "-c", SHOW, "a b", "--app", environ=environ)
     arguments, seen = json.loads(done.stdout)
-    assert (done.returncode, arguments, seen["MINE"]) == (7, ["a b", "--app"], "y")
+    assert (done.returncode, arguments, seen["PYTHONPATH"]) == (7, ["a b", "--app"], "y")
     assert (seen["IDENTITY_ENDPOINT"], seen["IDENTITY_HEADER"]) == (f"{URL}/api/msi/token", KEY)
     assert set(seen).isdisjoint(ELSEWHERE)
 
