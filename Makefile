@@ -7,9 +7,10 @@
 # make nightly  what takes longer: the mutants, the nightly tests, every law with 100 times as many examples
 # make bench    measure vend beside the usual libraries; ONLY=stampede for one subject
 # make infra    write what infra/ would deploy to infra/snapshots (needs the Bicep CLI)
+# make schemas  write what editors, clients and log readers check by, to docs/
 # make lock     compile the requirements files from pyproject.toml
 .DEFAULT_GOAL := help
-.PHONY: help run demo cloud test check lint format fast mutants nightly bench infra infra-check lock clean
+.PHONY: help run demo cloud test check lint format fast mutants nightly bench infra infra-check schemas lock clean
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
@@ -96,6 +97,9 @@ infra: .venv/pyvenv.cfg
 
 infra-check:
 	@for shape in infra/snapshots/*.bicepparam; do $(SNAPSHOT) --mode validate || exit 1; done
+
+schemas: .venv/dev
+	@$(PYTHON) -m scripts.schemas
 
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --no-annotate --custom-compile-command "make lock"

@@ -29,14 +29,19 @@ def mistakes(text: str, folder: Path, environ: Mapping[str, str] = ENVIRON) -> l
     return []
 
 
-@pytest.mark.parametrize("case", cases("settings.toml"), ids=case_id)
-def test_every_mistake_is_named_by_its_key(case: Case, tmp_path: Path) -> None:
-    """REL-48: all mistakes that can be seen are told at once, each where it is."""
+def changed_example(case: Case) -> str:
+    """Write the document of a case."""
     text = EXAMPLE
     for old, new in case.get("change", []):
         assert old in text
         text = text.replace(old, new)
-    found = mistakes(text + case.get("more", ""), tmp_path, {**ENVIRON, **case.get("environ", {})})
+    return text + str(case.get("more", ""))
+
+
+@pytest.mark.parametrize("case", cases("settings.toml"), ids=case_id)
+def test_every_mistake_is_named_by_its_key(case: Case, tmp_path: Path) -> None:
+    """REL-48: all mistakes that can be seen are told at once, each where it is."""
+    found = mistakes(changed_example(case), tmp_path, {**ENVIRON, **case.get("environ", {})})
     assert [mistake.partition(":")[0] for mistake in found] == case["mistakes"]
 
 

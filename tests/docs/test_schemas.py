@@ -1,0 +1,186 @@
+"""The schemas in docs/ say what the code does."""
+
+import dataclasses
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from scripts.schemas import CONFIGURATION, documents, meanings
+from shared.callers import CallersDocument
+from shared.core.document import NOTHING, read_table
+from shared.settings import Settings
+from tests.docs.test_docs import CONFIGURATION as PAGE
+from tests.docs.test_docs import ROOT
+from tests.tables import case_id, cases
+from tests.unit.test_settings import ENVIRON, changed_example, mistakes
+
+SCHEMAS = {name: json.loads((ROOT / "docs" / name).read_text()) for name in documents()}
+VEND, CALLERS = (Draft202012Validator(SCHEMAS[f"{name}.schema.json"]) for name in ("vend", "callers"))
+# Every key there is, each with a good value.
+EVERY_SETTING = """
+cloud = "local"
+callers = "callers.toml"
+app_checked_routes = true
+allow_custom_cloud = true
+identity_client_id = "${X}"
+[clouds.local]
+authority = "https://localhost:1"
+graph = "https://localhost:2"
+management = "https://localhost:3"
+token_exchange_audience = "api://x"
+verify_vault_challenge = false
+[network]
+proxy = "http://proxy.example"
+ca_file = ""
+[limits]
+cache_entries = 3
+attempt_seconds = 4.5
+[profiles.graph]
+tenants = ["11111111-1111-1111-1111-111111111111"]
+client_id = "22222222-2222-2222-2222-222222222222"
+scopes = ["https://graph.microsoft.com/.default"]
+vendable = true
+region = "westeurope"
+claims_capabilities = ["cp1"]
+[[profiles.graph.credentials]]
+type = "certificate"
+vault = "https://vend.vault.azure.net"
+name = "vend"
+signing = "vault"
+[sync]
+profile = "directory"
+store = "sqlite:///x"
+streams = ["users"]
+"""
+EVERY_CALLER = """
+generation = 2
+[callers.billing]
+key_sha256 = ["0000000000000000000000000000000000000000000000000000000000000000"]
+mode = "audit"
+per_worker_per_minute = 600
+admin = true
+not_after = 2027-01-01T00:00:00Z
+allow = [{ profile = "graph", scopes = ["api://a/.default"], tenants = ["11111111-1111-1111-1111-111111111111"] }]
+"""
+INSTEAD: tuple[Any, ...] = (None, "x", 1.5, 7, True, [], ["x"], [7], [{}], {}, {"x": 7}, {"x": {}}, {"unknown": "x"})
+
+
+def is_valid(validator: Draft202012Validator, document: object) -> bool:
+    """Ask the schema, which sees dates as an editor shows them."""
+    return validator.is_valid(json.loads(json.dumps(document, default=str)))
+
+
+def is_well_formed(shape: type, document: object) -> bool:
+    """Ask the reader: no key unknown or missing, no value of the wrong type; the rules behind those are not asked."""
+    found: list[str] = []
+    made: object = read_table(shape, document, at="", mistakes=found)
+    return not any(mistake.endswith("is not a setting") for mistake in found) and not has_nothing(made)
+
+
+def has_nothing(value: object) -> bool:
+    """Look for what could not be read."""
+    if dataclasses.is_dataclass(value):
+        return any(has_nothing(getattr(value, field.name)) for field in dataclasses.fields(value))
+    if isinstance(value, Mapping):
+        return any(map(has_nothing, value.values()))
+    return any(map(has_nothing, value)) if isinstance(value, tuple) else value is NOTHING
+
+
+def changed(document: Any, instead: object) -> Iterator[Any]:  # noqa: ANN401  # whatever TOML holds
+    """Put another value, or nothing, in every place of a document, one after the other; tables get one more key."""
+    items = list(document.items() if isinstance(document, dict) else enumerate(document))
+    for key, value in items:
+        if instead is None and isinstance(document, dict):
+            yield {name: item for name, item in items if name != key}
+        variants = [instead] if instead is not None else [{**value, "unknown": 1}] if isinstance(value, dict) else []
+        for variant in [*variants, *(changed(value, instead) if isinstance(value, dict | list) else ())]:
+            copy = document.copy()
+            copy[key] = variant
+            yield copy
+
+
+@pytest.mark.parametrize(("name", "text"), documents().items(), ids=list(documents()))
+def test_a_contract_is_what_its_source_makes(name: str, text: str) -> None:
+    """Nobody edits what `make schemas` writes, and nobody forgets to run it."""
+    assert (ROOT / "docs" / name).read_text() == text, "run 'make schemas'"
+
+
+def test_a_contract_is_a_schema() -> None:
+    """Each is valid by the dialect that it names."""
+    for name in ("vend.schema.json", "callers.schema.json", "audit.schema.json"):
+        Draft202012Validator.check_schema(SCHEMAS[name])
+
+
+@pytest.mark.parametrize(
+    ("validator", "shape", "text"),
+    [(VEND, Settings, EVERY_SETTING), (CALLERS, CallersDocument, EVERY_CALLER)],
+    ids=["vend.toml", "callers.toml"],
+)
+def test_the_schema_and_the_reader_agree(validator: Draft202012Validator, shape: type, text: str) -> None:
+    """Whatever stands in whichever place, or is missing, or is too much: both take it, or neither does."""
+    whole = tomllib.loads(text)
+    assert is_valid(validator, whole)
+    verdicts = set()
+    for instead in INSTEAD:
+        for document in changed(whole, instead):
+            verdict = is_well_formed(shape, document)
+            assert is_valid(validator, document) is verdict, document
+            verdicts.add(verdict)
+    assert verdicts == {True, False}
+
+
+@pytest.mark.parametrize("case", cases("settings.toml"), ids=case_id)
+def test_what_the_settings_take_the_schema_takes(case: dict[str, Any], tmp_path: Path) -> None:
+    """A document without mistakes is valid; one that is not is well-formed for neither."""
+    text = changed_example(case)
+    document = tomllib.loads(text)
+    assert is_valid(VEND, document) is is_well_formed(Settings, document)
+    assert is_valid(VEND, document) or mistakes(text, tmp_path, {**ENVIRON, **case.get("environ", {})})
+
+
+@pytest.mark.parametrize("case", cases("callers.toml"), ids=case_id)
+def test_what_the_callers_take_the_schema_takes(case: dict[str, Any]) -> None:
+    """The same for the callers."""
+    document = tomllib.loads(case["document"])
+    assert is_valid(CALLERS, document) is is_well_formed(CallersDocument, document)
+
+
+@pytest.mark.parametrize("value", ["${SIGNING}", "a-${SIGNING}"])
+def test_a_choice_may_come_out_of_a_variable(value: str) -> None:
+    """`${NAME}` may stand in any string of vend.toml, so the schema asks no more of one that holds it."""
+    document = tomllib.loads(EVERY_SETTING)
+    document["profiles"]["graph"]["credentials"][0]["signing"] = value
+    assert is_valid(VEND, document)
+
+
+@pytest.mark.parametrize(("name", "schema"), [("vend.toml", VEND), ("callers.toml", CALLERS)], ids=["vend", "callers"])
+def test_every_row_of_the_page_describes_a_key(name: str, schema: Draft202012Validator) -> None:
+    """What docs/configuration.md says of a key is what an editor shows: no row is about a key that is not there."""
+    assert len(meanings(PAGE, name)) >= 7, CONFIGURATION
+    shown = set(descriptions(schema.schema))
+    assert {key for key, meaning in meanings(PAGE, name).items() if meaning not in shown} == set()
+
+
+def descriptions(schema: Any) -> Iterator[str]:  # noqa: ANN401  # any JSON
+    """Every description in a schema."""
+    if isinstance(schema, dict):
+        if isinstance(schema.get("description"), str):
+            yield schema["description"]
+        schema = list(schema.values())
+    if isinstance(schema, list):
+        for part in schema:
+            yield from descriptions(part)
+
+
+@pytest.mark.parametrize(("file", "validator"), [("vend.toml", VEND), ("callers.toml.example", CALLERS)])
+def test_the_deployed_documents_name_their_schema(file: str, validator: Draft202012Validator) -> None:
+    """An editor that opens them finds it, and has nothing to complain about."""
+    text = (ROOT / file).read_text()
+    schema = (ROOT / text.splitlines()[0].removeprefix("#:schema ")).read_text()
+    assert json.loads(schema) == validator.schema
+    assert is_valid(validator, tomllib.loads(text))
