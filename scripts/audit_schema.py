@@ -4,6 +4,7 @@ from typing import Any
 
 from shared.audit import LONGEST_VALUE
 from shared.core import errors
+from shared.routes import ROUTES
 
 _TEXT: dict[str, Any] = {"type": "string", "maxLength": LONGEST_VALUE}
 _OUTCOMES = sorted(
@@ -13,6 +14,7 @@ _FIELDS: dict[str, dict[str, Any]] = {
     "event": {"const": "token"},
     "time": {"type": "string", "format": "date-time"},
     "correlation_id": _TEXT,
+    "route": {"enum": [route.name for route in ROUTES]},
     "caller": _TEXT,
     "profile": _TEXT,
     "tenant_id": _TEXT,
@@ -22,12 +24,13 @@ _FIELDS: dict[str, dict[str, Any]] = {
     "reason": _TEXT,
     "source": {"enum": ["cache", "identity_provider"]},
     "token": {"type": "string", "pattern": "^[0-9a-f]{12}$"},
+    "uti": _TEXT,
     "expires_on": {"type": "integer"},
     "latency_ms": {"type": "number", "minimum": 0},
     "worker": _TEXT,
 }
 """Each field of the event `token`: a new one is one line here."""
-_ALWAYS = ["event", "time", "correlation_id", "status", "outcome", "worker"]
+_ALWAYS = ["event", "time", "correlation_id", "route", "status", "outcome", "worker"]
 
 
 def audit_schema() -> dict[str, Any]:

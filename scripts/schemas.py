@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from scripts.audit_schema import audit_schema
+from scripts.openapi import openapi
 from shared.callers import CallersDocument
 from shared.settings import Settings
 
@@ -46,6 +47,7 @@ def documents() -> Mapping[str, str]:
         "vend.schema.json": file_schema(Settings, "vend.toml", page, variables=True),
         "callers.schema.json": file_schema(CallersDocument, "callers.toml", page, variables=False),
         "audit.schema.json": {"$schema": DIALECT, **audit_schema()},
+        "openapi.json": openapi(),
     }
     return {name: json.dumps(document, indent=2, ensure_ascii=False) + "\n" for name, document in made.items()}
 

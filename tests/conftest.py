@@ -11,6 +11,7 @@ from hypothesis import Phase, settings
 
 from emulator.cloud import LocalCloud
 from emulator.run import Site, start
+from tests.contract import check
 from tests.emulator.client import Clock
 
 # How long one example takes is the machine's business, so there is no deadline.
@@ -50,6 +51,7 @@ def measured() -> Mapping[str, str]:
 
 @pytest.fixture(scope="session")
 def client(site: Site) -> Iterator[httpx.Client]:
-    """A client of the app."""
-    with httpx.Client(base_url=site.app.url, trust_env=False, timeout=60) as client:
+    """A client of the app, which takes no answer that is not in the contract."""
+    hooks = {"response": [check]}
+    with httpx.Client(base_url=site.app.url, trust_env=False, timeout=60, event_hooks=hooks) as client:
         yield client

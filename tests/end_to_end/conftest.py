@@ -19,6 +19,7 @@ from emulator.serve import Background
 from shared.cache import TokenCache
 from shared.runtime import runtime
 from shared.settings import ON_AZURE
+from tests.contract import conforms
 
 FORM = f"grant_type=client_credentials&scope={SCOPE}".encode()
 SECONDS_TO_COME = 30
@@ -59,6 +60,7 @@ class Resident:
         answer = await self.host.invoke(
             "token", method="POST", url="http://localhost/api/token", headers=self.headers.items(), body=FORM
         )
+        assert conforms("/api/token", "POST", answer.status, dict(answer.headers), answer.body) == []
         return answer.status
 
     async def until(self, condition: Callable[[], bool]) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from emulator.run import SCOPE, App, Site, app_settings
 from tests.conftest import measured
+from tests.contract import check
 
 pytestmark = pytest.mark.slow
 
@@ -67,6 +68,8 @@ def test_the_app_stands_and_says_what_is_wrong(
             headers={"x-identity-header": site.key},
             trust_env=False,
         )
+    for told in (answer, probed, by_sdk):
+        check(told)
     assert (probed.status_code, probed.json()["status"]) == (503, "not_ready")
     assert by_sdk.status_code == 503
     assert answer.status_code == 503

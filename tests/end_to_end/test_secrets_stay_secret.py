@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from emulator.faults import Fault, Kind
 from emulator.run import ROOT, SCOPE, Site, start
+from tests.contract import check
 
 pytestmark = pytest.mark.slow
 
@@ -73,7 +74,8 @@ def loud(tmp_path_factory: pytest.TempPathFactory) -> Iterable[Site]:
 @pytest.fixture(scope="module")
 def token(loud: Site) -> str:
     """A token, after the app was led through everything that can go wrong on its way."""
-    with httpx.Client(base_url=loud.app.url, headers={"x-functions-key": loud.key}, trust_env=False) as client:
+    headers, hooks = {"x-functions-key": loud.key}, {"response": [check]}
+    with httpx.Client(base_url=loud.app.url, headers=headers, trust_env=False, event_hooks=hooks) as client:
         for part, status in (("identity", 403), ("vault", 403), ("vault", 503), ("entra", 503), ("entra", 401)):
             fault = Fault(kind=Kind.STATUS, status=status, body=f'{{"error": "{SENT_BY_MISTAKE}"}}')
             loud.cloud.faults[part].set(fault)

@@ -21,6 +21,7 @@ from shared.core.request import Incoming
 from shared.routes import FUNCTION_KEY, MANAGED_IDENTITY, OAUTH, Route
 from shared.runtime import build
 from tests.clock import FakeClock
+from tests.contract import audit_conforms, conforms
 
 KEY = "a-function-key-of-billing"
 GRAPH_SCOPE, ORDERS_SCOPE = f"{GRAPH}/.default", f"{ORDERS}/.default"
@@ -83,14 +84,19 @@ class App(AbstractAsyncContextManager["App"]):
     async def ask(
         self, scope: str = GRAPH_SCOPE, *, key: str = KEY, route: Route = FUNCTION_KEY, **fields: str
     ) -> Told:
-        """Ask for a token as the caller does, on any of the routes."""
-        answer = await self._runtime.routes[route.name](request(route, scope=scope, key=key, **fields))
+        """Ask for a token as the caller does, on any of the routes; what comes of it keeps to the contract."""
+        before = len(self.lines)
+        asked = request(route, scope=scope, key=key, **fields)
+        answer = await self._runtime.routes[route.name](asked)
+        assert conforms(f"/api/{route.name}", asked.method, answer.status, answer.headers, answer.body) == []
+        assert [fault for line in self.lines[before:] for fault in audit_conforms(line)] == []
         return Told(answer.status, answer.headers, json.loads(answer.body))
 
     async def probe(self, method: str = "GET", query: str = "") -> Told:
         """Ask whether the worker can serve."""
         url = f"https://vend.test/api/health/ready{query}"
         answer = await self._runtime.routes["health/ready"](Incoming(method, url, {}, b""))
+        assert conforms("/api/health/ready", method, answer.status, answer.headers, answer.body) == []
         return Told(answer.status, answer.headers, json.loads(answer.body or b"null"))
 
     async def sync(self) -> list[dict[str, Any]]:

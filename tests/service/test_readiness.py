@@ -14,6 +14,7 @@ from shared.lag import REMEMBERED, LoopLag
 from shared.readiness import KEPT, Readiness
 from shared.web import Answer
 from tests.clock import settle
+from tests.contract import conforms
 from tests.service.test_cache import FAILING_FLOOR, KEY, LIFETIME, REFRESH_AFTER, Bench
 
 PROBES = 1_000
@@ -47,7 +48,9 @@ class Worker(Bench):
 
     async def probe(self, method: str = "GET", query: str = "") -> Answer:
         """Ask whether it can serve."""
-        return await self.readiness.answer(Incoming(method, URL + query, {}, b""))
+        answer = await self.readiness.answer(Incoming(method, URL + query, {}, b""))
+        assert conforms("/api/health/ready", method, answer.status, answer.headers, answer.body) == []
+        return answer
 
     async def matters(self) -> Mapping[str, Any]:
         """Ask, once the last look is old, and list what is not well, by the name of the check."""

@@ -19,6 +19,7 @@ from shared.routes import FUNCTION_KEY, MANAGED_IDENTITY, OAUTH, ROUTES, Route
 from shared.vendor import Vendor
 from shared.web import Answer
 from tests.clock import FakeClock
+from tests.contract import audit_conforms, conforms
 
 TENANT = "11111111-1111-1111-1111-111111111111"
 CLIENT_ID = "22222222-2222-2222-2222-222222222222"
@@ -63,8 +64,12 @@ class Shop:
         return self.answer(FUNCTION_KEY, Incoming(method, f"http://localhost/api/token{query}", headers, body))
 
     def answer(self, route: Route, incoming: Incoming) -> Answer:
-        """Answer one request."""
-        return asyncio.run(self.vendor.answer(route, incoming))
+        """Answer one request; the answer and what is told of it keep to the contract."""
+        before = len(self.lines)
+        answer = asyncio.run(self.vendor.answer(route, incoming))
+        assert conforms(f"/api/{route.name}", incoming.method, answer.status, answer.headers, answer.body) == []
+        assert [fault for line in self.lines[before:] for fault in audit_conforms(line)] == []
+        return answer
 
     def token(self, lifetime: float = 3600.0) -> AccessToken:
         """Make a token that was got now."""

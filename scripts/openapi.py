@@ -1,0 +1,148 @@
+"""The OpenAPI document: what each route takes, and every answer that it can give.
+
+The routes themselves are asked how they refuse, error by error, so that no answer here differs from the app's. What the
+code cannot say stands here: which error cannot happen where; and in `openapi_parts.py`: how a request looks.
+"""
+
+import asyncio
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from scripts import openapi_parts as parts
+from shared import readiness
+from shared.audit import Events
+from shared.checks import Check, State
+from shared.core import errors
+from shared.core.errors import VendError
+from shared.core.request import BODY_LIMIT, Incoming
+from shared.core.token import AccessToken, Moment, TokenSource
+from shared.routes import FUNCTION_KEY, MANAGED_IDENTITY, OAUTH, ROUTES, Route
+from shared.web import Answer, Vended
+
+type Part = dict[str, Any]
+
+NEVER: Mapping[Route, set[type[VendError]]] = {
+    FUNCTION_KEY: {errors.SwitchedOff},
+    OAUTH: set(),
+    MANAGED_IDENTITY: {errors.UnsupportedMedia, errors.UnsupportedGrant},
+}
+BRANCHES = {errors.Refused, errors.UpstreamError}
+"""Of the tree of errors: never raised themselves."""
+_REQUESTS: Mapping[Route, Part] = {
+    FUNCTION_KEY: parts.FUNCTION_KEY_REQUEST,
+    OAUTH: parts.OAUTH_REQUEST,
+    MANAGED_IDENTITY: parts.MANAGED_IDENTITY_REQUEST,
+}
+_ID = "0b7c2f0e-5a1d-4c55-9d0e-3f8f6c1f2a77"
+_NOW = Moment(wall=1_800_000_000, boot=0)
+_VENDED = Vended(
+    token=AccessToken("eyJ0eXAi...", _NOW, lifetime=3_599, refresh_after=1_440),
+    source=TokenSource.CACHE,
+    scope=parts.SCOPE,
+    client_id="3b9d1f74-6c2e-4e5a-8d17-90f4b6a2c835",
+    now=_NOW,
+    margin=10,
+    correlation_id=_ID,
+)
+
+
+def openapi() -> Part:
+    """Make the document."""
+    return {
+        "openapi": "3.1.0",
+        "info": parts.INFO,
+        "servers": parts.SERVERS,
+        "paths": {f"/api/{route.name}": {route.method.lower(): _operation(route)} for route in ROUTES}
+        | {f"/api/{readiness.ROUTE}": {"get": _readiness(), "head": parts.without_body(_readiness())}},
+        "components": {"securitySchemes": parts.SECURITY, "headers": parts.HEADERS, "schemas": parts.SCHEMAS},
+    }
+
+
+def refusals(route: Route) -> list[type[VendError]]:
+    """List the errors that a route can answer, in the order of the tree."""
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, VendError)]
+    return [kind for kind in kinds if kind not in BRANCHES | NEVER[route]]
+
+
+def _operation(route: Route) -> Part:
+    by_status: dict[int, list[tuple[type[VendError], Answer]]] = {}
+    for kind in refusals(route):
+        answer = route.refused(kind(), method=route.method, correlation_id=_ID)
+        by_status.setdefault(answer.status, []).append((kind, answer))
+    protocol = "ManagedIdentity" if route is MANAGED_IDENTITY else ""
+    token = parts.as_json({"$ref": f"#/components/schemas/{protocol}Token"}, {"Vended": route.vended(_VENDED)})
+    return {
+        "operationId": route.name.replace("/", "_"),
+        **_REQUESTS[route],
+        "responses": {
+            "200": parts.answer("The token. Keep it in memory alone, and not past its end.", token),
+            **{str(status): _refusal(told, f"{protocol}Error") for status, told in sorted(by_status.items())},
+        },
+    }
+
+
+def _readiness() -> Part:
+    """Describe the probe by what it answers to each kind of request."""
+    url = f"https://vend.test/api/{readiness.ROUTE}"
+    good, bad = Check("token", State.OK, "one was had"), Check("token", State.FAILED, "none can be had")
+    told: dict[type[VendError], Answer] = {
+        errors.InvalidRequest: _probed(Incoming("GET", f"{url}?code=x", {}, b""), good),
+        errors.MethodNotAllowed: _probed(Incoming("POST", url, {}, b""), good),
+        errors.TooLarge: _probed(Incoming("GET", url, {}, b"x" * (BODY_LIMIT + 1)), good),
+        VendError: _probed(Incoming("GET", url, {}, b"")),
+    }
+    report: Part = {"$ref": "#/components/schemas/Readiness"}
+    can, cannot = (_probed(Incoming("GET", url, {}, b""), check) for check in (good, bad))
+    return {
+        "operationId": "ready",
+        **parts.READINESS_REQUEST,
+        "responses": {
+            "200": parts.answer("It can serve, if only just.", parts.as_json(report, {"Ready": can})),
+            **{str(answer.status): _refusal([(kind, answer)], "Error") for kind, answer in told.items()},
+            "503": parts.answer(
+                "It cannot serve.", parts.as_json(report, {"NotReady": cannot}), {"Retry-After": parts.RETRY_AFTER}
+            ),
+        },
+    }
+
+
+def _probed(incoming: Incoming, *found: Check) -> Answer:
+    """Probe a worker that finds this when it looks at itself; nothing, and the look is a defect."""
+
+    async def look() -> Sequence[Check]:
+        return found
+
+    events = Events(lambda _line: None, wall=lambda: _NOW.wall, worker="w")
+    probe = readiness.Readiness(look, clock=lambda: _NOW, events=events, new_id=lambda: _ID)
+    return asyncio.run(probe.answer(incoming))
+
+
+def _refusal(told: list[tuple[type[VendError], Answer]], schema: str) -> Part:
+    """Describe one status: what may have happened, and what all that is answered then has in common."""
+    bodies = [json.loads(answer.body) for _, answer in told]
+    fixed = {
+        name: {"enum": _distinct(body[name] for body in bodies)}
+        for name in ("error", "retryable")
+        if all(name in body for body in bodies)
+    }
+    content = parts.as_json(
+        {"allOf": [{"$ref": f"#/components/schemas/{schema}"}, {"properties": fixed}]},
+        {kind.__name__: answer for kind, answer in told},
+    )
+    common = set.intersection(*(set(answer.headers) for _, answer in told))
+    own = {
+        name: {"required": True, "schema": {"enum": _distinct(answer.headers[name] for _, answer in told)}}
+        for name in sorted(common & {"Allow", "WWW-Authenticate"})
+    }
+    if "Retry-After" in common:
+        own["Retry-After"] = parts.RETRY_AFTER
+    return parts.answer(" ".join(_about(kind) for kind, _ in told), content, own)
+
+
+def _about(kind: type[VendError]) -> str:
+    return (kind.__doc__ or "").partition("\n")[0]
+
+
+def _distinct[T](values: Iterable[T]) -> list[T]:
+    return list(dict.fromkeys(values))

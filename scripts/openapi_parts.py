@@ -1,0 +1,289 @@
+"""The parts of the OpenAPI document that no code knows: how requests look, and what each field is for."""
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from shared.checks import State
+from shared.core.form import FIELD_LIMIT, FIELDS
+from shared.core.request import BODY_LIMIT, OLDEST_API_VERSION
+from shared.web import SHORTEST_REFRESH, Answer
+
+type Part = dict[str, Any]
+
+ROOT = Path(__file__).parents[1]
+SCOPE = "https://graph.microsoft.com/.default"
+
+_GUID = "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"
+_GUID_OR_NOTHING = f"^({_GUID[1:-1]})?$"  # an empty field counts as not sent
+_VISIBLE = r"[\x21\x23-\x5b\x5d-\x7e]"  # RFC 6749 appendix A: NQCHAR
+_SINCE_2019_08_01 = (
+    "^(2019-(08-(0[1-9]|[1-9][0-9])|(09|[1-9][0-9])-[0-9]{2})|"
+    "(20[2-9][0-9]|2[1-9][0-9]{2}|[3-9][0-9]{3})-[0-9]{2}-[0-9]{2})(-[a-z]+)?$"
+)
+
+INFO: Part = {
+    "title": "vend",
+    "version": tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"],
+    "summary": "Gives your services Microsoft Entra tokens without giving them the credential.",
+    "description": "What to do about each error: docs/errors.md. Another method than the one that is listed is "
+    "answered with 405. The platform has answers of its own, without JSON: 401 with an empty body where it knows no "
+    "such function key, 404 for another path, 413 and 431 for what is far too large.",
+    "license": {"name": "MIT", "identifier": "MIT"},
+}
+SERVERS: list[Part] = [
+    {
+        "url": "https://{app}.azurewebsites.net",
+        "variables": {"app": {"default": "vend", "description": "name of the function app"}},
+    },
+    {"url": "http://localhost:7071", "description": "make run"},
+]
+SECURITY: Mapping[str, Part] = {
+    "function_key": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "x-functions-key",
+        "description": "The caller's own host-scoped function key. Never in the URL.",
+    },
+    "identity_header": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-IDENTITY-HEADER",
+        "description": "The same key, where the Azure SDKs send IDENTITY_HEADER.",
+    },
+    "client": {
+        "type": "http",
+        "scheme": "basic",
+        "description": "The caller's name and its key (RFC 6749 section 2.3.1).",
+    },
+}
+RETRY_AFTER: Part = {"$ref": "#/components/headers/Retry-After"}
+HEADERS: Mapping[str, Part] = {
+    "Cache-Control": {"required": True, "schema": {"const": "no-store"}},
+    "Pragma": {"required": True, "schema": {"const": "no-cache"}},
+    "X-Content-Type-Options": {"required": True, "schema": {"const": "nosniff"}},
+    "Retry-After": {
+        "required": True,
+        "description": "Seconds until the same request can succeed.",
+        "schema": {"type": "integer", "minimum": 1},
+    },
+}
+
+
+def as_json(schema: Part, examples: Mapping[str, Answer]) -> Part:
+    """Say that a body is JSON of some schema, as in these answers."""
+    shown = {name: {"value": json.loads(answer.body)} for name, answer in examples.items()}
+    return {"application/json": {"schema": schema, "examples": shown}}
+
+
+def answer(description: str, content: Part, own: Mapping[str, Part] | None = None) -> Part:
+    """Describe an answer; every one of the app has the headers that keep it out of caches."""
+    always = ("Cache-Control", "Pragma", "X-Content-Type-Options")
+    headers = {name: {"$ref": f"#/components/headers/{name}"} for name in always}
+    return {"description": description, "headers": {**headers, **(own or {})}, "content": content}
+
+
+def without_body(operation: Part) -> Part:
+    """Describe the answers to HEAD by those to GET (RFC 9110 section 9.3.2)."""
+    answers = operation["responses"].items()
+    bare = {status: {name: part for name, part in told.items() if name != "content"} for status, told in answers}
+    return {**operation, "operationId": f"{operation['operationId']}_head", "responses": bare}
+
+
+def _form(own: Mapping[str, Part], example: Mapping[str, str]) -> Part:
+    schema = {
+        "type": "object",
+        "description": f"At most {BODY_LIMIT} bytes and {FIELDS} fields; name and value of each at most {FIELD_LIMIT} "
+        "bytes. A field is sent once; an empty one counts as not sent, an unknown one is ignored.",
+        "properties": {**_FORM, **own},
+        "required": ["grant_type", "scope"],
+        "additionalProperties": {"type": "string"},
+        "maxProperties": FIELDS,
+    }
+    example = {"grant_type": "client_credentials", "scope": SCOPE, **example}
+    content = {"application/x-www-form-urlencoded": {"schema": schema, "example": example}}
+    return {"required": True, "content": content}
+
+
+def _refused(why: str) -> Part:
+    return {"not": {}, "description": f"Refused: {why}."}
+
+
+def _parameter(name: str, schema: Part, description: str, *, required: bool = False) -> Part:
+    return {"name": name, "in": "query", "required": required, "schema": schema, "description": description}
+
+
+_REJECTED: Part = {
+    "type": "string",
+    "pattern": "^([0-9a-f]{64})?$",
+    "description": "SHA-256 of a token that an API has rejected: if the cached one is that one, a new one is acquired.",
+}
+_FORM: Mapping[str, Part] = {
+    "grant_type": {"const": "client_credentials"},
+    "scope": {
+        "type": "string",
+        "maxLength": 1_024,
+        "pattern": rf"^{_VISIBLE}+/\.default$",
+        "description": "Exactly one `resource/.default`.",
+    },
+    "tenant": {
+        "type": "string",
+        "pattern": _GUID_OR_NOTHING,
+        "description": "Directory (tenant) ID, for profiles with several; else the first of the caller's.",
+    },
+    "claims": {
+        "type": "string",
+        "maxLength": FIELD_LIMIT,
+        "description": "The claims challenge of an API: JSON, or the base64 text of its `WWW-Authenticate` header. It "
+        "may ask for `nbf`, `acrs` and `xms_rp_ipaddr` of the access token. The cache is bypassed.",
+    },
+    "token_sha256_to_refresh": _REJECTED,
+    "resource": _refused("use `scope`"),
+    "client_assertion": _refused("the function key is the only credential"),
+}
+FUNCTION_KEY_REQUEST: Part = {
+    "summary": "Get an app-only access token (RFC 6749 section 4.4).",
+    "security": [{"function_key": []}],
+    "requestBody": _form({"client_secret": _refused("the function key is the only credential")}, {}),
+}
+OAUTH_REQUEST: Part = {
+    "summary": "The same for OAuth clients: name and key by HTTP Basic, or in the form.",
+    "security": [{"client": []}, {}],
+    "requestBody": _form(
+        {
+            "client_id": {"type": "string", "description": "The caller's name."},
+            "client_secret": {"type": "string", "description": "The caller's key; not beside HTTP Basic."},
+        },
+        {"client_id": "billing", "client_secret": "its-function-key"},
+    ),
+}
+MANAGED_IDENTITY_REQUEST: Part = {
+    "summary": "The same in App Service's managed-identity protocol, for Azure SDKs.",
+    "description": "https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference. "
+    "`principal_id`, `object_id`, `mi_res_id` and `msi_res_id` are refused.",
+    "security": [{"identity_header": []}],
+    "parameters": [
+        _parameter(
+            "api-version",
+            {"type": "string", "pattern": _SINCE_2019_08_01, "examples": [OLDEST_API_VERSION]},
+            f"{OLDEST_API_VERSION} or a later one.",
+            required=True,
+        ),
+        _parameter(
+            "resource",
+            {
+                "type": "string",
+                "maxLength": 1_015,
+                "pattern": f"^{_VISIBLE}+$",
+                "examples": ["https://graph.microsoft.com"],
+            },
+            "The API, with `/.default` behind it or without; a trailing slash may be meant, or not.",
+            required=True,
+        ),
+        _parameter(
+            "client_id", {"type": "string", "pattern": _GUID_OR_NOTHING}, "The app registration, if it matters which."
+        ),
+        _parameter("token_sha256_to_refresh", _REJECTED, "As in the form of the other routes."),
+    ],
+}
+READINESS_REQUEST: Part = {
+    "summary": "Whether the worker that answers can serve.",
+    "description": "With any function key that the host accepts. `ready` and `degraded` are 200: docs/operations.md.",
+    "security": [{"function_key": []}],
+}
+
+_CORRELATION_ID: Part = {
+    "type": "string",
+    "minLength": 1,
+    "description": "Names this request in vend's log: give it to the operator.",
+}
+_SECRET: Part = {"type": "string", "minLength": 1}
+_CODE: Part = {"type": "string", "description": "For programs: what to do."}
+_TEXT: Part = {
+    "type": "string",
+    "pattern": r"^[\x20\x21\x23-\x5b\x5d-\x7e]+$",
+    "description": "For people: it may change (RFC 6749 section 5.2).",
+}
+
+
+def _closed(description: str, properties: Part, *, optional: tuple[str, ...] = ()) -> Part:
+    required = [name for name in properties if name not in optional]
+    return {
+        "type": "object",
+        "description": description,
+        "properties": properties,
+        "required": required,
+        "additionalProperties": False,
+    }
+
+
+SCHEMAS: Mapping[str, Part] = {
+    "Token": _closed(
+        "RFC 6749 section 5.1.",
+        {
+            "token_type": {"const": "Bearer"},
+            "access_token": _SECRET,
+            "expires_in": {"type": "integer", "minimum": 0, "description": "Seconds that it can still be used."},
+            "expires_on": {"type": "integer", "description": "Its end, in seconds since 1970, UTC."},
+            "refresh_in": {
+                "type": "integer",
+                "minimum": SHORTEST_REFRESH,
+                "description": "Seconds until vend expects to have a newer one.",
+            },
+            "scope": {"type": "string", "description": "As it was asked for."},
+            "token_source": {"enum": ["cache", "identity_provider"]},
+            "correlation_id": _CORRELATION_ID,
+        },
+    ),
+    "Error": _closed(
+        "RFC 6749 section 5.2.",
+        {
+            "error": _CODE,
+            "error_description": _TEXT,
+            "hint": {"type": "string", "pattern": r"^[\x20-\x7e]+$", "description": "What to change in the request."},
+            "correlation_id": _CORRELATION_ID,
+            "retryable": {"type": "boolean", "description": "Whether the same request can succeed later."},
+        },
+        optional=("hint",),
+    ),
+    "ManagedIdentityToken": _closed(
+        "As App Service answers.",
+        {
+            "access_token": _SECRET,
+            "expires_on": {
+                "type": "string",
+                "pattern": "^[0-9]+$",
+                "description": "Its end, in seconds since 1970, UTC.",
+            },
+            "resource": {"type": "string"},
+            "token_type": {"const": "Bearer"},
+            "client_id": {"type": "string", "pattern": _GUID, "description": "The app registration that it is for."},
+            "correlationId": _CORRELATION_ID,
+        },
+    ),
+    "ManagedIdentityError": _closed(
+        "As App Service answers.",
+        {"error": _CODE, "error_description": _TEXT, "correlationId": _CORRELATION_ID},
+    ),
+    "Readiness": _closed(
+        "What the worker has found when it last looked at itself.",
+        {
+            "status": {"enum": ["ready", "degraded", "not_ready"]},
+            "checks": {
+                "type": "array",
+                "minItems": 1,
+                "items": _closed(
+                    "One thing that it has looked at.",
+                    {
+                        "name": {"type": "string"},
+                        "state": {"enum": [state.value for state in State]},
+                        "detail": {"type": "string", "description": "For people: it may change."},
+                    },
+                ),
+            },
+            "correlation_id": _CORRELATION_ID,
+        },
+    ),
+}

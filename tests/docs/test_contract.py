@@ -1,0 +1,165 @@
+"""docs/openapi.json is what the app answers, and `tests/contract.py` sees it when it does not."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema_rs import Draft202012Validator
+
+from function_app import app
+from scripts.openapi import NEVER, refusals
+from shared.core.entra import is_default_scope, is_guid
+from shared.routes import ROUTES, Route
+from tests.contract import DOCUMENT, audit_conforms, conforms
+from tests.docs.test_docs import ROOT
+from tests.tables import Case, case_id, cases
+
+FORM = DOCUMENT["paths"]["/api/token"]["post"]["requestBody"]["content"]["application/x-www-form-urlencoded"]["schema"]
+HEADERS = {
+    "Content-Type": "application/json",
+    "Cache-Control": "no-store",
+    "Pragma": "no-cache",
+    "X-Content-Type-Options": "nosniff",
+}
+REFUSED: dict[str, Any] = {
+    "error": "temporarily_unavailable",
+    "error_description": "not now",
+    "correlation_id": "an-id",
+    "retryable": True,
+}
+VENDED: dict[str, Any] = {
+    "token_type": "Bearer",
+    "access_token": "eyJhbGciOiJSUzI1NiJ9.eyJhdWQiOiJhcGkifQ.c2ln",
+    "expires_in": 3,
+    "expires_on": 1_800_000_000,
+    "refresh_in": 30,
+    "scope": "https://graph.microsoft.com/.default",
+    "token_source": "cache",
+    "correlation_id": "an-id",
+}
+AUDITED: dict[str, Any] = {
+    "event": "token",
+    "time": "2027-01-15T08:00:00.000+00:00",
+    "correlation_id": "an-id",
+    "route": "token",
+    "caller": "billing",
+    "profile": "graph",
+    "tenant_id": "11111111-1111-1111-1111-111111111111",
+    "scope": "https://graph.microsoft.com/.default",
+    "status": 200,
+    "outcome": "vended",
+    "source": "cache",
+    "token": "0123456789ab",
+    "expires_on": 1_800_000_000,
+    "latency_ms": 1.5,
+    "worker": "w",
+}
+
+
+def changed(good: dict[str, Any], changes: dict[str, Any], without: list[str]) -> dict[str, Any]:
+    """Change a good thing as a case says; a number stands for so many letters."""
+    made = {
+        name: "x" * int(value) if str(value).isdecimal() and len(str(value)) > 2 and isinstance(value, str) else value
+        for name, value in changes.items()
+    }
+    return {name: value for name, value in {**good, **made}.items() if name not in without}
+
+
+def test_the_document_lists_the_routes_of_the_app() -> None:
+    """Every HTTP function is in it, and nothing else is."""
+    bindings = [part for function in app.get_functions() for part in function.get_bindings_dict()["bindings"]]
+    served = {f"/api/{part['route']}" for part in bindings if part["type"] == "httpTrigger"}
+    assert DOCUMENT["paths"].keys() == served
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=[route.name for route in ROUTES])
+def test_an_error_is_in_the_document_where_it_can_occur(route: Route) -> None:
+    """What a route makes of it is listed with its status, code and headers; one that is listed nowhere is forgotten."""
+    for kind in refusals(route):
+        answer = route.refused(kind(), method=route.method, correlation_id="an-id")
+        assert conforms(f"/api/{route.name}", route.method, answer.status, answer.headers, answer.body) == []
+    for kind in NEVER[route]:
+        answer = route.refused(kind(), method=route.method, correlation_id="an-id")
+        assert conforms(f"/api/{route.name}", route.method, answer.status, answer.headers, answer.body)
+
+
+@pytest.mark.parametrize(
+    ("path", "never"), [("/api/token", {("403", "invalid_request")}), ("/api/oauth2/token", set())]
+)
+def test_the_page_of_errors_lists_the_same(path: str, never: set[tuple[str, str]]) -> None:
+    """Each status of docs/errors.md is in the document with its code, and the other way round; 403 is app-checked."""
+    rows = re.findall(r"^\| [^|]+ \| ([^|]+) \| ([^|]+) \|", (ROOT / "docs" / "errors.md").read_text(), re.MULTILINE)
+    page = {
+        (status, code)
+        for statuses, codes in rows
+        for status in re.findall(r"\b\d{3}\b", statuses)
+        for code in re.findall(r"`([a-z_]+)`", codes)
+    }
+    document = {
+        (status, example["value"]["error"])
+        for status, response in DOCUMENT["paths"][path]["post"]["responses"].items()
+        for example in response["content"]["application/json"]["examples"].values()
+        if status != "200"
+    }
+    assert document == page - never
+
+
+@given(
+    text=st.from_regex(r"[a-z:/.]{0,20}/\.default\n?|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\n?") | st.text()
+)
+def test_a_field_is_as_the_reader_takes_it(text: str) -> None:
+    """The patterns of scope and tenant take what the app takes, and nothing else."""
+    for field, taken in (("scope", is_default_scope(text)), ("tenant", is_guid(text) or not text)):
+        assert Draft202012Validator(FORM["properties"][field]).is_valid(text) is taken
+
+
+def test_a_scope_has_a_length() -> None:
+    """The same at the limit."""
+    for length in (1_024, 1_025):
+        scope = "x" * (length - 9) + "/.default"
+        assert Draft202012Validator(FORM["properties"]["scope"]).is_valid(scope) is is_default_scope(scope)
+
+
+@pytest.mark.parametrize("case", cases("bad_answers.toml"), ids=case_id)
+def test_an_answer_that_breaks_a_rule_is_seen(case: Case) -> None:
+    """Faults.F: every invariant can fail."""
+    status = case.get("status", 503)
+    good = VENDED if status == 200 else REFUSED
+    waits = {} if status == 200 else {"Retry-After": "5"}
+    assert conforms("/api/token", "POST", 200, HEADERS, json.dumps(VENDED).encode()) == []
+    assert conforms("/api/token", "POST", 503, {**HEADERS, "Retry-After": "5"}, json.dumps(REFUSED).encode()) == []
+    headers = {name: value for name, value in {**HEADERS, **waits, **case.get("headers", {})}.items() if value}
+    body = case.get("raw") or json.dumps(changed(good, case.get("body", {}), case.get("without", [])))
+    faults = conforms(case.get("route", "/api/token"), case.get("method", "POST"), status, headers, body.encode())
+    assert [fault for fault in faults if case["says"] in fault], faults
+
+
+def test_an_answer_to_head_has_no_body() -> None:
+    """RFC 9110 section 9.3.2: and all that its headers say must hold."""
+    headers = {**HEADERS, "Allow": "POST"}
+    assert conforms("/api/token", "HEAD", 405, headers, b"") == []
+    assert conforms("/api/token", "HEAD", 405, headers, b"{}") == ["HEAD has a body"]
+    assert conforms("/api/token", "HEAD", 405, HEADERS, b"") == ["allow is missing"]
+
+
+@pytest.mark.parametrize("case", cases("bad_audit.toml"), ids=case_id)
+def test_a_line_of_the_audit_that_breaks_a_rule_is_seen(case: Case) -> None:
+    """SEC-21: the set of fields is closed, and each has its form."""
+    assert audit_conforms(json.dumps(AUDITED)) == []
+    line = json.dumps(changed(AUDITED, case.get("event", {}), case.get("without", [])))
+    assert [fault for fault in audit_conforms(line) if case["says"] in fault]
+
+
+def test_a_line_of_the_audit_is_ascii() -> None:
+    """SEC-20: whatever stands in it."""
+    assert audit_conforms(json.dumps({**AUDITED, "caller": "é"}, ensure_ascii=False)) == ["the line is not ASCII"]
+
+
+def test_the_page_names_every_field_of_the_audit() -> None:
+    """docs/errors.md says what a line holds."""
+    page = (ROOT / "docs" / "errors.md").read_text().partition("## Events")[2]
+    schema = json.loads((ROOT / "docs" / "audit.schema.json").read_text())
+    assert [name for name in schema["properties"] if f"`{name}`" not in page] == []
