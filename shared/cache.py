@@ -241,7 +241,8 @@ class TokenCache:
         self._counters.misses += 1
         entry = self._touch(key)
         spare = None
-        if entry.token or (key, None) not in self._flights:  # else there is nothing to do but to wait
+        # Else there is nothing to do but to wait: what ten thousand who wait for one flight need not look at again.
+        if entry.token or entry.failure or (key, None) not in self._flights:
             now = self._clock()
             failure = self._in_force(entry.failure, key, now)
             if failure:

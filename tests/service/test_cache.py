@@ -397,6 +397,24 @@ def test_a_flight_lands_in_the_entry_that_its_key_has_by_then() -> None:
     assert bench.issuer.asked == [KEY, key(2)]
 
 
+def test_while_a_failure_is_remembered_nobody_waits_for_an_older_flight() -> None:
+    """A flight that left before the failure was known may still land: whoever asks meanwhile is told at once."""
+    bench = Bench()
+
+    async def story() -> None:
+        bench.issuer.held[1] = asyncio.Event()
+        asking = asyncio.create_task(bench.secret())
+        await settle()
+        bench.issuer.error = Unavailable()
+        assert isinstance(await bench.refused(claims=CLAIMS), Unavailable)
+        assert isinstance(await bench.refused(), Unavailable)
+        bench.issuer.error = None
+        bench.issuer.held[1].set()
+        assert await asking == number(1)
+
+    bench.run(story)
+
+
 def test_nobody_waits_longer_than_the_budget() -> None:
     """REL-02: 504 for all who wait, those who came late too."""
     bench = Bench()
