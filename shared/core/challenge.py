@@ -3,18 +3,16 @@
 https://learn.microsoft.com/entra/identity-platform/claims-challenge
 """
 
-import base64
 import json
-import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from shared.core.encoding import from_any_base64, is_any_base64
 from shared.core.errors import InvalidRequest
 
 ALLOWED = frozenset({"nbf", "acrs", "xms_rp_ipaddr"})
 """Members of `access_token` that a caller may pass on; what vend is capable of, `xms_cc`, its profile says alone."""
 
-_BASE64 = re.compile(r"[A-Za-z0-9+/_-]+={0,2}\Z")
 _HINT = "pass on the claims of the WWW-Authenticate header as they are, in base64 or decoded"
 
 
@@ -24,7 +22,7 @@ def read_claims(text: str) -> str:
     Equal demands have equal text, whatever their spacing and order, so that they can share a flight.
 
     Raises:
-        InvalidRequest: it is neither, repeats a key, or asks for something that is not `ALLOWED`.
+        InvalidRequest: it is neither, repeats a key at any depth, or asks for something that is not `ALLOWED`.
     """
     try:
         claims = json.loads(_plain(text), object_pairs_hook=_object, parse_constant=_no_constant)
@@ -49,11 +47,9 @@ def claims_to_send(challenge: str | None, capabilities: Sequence[str]) -> str | 
     return _text({"access_token": {**demand, "xms_cc": {"values": list(capabilities)}}})
 
 
-def _plain(text: str) -> bytes:
-    if not _BASE64.match(text):
-        return text.encode()
-    standard = text.rstrip("=").replace("-", "+").replace("_", "/")
-    return base64.b64decode(standard + "=" * (-len(standard) % 4), validate=True)
+def _plain(text: str) -> str:
+    # As text and never as bytes: of those, json would guess the encoding, and take UTF-16 and a byte order mark.
+    return from_any_base64(text).decode() if is_any_base64(text) else text
 
 
 def _is_demand(claims: object) -> bool:
@@ -74,10 +70,14 @@ def _is_wanted(wanted: object) -> bool:
     values = wanted.get("values", [])
     return (
         isinstance(wanted.get("essential", True), bool)
-        and isinstance(wanted.get("value", ""), str)
         and isinstance(values, list)
-        and all(isinstance(value, str) for value in values)
+        and all(_is_word(value) for value in (wanted.get("value", ""), *values))
     )
+
+
+def _is_word(value: object) -> bool:
+    """Tell whether a value is what such claims hold: moments, names, addresses; no number, no half of a character."""
+    return isinstance(value, str) and value.isascii() and value.isprintable()
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -28,17 +28,18 @@ def read_form(form: bytes, *, of: str = "form") -> dict[str, str]:
     if not form:
         return {}
     # No escape reaches over a separator, so that one look at the whole is one at every piece.
-    if not form.isascii() or _BROKEN_ESCAPE.search(form):
-        raise InvalidRequest(f"the {of} has a broken escape", hint="percent-encode the values")
+    _check_escapes(form, of)
     parts = form.split(b"&")
     if len(parts) > FIELDS:
         raise InvalidRequest(f"the {of} has more than {FIELDS} fields")
     fields: dict[str, str] = {}
     for part in parts:
+        if not part:
+            continue  # `&&`, and `&` at the end: scripts write them, and the URL standard skips them
         escaped, _, value = part.partition(b"=")
         name = _decoded(escaped, of)
         if not name:
-            continue
+            raise InvalidRequest(f"a field of the {of} has no name", hint="write each field as name=value")
         if name in fields:
             raise InvalidRequest(f"a field of the {of} is repeated", hint="send each field once")
         fields[name] = _decoded(value, of)
@@ -55,8 +56,25 @@ def first_of(form: bytes, name: str) -> str | None:
     for part in form.split(b"&"):
         escaped, _, value = part.partition(b"=")
         if unquote_to_bytes(escaped) == wanted:
-            return read_form(b"value=" + value).get("value")
+            return read_value(value) or None
     return None
+
+
+def read_value(escaped: bytes) -> str:
+    """Decode one value that stands alone, as in HTTP Basic (RFC 6749 section 2.3.1).
+
+    Raises:
+        InvalidRequest: it is not clean UTF-8 in clean escapes, or more than one value.
+    """
+    if b"&" in escaped:
+        raise InvalidRequest("the value holds a separator", hint="percent-encode the values")
+    _check_escapes(escaped, "value")
+    return _decoded(escaped, "value")
+
+
+def _check_escapes(text: bytes, of: str) -> None:
+    if not text.isascii() or _BROKEN_ESCAPE.search(text):
+        raise InvalidRequest(f"the {of} has a broken escape", hint="percent-encode the values")
 
 
 def _decoded(piece: bytes, of: str) -> str:

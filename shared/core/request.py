@@ -3,13 +3,13 @@
 What differs between the protocols is read here; `shared/routes.py` says which takes what.
 """
 
-import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
 from shared.core.challenge import read_claims
+from shared.core.encoding import from_base64
 from shared.core.entra import is_default_scope, is_guid
 from shared.core.errors import (
     InvalidRequest,
@@ -20,7 +20,7 @@ from shared.core.errors import (
     UnsupportedGrant,
     UnsupportedMedia,
 )
-from shared.core.form import first_of, read_form
+from shared.core.form import first_of, read_form, read_value
 
 BODY_LIMIT = 16 * 1024
 OLDEST_API_VERSION = "2019-08-01"
@@ -28,13 +28,19 @@ OLDEST_API_VERSION = "2019-08-01"
 
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _KEY = re.compile(r"[\x21-\x2b\x2d-\x7e]{16,512}\Z")
-_BASIC = re.compile(r"basic +([A-Za-z0-9+/]+={0,2})\Z", re.IGNORECASE)
-_FORM = re.compile(r"application/x-www-form-urlencoded\s*(;\s*charset\s*=\s*\"?utf-8\"?\s*)?\Z", re.IGNORECASE)
+# ASCII: in Unicode a long s would be an s.
+_BASIC = re.compile(r"basic +([A-Za-z0-9+/]+={0,2})\Z", re.IGNORECASE | re.ASCII)
+_FORM = re.compile(
+    r"[ \t]*application/x-www-form-urlencoded[ \t]*(;[ \t]*charset=(utf-8|\"utf-8\")[ \t]*)?\Z",
+    re.IGNORECASE | re.ASCII,
+)
 _API_VERSION = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(-[a-z]+)?\Z")
 # Credentials that belong to other endpoints: refused so that nobody gets used to sending them.
 _MISPLACED = ("client_secret", "client_assertion")
-# What counts in the body does not count in the URL, where logs keep it.
-_BODY_ALONE = ("grant_type", "scope", "tenant", "claims", "token_sha256_to_refresh", "client_id", *_MISPLACED)
+# In the URL, where logs keep them, no secret of OAuth's is passed over in silence.
+_SECRETS = (*_MISPLACED, "assertion", "password", "refresh_token", "access_token")
+# What counts in the body does not count in the URL.
+_BODY_ALONE = ("grant_type", "scope", "tenant", "claims", "token_sha256_to_refresh", "client_id")
 _OTHER_IDENTITIES = ("principal_id", "object_id", "mi_res_id", "msi_res_id")
 
 
@@ -110,7 +116,7 @@ def check_form_media(headers: Mapping[str, str]) -> None:
         raise InvalidRequest("the request has no Content-Type", hint="use application/x-www-form-urlencoded")
     if "," in media:
         raise InvalidRequest("the request has several Content-Types", hint="send one")
-    if not _FORM.match(media.strip()):
+    if not _FORM.match(media):
         raise UnsupportedMedia
 
 
@@ -129,21 +135,23 @@ def client_credentials(headers: Mapping[str, str], body: bytes) -> Credentials:
     """Take name and key as OAuth clients send them: by HTTP Basic, or in the form (RFC 6749 section 2.3.1).
 
     Raises:
-        UnknownCaller: there are none, or not in the form of a name and a key.
+        UnknownCaller: there are none, not in the form of a name and a key, or of two names.
     """
     authorization = headers.get("authorization")
     try:
+        named = first_of(body, "client_id")
         if authorization is None:
-            name, key = first_of(body, "client_id"), first_of(body, "client_secret")
+            name, key = named, first_of(body, "client_secret")
         else:
             basic = _BASIC.match(authorization)
-            pair = base64.b64decode(basic[1], validate=True) if basic else b""
-            # Both halves are form-encoded before they are put together.
-            name, key = (read_form(b"half=" + half).get("half") for half in pair.split(b":", 1))
+            # Both halves are form-encoded before they are put together; the name has no colon, the key may.
+            name, key = (read_value(half) for half in from_base64(basic[1] if basic else "").split(b":", 1))
     except (ValueError, InvalidRequest):
         raise UnknownCaller(cause="malformed credentials") from None
     if not name or not key:
         raise UnknownCaller(cause="no credentials")
+    if named not in {None, name}:
+        raise UnknownCaller(cause="two names")
     return Credentials(_key(key), name)
 
 
@@ -168,18 +176,17 @@ def read_token_request(incoming: Incoming, *, own: tuple[str, ...] = ()) -> Toke
     Raises:
         InvalidRequest, UnsupportedGrant, InvalidScope: with a hint.
     """
-    fields = read_form(incoming.body)
+    fields, in_url = read_form(incoming.body), _read_query(incoming.query)
     for name in _MISPLACED:
         if name in fields and name not in own:
             raise InvalidRequest(
                 f"{name} is not accepted here", cause=f"{name} sent", hint="the function key is the only credential"
             )
-    if "resource" in fields:
+    if "resource" in fields or "resource" in in_url:
         raise InvalidRequest("resource is not accepted here", hint="use scope, with /.default behind the resource")
-    if query := incoming.query:
-        for name in read_form(_octets(query), of="URL"):
-            if name in _BODY_ALONE:
-                raise InvalidRequest(f"{name} was sent in the URL", hint="send it in the body alone")
+    for name in _BODY_ALONE:
+        if name in in_url:
+            raise InvalidRequest(f"{name} was sent in the URL", hint="send it in the body alone")
     grant = fields.get("grant_type")
     if not grant:
         raise InvalidRequest("grant_type is missing", hint="grant_type=client_credentials")
@@ -205,7 +212,7 @@ def read_managed_identity_request(query: str) -> TokenRequest:
     Raises:
         InvalidRequest, InvalidScope: with a hint.
     """
-    fields = read_form(_octets(query), of="URL")
+    fields = _read_query(query)
     version = fields.get("api-version", "")
     if not _API_VERSION.match(version) or version < OLDEST_API_VERSION:
         raise InvalidRequest("api-version is missing or unknown", hint=f"use {OLDEST_API_VERSION} or a later one")
@@ -256,5 +263,18 @@ def _key(text: str) -> str:
     return text
 
 
-def _octets(query: str) -> bytes:
-    return query.encode(errors="surrogatepass")
+def _read_query(query: str) -> dict[str, str]:
+    """Read the fields of a URL.
+
+    Raises:
+        InvalidRequest: it is no clean form, or holds a secret.
+    """
+    fields = read_form(query.encode(errors="surrogatepass"), of="URL")
+    for name in _SECRETS:
+        if name in fields:
+            raise InvalidRequest(
+                f"{name} was sent in the URL, where logs keep it",
+                cause=f"{name} in URL",
+                hint="send it nowhere but where it belongs, and have this one replaced",
+            )
+    return fields

@@ -1,9 +1,6 @@
 import json
 import ssl
-import tomllib
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
 
 import httpx
 import jwt
@@ -11,12 +8,10 @@ import pytest
 
 from emulator.run import SCOPE, Site
 from emulator.seed import CLIENT_ID, GRAPH, TENANT_ID
-from tests.contract import audit_conforms
 from tests.end_to_end.conftest import Resident
 
 pytestmark = pytest.mark.slow
 
-CASES = tomllib.loads((Path(__file__).parents[1] / "data" / "token_endpoint.toml").read_text())["case"]
 GOOD = "grant_type=client_credentials&scope=https%3A%2F%2Fgraph.microsoft.com%2F.default"
 FORM = "application/x-www-form-urlencoded"
 
@@ -26,46 +21,6 @@ def key_named(site: Site, name: str) -> str:
     store = json.loads((site.folder / "host.keys.json").read_text())
     key: str = {**store["functionKeys"], "_master": store["master"]}[name]
     return key
-
-
-def audit_line(site: Site, correlation_id: str) -> dict[str, Any]:
-    """Find the one audit event of a request in the app's log."""
-    lines = [line for line in (site.folder / "app.log").read_text().splitlines() if correlation_id in line]
-    assert len(lines) == 1
-    assert audit_conforms(lines[0]) == []
-    event: dict[str, Any] = json.loads(lines[0])
-    return event
-
-
-@pytest.mark.parametrize("case", CASES, ids=[case["id"] for case in CASES])
-def test_answers(site: Site, client: httpx.Client, case: dict[str, Any]) -> None:
-    """Every answer has its status, its error, and its one audit event, which has no field but those that are listed."""
-    answer = client.request(
-        case.get("method", "POST"),
-        f"/api/token{case.get('query', '')}",
-        content="x" * case["body_bytes"] if "body_bytes" in case else case.get("body", GOOD),
-        headers={
-            "x-functions-key": key_named(site, case.get("key", "billing")),
-            "content-type": case.get("media", FORM),
-        },
-    )
-    assert answer.status_code == case["status"]
-    for name, value in case.get("headers", {}).items():
-        assert answer.headers[name] == value
-    body = answer.json()
-    assert body.get("error") == case.get("error")
-    if case.get("hint"):
-        assert body["hint"]
-    event = audit_line(site, body["correlation_id"])
-    assert (event["event"], event["status"]) == ("token", case["status"])
-
-
-@pytest.mark.parametrize("key", [None, "", "x" * 56])
-def test_the_host_stops_who_has_no_key(client: httpx.Client, key: str | None) -> None:
-    """Without a key that the host knows, the app is never reached: 401 with an empty body."""
-    headers = {"content-type": FORM} if key is None else {"content-type": FORM, "x-functions-key": key}
-    answer = client.post("/api/token", content=GOOD, headers=headers)
-    assert (answer.status_code, answer.content) == (401, b"")
 
 
 @pytest.mark.parametrize(

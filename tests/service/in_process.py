@@ -20,6 +20,7 @@ from shared.audit import Events
 from shared.core.request import Incoming
 from shared.routes import FUNCTION_KEY, MANAGED_IDENTITY, OAUTH, Route
 from shared.runtime import build
+from shared.web import Answer
 from tests.clock import FakeClock
 from tests.contract import audit_conforms, conforms
 
@@ -87,7 +88,7 @@ class App(AbstractAsyncContextManager["App"]):
         """Ask for a token as the caller does, on any of the routes; what comes of it keeps to the contract."""
         before = len(self.lines)
         asked = request(route, scope=scope, key=key, **fields)
-        answer = await self._runtime.routes[route.name](asked)
+        answer = await self.send(route.name, asked)
         assert conforms(f"/api/{route.name}", asked.method, answer.status, answer.headers, answer.body) == []
         assert [fault for line in self.lines[before:] for fault in audit_conforms(line)] == []
         return Told(answer.status, answer.headers, json.loads(answer.body))
@@ -98,6 +99,17 @@ class App(AbstractAsyncContextManager["App"]):
         answer = await self._runtime.routes["health/ready"](Incoming(method, url, {}, b""))
         assert conforms("/api/health/ready", method, answer.status, answer.headers, answer.body) == []
         return Told(answer.status, answer.headers, json.loads(answer.body or b"null"))
+
+    async def send(self, route: str, incoming: Incoming) -> Answer:
+        """Hand a request to a route, as the host does."""
+        return await self._runtime.routes[route](incoming)
+
+    @property
+    def flights(self) -> int:
+        """How often this worker has set out for Entra, whether anything came of it or not."""
+        assert self._runtime.tokens is not None
+        counted = self._runtime.tokens.counters
+        return counted.acquired + counted.failures
 
     async def sync(self) -> list[dict[str, Any]]:
         """Run the timer's work; list what it tells."""
