@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import httpx
 import pytest
-from hypothesis import Phase, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from emulator.cloud import LocalCloud
 from emulator.run import Site, start
@@ -15,12 +15,11 @@ from tests.contract import check
 from tests.emulator.client import Clock
 
 # How long one example takes is the machine's business, so there is no deadline.
-settings.register_profile("vend", deadline=None)
-settings.register_profile("nightly", deadline=None, max_examples=10_000)
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("vend", PATIENT)
+settings.register_profile("nightly", PATIENT, max_examples=10_000)
 # A mutant is judged by the same examples every time, and how small the one that kills it can get is of no interest.
-settings.register_profile(
-    "mutants", deadline=None, derandomize=True, database=None, phases=[Phase.explicit, Phase.generate]
-)
+settings.register_profile("mutants", PATIENT, derandomize=True, database=None, phases=[Phase.explicit, Phase.generate])
 settings.load_profile("vend")
 
 

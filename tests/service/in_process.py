@@ -111,6 +111,12 @@ class App(AbstractAsyncContextManager["App"]):
         counted = self._runtime.tokens.counters
         return counted.acquired + counted.failures
 
+    @property
+    def entries(self) -> int:
+        """How many keys are in the cache."""
+        assert self._runtime.tokens is not None
+        return len(self._runtime.tokens)
+
     async def sync(self) -> list[dict[str, Any]]:
         """Run the timer's work; list what it tells."""
         before = len(self.lines)

@@ -1,14 +1,17 @@
 """Bad input, at every route: tests/data/abuse.toml, and the driver of its cases."""
 
 import asyncio
+import gzip
 import hashlib
 import json
 import re
 import socket
 import tomllib
+import tracemalloc
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,7 @@ from emulator.seed import CERTIFICATE
 from tests.clock import FakeClock
 from tests.service.in_process import GRAPH_SCOPE, KEY, ORDERS_SCOPE, App
 from tests.tables import DATA, Case, cases
-from tests.wire import WAYS, Wire, basic, wire, with_texts
+from tests.wire import IN_THE_FORM, WAYS, Wire, basic, wire, with_texts
 
 ROWS = {
     *range(1, 24), 26, 33, 35, 36, 38, 39, *range(41, 46), 47, 48, 49, 51, 52, 53, 55, 56, 58, *range(63, 69), 71, 72,
@@ -34,8 +37,11 @@ KINDS: Mapping[str, tuple[int, str, Case]] = {
 """Status, error and an example of those whom nobody can tell apart."""
 REFUSED_BY_ENTRA = "api://refused/.default"
 OTHERS = {"client_id": "22222222-2222-2222-2222-222222222222", "tenants": ["11111111-1111-1111-1111-111111111111"]}
-KEYS = {name: f"a-function-key-of-{name}" for name in ("billing", "orders", "expired", "nothing", "unknown", "default")}
-KEYS |= {
+EVERY_WAY = (*WAYS, IN_THE_FORM)
+FLOOR = 0.5
+HURRIED_PER_MINUTE = 100
+NAMES = ("billing", "orders", "expired", "nothing", "leaving", "hurried", "unknown", "default")
+KEYS = {name: f"a-function-key-of-{name}" for name in NAMES} | {
     "changed": KEY[:-1] + chr(ord(KEY[-1]) ^ 1),
     "shorter": KEY[:-1],
     "twice": f"{KEY},{KEY}",
@@ -101,27 +107,32 @@ class Door(ABC):
 class AppDoor(Door):
     """The app itself, on an event loop that outlives a test."""
 
-    def __init__(self, cloud: LocalCloud, clock: FakeClock, app: App, runner: asyncio.Runner) -> None:
+    def __init__(self, cloud: LocalCloud, clock: FakeClock, app: App, runner: asyncio.Runner, *, folder: Path) -> None:
         super().__init__(cloud, KEYS)
-        self._clock = clock
-        self._app = app
-        self._runner = runner
+        self.clock = clock
+        self.app = app
+        self.folder = folder
+        self.runner = runner
 
     def send(self, sent: Wire, way: str) -> Told:
         """Hand a request over as the host does, a second after the one before."""
-        self._clock.tick(1)
-        answer = self._runner.run(self._app.send(way.split(maxsplit=1)[0], sent.incoming()))
+        self.clock.tick(1)
+        return self.at_once(sent, way)
+
+    def at_once(self, sent: Wire, way: str) -> Told:
+        """Do the same in no time."""
+        answer = self.runner.run(self.app.send(way.split(maxsplit=1)[0], sent.incoming()))
         return Told(answer.status, {name.lower(): value for name, value in answer.headers.items()}, answer.body)
 
     def log(self) -> list[str]:
         """Take the lines."""
-        lines, self._app.lines[:] = list(self._app.lines), []
+        lines, self.app.lines[:] = list(self.app.lines), []
         return lines
 
     @property
     def flights(self) -> int:
         """Ask the cache, which knows of those that Entra never saw."""
-        return self._app.flights
+        return self.app.flights
 
 
 class HostDoor(Door):
@@ -177,7 +188,7 @@ def app_door(
     # What is shrunken is over at the next request.
     settings = f"""\
 app_checked_routes = true
-limits.forced_floor_seconds = 0.5
+limits.forced_floor_seconds = {FLOOR}
 limits.failure_permanent_seconds = 0.5
 profiles.private = {{ scopes = ["api://private/.default"], vendable = false, {others} }}
 profiles.other = {{ scopes = ["api://other/.default"], {others} }}
@@ -187,23 +198,30 @@ profiles.other = {{ scopes = ["api://other/.default"], {others} }}
         write_callers(folder)
         runner.run(app.__aenter__())
         assert runner.run(app.ask()).status == 200
-        door = AppDoor(timeless, fake_clock, app, runner)
+        door = AppDoor(timeless, fake_clock, app, runner, folder=folder)
         door.log()
         yield door
         runner.run(app.__aexit__(None, None, None))
 
 
-def write_callers(folder: Path) -> None:
+def write_callers(folder: Path, without: str = "") -> None:
     """Write who calls; beside `billing` there is one with something else, one with nothing, and one that was."""
+    graph = f'allow = [{{ profile = "graph", scopes = ["{GRAPH_SCOPE}"] }}]'
     more = {
         "billing": f'allow = [{{ profile = "graph", scopes = ["{GRAPH_SCOPE}", "{REFUSED_BY_ENTRA}"] }}]',
         "orders": f'allow = [{{ profile = "graph", scopes = ["{ORDERS_SCOPE}"] }}]',
         "nothing": "",
-        "expired": f'not_after = 2020-01-01T00:00:00Z\nallow = [{{ profile = "graph", scopes = ["{GRAPH_SCOPE}"] }}]',
+        "expired": f"not_after = 2020-01-01T00:00:00Z\n{graph}",
+        "leaving": graph,
+        "hurried": f"per_worker_per_minute = {HURRIED_PER_MINUTE}\n{graph}",
     }
     digests = {name: hashlib.sha256(KEYS[name].encode()).hexdigest() for name in more}
     (folder / "callers.toml").write_text(
-        "\n".join(f'[callers.{name}]\nkey_sha256 = ["{digests[name]}"]\n{lines}\n' for name, lines in more.items())
+        "\n".join(
+            f'[callers.{name}]\nkey_sha256 = ["{digests[name]}"]\n{lines}\n'
+            for name, lines in more.items()
+            if name != without
+        )
     )
 
 
@@ -308,6 +326,59 @@ def check_silence(told: Told, lines: list[str], keys: Mapping[str, str]) -> None
     for key in keys.values():
         for secret in (key, basic("billing", key)[6:]):
             assert secret.lower() not in answer + log
+
+
+@pytest.mark.parametrize("way", ["token", "oauth2/token"])
+def test_a_bomb_is_not_unpacked(app_door: AppDoor, way: str) -> None:
+    """ABU-10: what would be 15 MiB is refused as it came, in less than one of memory."""
+    packed = replace(
+        wire({"headers": {"content-encoding": "gzip"}}, way, app_door.keys), body=gzip.compress(bytes(15 << 20))
+    )
+    tracemalloc.start()
+    try:
+        assert app_door.send(packed, way).status == 415
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_flood_of_claims_costs_one_request(app_door: AppDoor) -> None:
+    """ABU-65: of 10,000 different challenges at once one reaches Entra; those over the rate go no further."""
+    flights, statuses = app_door.flights, Counter[int]()
+    good = wire(
+        {"key": "hurried", "fields": {"claims": '{"access_token":{"nbf":{"value":"#"}}}'}}, "token", KEYS
+    ).incoming()
+
+    async def flood() -> None:
+        for number in range(10_000):
+            sent = replace(good, body=good.body.replace(b"%23", b"%d" % number))
+            statuses[(await app_door.app.send("token", sent)).status] += 1
+
+    app_door.clock.tick(60)
+    app_door.runner.run(flood())
+    assert statuses == {200: HURRIED_PER_MINUTE, 429: 10_000 - HURRIED_PER_MINUTE}
+    assert app_door.flights - flights == 1
+    assert app_door.app.entries <= 2
+
+
+def test_a_hash_in_a_loop_is_answered_from_the_cache(app_door: AppDoor) -> None:
+    """ABU-66: who rejects every token gets a new one as often as the floor allows, and the cached one in between."""
+    flights, last = app_door.flights, ""
+    for _ in range(100):
+        app_door.clock.tick(FLOOR / 4)
+        case = {"fields": {"token_sha256_to_refresh": hashlib.sha256(last.encode()).hexdigest()}}
+        last = json.loads(app_door.at_once(wire(case, "token", app_door.keys), "token").body)["access_token"]
+    assert 20 <= app_door.flights - flights <= 25
+
+
+def test_a_revoked_key_is_a_strangers_on_every_route(app_door: AppDoor) -> None:
+    """ABU-21: half a minute after its caller was removed, it is no better than one that never was."""
+    leaving: Case = {"key": "leaving", "name": "leaving"}
+    assert [app_door.send(wire(leaving, way, KEYS), way).status for way in EVERY_WAY] == [200] * 4
+    write_callers(app_door.folder, without="leaving")
+    app_door.clock.tick(30)
+    for way in EVERY_WAY:
+        assert app_door.send(wire(leaving, way, KEYS), way).plain == app_door.model(way, "stranger").plain
 
 
 @pytest.mark.parametrize("way", WAYS)
