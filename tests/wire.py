@@ -16,6 +16,7 @@ In every text {key:NAME} is a key that is named, and `<x*3>` is xxx; in what is 
 
 import base64
 import re
+import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +30,8 @@ SCOPE = "https://graph.microsoft.com/.default"
 WAYS = ("token", "oauth2/token", "msi/token")
 IN_THE_FORM = "oauth2/token in the form"
 """OAuth's other way to send name and key."""
+EVERY_WAY = (*WAYS, IN_THE_FORM)
+SECONDS_TO_ANSWER = 60
 
 _REPEATED = re.compile(r"<([^<>*]+)\*(\d+)>")
 
@@ -86,6 +89,13 @@ def wire(case: Case, way: str, keys: Mapping[str, str]) -> Wire:
         headers=tuple(_headers(case, way, key=key, name=name)),
         body=_repeated(case.get("body", body)).encode(),
     )
+
+
+def exchange(sent: Wire, port: int) -> bytes:
+    """Send a request to this machine over a connection of its own, and read until the server closes it."""
+    with socket.create_connection(("127.0.0.1", port), timeout=SECONDS_TO_ANSWER) as connection:
+        connection.sendall(sent.octets())
+        return b"".join(iter(lambda: connection.recv(65_536), b""))
 
 
 def with_texts(case: Case, texts: Mapping[str, str]) -> Case:

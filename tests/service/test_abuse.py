@@ -5,7 +5,6 @@ import gzip
 import hashlib
 import json
 import re
-import socket
 import tomllib
 import tracemalloc
 from abc import ABC, abstractmethod
@@ -24,7 +23,7 @@ from emulator.seed import CERTIFICATE
 from tests.clock import FakeClock
 from tests.service.in_process import GRAPH_SCOPE, KEY, ORDERS_SCOPE, App
 from tests.tables import DATA, Case, cases
-from tests.wire import IN_THE_FORM, WAYS, Wire, basic, wire, with_texts
+from tests.wire import EVERY_WAY, WAYS, Wire, basic, exchange, wire, with_texts
 
 ROWS = {
     *range(1, 24), 26, 33, 35, 36, 38, 39, *range(41, 46), 47, 48, 49, 51, 52, 53, 55, 56, 58, *range(63, 69), 71, 72,
@@ -37,7 +36,6 @@ KINDS: Mapping[str, tuple[int, str, Case]] = {
 """Status, error and an example of those whom nobody can tell apart."""
 REFUSED_BY_ENTRA = "api://refused/.default"
 OTHERS = {"client_id": "22222222-2222-2222-2222-222222222222", "tenants": ["11111111-1111-1111-1111-111111111111"]}
-EVERY_WAY = (*WAYS, IN_THE_FORM)
 FLOOR = 0.5
 HURRIED_PER_MINUTE = 100
 NAMES = ("billing", "orders", "expired", "nothing", "leaving", "hurried", "unknown", "default")
@@ -56,7 +54,6 @@ HEADERS = {
     "x-content-type-options": "nosniff",
     "content-type": "application/json",
 }
-SECONDS_TO_ANSWER = 60
 
 
 @dataclass(frozen=True)
@@ -148,14 +145,11 @@ class HostDoor(Door):
         super().__init__(site.cloud, keys)
         self._log = site.folder / "app.log"
         self._seen = 0
-        self._address = ("127.0.0.1", int(site.app.url.rpartition(":")[2]))
+        self._port = int(site.app.url.rpartition(":")[2])
 
     def send(self, sent: Wire, way: str) -> Told:  # noqa: ARG002  # the path says it
         """Send the octets, and read until the host closes."""
-        with socket.create_connection(self._address, timeout=SECONDS_TO_ANSWER) as connection:
-            connection.sendall(sent.octets())
-            answer = b"".join(iter(lambda: connection.recv(65_536), b""))
-        head, _, body = answer.partition(b"\r\n\r\n")
+        head, _, body = exchange(sent, self._port).partition(b"\r\n\r\n")
         first, *lines = head.decode().split("\r\n")
         headers = dict(line.lower().split(": ", 1) for line in lines)
         assert len(headers) == len(lines)
