@@ -64,10 +64,8 @@ def read_value(escaped: bytes) -> str:
     """Decode one value that stands alone, as in HTTP Basic (RFC 6749 section 2.3.1).
 
     Raises:
-        InvalidRequest: it is not clean UTF-8 in clean escapes, or more than one value.
+        InvalidRequest: it is not clean UTF-8 in clean escapes.
     """
-    if b"&" in escaped:
-        raise InvalidRequest("the value holds a separator", hint="percent-encode the values")
     _check_escapes(escaped, "value")
     return _decoded(escaped, "value")
 

@@ -275,6 +275,7 @@ def prove(door: Door, case: Case, way: str) -> None:
     assert not [name for name in told.headers if name.startswith("access-control-") or name == "set-cookie"]
     (event,) = (event for event in map(json.loads, lines) if event["event"] == "token")
     assert (event["route"], event["status"]) == (way.split(maxsplit=1)[0], status)
+    assert event.get("reason") == case.get("reason", event.get("reason"))
     if case.get("has_no_body"):
         assert told.body == b""
         return
