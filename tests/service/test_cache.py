@@ -513,6 +513,21 @@ def test_claims_join_only_what_asks_for_the_same() -> None:
     bench.run(story)
 
 
+def test_an_equal_challenge_waits_for_the_flight_and_takes_no_cached_token() -> None:
+    """ABU-64: the floor does not send who comes while the answer is under way to the token that will not do."""
+    bench = Bench()
+
+    async def story() -> None:
+        await bench.cached()
+        bench.issuer.open.clear()
+        first, second = (asyncio.create_task(bench.secret(claims=CLAIMS)) for _ in range(2))
+        await settle()
+        bench.issuer.open.set()
+        assert [await first, await second] == [number(2), number(2)]
+
+    bench.run(story)
+
+
 def test_an_older_question_does_not_replace_a_newer_answer() -> None:
     """A flight that left before the forced one and lands after it is not kept."""
     bench = Bench()
