@@ -265,7 +265,16 @@ SCHEMAS: Mapping[str, Part] = {
     ),
     "ManagedIdentityError": _closed(
         "As App Service answers.",
-        {"error": _CODE, "error_description": _TEXT, "correlationId": _CORRELATION_ID},
+        {
+            "error": _CODE,
+            "error_description": _TEXT,
+            "correlationId": _CORRELATION_ID,
+            "statusCode": {
+                "type": "integer",
+                "description": "The status again, for some SDKs.",
+            },
+            "message": {**_TEXT, "description": "The description and the id, for SDKs that show nothing else."},
+        },
     ),
     "Readiness": _closed(
         "What the worker has found when it last looked at itself.",
