@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import NamedTuple
 
 from shared.core.errors import VendError
 from shared.core.token import AccessToken, Moment, TokenSource
@@ -27,8 +28,7 @@ class Answer:
     body: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Vended:
+class Vended(NamedTuple):
     """A token for a caller, and what there is to say of it.
 
     Args:

@@ -166,17 +166,18 @@ def check_one_credential(headers: Mapping[str, str], own: str) -> None:
             raise InvalidRequest("the request has two kinds of credentials", hint=f"send one, without {other}")
 
 
-def read_token_request(incoming: Incoming, *, own: tuple[str, ...] = ()) -> TokenRequest:
+def read_token_request(body: bytes, query: str, *, own: tuple[str, ...] = ()) -> TokenRequest:
     """Read the form of an OAuth token request.
 
     Args:
-        incoming: with the form as its body.
+        body: the form.
+        query: of the URL, in which nothing may stand that belongs into the form.
         own: fields with credentials that have been taken from it already.
 
     Raises:
         InvalidRequest, UnsupportedGrant, InvalidScope: with a hint.
     """
-    fields, in_url = read_form(incoming.body), _read_query(incoming.query)
+    fields, in_url = read_form(body), _read_query(query)
     for name in _MISPLACED:
         if name in fields and name not in own:
             raise InvalidRequest(
