@@ -100,6 +100,7 @@ def _form(own: Mapping[str, Part], example: Mapping[str, str]) -> Part:
         "properties": {**_FORM, **own},
         "required": ["grant_type", "scope"],
         "additionalProperties": {"type": "string"},
+        "propertyNames": {"minLength": 1},
         "maxProperties": FIELDS,
     }
     example = {"grant_type": "client_credentials", "scope": SCOPE, **example}

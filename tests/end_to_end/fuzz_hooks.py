@@ -6,15 +6,17 @@ from typing import Any
 import schemathesis
 from schemathesis import Case, CheckContext, HookContext, Response
 
-from emulator.run import SCOPE
+from emulator.run import CALLER, SCOPE
 from emulator.seed import CLIENT_ID, GRAPH, TENANT_ID
 from tests.contract import DOCUMENT, conforms
 
 CHALLENGE = '{"access_token":{"nbf":{"essential":true,"value":"1700000000"}}}'
-_FORM = DOCUMENT["paths"]["/api/token"]["post"]["requestBody"]["content"]["application/x-www-form-urlencoded"]["schema"]
+_FORM = DOCUMENT["paths"]["/api/oauth2/token"]["post"]["requestBody"]["content"]["application/x-www-form-urlencoded"][
+    "schema"
+]
 _QUERY = {each["name"]: each["schema"] for each in DOCUMENT["paths"]["/api/msi/token"]["get"]["parameters"]}
 # By field: what has the right form, and what has the right value too.
-_IN_FORM = {"scope": SCOPE, "tenant": TENANT_ID, "claims": CHALLENGE}
+_IN_FORM = {"scope": SCOPE, "tenant": TENANT_ID, "claims": CHALLENGE, "client_id": CALLER}
 _IN_QUERY = {"resource": GRAPH, "client_id": CLIENT_ID}
 
 

@@ -2,6 +2,7 @@ import base64
 import json
 import re
 import sys
+import time
 import urllib.parse
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
@@ -26,6 +27,7 @@ SENT_BY_MISTAKE = "a-secret-that-was-sent-by-mistake"
 FORGETFUL = dict.fromkeys(("failure_first_seconds", "failure_max_seconds", "failure_permanent_seconds"), 0.001)
 # Each request with an unknown key leaves its line, however many there are.
 TALKATIVE = {"unknown_keys_per_minute": 100_000}
+SECONDS_TO_EXPORT = 20
 MISTAKEN = (
     "client_secret",
     "client_assertion",
@@ -38,11 +40,17 @@ MISTAKEN = (
 )
 SHAPES = (re.compile(rb"eyJ[\w-]{8,}\.eyJ[\w-]{8,}"), re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY"))
 # The app as it is, with every library telling all that it can, into a file of its own too: the host drops what plain
-# threads say.
+# threads say. And with metrics on, all of them written again and again.
 LOUD_APP = """\
 import logging
 import os
 
+from opentelemetry.metrics import set_meter_provider
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, PeriodicExportingMetricReader
+
+exporter = ConsoleMetricExporter(out=open(os.environ["LOUD_METRICS"], "w"))
+set_meter_provider(MeterProvider([PeriodicExportingMetricReader(exporter, export_interval_millis=250)]))
 logging.getLogger().addHandler(logging.FileHandler(os.environ["LOUD_LOG"]))
 for name in ("asyncio", "azure", "httpcore", "httpx", "msal", "urllib3", "vend"):
     logging.getLogger(name).setLevel(logging.DEBUG)
@@ -89,7 +97,11 @@ def loud(tmp_path_factory: pytest.TempPathFactory) -> Iterable[Site]:
             folder,
             app_folder=app,
             limits={**FORGETFUL, **TALKATIVE},
-            settings={"PYTHON_ENABLE_DEBUG_LOGGING": "1", "LOUD_LOG": str(folder / "loud.log")},
+            settings={
+                "PYTHON_ENABLE_DEBUG_LOGGING": "1",
+                "LOUD_LOG": str(folder / "loud.log"),
+                "LOUD_METRICS": str(folder / "metrics.log"),
+            },
         )
 
 
@@ -173,6 +185,19 @@ def test_no_log_holds_a_secret(loud: Site, secrets: Mapping[str, str]) -> None:
     assert b"Request URL" in log
     assert log.count(b'"event":"token"') > 500
     assert leaks(log, secrets) == []
+
+
+def test_no_metric_holds_a_secret(loud: Site, secrets: Mapping[str, str]) -> None:
+    """What is exported counts every kind of answer and every failure of upstream, by names that are no secret's."""
+    file = loud.folder / "metrics.log"
+    already, deadline = file.stat().st_size, time.monotonic() + SECONDS_TO_EXPORT
+    # These are sums: one more export has all that was counted before it.
+    while len(exported := file.read_bytes()) == already or not exported.endswith(b"\n}\n"):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    for counted in (b"vended", b"invalid_client", b"vend.upstream.failures", b"oauth2/token"):
+        assert counted in exported
+    assert leaks(exported, secrets) == []
 
 
 def test_no_refusal_holds_a_secret(led: Led, secrets: Mapping[str, str]) -> None:
