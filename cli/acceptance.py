@@ -1,4 +1,7 @@
-"""Waits until the host lets a new key in: it remembers the keys that it knows, and looks for others once a minute."""
+"""Waits until a new key opens the app.
+
+The host looks for keys that it does not know once a minute, and vend looks at the document every 15 s.
+"""
 
 import json
 import time
@@ -24,24 +27,25 @@ class Patience:
 
 
 def await_acceptance(app: str, key: str, *, patience: Patience) -> str:
-    """Wait until the host accepts a key; return "" then, else what is known instead."""
-    # The app refuses this form before it looks at the key: nothing is decided, and nothing is counted.
-    request = httpx.Request("POST", f"{app}/api/token", headers={"x-functions-key": key})
-    until, told = patience.clock() + LONGEST_SECONDS, False
+    """Wait until a key opens the app; return "" then, else what is known instead."""
+    # Without a grant it is refused once the key is known: nothing is vended, and nobody else is asked for anything.
+    form = {"grant_type": ""}
+    request = httpx.Request("POST", f"{app}/api/token", headers={"x-functions-key": key}, data=form)
+    until, told = patience.clock() + LONGEST_SECONDS, ""
     while True:
         try:
             answer = send(request)
         except NoAnswer as failure:
             return str(failure)
-        if _is_of_the_app(answer):
-            return ""
+        of_app = _is_of_the_app(answer)
         if answer.status_code != HTTPStatus.UNAUTHORIZED:
-            return f"What stands before the app answers {answer.status_code} from here."
+            return "" if of_app else f"What stands before the app answers {answer.status_code} from here."
+        missing = "vend has not read the new document" if of_app else "The host does not know the key"
         if patience.clock() >= until:
-            return f"The host has not accepted it within {LONGEST_SECONDS} s."
-        if not told:
-            say(f"The host does not know the key yet; waiting for up to {LONGEST_SECONDS} s.", error=True)
-            told = True
+            return f"{missing} after {LONGEST_SECONDS} s."
+        if told != missing:
+            say(f"{missing} yet; waiting for up to {LONGEST_SECONDS} s.", error=True)
+            told = missing
         patience.sleep(SECONDS_BETWEEN)
 
 

@@ -149,13 +149,13 @@ class _Key:
         return hashlib.sha256(self._value.encode()).hexdigest()
 
     def await_acceptance(self, context: typer.Context) -> None:
-        """Wait until the host accepts it, and say so, or what is known instead."""
+        """Wait until it opens the app, and say so, or what is known instead."""
         patience = context.obj if isinstance(context.obj, Patience) else Patience()
         unsure = await_acceptance(self._app, self._value, patience=patience)
         if unsure:
-            self.output.tell(f"Whether the host accepts the key already is not known. {unsure}")
+            self.output.tell(f"Whether the key works already is not known. {unsure}")
         else:
-            self.output.tell("The host accepts the key.", style=GOOD)
+            self.output.tell("The key works.", style=GOOD)
 
 
 def _finish(documents: Documents, caller: Caller, keys: HostKeys) -> None:

@@ -25,5 +25,5 @@ def test_a_caller_comes_and_goes_while_the_app_runs(run: Run, tmp_path: Path) ->
         revoked = run("callers", "revoke", "reports", **environ)
         refused = run("token", "reports", "--scope", SCOPE, **environ)
     assert (added.exit_code, vended.exit_code, revoked.exit_code, refused.exit_code) == (0, 0, 0, 1)
-    assert "The host accepts the key." in added.stdout
+    assert "The key works." in added.stdout
     assert refused.stderr.startswith("401 invalid_client\n")
