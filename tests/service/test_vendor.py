@@ -270,6 +270,21 @@ def test_the_event_names_the_token_and_does_not_hold_it() -> None:
     assert not [part for part in (secret[:12], secret[-12:]) if part in line]
 
 
+def test_the_event_tells_the_end_of_the_token_and_the_time_it_took() -> None:
+    """SEC-20: the end that Entra gave it, not the one that the caller is told, and the milliseconds of this request."""
+
+    def slow(shop: Shop) -> AccessToken:
+        token = shop.token()
+        shop.clock.tick(1.25)
+        return token
+
+    shop = Shop(slow)
+    began = shop.clock().wall
+    shop.ask()
+    event = json.loads(shop.lines[0])
+    assert (event["expires_on"], event["latency_ms"]) == (began + 3600, 1250)
+
+
 # What breaks lines, forges events, and speaks to terminals, formatters and log viewers.
 HOSTILE = (
     "\r\n", "\n", "\x00", "\x1b[2J", "\x7f", "\x85", "\u2028", "\u202e", "\ud800", '"', "\\", "%s%n", "{0.__class__}",

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from shared.audit import Events
-from shared.callers import Callers, Content
+from shared.callers import Callers, Content, Standing
 from shared.core.errors import NotReady, Unavailable, UnknownCaller
 from shared.core.limits import Limits
 from tests.clock import FakeClock, run_virtual, settle
@@ -335,3 +335,20 @@ def test_everybody_is_whoever_has_no_entry() -> None:
             await desk.who(OTHER_KEY)
 
     tell(story, entry() + "[callers.'*']\n")
+
+
+def test_whoever_asks_how_the_document_stands_is_told_of_the_last_check() -> None:
+    """Its age is that of the last good check; a failed one since then is told, and so is that none is in force."""
+
+    async def story(desk: Desk) -> None:
+        assert await desk.callers.standing() == Standing(None, is_failing=True)
+        desk.text = entry()
+        await desk.later()
+        assert await desk.callers.standing() == Standing(0, is_failing=False)
+        await desk.later(10)
+        assert await desk.callers.standing() == Standing(10, is_failing=False)
+        desk.text = Unavailable(cause="away")
+        await desk.later()
+        assert await desk.callers.standing() == Standing(40, is_failing=True)
+
+    tell(story, Unavailable(cause="away"))
