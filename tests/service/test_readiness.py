@@ -177,6 +177,7 @@ def test_a_certificate_is_told_of_in_time(days: int, state: str | None) -> None:
             if check["name"] == "certificate"
         ]
         assert f"{end:%Y-%m-%d}" in detail
+        assert (f"in {max(0, days)} days" in detail) is (state is not None)
 
     worker.run(story)
 

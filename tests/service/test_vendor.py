@@ -104,6 +104,9 @@ def test_the_answer_tells_less_than_is_left() -> None:
     body = json.loads(shop.ask().body)
     assert (body["expires_in"], body["refresh_in"]) == (3489, 1340)
     assert body["expires_on"] == int(shop.clock().wall) + 3489
+    assert json.loads(shop.answer(MANAGED_IDENTITY, good(MANAGED_IDENTITY)).body)["expires_on"] == str(
+        body["expires_on"]
+    )
     shop.clock.tick(1400)
     assert json.loads(shop.ask().body)["refresh_in"] == 30
 
