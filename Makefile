@@ -47,7 +47,8 @@ fast: .venv/dev
 mutants: .venv/dev
 	@$(PYTHON) -m scripts.mutants $(ARGS)
 
-nightly: .venv/dev .venv/node mutants
+nightly: .venv/dev .venv/node
+	@$(MAKE) mutants ARGS=
 	@$(PYTHON) -m pytest -m "nightly or hypothesis" --hypothesis-profile=nightly --timeout=3600 $(ARGS)
 
 format: .venv/dev

@@ -197,7 +197,7 @@ class Switch:
         self.current = fault
         self._left = fault.times if fault else None
         if fault and fault.lasts_seconds is not None:
-            self._end = asyncio.get_running_loop().call_later(fault.lasts_seconds, self._run_out)
+            self._end = asyncio.get_running_loop().call_later(fault.lasts_seconds, self._run_out, self._off)
         if self._on_turn:
             await self._on_turn(fault)
 
@@ -226,8 +226,12 @@ class Switch:
         finally:
             self.waiting -= 1
 
-    def _run_out(self) -> None:
-        self._ending = asyncio.ensure_future(self.turn(None))
+    def _run_out(self, off: asyncio.Event) -> None:
+        self._ending = asyncio.ensure_future(self._end_of(off))
+
+    async def _end_of(self, off: asyncio.Event) -> None:
+        if self._off is off:  # else another fault took its place between the timer and this task
+            await self.turn(None)
 
     async def _wait_for(self, waiting: int, seconds: float) -> None:
         async with asyncio.timeout(seconds), self._changed:
