@@ -4,6 +4,7 @@ One question is asked at a time; flights that nobody waits for land while time p
 """
 
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from shared.core.errors import CredentialRefused, TimedOut, Unavailable, VendError
 from shared.core.limits import Limits
@@ -193,7 +194,8 @@ class Model:
         return failure.version == self.version or failure.error is not CredentialRefused
 
     def _refusal(self, failure: Failure, boot: float) -> Answer:
-        return Answer(boot, failure.error, wait=failure.until - boot)
+        # An error tells its wait as a timedelta, which knows no more than microseconds.
+        return Answer(boot, failure.error, wait=timedelta(seconds=failure.until - boot).total_seconds())
 
     def _fly(self, key: TokenKey, claims: str | None, now: Moment, upstream: Upstream) -> Flight:
         """Ask Entra, or join who has asked the same."""
