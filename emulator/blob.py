@@ -19,6 +19,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from emulator.role_assignments import RoleAssignments
+
 RESOURCE = "https://storage.azure.com"
 FIRST_WITH_TOKENS = "2017-11-09"  # earlier versions do not know the scheme Bearer
 ROLES: Mapping[str, frozenset[str]] = MappingProxyType(
@@ -83,7 +85,7 @@ class BlobStorage:
         self._authenticate = authenticate
         self._now = now
         self._containers = containers
-        self._roles: dict[str, set[str]] = {}
+        self._roles = RoleAssignments(ROLES)
         self._blobs: dict[tuple[str, str], Stored] = {}
         self.requests: list[BlobRequest] = []
         path = "/{container}/{blob:path}"
@@ -100,13 +102,11 @@ class BlobStorage:
         Raises:
             KeyError: there is no such role.
         """
-        if role not in ROLES:
-            raise KeyError(role)
-        self._roles.setdefault(principal_id, set()).add(role)
+        self._roles.assign(principal_id, role)
 
     def unassign(self, principal_id: str, role: str) -> None:
         """Take a role away; the next request is refused, where Azure needs minutes."""
-        self._roles.get(principal_id, set()).discard(role)
+        self._roles.unassign(principal_id, role)
 
     def write(self, container: str, blob: str, content: bytes, *, age: float = 0) -> str:
         """Store a blob without HTTP and return its ETag; it says that it is `age` seconds old."""
@@ -165,7 +165,7 @@ class BlobStorage:
         principal = self._authenticate(token)
         if principal is None:
             raise _unauthorized("InvalidAuthenticationInfo", "Audience or lifetime validation failed.")
-        if not any(request.method in ROLES[role] for role in self._roles.get(principal, ())):
+        if not self._roles.permit(principal, request.method):
             raise Refusal(
                 403,
                 "AuthorizationPermissionMismatch",

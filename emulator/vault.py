@@ -22,11 +22,12 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from emulator import vault_certificates, vault_keys
+from emulator.role_assignments import RoleAssignments
 from emulator.vault_bundles import Bundles, Document
 from emulator.vault_errors import Refusal, bad_parameter, not_allowed, not_authorized
 from emulator.vault_pages import page
 from emulator.vault_policy import Json, Policy, read, section
-from emulator.vault_roles import PREFIX, RoleAssignments
+from emulator.vault_roles import PREFIX, ROLES
 from emulator.vault_store import Store
 
 API_VERSIONS = {"7.0", "7.1", "7.2", "7.3", "7.4", "7.5", "7.6", "2025-07-01", "2026-04-01"}
@@ -102,7 +103,7 @@ class KeyVault:
         self._authenticate = authenticate
         self._now = now
         self._store = Store(now)
-        self._roles = RoleAssignments()
+        self._roles = RoleAssignments(ROLES)
         self.signatures = 0
         inside = Starlette(routes=self._routes(), exception_handlers={HTTPException: _no_such_address})
         self.app = Door(inside, self._turned_away)
