@@ -2,7 +2,7 @@
 
 
 class Bucket:
-    """The requests that one caller has left; it begins full, with those of a minute.
+    """The requests that one caller, or all unknown ones together, has left; it begins full, with those of a minute.
 
     Time comes in as an argument, in seconds of a clock that never jumps. The rate does too: it may change between two
     requests, when the callers document does.

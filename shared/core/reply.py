@@ -1,4 +1,4 @@
-"""What comes back from Entra or Graph."""
+"""What comes back from Entra, Graph or the blob storage."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
