@@ -103,23 +103,28 @@ class Vendor:
         trail = _Trail(route, self._new_id(), self._clock().boot)
         try:
             served = await self._vend(incoming, trail)
+            assert trail.grant is not None  # nothing is served that was not granted
+            now = self._clock()
+            answer = route.vended(self._vended(served, trail, now))
+            # Behind the answer, which could fail, and before its way out: what it says has come about.
+            self._audit(trail, now, status=answer.status, outcome="vended", served=served)
         except VendError as error:
             return self._refuse(error, incoming, trail)
         except Exception as error:  # noqa: BLE001  # a defect of ours is an answer and an event, and never a traceback
             return self._refuse(VendError(cause=type(error).__name__), incoming, trail)
-        assert trail.grant is not None  # nothing is served that was not granted
-        key, now = trail.grant.key, self._clock()
-        self._audit(trail, now, status=200, outcome="vended", served=served)
-        return route.vended(
-            Vended(
-                token=served.token,
-                source=served.source,
-                scope=key.scope,
-                client_id=self._offers[key.profile].client_id,
-                now=now,
-                margin=self._margin,
-                correlation_id=trail.correlation_id,
-            )
+        return answer
+
+    def _vended(self, served: Served, trail: _Trail, now: Moment) -> Vended:
+        assert trail.grant is not None
+        key = trail.grant.key
+        return Vended(
+            token=served.token,
+            source=served.source,
+            scope=key.scope,
+            client_id=self._offers[key.profile].client_id,
+            now=now,
+            margin=self._margin,
+            correlation_id=trail.correlation_id,
         )
 
     async def _vend(self, incoming: Incoming, trail: _Trail) -> Served:
@@ -166,11 +171,12 @@ class Vendor:
             raise TooOften(cause="over the caller's rate", retry_after=timedelta(seconds=wait))
 
     def _refuse(self, error: VendError, incoming: Incoming, trail: _Trail) -> Answer:
+        answer = trail.route.refused(error, method=incoming.method, correlation_id=trail.correlation_id)
         if trail.told:
-            self._audit(trail, self._clock(), status=error.status, outcome=error.error, reason=error.cause)
+            self._audit(trail, self._clock(), status=answer.status, outcome=error.error, reason=error.cause)
         else:
             self._untold += 1
-        return trail.route.refused(error, method=incoming.method, correlation_id=trail.correlation_id)
+        return answer
 
     def _audit(
         self,

@@ -3,6 +3,7 @@ import base64
 import hashlib
 import json
 import logging
+import math
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -124,6 +125,16 @@ def test_a_defect_of_ours_is_an_answer_and_an_event() -> None:
     assert (json.loads(event)["status"], json.loads(event)["reason"]) == (500, "KeyError")
     assert b"canary" not in answer.body
     assert "canary" not in event
+
+
+def test_a_token_that_no_answer_can_be_made_of_is_not_told_as_vended() -> None:
+    """FND-C7: the answer is made before the event says what it is."""
+    shop = Shop(lambda shop: AccessToken("canary", shop.clock(), lifetime=3600.0, refresh_after=math.nan))
+    answer = shop.ask()
+    assert (answer.status, json.loads(answer.body)["error"]) == (500, "server_error")
+    (event,) = map(json.loads, shop.lines)
+    assert (event["status"], event["outcome"], event["reason"]) == (500, "server_error", "ValueError")
+    assert "token" not in event
 
 
 def test_a_log_that_fails_breaks_nothing() -> None:
