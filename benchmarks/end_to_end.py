@@ -12,9 +12,9 @@ from benchmarks.ours import SCOPE
 from benchmarks.rows import MSAL, VEND, Goal, Row, Scale, compared
 from benchmarks.timing import by_turns, medians
 from emulator.cloud import LocalCloud
-from emulator.keys import generate
-from emulator.run import CALLER, App, app_settings, write_configuration, write_keys
+from emulator.host.keys import generate
 from emulator.seed import CLIENT_ID, TENANT_ID
+from emulator.tour.site import CALLER, App, app_settings, write_configuration, write_keys
 
 EMPTY = "empty function"
 LEAST = "prepared answer and log line"

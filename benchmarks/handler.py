@@ -21,16 +21,16 @@ from benchmarks.bare_entra import LIFETIME, access_token
 from benchmarks.ours import KEY, LIMITS, SCOPE, token_cache
 from benchmarks.rows import VEND, Goal, Row, Scale, compared
 from benchmarks.timing import by_turns, each_awaited, medians
-from shared.audit import Events, log_line
-from shared.callers import Callers
+from shared.adapters.blob import FileSource
+from shared.api.answers import Answer
+from shared.api.routes import FUNCTION_KEY
+from shared.api.vendor import Vendor
+from shared.callers.live import Callers
 from shared.core.policy import Offer
 from shared.core.request import Incoming
 from shared.core.token import AccessToken, TokenKey
-from shared.document_source import FileSource
-from shared.routes import FUNCTION_KEY
 from shared.runtime import clock, new_id
-from shared.vendor import Vendor
-from shared.web import Answer
+from shared.telemetry.events import Events, log_line
 
 PLAIN = "plain handler"
 HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-store"}

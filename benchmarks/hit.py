@@ -14,8 +14,8 @@ from benchmarks.libraries import Tally
 from benchmarks.ours import token_cache
 from benchmarks.rows import AZURE, AZURE_AIO, MSAL, VEND, Goal, Row, Scale, compared
 from benchmarks.timing import by_turns, each, each_awaited, medians
+from emulator.network.serve import Background
 from emulator.seed import TENANT_ID
-from emulator.serve import Background
 from shared.core.token import AccessToken, TokenKey
 from shared.runtime import clock
 

@@ -16,8 +16,8 @@ from azure.identity import ClientSecretCredential
 from azure.identity.aio import ClientSecretCredential as AioClientSecretCredential
 
 from benchmarks.elsewhere import Address
+from emulator.network.serve import Background
 from emulator.seed import CLIENT_ID, TENANT_ID
-from emulator.serve import Background
 
 
 class Tally:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from benchmarks.elsewhere import Address, Elsewhere
 from emulator.cloud import LocalCloud
-from emulator.faults import Fault
+from emulator.network.faults import Fault
 from emulator.seed import CLIENT_ID
 from tests.emulator.client import KeyPair, key_pair
 

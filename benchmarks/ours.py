@@ -11,15 +11,15 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from emulator.seed import CLIENT_ID, GRAPH, TENANT_ID
-from shared.audit import Events
-from shared.cache import Acquire, TokenCache
-from shared.core.certificate import CertificateVersion
-from shared.core.entra import Cloud
+from shared.adapters.http import HttpClient
+from shared.core.entra.certificate import CertificateVersion
+from shared.core.entra.token_answer import Cloud
 from shared.core.limits import Limits
 from shared.core.token import Clock, Moment, TokenKey
-from shared.credentials import Client, Entra, Post, VaultCertificate
-from shared.http_client import HttpClient
+from shared.credentials.vault_certificate import Client, Entra, Post, VaultCertificate
 from shared.runtime import new_id
+from shared.telemetry.events import Events
+from shared.tokens.cache import Acquire, TokenCache
 from tests.emulator.client import KeyPair
 
 SCOPE = f"{GRAPH}/.default"

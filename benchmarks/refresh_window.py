@@ -9,7 +9,7 @@ from benchmarks.later import later
 from benchmarks.local_entra import Lives, LocalEntra
 from benchmarks.rows import MSAL, Goal, Row, Scale, compared
 from benchmarks.timing import by_turns, medians
-from emulator.faults import Fault, Kind
+from emulator.network.faults import Fault, Kind
 
 CALLERS = 200
 LATENCY = 0.3  # seconds that Entra takes

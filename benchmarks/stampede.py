@@ -11,7 +11,7 @@ from benchmarks.clients import CLIENTS
 from benchmarks.local_entra import LocalEntra
 from benchmarks.rows import AZURE, AZURE_AIO, MSAL, VEND, Goal, Row, Scale, compared
 from benchmarks.timing import MILLI, by_turns, medians, share
-from emulator.faults import Fault, Kind
+from emulator.network.faults import Fault, Kind
 
 ENTRA = "Entra itself"
 LATENCY = 0.5  # seconds that it takes; asyncio alone needs 0.15 to start and to wake as many tasks: see BARE

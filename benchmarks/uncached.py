@@ -17,9 +17,9 @@ from benchmarks.libraries import Tally
 from benchmarks.ours import KEY, SCOPE, entra, http_client
 from benchmarks.rows import AZURE, AZURE_AIO, MSAL, VEND, Goal, Row, Scale, compared
 from benchmarks.timing import by_turns, each, each_awaited, medians
+from emulator.network.serve import HOST, Background
 from emulator.seed import CLIENT_ID, TENANT_ID
-from emulator.serve import HOST, Background
-from shared.core.entra import token_request
+from shared.core.entra.token_answer import token_request
 from tests.emulator.client import key_pair
 
 SOCKET = "socket"

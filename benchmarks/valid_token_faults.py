@@ -13,7 +13,7 @@ from benchmarks.later import later
 from benchmarks.local_entra import Lives, LocalEntra
 from benchmarks.rows import AZURE, AZURE_AIO, MSAL, VEND, Goal, Row, Scale, compared
 from benchmarks.timing import MILLI, by_turns, medians
-from emulator.faults import Fault, Kind
+from emulator.network.faults import Fault, Kind
 
 FAULTS = MappingProxyType(
     {

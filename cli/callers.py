@@ -20,9 +20,9 @@ from cli.http import check_address
 from cli.keys import LOCAL_APP, App
 from cli.new_key import KeyFile, new_key
 from cli.screen import GOOD, say, stop
-from shared.callers import parse_callers
+from shared.callers.live import parse_callers
+from shared.core.documents.settings import SettingsError
 from shared.core.policy import EVERYBODY, Allow, Caller
-from shared.settings import SettingsError
 
 NOTHING_YET = b"generation = 1\n"
 NO_KEY = "0" * 64

@@ -13,9 +13,9 @@ import typer
 from cli.document_store import BlobStore, FileStore, Store, Version
 from cli.operator_login import operator_token
 from cli.screen import BAD, counted, say
-from shared.callers import CallersDocument, parse_callers
-from shared.core.document import NOTHING
-from shared.settings import ON_AZURE, Settings, SettingsError, examine_settings, is_url
+from shared.callers.live import CallersDocument, parse_callers
+from shared.core.documents.settings import ON_AZURE, Settings, SettingsError, examine_settings, is_url
+from shared.core.documents.table import NOTHING
 
 ROOT = Path(__file__).parents[1]
 RUNNING = Path(".run")

@@ -11,7 +11,7 @@ import typer
 from cli.documents import Config, read_documents
 from cli.past_answer import explain_past
 from cli.screen import BAD, GOOD, say, say_table, stop
-from shared.core.entra import is_default_scope, is_guid
+from shared.core.entra.token_answer import is_default_scope, is_guid
 from shared.core.errors import Denied
 from shared.core.policy import EVERYBODY, Allow, Caller, Grant, Offer, decide
 from shared.core.request import TokenRequest

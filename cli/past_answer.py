@@ -12,8 +12,8 @@ import typer
 
 from cli.documents import ROOT, default_config, shown
 from cli.screen import BAD, GOOD, say, say_table, stop
-from shared.core import aadsts
-from shared.core.entra import is_guid
+from shared.core.entra import aadsts
+from shared.core.entra.token_answer import is_guid
 
 FACTS = ("time", "route", "caller", "scope", "profile", "tenant_id", "source", "reason")
 # A part of the reason -> what to do about it; {caller} and {scope} stand for those of the request.

@@ -17,7 +17,7 @@ from cli.explain import Scope, Tenant
 from cli.http import ask, check_address
 from cli.keys import LOCAL_APP, App, key_of
 from cli.screen import BAD, GOOD, say, say_table, stop
-from shared.core.entra import is_guid
+from shared.core.entra.token_answer import is_guid
 from shared.core.errors import NotReady
 
 LAST_SECOND = 2**32

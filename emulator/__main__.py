@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 from emulator.cloud import LocalCloud
-from emulator.run import APP_PORT, CALLER, PORTS, ROOT, SCOPE, Site, SiteError, start
+from emulator.network.serve import HOST, listening_socket
 from emulator.seed import CERTIFICATE, CLIENT_ID, CONTAINER, IDENTITY_CLIENT_ID, TENANT_ID
-from emulator.serve import HOST, listening_socket
-from emulator.tour import TourError, requests, say, tour
+from emulator.tour.site import APP_PORT, CALLER, PORTS, ROOT, SCOPE, Site, SiteError, start
+from emulator.tour.tour import TourError, requests, say, tour
 
 USERS = 2_000  # in the synthetic tenant
 

@@ -15,22 +15,22 @@ from typing import Self
 
 from starlette.types import ASGIApp
 
-from emulator import managed_identity
-from emulator.blob import RESOURCE, BlobStorage
-from emulator.ca import CertificateAuthority
+from emulator.blob.app import RESOURCE, BlobStorage
 from emulator.control import Control
-from emulator.directory import Directory
-from emulator.entra import Entra
-from emulator.faults import HttpFaults, Switch
-from emulator.flaws import ServerTls
-from emulator.gate import Gate
-from emulator.graph import Graph
-from emulator.managed_identity import ManagedIdentityEndpoint
-from emulator.management import Management
-from emulator.people import People
+from emulator.directory.people import People
+from emulator.directory.store import Directory
+from emulator.entra.app import Entra
+from emulator.graph.app import Graph
+from emulator.identity import app as managed_identity
+from emulator.identity.app import ManagedIdentityEndpoint
+from emulator.management.app import Management
+from emulator.network.ca import CertificateAuthority
+from emulator.network.faults import HttpFaults, Switch
+from emulator.network.flaws import ServerTls
+from emulator.network.gate import Gate
+from emulator.network.serve import HOST, Background
 from emulator.seed import CONTAINER, OPERATOR_PRINCIPAL_ID, TENANT_ID, seed
-from emulator.serve import HOST, Background
-from emulator.vault import KeyVault
+from emulator.vault.app import KeyVault
 
 PARTS = ("entra", "vault", "identity", "graph", "blob", "management")
 LABELS = {"login": "entra"} | {part: part for part in ("vault", "graph", "blob", "management")}  # of host names

@@ -16,8 +16,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from emulator.entra import Entra
-from emulator.faults import TAKES, Switch, parse
+from emulator.entra.app import Entra
+from emulator.network.faults import TAKES, Switch, parse
 
 
 class Control:

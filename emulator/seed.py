@@ -8,11 +8,11 @@ itself with a secret that is to be added.
 
 import secrets
 
-from emulator.blob import RESOURCE as STORAGE
-from emulator.blob import BlobStorage
-from emulator.directory import KEY_VAULT, MANAGEMENT, Api, Application, Directory, ManagedIdentity, Tenant
-from emulator.vault import KeyVault
-from emulator.vault_policy import Policy
+from emulator.blob.app import RESOURCE as STORAGE
+from emulator.blob.app import BlobStorage
+from emulator.directory.store import KEY_VAULT, MANAGEMENT, Api, Application, Directory, ManagedIdentity, Tenant
+from emulator.vault.app import KeyVault
+from emulator.vault.policy import Policy
 
 TENANT_ID = "7f3e9c52-1d6b-4a8f-9b0e-2c5d8a417e60"
 CLIENT_ID = "3b9d1f74-6c2e-4e5a-8d17-90f4b6a2c835"

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from shared.audit import LONGEST_VALUE
+from shared.api.routes import ROUTES
 from shared.core import errors
-from shared.routes import ROUTES
+from shared.telemetry.events import LONGEST_VALUE
 
 _TEXT: dict[str, Any] = {"type": "string", "maxLength": LONGEST_VALUE}
 _OUTCOMES = sorted(

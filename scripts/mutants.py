@@ -1,4 +1,4 @@
-"""`make mutants`: change one thing in a pure module, run the tests that bear its name, and see them fail.
+"""`make mutants`: change one thing in a module, run the tests of its path, and see them fail.
 
 A change that no test notices is a rule that nobody proves. It is named and the exit status is 1, unless
 `equivalent_mutants.toml` says why it changes nothing; what stands there and is noticed, or is gone, is a mistake too.
@@ -25,8 +25,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LISTED = Path(__file__).with_name("equivalent_mutants.toml")
 FILES = ("shared/core/token.py", "shared/core/policy.py")
-ELSEWHERE = {"shared/core/policy.py": ("tests/unit/test_callers.py",)}
-"""Tests that judge a file and do not bear its name: the time of a caller is over at the door where it is identified."""
+ELSEWHERE = {"shared/core/policy.py": ("tests/callers/test_age.py",)}
+"""Tests that judge a file and lie elsewhere: the time of a caller is over at the door where it is identified."""
 NEEDED = {"shared", "emulator", "tests", "docs", "pyproject.toml", "requirements.txt"}
 """What a copy of the repository has: the tests start the emulator, and hold answers against the documents."""
 AT_ONCE = 2
@@ -130,16 +130,16 @@ def __ne__(self, other): return ({ours}) != ({theirs})
 
 
 def tests_of(root: Path, file: str) -> list[str]:
-    """Find the tests that bear a module's name.
+    """Find the tests of a module by its path: `shared/tokens/cache.py` has `tests/tokens/test_cache*.py`.
 
     Raises:
         MutationError: there are none.
     """
-    name = f"test_{Path(file).stem}.py"
-    named = [test for folder in ("unit", "service") if (root / (test := f"tests/{folder}/{name}")).exists()]
-    found = [*named, *ELSEWHERE.get(file, ())]
+    folder, stem = Path("tests", *Path(file).parent.parts[1:]), Path(file).stem
+    named = sorted((root / folder).glob(f"test_{stem}*.py"))
+    found = [*(test.relative_to(root).as_posix() for test in named), *ELSEWHERE.get(file, ())]
     if not found:
-        raise MutationError(f"{file}: there is no {name} to judge it by; name the tests with --tests")
+        raise MutationError(f"{file}: there is no {folder}/test_{stem}.py to judge it by; name the tests with --tests")
     return found
 
 
@@ -182,7 +182,7 @@ def examine(root: Path, tests: Sequence[str], file: str, listed: Collection[Chan
 
     Args:
         root: the repository.
-        tests: that judge the file; without any, those that bear its name.
+        tests: that judge the file; without any, those of its path.
         file: relative to the root.
         listed: the changes that change nothing.
 
@@ -215,7 +215,7 @@ def main(arguments: list[str]) -> int:
     """Examine the files and return the exit status."""
     parser = argparse.ArgumentParser(prog="mutants", description="Change one thing, and see a test fail.")
     parser.add_argument("--file", action="append", help=f"repeatable; without it {', '.join(FILES)}")
-    parser.add_argument("--tests", action="append", help="repeatable; without it those that bear the file's name")
+    parser.add_argument("--tests", action="append", help="repeatable; without it those of the file's path")
     options = parser.parse_args(arguments)
     rows = tomllib.loads(LISTED.read_text()).get("mutant", [])
     listed = [Change(row["file"], row["where"], row["what"]) for row in rows if row["why"]]

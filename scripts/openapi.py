@@ -10,15 +10,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from scripts import openapi_parts as parts
-from shared import readiness
-from shared.audit import Events
-from shared.checks import Check, State
+from shared.api import readiness
+from shared.api.answers import Answer, Vended
+from shared.api.checks import Check, State
+from shared.api.routes import FUNCTION_KEY, MANAGED_IDENTITY, OAUTH, ROUTES, Route
 from shared.core import errors
 from shared.core.errors import VendError
 from shared.core.request import BODY_LIMIT, Incoming
 from shared.core.token import AccessToken, Moment, TokenSource
-from shared.routes import FUNCTION_KEY, MANAGED_IDENTITY, OAUTH, ROUTES, Route
-from shared.web import Answer, Vended
+from shared.telemetry.events import Events
 
 type Part = dict[str, Any]
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from shared.checks import State
+from shared.api.answers import SHORTEST_REFRESH, Answer
+from shared.api.checks import State
 from shared.core.form import FIELD_LIMIT, FIELDS
 from shared.core.request import BODY_LIMIT, OLDEST_API_VERSION
-from shared.web import SHORTEST_REFRESH, Answer
 
 type Part = dict[str, Any]
 

@@ -17,8 +17,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from scripts.audit_schema import audit_schema
 from scripts.openapi import openapi
-from shared.callers import CallersDocument
-from shared.settings import Settings
+from shared.callers.live import CallersDocument
+from shared.core.documents.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -79,7 +79,7 @@ def meanings(page: str, section: str) -> Mapping[str, str]:
 
 
 class _Writer:
-    """Turns the types of a dataclass into JSON Schema, as `shared/core/document.py` reads them."""
+    """Turns the types of a dataclass into JSON Schema, as `shared/core/documents/table.py` reads them."""
 
     def __init__(self, meanings: Mapping[str, str], *, variables: bool) -> None:
         self._meanings = meanings

@@ -18,29 +18,37 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from shared.audit import Events, log_line
-from shared.cache import TokenCache
-from shared.callers import Callers
-from shared.checks import Check, Checks, unconfigured
+from shared.adapters.blob import BlobSource, FileSource, GetBlob
+from shared.adapters.http import HttpClient
+from shared.adapters.key_vault import KeyVault
+from shared.adapters.own_identity import OwnIdentity
+from shared.api.answers import Answer
+from shared.api.checks import Check, Checks, unconfigured
+from shared.api.readiness import ROUTE as READY
+from shared.api.readiness import Readiness
+from shared.api.routes import ROUTES, Route
+from shared.api.vendor import Vendor
+from shared.callers.live import Callers
+from shared.core.directory.delta import STREAMS
+from shared.core.documents.settings import (
+    Profile,
+    Settings,
+    SettingsError,
+    SyncSettings,
+    is_on_azure,
+    is_url,
+    load_settings,
+)
 from shared.core.errors import NotReady
 from shared.core.request import Incoming
 from shared.core.token import Clock, Moment, TokenKey
-from shared.credentials import Client, Entra, VaultCertificate
-from shared.directory.delta import STREAMS
+from shared.credentials.vault_certificate import Client, Entra, VaultCertificate
 from shared.directory.graph import Graph
 from shared.directory.sync import Sync
-from shared.document_source import BlobSource, FileSource, GetBlob
-from shared.http_client import HttpClient
-from shared.identity import OwnIdentity
-from shared.lag import LoopLag
-from shared.metrics import observer
-from shared.readiness import ROUTE as READY
-from shared.readiness import Readiness
-from shared.routes import ROUTES, Route
-from shared.settings import Profile, Settings, SettingsError, SyncSettings, is_on_azure, is_url, load_settings
-from shared.vault import KeyVault
-from shared.vendor import Vendor
-from shared.web import Answer
+from shared.telemetry.events import Events, log_line
+from shared.telemetry.loop_lag import LoopLag
+from shared.telemetry.metrics import observer
+from shared.tokens.cache import TokenCache
 
 ROOT = Path(__file__).parents[1]
 VAULT_THREADS = 4
@@ -231,7 +239,7 @@ def _sync(
     @cache
     def sync() -> Sync:
         # Late: a worker that only answers requests never imports the database.
-        from shared.directory.store import Store  # noqa: PLC0415
+        from shared.adapters.database.store import Store  # noqa: PLC0415
 
         store = Store(ours.store)
         pool = ThreadPoolExecutor(1, thread_name_prefix="store")

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 from emulator.cloud import LocalCloud
-from emulator.run import Site, start
+from emulator.tour.site import Site, app_settings, start
+from tests.clock import FakeClock
 from tests.contract import check
 from tests.emulator.client import Clock
 
@@ -54,3 +55,25 @@ def client(site: Site) -> Iterator[httpx.Client]:
     hooks = {"response": [check]}
     with httpx.Client(base_url=site.app.url, trust_env=False, timeout=60, event_hooks=hooks) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def fake_clock() -> FakeClock:
+    """The time of a cloud and of the workers that run against it."""
+    return FakeClock()
+
+
+@pytest.fixture(scope="module")
+def timeless(tmp_path_factory: pytest.TempPathFactory, fake_clock: FakeClock) -> Iterator[LocalCloud]:
+    """A cloud by that clock, whose managed identity this process has: azure-identity reads it from the environment.
+
+    Its time is that of the boot clock: a jump of the wall clock is one of the workers' alone.
+    """
+    folder, start = tmp_path_factory.mktemp("timeless"), fake_clock()
+    with (
+        LocalCloud(folder, now=lambda: start.wall + fake_clock().boot - start.boot) as cloud,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        for name, value in app_settings(cloud, folder).items():
+            patch.setenv(name, value)
+        yield cloud

@@ -31,7 +31,7 @@ operator and goes into the event alone. Text that came from upstream is in neith
 from datetime import timedelta
 from typing import ClassVar, Self
 
-from shared.core.aadsts import meaning
+from shared.core.entra.aadsts import meaning
 
 
 class VendError(Exception):

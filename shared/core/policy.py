@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from shared.core.entra import is_default_scope
+from shared.core.entra.token_answer import is_default_scope
 from shared.core.errors import Denied
 from shared.core.request import TokenRequest
 from shared.core.token import TokenKey

@@ -1,6 +1,6 @@
 """What a caller sends, in any of the three protocols -> one `TokenRequest`, or an error that says what to change.
 
-What differs between the protocols is read here; `shared/routes.py` says which takes what.
+What differs between the protocols is read here; `shared/api/routes.py` says which takes what.
 """
 
 import re
@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
-from shared.core.challenge import read_claims
 from shared.core.encoding import from_base64
-from shared.core.entra import is_default_scope, is_guid
+from shared.core.entra.claims import read_claims
+from shared.core.entra.token_answer import is_default_scope, is_guid
 from shared.core.errors import (
     InvalidRequest,
     InvalidScope,

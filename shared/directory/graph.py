@@ -3,11 +3,11 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
+from shared.core.directory.delta import is_reset
 from shared.core.errors import OperatorError, Unavailable, VendError
 from shared.core.reply import Reply
 from shared.core.retry import retry_after
 from shared.core.token import AccessToken, Moment
-from shared.directory.delta import is_reset
 
 ATTEMPTS = 4
 LONGEST_WAIT = 60.0

@@ -6,11 +6,11 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from shared.audit import Events
+from shared.core.directory.delta import BusyError, Link, Page, Place, Stream, read_page
 from shared.core.errors import BadAnswer, VendError
 from shared.core.token import Moment
-from shared.directory.delta import BusyError, Link, Page, Place, Stream, read_page
 from shared.directory.graph import ForgottenError
+from shared.telemetry.events import Events
 
 
 class Pages(Protocol):

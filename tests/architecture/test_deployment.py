@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.directory.store import LEASE_SECONDS
+from shared.adapters.database.store import LEASE_SECONDS
 from shared.runtime import SYNC_SECONDS
 
 ROOT = Path(__file__).parents[2]
@@ -95,8 +95,8 @@ def test_no_file_names_an_index() -> None:
 
 def test_the_local_host_runs_the_deployed_runtime() -> None:
     """Azure runs the runtime that requirements.txt pins, and the local host the same."""
-    pins = {name: pin(name, "azure-functions-runtime") for name in ("requirements.txt", "requirements-local.txt")}
-    assert pins["requirements.txt"] == pins["requirements-local.txt"]
+    pins = {name: pin(name, "azure-functions-runtime") for name in ("requirements.txt", "requirements/local.txt")}
+    assert pins["requirements.txt"] == pins["requirements/local.txt"]
 
 
 def pin(file: str, package: str) -> str:

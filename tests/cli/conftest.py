@@ -15,10 +15,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from typer.testing import CliRunner, Result
 
 from cli.__main__ import app
-from emulator.blob import RESOURCE as STORAGE
+from emulator.blob.app import RESOURCE as STORAGE
 from emulator.cloud import LocalCloud
+from emulator.network.serve import HOST, Background
 from emulator.seed import TENANT_ID
-from emulator.serve import HOST, Background
 
 ROOT = Path(__file__).parents[2]
 KEY = "C4N4RY-the-function-key-of-billing"

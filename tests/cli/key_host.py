@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from emulator.key_api import KeyApi
-from emulator.keys import KeyFile, KeyRing, Level
+from emulator.host.key_api import KeyApi
+from emulator.host.keys import KeyFile, KeyRing, Level
 
 
 class KeyHost:

@@ -5,7 +5,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from cli.acceptance import LONGEST_SECONDS, Patience, await_acceptance
-from emulator.serve import HOST, listening_socket
+from emulator.network.serve import HOST, listening_socket
 from tests.cli.conftest import KEY, Serve
 from tests.emulator.client import Clock
 

@@ -12,10 +12,10 @@ from typer.testing import Result
 
 from cli.acceptance import Patience
 from emulator.cloud import LocalCloud
-from emulator.faults import Fault, Kind
-from emulator.keys import KeyFile
-from emulator.run import SCOPE, write_configuration, write_keys
+from emulator.host.keys import KeyFile
+from emulator.network.faults import Fault, Kind
 from emulator.seed import APP_RESOURCE_ID, CONTAINER, OPERATOR_CLIENT_ID, OPERATOR_PRINCIPAL_ID, TENANT_ID
+from emulator.tour.site import SCOPE, write_configuration, write_keys
 from tests.cli.conftest import Run, Serve, login_as
 from tests.cli.key_host import KeyHost
 from tests.emulator.client import Clock

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from emulator.run import SCOPE, start
+from emulator.tour.site import SCOPE, start
 from tests.cli.conftest import Run
 from tests.conftest import measured
 

@@ -7,7 +7,7 @@ import typer
 
 from cli.document_store import STORAGE, BlobStore, Changed, FileStore, rewrite
 from emulator.cloud import LocalCloud
-from emulator.faults import Fault, Kind
+from emulator.network.faults import Fault, Kind
 from emulator.seed import CLIENT_ID, CONTAINER, OPERATOR_CLIENT_ID
 from tests.cli.conftest import token_of
 

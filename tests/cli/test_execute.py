@@ -9,7 +9,7 @@ import jwt
 import pytest
 
 from cli.execute import ELSEWHERE
-from emulator.run import Site
+from emulator.tour.site import Site
 from tests.cli.conftest import KEY, SCOPE, Run, launch
 
 URL = "http://127.0.0.1:9"

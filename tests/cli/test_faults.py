@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from cli.faults import KINDS, NOTICED
 from emulator.cloud import PARTS, LocalCloud
-from emulator.faults import Fault, Kind
+from emulator.network.faults import Fault, Kind
 from tests.cli.conftest import Oracle, Run
 
 

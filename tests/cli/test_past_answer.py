@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from emulator.run import Site
+from emulator.tour.site import Site
 from tests.cli.conftest import Run, launch
 from tests.tables import Case, case_id, cases
 

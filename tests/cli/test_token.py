@@ -14,8 +14,8 @@ import jwt
 import pytest
 from starlette.responses import Response
 
-from emulator.run import Site
-from emulator.serve import listening_socket
+from emulator.network.serve import listening_socket
+from emulator.tour.site import Site
 from tests.cli.conftest import KEY, ROOT, SCOPE, Oracle, Run, launch
 from tests.tables import Case, case_id, cases
 

@@ -15,10 +15,10 @@ from typing import Any, Self
 import httpx
 import pytest
 
-from emulator.faults import Fault, Kind
-from emulator.keys import generate
-from emulator.run import ROOT, SCOPE, SECONDS_TO_STOP, Site, start
+from emulator.host.keys import generate
+from emulator.network.faults import Fault, Kind
 from emulator.seed import GRAPH, ORDERS
+from emulator.tour.site import ROOT, SCOPE, SECONDS_TO_STOP, Site, start
 from tests.conftest import measured
 from tests.tables import Case, case_id, cases
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from emulator.faults import Fault, Kind
-from emulator.run import CALLER, ROOT, Site, start
+from emulator.network.faults import Fault, Kind
 from emulator.seed import GRAPH
+from emulator.tour.site import CALLER, ROOT, Site, start
 from tests.clients.test_stock_clients import NODE
 from tests.conftest import measured
 from tests.tables import cases

@@ -10,9 +10,9 @@ import pytest
 from cli.__main__ import app, callers
 from cli.keys import LOCAL_APP
 from emulator.cloud import LocalCloud
-from emulator.keys import KeyFile
-from emulator.run import Site, write_configuration, write_keys
-from emulator.serve import HOST, Background
+from emulator.host.keys import KeyFile
+from emulator.network.serve import HOST, Background
+from emulator.tour.site import Site, write_configuration, write_keys
 from tests.cli.conftest import KEY, ROOT, launch
 from tests.cli.key_host import KeyHost
 

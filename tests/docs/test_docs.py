@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from emulator.run import Site
-from shared.callers import read_callers
+from emulator.tour.site import Site
+from shared.callers.live import read_callers
 from shared.core import errors
-from shared.core.aadsts import known_codes, meaning
+from shared.core.documents.settings import Profile, Settings, load_settings
+from shared.core.entra.aadsts import known_codes, meaning
 from shared.core.limits import Limits
-from shared.settings import Profile, Settings, load_settings
 from tests.tables import cases
 
 ROOT = Path(__file__).parents[2]
@@ -87,7 +87,7 @@ def test_every_check_is_documented() -> None:
         for state, text in zip(("DEGRADED", "FAILED"), columns, strict=True)
         if text
     }
-    written = re.findall(r'Check\(\s*"(\w+)",\s*State\.(\w+)', (ROOT / "shared" / "checks.py").read_text())
+    written = re.findall(r'Check\(\s*"(\w+)",\s*State\.(\w+)', (ROOT / "shared" / "api" / "checks.py").read_text())
     assert documented == {(name, state) for name, state in written if state != "OK"}
 
 

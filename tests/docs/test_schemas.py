@@ -11,13 +11,13 @@ import pytest
 from jsonschema_rs import Draft202012Validator, meta
 
 from scripts.schemas import CONFIGURATION, documents, meanings
-from shared.callers import CallersDocument
-from shared.core.document import NOTHING, read_table
-from shared.settings import Settings
+from shared.callers.live import CallersDocument
+from shared.core.documents.settings import Settings
+from shared.core.documents.table import NOTHING, read_table
+from tests.core.documents.test_settings import ENVIRON, changed_example, mistakes
 from tests.docs.test_docs import CONFIGURATION as PAGE
 from tests.docs.test_docs import ROOT
 from tests.tables import case_id, cases
-from tests.unit.test_settings import ENVIRON, changed_example, mistakes
 
 SCHEMAS = {name: json.loads((ROOT / "docs" / name).read_text()) for name in documents()}
 VEND, CALLERS = (Draft202012Validator(SCHEMAS[f"{name}.schema.json"]) for name in ("vend", "callers"))

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from emulator.cloud import LocalCloud
-from emulator.directory import Principal
+from emulator.directory.store import Principal
 from emulator.seed import CLIENT_ID, GRAPH, TENANT_ID
 
 

@@ -10,9 +10,9 @@ from azure.core.exceptions import HttpResponseError, ResourceModifiedError
 from azure.identity import ManagedIdentityCredential
 from azure.storage.blob import BlobClient
 
-from emulator.blob import RESOURCE
+from emulator.blob.app import RESOURCE
 from emulator.cloud import LocalCloud
-from emulator.directory import KEY_VAULT, Principal
+from emulator.directory.store import KEY_VAULT, Principal
 from emulator.seed import CLIENT_ID, CONTAINER, IDENTITY_CLIENT_ID, TENANT_ID
 
 READER, CONTRIBUTOR = "Storage Blob Data Reader", "Storage Blob Data Contributor"

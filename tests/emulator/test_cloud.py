@@ -5,9 +5,9 @@ import httpx
 import pytest
 
 from emulator.cloud import LocalCloud
-from emulator.faults import Fault, Kind
+from emulator.network.faults import Fault, Kind
+from emulator.network.serve import listening_socket
 from emulator.seed import TENANT_ID
-from emulator.serve import listening_socket
 
 
 def test_a_cloud_ends_whatever_its_parts_are_suffering(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ import jwt
 import pytest
 
 from emulator.cloud import LocalCloud
-from emulator.directory import KEY_VAULT, Api, Application
-from emulator.entra import HONEST, Forgery
+from emulator.directory.store import KEY_VAULT, Api, Application
+from emulator.entra.app import HONEST, Forgery
 from emulator.seed import CLIENT_ID, GRAPH, GRAPH_ID, ORDERS, ORDERS_ID, TENANT_ID
 from tests.emulator.client import Clock
 

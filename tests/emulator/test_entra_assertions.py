@@ -9,8 +9,8 @@ import httpx
 import jwt
 import pytest
 
-from emulator.assertion import TYPE
 from emulator.cloud import LocalCloud
+from emulator.entra.assertion import TYPE
 from emulator.seed import CLIENT_ID, GRAPH, TENANT_ID
 from tests.emulator.client import Clock, KeyPair, key_pair
 

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from emulator.cloud import LocalCloud
-from emulator.faults import Fault, Kind, Switch
-from emulator.flaws import Flaw
+from emulator.network.faults import Fault, Kind, Switch
+from emulator.network.flaws import Flaw
 from emulator.seed import TENANT_ID
 
 

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from emulator.cloud import LocalCloud
-from emulator.directory import Tenant
-from emulator.people import People, Person
+from emulator.directory.people import People, Person
+from emulator.directory.store import Tenant
 from emulator.seed import CLIENT_ID, GRAPH, ORDERS, TENANT_ID
 from tests.emulator.client import Clock, graph_token
 

@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from emulator.host import Host
-from emulator.serve import Background
+from emulator.host.app import Host
+from emulator.network.serve import Background
 
 APP = Path(__file__).parent / "fixture_app"
 MINUTE = dt.timedelta(seconds=61)

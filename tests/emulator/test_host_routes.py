@@ -2,7 +2,7 @@
 
 import pytest
 
-from emulator.routes import Router, compile_route
+from emulator.host.routes import Router, compile_route
 
 GUID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 ROUTER = Router(

@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from emulator.host import Host
-from emulator.timer import Schedule
+from emulator.host.app import Host
+from emulator.host.timer import Schedule
 
 APP = Path(__file__).parent / "timer_app"
 NOON = dt.datetime(2030, 1, 1, 12, tzinfo=dt.UTC)

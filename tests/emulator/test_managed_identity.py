@@ -4,7 +4,7 @@ from azure.core.exceptions import ClientAuthenticationError
 from azure.identity import CredentialUnavailableError, ManagedIdentityCredential
 
 from emulator.cloud import LocalCloud
-from emulator.directory import KEY_VAULT
+from emulator.directory.store import KEY_VAULT
 from emulator.seed import IDENTITY_CLIENT_ID, IDENTITY_PRINCIPAL_ID, TENANT_ID
 from tests.emulator.client import Clock
 

@@ -2,8 +2,8 @@ import httpx
 import pytest
 
 from emulator.cloud import LocalCloud
-from emulator.directory import KEY_VAULT, MANAGEMENT, Principal
-from emulator.keys import KeyFile, Keys
+from emulator.directory.store import KEY_VAULT, MANAGEMENT, Principal
+from emulator.host.keys import KeyFile, Keys
 from emulator.seed import APP_RESOURCE_ID, CLIENT_ID, OPERATOR_CLIENT_ID, OPERATOR_PRINCIPAL_ID, TENANT_ID
 
 MADE_BY_HAND = "a-key-that-somebody-made-up-himself"

@@ -5,9 +5,9 @@ import httpx
 import pytest
 
 from emulator.cloud import REGION, LocalCloud
-from emulator.proxy import ForwardProxy
+from emulator.network.proxy import ForwardProxy
+from emulator.network.serve import HOST
 from emulator.seed import CLIENT_ID, GRAPH, TENANT_ID
-from emulator.serve import HOST
 
 DOMAIN = "vend.test"
 

@@ -5,8 +5,8 @@ import pytest
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
 from azure.keyvault.keys.crypto import SignatureAlgorithm
 
-from emulator.vault_policy import Policy
-from emulator.vault_roles import ROLES
+from emulator.vault.policy import Policy
+from emulator.vault.roles import ROLES
 from tests.emulator.vault_clients import AUTHORITY, TENANT, VaultClients, VaultHost
 
 DIGEST = sha256(b"who may do what").digest()

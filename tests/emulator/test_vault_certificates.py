@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 
-from emulator.vault_certificates import Material, make
-from emulator.vault_policy import Policy
+from emulator.vault.certificates import Material, make
+from emulator.vault.policy import Policy
 from tests.emulator.vault_clients import START, VaultClients, VaultHost
 
 NOW = dt.datetime.fromtimestamp(START, dt.UTC)

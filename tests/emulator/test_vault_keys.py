@@ -9,7 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from emulator.vault_policy import Policy
+from emulator.vault.policy import Policy
 from tests.emulator.vault_clients import VaultClients, VaultHost
 
 MESSAGE = b"header.payload"

@@ -6,7 +6,7 @@ from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, pkcs12
 
-from emulator.vault_policy import PEM, PFX, Policy
+from emulator.vault.policy import PEM, PFX, Policy
 from tests.emulator.vault_clients import VaultClients, VaultHost
 
 

@@ -15,9 +15,9 @@ from azure.keyvault.keys import KeyClient
 from azure.keyvault.keys.crypto import CryptographyClient
 from azure.keyvault.secrets import SecretClient
 
-from emulator.ca import CertificateAuthority
-from emulator.serve import Background
-from emulator.vault import KeyVault
+from emulator.network.ca import CertificateAuthority
+from emulator.network.serve import Background
+from emulator.vault.app import KeyVault
 
 AUTHORITY = "https://login.localhost"
 TENANT = "11111111-1111-1111-1111-111111111111"

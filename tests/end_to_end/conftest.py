@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from emulator.cloud import LocalCloud
-from emulator.host import Host
-from emulator.keys import generate
-from emulator.run import CALLER, ROOT, SCOPE, app_settings, write_configuration, write_keys
-from emulator.serve import Background
-from shared.cache import TokenCache
+from emulator.host.app import Host
+from emulator.host.keys import generate
+from emulator.network.serve import Background
+from emulator.tour.site import CALLER, ROOT, SCOPE, app_settings, write_configuration, write_keys
+from shared.core.documents.settings import ON_AZURE
 from shared.runtime import runtime
-from shared.settings import ON_AZURE
+from shared.tokens.cache import TokenCache
 from tests.contract import conforms
 
 FORM = f"grant_type=client_credentials&scope={SCOPE}".encode()

@@ -6,8 +6,8 @@ from typing import Any
 import schemathesis
 from schemathesis import Case, CheckContext, HookContext, Response
 
-from emulator.run import CALLER, SCOPE
 from emulator.seed import CLIENT_ID, GRAPH, TENANT_ID
+from emulator.tour.site import CALLER, SCOPE
 from tests.contract import DOCUMENT, conforms
 
 CHALLENGE = '{"access_token":{"nbf":{"essential":true,"value":"1700000000"}}}'

@@ -19,16 +19,16 @@ from itertools import count
 from sqlalchemy import Engine, event
 
 from emulator.seed import TENANT_ID
-from shared.audit import Events
+from shared.adapters.database.store import Store
+from shared.adapters.http import HttpClient
+from shared.core.directory.delta import USERS
 from shared.core.limits import Limits
 from shared.core.reply import Reply
 from shared.core.token import AccessToken, Moment
-from shared.directory.delta import USERS
 from shared.directory.graph import Graph
-from shared.directory.store import Store
 from shared.directory.sync import Sync
-from shared.http_client import HttpClient
 from shared.runtime import clock, new_id
+from shared.telemetry.events import Events
 
 
 @dataclass(frozen=True)

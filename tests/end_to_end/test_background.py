@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from emulator.faults import Fault, Kind
+from emulator.network.faults import Fault, Kind
 from tests.end_to_end.conftest import Resident
 
 pytestmark = pytest.mark.slow

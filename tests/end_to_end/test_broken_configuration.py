@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from emulator.run import SCOPE, App, Site, app_settings
+from emulator.tour.site import SCOPE, App, Site, app_settings
 from tests.conftest import measured
 from tests.contract import check
 

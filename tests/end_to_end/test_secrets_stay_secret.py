@@ -13,8 +13,8 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from emulator.faults import Fault, Kind
-from emulator.run import ROOT, SCOPE, Site, start
+from emulator.network.faults import Fault, Kind
+from emulator.tour.site import ROOT, SCOPE, Site, start
 from tests.contract import check
 from tests.tables import cases
 from tests.wire import EVERY_WAY, WAYS, Wire, basic, exchange, wire, with_texts

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from emulator.faults import Fault, Kind
-from emulator.serve import HOST
+from emulator.network.faults import Fault, Kind
+from emulator.network.serve import HOST
 from tests.end_to_end.conftest import FORM, SECONDS_TO_COME, Resident
 
 pytestmark = pytest.mark.slow

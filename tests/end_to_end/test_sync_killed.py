@@ -16,9 +16,9 @@ from typing import Self
 import pytest
 
 from emulator.cloud import LocalCloud
-from emulator.run import ROOT
-from shared.directory.delta import USERS
-from shared.directory.store import LEASE_SECONDS
+from emulator.tour.site import ROOT
+from shared.adapters.database.store import LEASE_SECONDS
+from shared.core.directory.delta import USERS
 from tests.emulator.client import graph_token
 from tests.end_to_end.killed_sync import run
 

@@ -6,8 +6,8 @@ import httpx
 import jwt
 import pytest
 
-from emulator.run import SCOPE, Site
 from emulator.seed import CLIENT_ID, GRAPH, TENANT_ID
+from emulator.tour.site import SCOPE, Site
 from tests.end_to_end.conftest import Resident
 
 pytestmark = pytest.mark.slow

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from emulator.__main__ import main
-from emulator.faults import Fault, Kind
-from emulator.run import ROOT, SCOPE, Site, ask
-from emulator.tour import OTHER_SCOPE, requests
+from emulator.network.faults import Fault, Kind
+from emulator.tour.site import ROOT, SCOPE, Site, ask
+from emulator.tour.tour import OTHER_SCOPE, requests
 from tests.conftest import measured
 
 pytestmark = pytest.mark.slow

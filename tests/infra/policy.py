@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from emulator.vault_roles import PREFIX, ROLES
+from emulator.vault.roles import PREFIX, ROLES
 from tests.infra.deployment import Deployment, Json, at, scope_of
 
 # Ids: https://learn.microsoft.com/azure/role-based-access-control/built-in-roles

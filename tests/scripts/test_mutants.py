@@ -43,7 +43,7 @@ def test_what_no_test_notices_is_named(tmp_path: Path) -> None:
         "pyproject.toml": "[tool.pytest.ini_options]\nmarkers = ['slow', 'nightly']\n",
         "shared/core/rule.py": "def is_late(age):\n    return age > 3\n",
         "tests/conftest.py": "from hypothesis import settings\nsettings.register_profile('mutants')\n",
-        "tests/unit/test_rule.py": "from shared.core.rule import is_late\n\ndef test():\n    assert is_late(5)\n",
+        "tests/core/test_rule.py": "from shared.core.rule import is_late\n\ndef test():\n    assert is_late(5)\n",
     }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)

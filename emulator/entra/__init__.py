@@ -1,0 +1,1 @@
+"""The local Entra: its token endpoint, discovery and signing keys."""

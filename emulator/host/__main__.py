@@ -1,0 +1,5 @@
+"""`python -m emulator.host`: one process, one app."""
+
+from emulator.host.app import main
+
+main()

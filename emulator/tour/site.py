@@ -1,0 +1,243 @@
+"""A site: the local cloud, and the app that runs against it in a Functions host of its own process."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Any, Self
+
+from emulator.cloud import LocalCloud
+from emulator.host.keys import KeyFile, Keys, generate
+from emulator.seed import APP_RESOURCE_ID, CERTIFICATE, CLIENT_ID, GRAPH, IDENTITY_CLIENT_ID, TENANT_ID
+
+ROOT = Path(__file__).parents[2]
+PORTS = {
+    "entra": 8443, "vault": 8444, "graph": 8445, "management": 8446, "blob": 8447, "identity": 8442, "control": 8440,
+}  # fmt: skip
+APP_PORT = 7071
+SCOPE = f"{GRAPH}/.default"
+CALLER = "billing"
+SCHEDULE = "0 */15 * * * *"  # of the sync, as deployed
+SECONDS_TO_START = 30
+SECONDS_TO_STOP = 10
+
+
+class SiteError(Exception):
+    """The site does not stand; the text says what is wrong, and where to look."""
+
+
+def write_configuration(
+    cloud: LocalCloud, folder: Path, keys: Mapping[str, str], *, limits: Mapping[str, float] = MappingProxyType({})
+) -> None:
+    """Write vend.toml, callers.toml and the callers' key files.
+
+    Args:
+        cloud: whose addresses are written.
+        folder: where to.
+        keys: by caller: its function key.
+        limits: knobs that are not to have their default.
+    """
+    knobs = "\n".join(f"{name} = {value}" for name, value in limits.items())
+    (folder / "vend.toml").write_text(
+        f"""\
+cloud = "local"
+callers = {_quoted(folder / "callers.toml")}
+identity_client_id = "{IDENTITY_CLIENT_ID}"
+app_checked_routes = true
+
+[clouds.local]
+authority = "{cloud.authority}"
+graph = "{cloud.graph_url}"
+management = "{cloud.management_url}"
+token_exchange_audience = "api://AzureADTokenExchange"
+verify_vault_challenge = false
+
+[network]
+ca_file = {_quoted(cloud.ca_file)}
+
+[limits]
+{knobs}
+
+{_profile("graph", cloud, scope=SCOPE)}
+{_profile("directory", cloud, scope=f"{cloud.graph_url}/.default", vendable=False)}
+[sync]
+profile = "directory"
+store = {json.dumps(f"sqlite:///{folder / 'directory.db'}")}
+"""
+    )
+    entries = [
+        f"""\
+[callers.{name}]
+key_sha256 = ["{hashlib.sha256(key.encode()).hexdigest()}"]
+allow = [{{ profile = "graph", scopes = ["{SCOPE}"] }}]
+"""
+        for name, key in keys.items()
+    ]
+    (folder / "callers.toml").write_text("\n".join(["generation = 1\n", *entries]))
+    for name, key in keys.items():
+        file = folder / f"{name}.key"
+        file.touch(mode=0o600)
+        file.write_text(key)
+
+
+def _profile(name: str, cloud: LocalCloud, *, scope: str, vendable: bool = True) -> str:
+    return f"""\
+[profiles.{name}]
+tenants = ["{TENANT_ID}"]
+client_id = "{CLIENT_ID}"
+scopes = ["{scope}"]
+vendable = {json.dumps(vendable)}
+
+[[profiles.{name}.credentials]]
+type = "certificate"
+vault = "{cloud.vault_url}"
+name = "{CERTIFICATE}"
+signing = "vault"
+"""
+
+
+class App(AbstractContextManager["App"]):
+    """The app in a Functions host of its own process, so that its environment is its app settings and nothing else."""
+
+    def __init__(self, *, settings: Mapping[str, str], keys: Path, log: Path, port: int = 0, app: Path = ROOT) -> None:
+        self._command = [
+            sys.executable, "-m", "emulator.host", "--app", str(app), "--port", str(port), "--keys", str(keys),
+            "--log", str(log),
+        ]  # fmt: skip
+        self._environment = {**_inherited(), **settings, "PYTHONPATH": str(ROOT)}
+        self._log = log
+
+    def __enter__(self) -> Self:
+        # A session of its own: Ctrl-C in a terminal reaches this process alone, and it stops the app in order.
+        self._process = subprocess.Popen(  # noqa: S603  # our own program
+            self._command, env=self._environment, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
+        assert self._process.stdout is not None
+        watchdog = threading.Timer(SECONDS_TO_START, self._process.kill)
+        watchdog.start()
+        line = self._process.stdout.readline()
+        watchdog.cancel()
+        if not line:
+            self.__exit__(None, None, None)
+            raise SiteError(f"the Functions host did not start; see {self._log}")
+        self.url = line.rsplit(maxsplit=1)[-1]
+        self.pid = self._process.pid
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.terminate()
+        try:
+            self._process.wait(SECONDS_TO_STOP)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._process.stdout:
+            self._process.stdout.close()
+
+
+@dataclass(frozen=True)
+class Site:
+    """A local cloud, an app that runs against it, and the function key of its one caller."""
+
+    cloud: LocalCloud
+    folder: Path
+    app: App
+    key: str = field(repr=False)
+    started: float
+
+
+def app_settings(cloud: LocalCloud, config: Path) -> dict[str, str]:
+    """Make the app settings that Azure would give the app: its configuration, its schedule and its managed identity."""
+    return {
+        "GRAPH_SYNC_SCHEDULE": SCHEDULE,
+        "VEND_CONFIG": str(config),
+        "IDENTITY_ENDPOINT": cloud.identity_endpoint,
+        "IDENTITY_HEADER": cloud.identity_header,
+    }
+
+
+def write_keys(file: Path, callers: Mapping[str, str]) -> None:
+    """Write the host's key store: a host-scoped function key for each caller."""
+    file.touch(mode=0o600)
+    keys = Keys(master=generate(), functionKeys={"default": generate(), **callers}, functions={})
+    file.write_text(json.dumps({"master": keys.master, "functionKeys": keys.functionKeys, "functions": {}}))
+
+
+def start(
+    stack: ExitStack,
+    folder: Path,
+    *,
+    ports: Mapping[str, int] = MappingProxyType({}),
+    app_port: int = 0,
+    settings: Mapping[str, str] = MappingProxyType({}),
+    limits: Mapping[str, float] = MappingProxyType({}),
+    app_folder: Path = ROOT,
+    users: int = 20,
+) -> Site:
+    """Start everything; the stack stops it.
+
+    Args:
+        stack: takes what is to be stopped.
+        folder: an empty one, for everything that is written.
+        ports: of the cloud's parts; those left out are free ones.
+        app_port: of the Functions host; 0 for a free one.
+        settings: app settings beside those that `app_settings` makes.
+        limits: knobs that are not to have their default.
+        app_folder: the function app.
+        users: how many the cloud's synthetic tenant has.
+    """
+    began = time.monotonic()
+    cloud = stack.enter_context(LocalCloud(folder, ports=ports, users=users))
+    key = generate()
+    write_configuration(cloud, folder, {CALLER: key}, limits=limits)
+    write_keys(folder / "host.keys.json", {CALLER: key})
+    cloud.management.add_site(APP_RESOURCE_ID, KeyFile(folder / "host.keys.json"))
+    app = stack.enter_context(
+        App(
+            settings={**app_settings(cloud, folder / "vend.toml"), **settings},
+            keys=folder / "host.keys.json",
+            log=folder / "app.log",
+            port=app_port,
+            app=app_folder,
+        )
+    )
+    return Site(cloud=cloud, folder=folder, app=app, key=key, started=time.monotonic() - began)
+
+
+def ask(site: Site, scope: str = SCOPE) -> tuple[int, dict[str, Any], float]:
+    """Ask for a token; return the status, the answer and the milliseconds."""
+    form = urllib.parse.urlencode({"grant_type": "client_credentials", "scope": scope}).encode()
+    request = urllib.request.Request(  # noqa: S310  # our own http URL
+        f"{site.app.url}/api/token", data=form, headers={"x-functions-key": site.key}
+    )
+    began = time.perf_counter()
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+            status, body = answer.status, answer.read()
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            status, body = refusal.code, refusal.read()
+    took = (time.perf_counter() - began) * 1000
+    return status, json.loads(body or b"{}"), took
+
+
+def _inherited() -> dict[str, str]:
+    """What a process needs from this one's environment, and nothing that could configure an SDK."""
+    return {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR", "SYSTEMROOT") if name in os.environ}
+
+
+def _quoted(path: Path) -> str:
+    return json.dumps(str(path))  # a TOML basic string is written as in JSON

@@ -1,0 +1,218 @@
+"""What `make run` shows: six steps, each compared with what it should be."""
+
+import base64
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+from emulator.network.faults import Fault, Kind
+from emulator.tour.site import CALLER, SCOPE, Site, ask
+
+OTHER_SCOPE = "https://vault.azure.net/.default"
+DUE_SECONDS = 2
+"""After which the first token of the tour is due for its refresh: Entra says so."""
+SYNC_SECONDS = 60.0
+SDK_SECONDS = 60.0
+AZURE_IDENTITY = f"""\
+from azure.identity import ManagedIdentityCredential
+print(ManagedIdentityCredential().get_token("{SCOPE}").token)
+"""
+BAR = 30
+
+
+class TourError(Exception):
+    """A step is not as it should be; the text names it, and says what was expected, what came and where to look."""
+
+
+def tour(site: Site) -> None:
+    """Show the six steps.
+
+    Raises:
+        TourError: one did not go as it should.
+    """
+    say("Local Entra, Key Vault, Graph and Functions host ................ up")
+    say("Nothing leaves this machine. No Azure account is used.\n")
+    # A moment that in production comes after half an hour.
+    site.cloud.directory.refresh_in = DUE_SECONDS
+    first = _vended(site, 1, f'"{CALLER}" asks for Microsoft Graph', "identity_provider")
+    due = time.monotonic() + DUE_SECONDS
+    site.cloud.directory.refresh_in = None
+    secret = first["access_token"]
+    claims = _claims(secret)
+    signed = site.cloud.vault.signatures
+    _expect(site, 1, expected="1 signature by the vault", got=f"{signed} signature by the vault")
+    say("signed in the vault; the key stayed there")
+    appid = claims["appid"]
+    _line(f"aud {claims['aud']}  appid {appid[:4]}..{appid[-2:]}  roles {' '.join(claims['roles'])}  {_left(first)}")
+
+    second = _vended(site, 2, f'"{CALLER}" asks again', "cache")
+    _expect(site, 2, expected=_fingerprint(secret), got=_fingerprint(second["access_token"]))
+    say(f"same token, {_fingerprint(secret)}")
+
+    _title(3, f'"{CALLER}" asks by azure-identity: two variables, no code of ours')
+    _expect(site, 3, expected=_fingerprint(secret), got=_by_azure_identity(site))
+    _line(f"IDENTITY_ENDPOINT, IDENTITY_HEADER     same token, {_fingerprint(secret)}")
+
+    _title(4, f'"{CALLER}" asks for Key Vault, which it was not given')
+    status, answer, _ = ask(site, OTHER_SCOPE)
+    refused = f"{status}  {answer.get('error')}  retryable={json.dumps(answer.get('retryable'))}"
+    _expect(site, 4, expected="400  invalid_scope  retryable=false", got=refused)
+    _line(f"{refused}   why: ./vend callers explain {CALLER} --scope {OTHER_SCOPE}")
+
+    time.sleep(max(0.0, due - time.monotonic()))
+    site.cloud.faults["entra"].set(Fault(kind=Kind.REFUSE))
+    try:
+        fifth = _vended(site, 5, "Its refresh is due, and Entra refuses connections", "cache")
+    finally:
+        site.cloud.faults["entra"].clear()
+    say(f"{_left(fifth)}; retrying in the background")
+
+    _title(6, "Directory sync")
+    people = len(site.cloud.people.tenant())
+    changes, _ = _sync(site, people)
+    _expect(site, 6, expected=f"{people:,} users", got=f"{changes:,} users")
+    _line(f"{changes:,} users   {site.folder.name}/directory.db")
+    changes, rows = _sync(site, 0)
+    _expect(site, 6, expected="0 changes, 0 rows written", got=f"{changes} changes, {rows} rows written")
+    _line(f"again: {changes} changes, {rows} rows written")
+    say("All six steps as expected.")
+
+
+def requests(site: Site) -> Iterator[str]:
+    """Describe each request that the app has answered since the last look, in a line; for ever."""
+    with (site.folder / "app.log").open() as log:
+        log.seek(0, os.SEEK_END)
+        while True:
+            line = log.readline()
+            if line.endswith("\n"):
+                event = _event(line)
+                if event.get("event") == "token":
+                    yield _described(event)
+            else:
+                log.seek(log.tell() - len(line))  # the rest of it is still to be written
+                yield ""
+
+
+def say(line: str, *, end: str = "\n") -> None:
+    """Tell the person at the terminal, at once even through a pipe."""
+    sys.stdout.write(line + end)
+    sys.stdout.flush()
+
+
+def _described(event: dict[str, Any]) -> str:
+    api = event.get("scope", "-").removesuffix("/.default").removeprefix("https://")
+    what = event.get("source") or event["outcome"]
+    shown = (
+        event["time"][11:19],
+        event.get("caller", "-"),
+        api,
+        event["status"],
+        what,
+        f"{event['latency_ms']:.1f} ms",
+    )
+    return " ".join(str(part) for part in (*shown, event.get("token", ""))).rstrip()
+
+
+def _vended(site: Site, step: int, title: str, source: str) -> dict[str, Any]:
+    _title(step, title)
+    status, answer, took = ask(site)
+    got = f"{status} {answer.get('token_source') or answer.get('error', '')}".strip()
+    _expect(site, step, expected=f"200 {source}", got=got)
+    _line(f"{status}  {took:5.1f} ms  {source:<20}", end="")
+    return answer
+
+
+def _by_azure_identity(site: Site) -> str:
+    """Have the stock library ask, in a process of its own; tell the token's fingerprint, or what it ended with."""
+    variables = {"IDENTITY_ENDPOINT": f"{site.app.url}/api/msi/token", "IDENTITY_HEADER": site.key}
+    done = subprocess.run(  # noqa: S603  # our own program
+        [sys.executable, "-I", "-c", AZURE_IDENTITY],
+        env={"PATH": os.environ["PATH"], **variables},
+        cwd=site.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=SDK_SECONDS,
+    )
+    said = (done.stdout if done.returncode == 0 else done.stderr).strip()
+    return _fingerprint(said) if done.returncode == 0 else said.rpartition("\n")[2]
+
+
+def _sync(site: Site, people: int) -> tuple[int, int]:
+    """Have the timer run now; tell the changes and the rows that were written."""
+    log = site.folder / "app.log"
+    begun, read = len(log.read_text()), len(site.cloud.graph.requests)
+    master = json.loads((site.folder / "host.keys.json").read_text())["master"]
+    request = urllib.request.Request(  # noqa: S310  # our own http URL
+        f"{site.app.url}/admin/functions/graph_sync",
+        data=b'{"input": ""}',
+        headers={"x-functions-key": master, "content-type": "application/json"},
+    )
+    urllib.request.urlopen(request, timeout=10).close()  # noqa: S310
+    until = time.monotonic() + SYNC_SECONDS
+    while time.monotonic() < until:
+        events = [_event(line) for line in log.read_text()[begun:].splitlines()]
+        for event in events:
+            if str(event.get("event")).startswith("sync_"):
+                _expect(site, 6, expected="sync_finished complete", got=_outcome(event))
+                _bar(people, people)
+                return event["changes"], event["rows"]
+        _bar(sum(seen.rows for seen in site.cloud.graph.requests[read:]), people)
+        time.sleep(0.05)
+    raise _failed(site, 6, expected="sync_finished complete", got=f"nothing in {SYNC_SECONDS:.0f} s")
+
+
+def _outcome(event: dict[str, Any]) -> str:
+    return f"{event['event']} {event.get('outcome') or event.get('cause')}"
+
+
+def _event(line: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(line) if line.startswith("{") else {}
+    return found
+
+
+def _bar(done: int, whole: int) -> None:
+    """Draw how far the sync is, for somebody who watches."""
+    if not whole or not sys.stdout.isatty():
+        return
+    filled = BAR * done // whole
+    say("\r\033[K" if done >= whole else f"\r   [{'#' * filled}{'.' * (BAR - filled)}] {done:,}", end="")
+
+
+def _title(step: int, text: str) -> None:
+    bold = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    say(f"\033[1m{step}  {text}\033[0m" if bold else f"{step}  {text}")
+
+
+def _line(text: str, *, end: str = "\n") -> None:
+    say(f"   {text}", end=end)
+
+
+def _expect(site: Site, step: int, *, expected: str, got: str) -> None:
+    if got != expected:
+        raise _failed(site, step, expected=expected, got=got)
+
+
+def _failed(site: Site, step: int, *, expected: str, got: str) -> TourError:
+    see = site.folder / "app.log"
+    return TourError(f"step {step} is not as it should be\nexpected: {expected}\ngot:      {got}\nsee:      {see}")
+
+
+def _fingerprint(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()[:12]
+
+
+def _left(answer: dict[str, Any]) -> str:
+    return f"{round(answer['expires_in'] / 60)} min left"
+
+
+def _claims(token: str) -> dict[str, Any]:
+    payload = token.split(".")[1]
+    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    return claims

@@ -1,0 +1,1 @@
+"""What is asked of the app over HTTP, and how it answers."""

@@ -1,0 +1,98 @@
+"""Whether this worker can serve, for whatever asks every few seconds: `GET /api/health/ready`."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+
+from shared.api.answers import Answer, error_answer, report_answer
+from shared.api.checks import Check, State
+from shared.core.errors import MethodNotAllowed, NotReady, VendError
+from shared.core.request import Incoming, check_envelope
+from shared.core.token import Moment
+from shared.single_flight import Flights
+from shared.telemetry.events import Events
+
+ROUTE = "health/ready"
+KEPT = 5.0
+"""Seconds for which one look answers everybody."""
+METHODS = ("GET", "HEAD")
+
+_STATUS = {State.OK: "ready", State.DEGRADED: "degraded", State.FAILED: "not_ready"}
+_WORST_FIRST = (State.FAILED, State.DEGRADED, State.OK)
+
+
+@dataclass(frozen=True, slots=True)
+class _Report:
+    checks: Sequence[Check]
+    status: str
+    at: float
+
+
+class Readiness:
+    """Answers probes; a burst of them is one look.
+
+    Args:
+        look: goes through the list of checks.
+        clock: both clocks.
+        events: where a change is told, and nothing else: probes are many.
+        new_id: makes correlation ids.
+    """
+
+    def __init__(
+        self,
+        look: Callable[[], Awaitable[Sequence[Check]]],
+        *,
+        clock: Callable[[], Moment],
+        events: Events,
+        new_id: Callable[[], str],
+    ) -> None:
+        self._look = look
+        self._clock = clock
+        self._events = events
+        self._new_id = new_id
+        self._report: _Report | None = None
+        self._looks: Flights[str, _Report] = Flights()
+
+    async def answer(self, incoming: Incoming) -> Answer:
+        """Answer a probe: 200 where the worker can serve, if only just, and 503 where it cannot."""
+        correlation_id = self._new_id()
+        try:
+            check_envelope(incoming, method=incoming.method if incoming.method in METHODS else METHODS[0])
+            answer = self._tell(await self._current(), correlation_id)
+        except VendError as error:
+            allow = {"Allow": ", ".join(METHODS)} if isinstance(error, MethodNotAllowed) else {}
+            answer = error_answer(error, correlation_id=correlation_id, headers=allow)
+        except Exception as error:  # noqa: BLE001  # a defect of ours is an answer, and never a traceback
+            answer = error_answer(VendError(cause=type(error).__name__), correlation_id=correlation_id, headers={})
+        self._events.flush()
+        return replace(answer, body=b"") if incoming.method == "HEAD" else answer
+
+    async def _current(self) -> _Report:
+        kept = self._report
+        if kept is not None and self._clock().boot - kept.at < KEPT:
+            return kept
+        return await self._looks.join(ROUTE, self._renew)
+
+    async def _renew(self) -> _Report:
+        checks = await self._look()
+        worst = next(state for state in _WORST_FIRST if any(check.state is state for check in checks))
+        before = self._report.status if self._report else _STATUS[State.OK]
+        self._report = _Report(checks, _STATUS[worst], self._clock().boot)
+        if self._report.status != before:
+            matters = [check for check in checks if check.state is not State.OK]
+            self._events.defer(
+                "readiness_changed",
+                outcome=self._report.status,
+                cause="; ".join(f"{check.name}: {check.detail}" for check in matters) or None,
+                remedy="; ".join(check.remedy for check in matters) or None,
+            )
+        return self._report
+
+    def _tell(self, report: _Report, correlation_id: str) -> Answer:
+        body = {
+            "status": report.status,
+            "checks": [
+                {"name": check.name, "state": check.state.value, "detail": check.detail} for check in report.checks
+            ],
+            "correlation_id": correlation_id,
+        }
+        return report_answer(body, not_before=NotReady.default_wait if report.status == "not_ready" else None)

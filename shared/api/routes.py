@@ -1,0 +1,155 @@
+"""The three ways to ask for a token. What is sent and how it is answered differs; what is decided between does not."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+from typing import ClassVar
+
+from shared.api.answers import (
+    Answer,
+    Vended,
+    error_answer,
+    managed_identity_answer,
+    managed_identity_error,
+    token_answer,
+)
+from shared.core.errors import MethodNotAllowed, UnknownCaller, VendError
+from shared.core.request import (
+    Credentials,
+    Incoming,
+    TokenRequest,
+    check_envelope,
+    check_form_media,
+    check_one_credential,
+    client_credentials,
+    key_in_header,
+    read_managed_identity_request,
+    read_token_request,
+)
+
+# A service asks for the same again and again, and reading that is a fifth of the work of an answer from the cache. For
+# the one route alone whose form has no place for a key; what is refused is not kept.
+_read_again = lru_cache(maxsize=256)(read_token_request)
+
+
+class Route(ABC):
+    """One way to ask for a token; its methods are called in the order in which they stand here.
+
+    Class attributes:
+        name: the path behind `/api/`; it stands in the audit event.
+        method: the one that it takes.
+        host_checked: whether the host has accepted the key before the app is asked.
+        challenge: what 401 names as the way to prove oneself (RFC 9110 section 11.6.1).
+    """
+
+    name: ClassVar[str]
+    method: ClassVar[str] = "POST"
+    host_checked: ClassVar[bool] = False
+    challenge: ClassVar[str] = "FunctionKey"
+
+    @abstractmethod
+    def check(self, incoming: Incoming) -> None:
+        """Check what needs no key; raises `Refused`."""
+
+    @abstractmethod
+    def credentials(self, incoming: Incoming) -> Credentials:
+        """Find what the caller proves itself with; raises `UnknownCaller`."""
+
+    @abstractmethod
+    def read(self, incoming: Incoming) -> TokenRequest:
+        """Read what is asked for; raises `Refused`."""
+
+    def vended(self, vended: Vended) -> Answer:
+        """Answer with a token, as OAuth does."""
+        return token_answer(vended)
+
+    def refused(self, error: VendError, *, method: str, correlation_id: str) -> Answer:
+        """Answer a request of some method without a token; the answer to HEAD has no body (RFC 9110 section 9.3.2)."""
+        headers = {}
+        if isinstance(error, MethodNotAllowed):
+            headers = {"Allow": self.method}
+        if isinstance(error, UnknownCaller):
+            headers = {"WWW-Authenticate": self.challenge}
+        answer = self._refused(error, correlation_id=correlation_id, headers=headers)
+        return replace(answer, body=b"") if method == "HEAD" else answer
+
+    def _refused(self, error: VendError, *, correlation_id: str, headers: Mapping[str, str]) -> Answer:
+        return error_answer(error, correlation_id=correlation_id, headers=headers)
+
+
+class FunctionKeyRoute(Route):
+    """`POST /api/token`: the form of RFC 6749 section 4.4.2, and the function key in its header."""
+
+    name = "token"
+    host_checked = True
+
+    def check(self, incoming: Incoming) -> None:
+        """Check the method, the URL, the size and the media type."""
+        check_envelope(incoming, method=self.method)
+        check_form_media(incoming.headers)
+
+    def credentials(self, incoming: Incoming) -> Credentials:
+        """Take the header that the host has checked."""
+        return key_in_header(incoming.headers, "x-functions-key")
+
+    def read(self, incoming: Incoming) -> TokenRequest:
+        """Read the form."""
+        check_one_credential(incoming.headers, "x-functions-key")
+        return _read_again(incoming.body, incoming.query)
+
+
+class OAuthRoute(Route):
+    """`POST /api/oauth2/token`: the same form, from clients that prove themselves by name and key (section 2.3.1)."""
+
+    name = "oauth2/token"
+    challenge = 'Basic realm="vend"'
+
+    def check(self, incoming: Incoming) -> None:
+        """Check the method, the URL, the size and the media type."""
+        check_envelope(incoming, method=self.method)
+        check_form_media(incoming.headers)
+
+    def credentials(self, incoming: Incoming) -> Credentials:
+        """Take HTTP Basic, or else the form's own."""
+        return client_credentials(incoming.headers, incoming.body)
+
+    def read(self, incoming: Incoming) -> TokenRequest:
+        """Read the form."""
+        check_one_credential(incoming.headers, "authorization")
+        own = () if "authorization" in incoming.headers else ("client_secret",)
+        return read_token_request(incoming.body, incoming.query, own=own)
+
+
+class ManagedIdentityRoute(Route):
+    """`GET /api/msi/token`: what the Azure SDKs speak on App Service, so that they speak to vend unchanged.
+
+    https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference
+    """
+
+    name = "msi/token"
+    method = "GET"
+
+    def check(self, incoming: Incoming) -> None:
+        """Check the method, the URL and the size."""
+        check_envelope(incoming, method=self.method)
+
+    def credentials(self, incoming: Incoming) -> Credentials:
+        """Take the header that the SDKs fill from IDENTITY_HEADER."""
+        return key_in_header(incoming.headers, "x-identity-header")
+
+    def read(self, incoming: Incoming) -> TokenRequest:
+        """Read the query."""
+        check_one_credential(incoming.headers, "x-identity-header")
+        return read_managed_identity_request(incoming.query)
+
+    def vended(self, vended: Vended) -> Answer:
+        """Answer as App Service does."""
+        return managed_identity_answer(vended)
+
+    def _refused(self, error: VendError, *, correlation_id: str, headers: Mapping[str, str]) -> Answer:
+        # Never 404, which the SDKs take for "not there yet".
+        return managed_identity_error(error, correlation_id=correlation_id, headers=headers)
+
+
+FUNCTION_KEY, OAUTH, MANAGED_IDENTITY = ROUTES = (FunctionKeyRoute(), OAuthRoute(), ManagedIdentityRoute())

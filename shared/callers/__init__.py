@@ -1,0 +1,1 @@
+"""Who calls: the callers document as it is now."""

@@ -1,0 +1,1 @@
+"""Microsoft Entra's protocol: what is sent to it, and what its answers mean."""

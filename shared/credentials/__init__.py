@@ -1,0 +1,1 @@
+"""How a profile proves itself to Entra."""

@@ -1,0 +1,1 @@
+"""Tokens: acquired from Entra, kept, and refreshed ahead of time."""

@@ -1,0 +1,110 @@
+import asyncio
+import json
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
+from emulator.cloud import LocalCloud
+from emulator.network.faults import parse
+from emulator.seed import CLIENT_ID, TENANT_ID
+from shared.api.readiness import KEPT
+from tests.clock import FakeClock, settle
+from tests.in_process import App, Told, suffering
+from tests.tables import Case, case_id, cases
+
+pytestmark = pytest.mark.slow
+
+PROBES = 20
+
+
+@pytest.mark.parametrize("case", cases("readiness.toml"), ids=case_id)
+def test_a_worker_says_how_it_is(case: Case, timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path) -> None:
+    """Each row: the status, the checks that matter, and the calls to Entra; and no id or address in any of it."""
+
+    async def story() -> None:
+        async with App(timeless, fake_clock, tmp_path, settings=case.get("settings", "")) as app:
+            document = tmp_path / "callers.toml"
+            if "age" in case:
+                await app.ask()
+                fake_clock.tick(case["age"])
+            if "callers" in case:
+                document.unlink()
+                if case["callers"]:
+                    document.write_text(case["callers"])
+            fault = parse(json.dumps(case["fault"]).encode()) if "fault" in case else None
+            with suffering(timeless.faults[case["part"]], fault) if fault else nullcontext():
+                if fault and "age" in case:
+                    await app.ask()  # which starts the refresh that fails
+                    await app.landed()
+                before = len(timeless.entra.requests)
+                told = await asyncio.gather(*(app.probe() for _ in range(PROBES)))
+                fake_clock.tick(0.9 * KEPT)
+                told.append(await app.probe())
+                assert len(timeless.entra.requests) - before == case["calls"]
+            assert {(answer.status, answer.wait) for answer in told} == {
+                (case["http"], 30 if case["http"] == 503 else None)
+            }
+            body = told[0].body
+            assert body["status"] == case["status"]
+            matters = {check["name"]: check["state"] for check in body["checks"] if check["state"] != "ok"}
+            assert matters == case.get("matters", {})
+            assert case.get("says", "") in json.dumps(body["checks"])
+            assert not [word for word in (TENANT_ID, CLIENT_ID, "//") if word in json.dumps(body)]
+            assert len(app.everything("readiness_changed")) == (case["status"] != "ready")
+
+    asyncio.run(story())
+
+
+def state_of(told: Told, check: str) -> str:
+    """Read the state of one check."""
+    (state,) = [each["state"] for each in told.body["checks"] if each["name"] == check]
+    return str(state)
+
+
+def test_a_log_that_raises_is_seen(timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path) -> None:
+    """REL-37: callers are answered, and the worker says that their events are lost."""
+
+    def full(line: str) -> None:
+        raise OSError(line)
+
+    async def story() -> None:
+        async with App(timeless, fake_clock, tmp_path, log=full) as app:
+            told = [await app.ask() for _ in range(3)]
+            probed = await app.probe()
+            assert {answer.status for answer in told} == {200}
+            assert (probed.status, probed.body["status"], state_of(probed, "events")) == (200, "degraded", "degraded")
+            assert "3 lost" in json.dumps(probed.body)
+
+    asyncio.run(story())
+
+
+class Late(asyncio.SelectorEventLoop):
+    """An event loop that can be made to find itself late, without anybody waiting for it."""
+
+    lost = 0.0
+
+    def time(self) -> float:
+        """Read the clock of the loop."""
+        return super().time() + self.lost
+
+
+def test_a_log_that_blocks_is_seen(timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path) -> None:
+    """REL-37, REL-47: who is asked meanwhile answers late, but answers, and the worker says how late it was."""
+    loop = Late()
+
+    def slow(_: str) -> None:
+        loop.lost += 3
+
+    async def story() -> None:
+        async with App(timeless, fake_clock, tmp_path, log=slow) as app:
+            first = await app.probe()
+            assert (first.status, state_of(first, "event_loop")) == (200, "ok")
+            assert (await app.ask()).status == 200
+            fake_clock.tick(KEPT)
+            await settle()  # a probe comes by the network, when the loop has its turn again
+            probed = await app.probe()
+            assert (probed.status, state_of(probed, "event_loop")) == (200, "degraded")
+
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(story())

@@ -1,0 +1,349 @@
+import asyncio
+import base64
+import hashlib
+import json
+import logging
+import math
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from urllib.parse import parse_qsl, urlencode
+
+import pytest
+
+from shared.api.answers import Answer
+from shared.api.routes import FUNCTION_KEY, MANAGED_IDENTITY, OAUTH, ROUTES, Route
+from shared.api.vendor import Vendor
+from shared.core.errors import CredentialRefused, Garbled, Unavailable, UnknownCaller, VendError
+from shared.core.policy import EVERYBODY, Allow, Caller, Offer
+from shared.core.request import Incoming
+from shared.core.token import AccessToken, Said, TokenKey, TokenSource
+from shared.telemetry.events import Events, log_line
+from tests.clock import FakeClock
+from tests.contract import audit_conforms, conforms
+
+TENANT = "11111111-1111-1111-1111-111111111111"
+CLIENT_ID = "22222222-2222-2222-2222-222222222222"
+SCOPE = "https://graph.microsoft.com/.default"
+KEY, ANYBODYS = "k" * 40, "a" * 40
+FORM = b"grant_type=client_credentials&scope=https%3A%2F%2Fgraph.microsoft.com%2F.default"
+MEDIA = "application/x-www-form-urlencoded"
+BILLING = Caller(name="billing", allow=(Allow(profile="graph", scopes=(SCOPE,)),))
+
+
+class Shop:
+    """A vendor whose token source does as it is told; what leaves it is listed in order."""
+
+    def __init__(
+        self,
+        get_token: Callable[["Shop"], AccessToken],
+        *,
+        log: Callable[[str], None] | None = None,
+        app_checked_routes: bool = True,
+    ) -> None:
+        self.lines: list[str] = []
+        self.caller = BILLING
+        self._get_token = get_token
+        self.clock = FakeClock()
+        self.events = Events(log or self.lines.append, wall=lambda: self.clock().wall, worker="w")
+        self.vendor = Vendor(
+            check_callers=lambda _: None,
+            identify=self._identify,
+            get_token=self._served,
+            offers={"graph": Offer(tenants=(TENANT,), scopes=(SCOPE,), client_id=CLIENT_ID, vendable=True)},
+            clock=self.clock,
+            events=self.events,
+            new_id=lambda: "an-id",
+            app_checked_routes=app_checked_routes,
+            unknown_keys_per_minute=60,
+            told_margin_seconds=10,
+        )
+
+    def ask(self, body: bytes = FORM, *, method: str = "POST", key: str = KEY, query: str = "") -> Answer:
+        """Answer one request to `/api/token`."""
+        headers = {"x-functions-key": key, "content-type": MEDIA}
+        return self.answer(FUNCTION_KEY, Incoming(method, f"http://localhost/api/token{query}", headers, body))
+
+    def answer(self, route: Route, incoming: Incoming) -> Answer:
+        """Answer one request; the answer and what is told of it keep to the contract."""
+        before = len(self.lines)
+        answer = asyncio.run(self.vendor.answer(route, incoming))
+        assert conforms(f"/api/{route.name}", incoming.method, answer.status, answer.headers, answer.body) == []
+        assert [fault for line in self.lines[before:] for fault in audit_conforms(line)] == []
+        return answer
+
+    def token(self, lifetime: float = 3600.0) -> AccessToken:
+        """Make a token that was got now."""
+        return AccessToken("secret", self.clock(), lifetime=lifetime, refresh_after=1440.0)
+
+    def _identify(self, key: str, *, host_checked: bool) -> Caller:
+        if key == KEY:
+            return self.caller
+        if host_checked and key == ANYBODYS:
+            return Caller(name=EVERYBODY, allow=BILLING.allow)
+        raise UnknownCaller(cause="unknown key")
+
+    async def _served(self, key: TokenKey, *, claims: str | None, rejected: str | None) -> "Sold":
+        assert (claims, rejected) == (None, None)
+        assert key == TokenKey("graph", TENANT, SCOPE)
+        return Sold(self._get_token(self))
+
+
+class Sold:
+    """A token from the cache."""
+
+    def __init__(self, token: AccessToken) -> None:
+        self.token = token
+        self.source = TokenSource.CACHE
+
+
+def test_the_answer_tells_less_than_is_left() -> None:
+    """Nobody is told a life that the token does not have: both numbers keep the margin, whatever its age."""
+    shop = Shop(lambda _: token)
+    token = shop.token()
+    shop.clock.tick(100.5)
+    body = json.loads(shop.ask().body)
+    assert (body["expires_in"], body["refresh_in"]) == (3489, 1340)
+    assert body["expires_on"] == int(shop.clock().wall) + 3489
+    assert json.loads(shop.answer(MANAGED_IDENTITY, good(MANAGED_IDENTITY)).body)["expires_on"] == str(
+        body["expires_on"]
+    )
+    shop.clock.tick(1400)
+    assert json.loads(shop.ask().body)["refresh_in"] == 30
+
+
+def test_a_defect_of_ours_is_an_answer_and_an_event() -> None:
+    """What nobody foresaw is 500 in RFC form; its text, which may hold anything, is in neither answer nor event."""
+
+    def fail(_: Shop) -> AccessToken:
+        raise KeyError("canary")
+
+    shop = Shop(fail)
+    answer = shop.ask()
+    assert (answer.status, json.loads(answer.body)["error"]) == (500, "server_error")
+    (event,) = shop.lines
+    assert (json.loads(event)["status"], json.loads(event)["reason"]) == (500, "KeyError")
+    assert b"canary" not in answer.body
+    assert "canary" not in event
+
+
+def test_a_token_that_no_answer_can_be_made_of_is_not_told_as_vended() -> None:
+    """FND-C7: the answer is made before the event says what it is."""
+    shop = Shop(lambda shop: AccessToken("canary", shop.clock(), lifetime=3600.0, refresh_after=math.nan))
+    answer = shop.ask()
+    assert (answer.status, json.loads(answer.body)["error"]) == (500, "server_error")
+    (event,) = map(json.loads, shop.lines)
+    assert (event["status"], event["outcome"], event["reason"]) == (500, "server_error", "ValueError")
+    assert "token" not in event
+
+
+def test_a_log_that_fails_breaks_nothing() -> None:
+    """REL-37: the answer is given, and the loss is counted."""
+
+    def full(line: str) -> None:
+        raise OSError(line)
+
+    shop = Shop(Shop.token, log=full)
+    assert shop.ask().status == 200
+    assert shop.events.lost == 1
+
+
+def good(route: Route, *, key: str = KEY, name: str = "billing") -> Incoming:
+    """Make a request that is answered with a token."""
+    url, media = f"https://vend.test/api/{route.name}", {"content-type": MEDIA}
+    if route is MANAGED_IDENTITY:
+        query = "?api-version=2019-08-01&resource=https://graph.microsoft.com/"
+        return Incoming("GET", url + query, {"x-identity-header": key}, b"")
+    if route is OAUTH:
+        basic = base64.b64encode(f"{name}:{key}".encode()).decode()
+        return Incoming("POST", url, {**media, "authorization": f"Basic {basic}"}, FORM)
+    return Incoming("POST", url, {**media, "x-functions-key": key}, FORM)
+
+
+def denied(incoming: Incoming) -> Incoming:
+    """Ask for what the caller may not have."""
+    return replace(
+        incoming,
+        url=incoming.url.replace("graph.microsoft.com", "vault.azure.net"),
+        body=incoming.body.replace(b"graph.microsoft.com", b"vault.azure.net"),
+    )
+
+
+def malformed(incoming: Incoming) -> Incoming:
+    """Break what stands behind the caller's credentials."""
+    return replace(incoming, url=f"{incoming.url}?resource=%", body=incoming.body and b"x")
+
+
+# Each is what is wrong with a request, beside all that is wrong with those behind it: the first alone is answered.
+WRONG: list[tuple[int, Callable[[Incoming], Incoming]]] = [
+    (405, lambda incoming: replace(incoming, method="PATCH")),
+    (400, lambda incoming: replace(incoming, url=f"{incoming.url}&code=x" if "?" in incoming.url else "/?code=x")),
+    (413, lambda incoming: replace(incoming, body=b"x" * 20_000)),
+    (415, lambda incoming: replace(incoming, headers={**incoming.headers, "content-type": "application/json"})),
+    (401, lambda incoming: replace(incoming, headers={"content-type": incoming.headers.get("content-type", "")})),
+    (429, lambda incoming: incoming),
+    (400, malformed),
+    (400, denied),
+]
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=[route.name for route in ROUTES])
+def test_the_first_check_that_fails_answers(route: Route) -> None:
+    """The order of checks is part of the contract, on every route: the key comes before the syntax, for instance."""
+    shop = Shop(Shop.token)
+    assert shop.answer(route, good(route)).status == 200
+    assert json.loads(shop.lines[-1])["route"] == route.name
+    for index, (status, _) in enumerate(WRONG):
+        if (status, route) == (415, MANAGED_IDENTITY):  # which has no body
+            continue
+        shop = Shop(Shop.token)
+        shop.caller = replace(BILLING, per_worker_per_minute=1 if index <= 5 else None)
+        shop.answer(route, denied(good(route)))
+        incoming = good(route)
+        for _, spoil in reversed(WRONG[index:]):
+            incoming = spoil(incoming)
+        answer = shop.answer(route, incoming)
+        assert answer.status == status
+        assert json.loads(shop.lines[-1])["status"] == status
+        assert ("Allow" in answer.headers, answer.headers.get("Allow", route.method)) == (status == 405, route.method)
+        assert answer.headers.get("WWW-Authenticate") == (route.challenge if status == 401 else None)
+
+
+@pytest.mark.parametrize("route", [MANAGED_IDENTITY, OAUTH], ids=["msi", "oauth2"])
+def test_a_route_whose_keys_the_host_does_not_check_is_shut(route: Route) -> None:
+    """403 before the key is read, unless the operator has opened it."""
+    answers = [Shop(Shop.token, app_checked_routes=False).answer(route, good(route, key=key)) for key in (KEY, "x")]
+    assert [answer.status for answer in answers] == [403, 403]
+    assert answers[0].body == answers[1].body
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=[route.name for route in ROUTES])
+def test_everybody_is_who_the_host_let_in(route: Route) -> None:
+    """The entry `*` is for keys that the host has accepted, and for no others."""
+    assert Shop(Shop.token).answer(route, good(route, key=ANYBODYS)).status == (200 if route.host_checked else 401)
+
+
+def test_a_key_is_good_for_its_own_name_alone() -> None:
+    """The client_id of an OAuth client must be the name of the caller whose key it sends."""
+    shop = Shop(Shop.token)
+    assert [shop.answer(OAUTH, good(OAUTH, name=name)).status for name in ("billing", "reports")] == [200, 401]
+
+
+@pytest.mark.parametrize("error", [Unavailable, Garbled, CredentialRefused])
+def test_only_what_is_worth_it_has_an_azure_sdk_wait(error: type[VendError]) -> None:
+    """azure-core sits out every Retry-After three times over, and not every SDK repeats 502."""
+
+    def fail(_: Shop) -> AccessToken:
+        raise error
+
+    answer = Shop(fail).answer(MANAGED_IDENTITY, good(MANAGED_IDENTITY))
+    assert (answer.status, "Retry-After" in answer.headers) == ((503, True) if error.retryable else (502, False))
+
+
+@pytest.mark.parametrize("route", [MANAGED_IDENTITY, OAUTH], ids=["msi", "oauth2"])
+def test_a_flood_of_unknown_keys_fills_no_log(route: Route) -> None:
+    """SEC-17: the same 401 for each, a line for 60 a minute, and the caller that comes between notices nothing."""
+    shop = Shop(Shop.token)
+    flood = [shop.answer(route, good(route, key=f"{number:040}")) for number in range(10_000)]
+    assert len({(answer.status, answer.body) for answer in flood}) == 1
+    assert flood[0].status == 401
+    assert len(shop.lines) == 60
+    assert shop.answer(route, good(route)).status == 200
+    told = json.loads(shop.lines[60])
+    assert (told["event"], told["count"]) == ("unknown_keys", 9_940)
+    assert len(shop.lines) == 62
+    shop.clock.tick(1)
+    shop.answer(route, good(route, key="x" * 40))
+    assert len(shop.lines) == 63
+
+
+def test_a_caller_over_its_rate_is_told_when_to_come_back() -> None:
+    """SEC-16: counted once the key is known and before anything is done for the request, bad ones too."""
+    shop = Shop(Shop.token)
+    shop.caller = replace(BILLING, per_worker_per_minute=2)
+    assert [shop.ask(b"x").status, shop.ask().status] == [400, 200]
+    refused = shop.ask()
+    assert (refused.status, json.loads(refused.body)["error"]) == (429, "slow_down")
+    assert (refused.headers["Retry-After"], json.loads(refused.body)["retryable"]) == ("30", True)
+    assert shop.ask(b"x").status == 429
+    assert [shop.ask(key="").status, shop.ask(method="GET").status] == [401, 405]
+    shop.clock.tick(30)
+    assert [shop.ask().status, shop.ask().status] == [200, 429]
+    assert json.loads(shop.lines[-1])["outcome"] == "slow_down"
+
+
+def test_the_event_names_the_token_and_does_not_hold_it() -> None:
+    """SEC-21: a token is in the log as 12 digits of its hash and by Entra's own id, and no part of it is."""
+    secret = "".join(random.Random(21).choices("abcdefghijklmnopqrstuvwxyz", k=64))  # noqa: S311  # not for cryptography
+    said = Said(uti="aZ09_-8vQUWFvJk1E2cAAA")
+    shop = Shop(lambda at: AccessToken(secret, at.clock(), lifetime=3600, refresh_after=1440, said=said))
+    assert secret.encode() in shop.ask().body
+    (line,) = shop.lines
+    event = json.loads(line)
+    assert (event["token"], event["uti"]) == (hashlib.sha256(secret.encode()).hexdigest()[:12], said.uti)
+    assert not [part for part in (secret[:12], secret[-12:]) if part in line]
+
+
+def test_the_event_tells_the_end_of_the_token_and_the_time_it_took() -> None:
+    """SEC-20: the end that Entra gave it, not the one that the caller is told, and the milliseconds of this request."""
+
+    def slow(shop: Shop) -> AccessToken:
+        token = shop.token()
+        shop.clock.tick(1.25)
+        return token
+
+    shop = Shop(slow)
+    began = shop.clock().wall
+    shop.ask()
+    event = json.loads(shop.lines[0])
+    assert (event["expires_on"], event["latency_ms"]) == (began + 3600, 1250)
+
+
+# What breaks lines, forges events, and speaks to terminals, formatters and log viewers.
+HOSTILE = (
+    "\r\n", "\n", "\x00", "\x1b[2J", "\x7f", "\x85", "\u2028", "\u202e", "\ud800", '"', "\\", "%s%n", "{0.__class__}",
+    "${jndi:ldap://x}", '\n{"event":"token","caller":"admin"}', "x" * 300, "/.default", "https://", " ",
+)  # fmt: skip
+
+
+def hostile_requests() -> Iterator[tuple[Route, Incoming]]:
+    """Make a thousand requests, with a hostile value in a different place each."""
+    chance = random.Random(20)  # noqa: S311  # not for cryptography
+    names = ("scope", "grant_type", "tenant", "claims", "resource", "client_id", "api-version", "unknown")
+    for turn in range(1_000):
+        route, value = ROUTES[turn % 3], "".join(chance.choices(HOSTILE, k=chance.randint(1, 5)))
+        incoming, field = good(route), {chance.choice(names): value}
+        match turn % 7:
+            case 0:
+                incoming = replace(incoming, method=value)
+            case 1:
+                incoming = replace(incoming, url=incoming.url + value)
+            case 2:
+                incoming = replace(incoming, url=f"{incoming.url}?{urlencode(field, errors='surrogatepass')}")
+            case 3:
+                incoming = replace(incoming, headers={**incoming.headers, "user-agent": value, "content-type": value})
+            case 4:
+                incoming = replace(incoming, headers={**incoming.headers, "x-functions-key": value})
+            case _:
+                form = {**dict(parse_qsl(FORM.decode())), **field}
+                incoming = replace(incoming, body=urlencode(form, errors="surrogatepass").encode())
+        yield route, incoming
+
+
+def test_no_value_of_a_caller_forges_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    """SEC-20, ABU-49, ABU-96: every request leaves one line, and nothing else in any log, wherever the value stands."""
+    shop = Shop(Shop.token, log=log_line)
+
+    async def ask_all() -> None:
+        for route, incoming in hostile_requests():
+            await shop.vendor.answer(route, incoming)
+
+    with caplog.at_level(logging.DEBUG):
+        asyncio.run(ask_all())
+    lines = [record.getMessage() for record in caplog.records if record.name != "asyncio"]
+    events = [json.loads(line) for line in lines]
+    assert len(lines) == 1_000
+    assert all(line.isascii() and line.isprintable() for line in lines)
+    assert {event["event"] for event in events} == {"token"}
+    assert {event.get("caller") for event in events} == {None, "billing"}
+    assert {200, 400, 401, 405} <= {event["status"] for event in events}, "too little was reached"

@@ -1,0 +1,218 @@
+import asyncio
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from emulator.cloud import LocalCloud
+from emulator.network.faults import Fault, Kind, parse
+from emulator.seed import CONTAINER, IDENTITY_PRINCIPAL_ID
+from shared.api.routes import ROUTES, Route
+from tests.clock import FakeClock
+from tests.in_process import KEY, App, callers_document, suffering
+from tests.tables import Case, case_id, cases
+
+NAME = "callers.toml"
+READER = "Storage Blob Data Reader"
+KEYS = {"billing": KEY, "reports": "a-function-key-of-reports"}
+# Faults that a request meets before it reaches the storage: they are counted where they happen.
+UNREACHED = {Kind.BLACK_HOLE, Kind.STATUS, Kind.GARBAGE}
+
+
+class Shelf:
+    """Where a document lies that several workers read: a file, or a blob."""
+
+    def __init__(self, cloud: LocalCloud, folder: Path, where: str) -> None:
+        self._cloud = cloud
+        self._file = folder / NAME
+        self._in_blob = where == "blob"
+        place = f"{cloud.blob_url}/{CONTAINER}/{NAME}" if self._in_blob else str(self._file)
+        self.settings = f"callers = {json.dumps(place)}\napp_checked_routes = true\n"
+
+    def put(self, text: str, *, age: float = 0) -> None:
+        """Replace the document."""
+        if self._in_blob:
+            self._cloud.blob.write(CONTAINER, NAME, text.encode(), age=age)
+        else:
+            self._file.write_text(text)
+
+    def take_away(self) -> None:
+        """Leave nothing there."""
+        if self._in_blob:
+            self._cloud.blob.remove(CONTAINER, NAME)
+        else:
+            self._file.unlink()
+
+    def worker(self, clock: FakeClock, folder: Path, *, limits: str = "") -> App:
+        """Start a worker that reads here."""
+        folder.mkdir(exist_ok=True)
+        return App(self._cloud, clock, folder, settings=self.settings + limits)
+
+
+@contextmanager
+def trouble(case: Case, cloud: LocalCloud, shelf: Shelf) -> Iterator[None]:
+    """Make happen what a case says."""
+    with ExitStack() as stack:
+        if "fault" in case:
+            body = {"body": "x" * case["large"]} if "large" in case else {}
+            stack.enter_context(suffering(cloud.faults["blob"], parse(json.dumps(case["fault"] | body).encode())))
+        elif "forbidden" in case:
+            cloud.blob.unassign(IDENTITY_PRINCIPAL_ID, READER)
+            stack.callback(cloud.blob.assign, IDENTITY_PRINCIPAL_ID, READER)
+        elif "gone" in case:
+            shelf.take_away()
+        else:
+            shelf.put(case.get("text", "#" * case.get("large", 0)))
+        yield
+
+
+class Reads:
+    """Counts reads of the document: where they are met, or where nobody meets them, by what is told of each."""
+
+    def __init__(self, case: Case, cloud: LocalCloud, app: App) -> None:
+        self._kind = case.get("fault", {}).get("kind")
+        self._by_events = case["where"] == "file" or self._kind == Kind.REFUSE
+        self._event = case["event"]
+        self._cloud = cloud
+        self._app = app
+        self._before = self._total()
+
+    def since(self) -> int:
+        """Tell how many there were since the last time."""
+        before, self._before = self._before, self._total()
+        return self._before - before
+
+    def _total(self) -> int:
+        if self._by_events:
+            return len(self._app.everything(self._event))
+        return self._cloud.faults["blob"].taken if self._kind in UNREACHED else len(self._cloud.blob.requests)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", cases("callers_faults.toml", "unread"), ids=case_id)
+def test_a_document_that_is_no_good_changes_nothing(
+    case: Case, timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path
+) -> None:
+    """Each row: who was known is served, one read and one event in 15 s, and a worker that never had one answers 503.
+
+    And for every row: once the trouble is over, what lies there is in force.
+    """
+    shelf = Shelf(timeless, tmp_path, case["where"])
+    limits = "".join(f"limits.{name} = {value}\n" for name, value in case.get("limits", {}).items())
+
+    async def known(app: App) -> None:
+        while (await app.ask()).status != 200:  # the first one of a process imports the SDKs
+            fake_clock.tick(30)
+        with trouble(case, timeless, shelf):
+            fake_clock.tick(30)
+            reads = Reads(case, timeless, app)
+            counts = []
+            for seconds in (0, 14, 1, 14, 1):
+                fake_clock.tick(seconds)
+                assert (await app.ask()).status == 200
+                await app.landed()
+                counts.append(reads.since())
+            assert counts == [1, 0, 1, 0, 1]
+        events = app.everything(case["event"])
+        assert {event["outcome"] for event in events} == {"last good one kept"}
+        assert any((event.get("mistakes") or [event["cause"]])[0].startswith(case["says"]) for event in events)
+        shelf.put(callers_document({"reports": KEYS["reports"]}))
+        fake_clock.tick(30)
+        assert (await app.ask()).status == 401
+
+    async def new(app: App) -> None:
+        with trouble(case, timeless, shelf):
+            reads = Reads(case, timeless, app)
+            told = [await app.ask(), await app.ask()]
+            await app.landed()
+            assert [(answer.status, answer.wait) for answer in told] == [(503, 30), (503, 30)]
+            assert reads.since() == 1
+        assert {event["outcome"] for event in app.everything(case["event"])} == {"none"}
+        shelf.put(callers_document(KEYS))
+        fake_clock.tick(30)
+        assert (await app.ask()).status == 200
+
+    async def story() -> None:
+        shelf.put(callers_document({"billing": KEY}))
+        if case.get("known", True):
+            async with shelf.worker(fake_clock, tmp_path / "known", limits=limits) as app:
+                await known(app)
+        async with shelf.worker(fake_clock, tmp_path / "new", limits=limits) as app:
+            await new(app)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("case", cases("callers_faults.toml", "changed"), ids=case_id)
+def test_a_change_is_in_force_on_every_worker(
+    case: Case, timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path
+) -> None:
+    """Each row: half a minute after it both workers answer by it, with one read each, and tell that it changed."""
+    shelf = Shelf(timeless, tmp_path, case["where"])
+
+    async def story() -> None:
+        shelf.put(callers_document({"billing": KEY}))
+        one, other = (shelf.worker(fake_clock, tmp_path / name) for name in ("one", "other"))
+        async with one, other:
+            old = {(await app.ask()).body["access_token"] for app in (one, other)}
+            fake_clock.tick(14)
+            keys = {name: case.get("key", KEYS[name]) for name in case["callers"]}
+            shelf.put(callers_document(keys, generation=case.get("generation", 1)), age=case.get("age", 0))
+            assert [(await app.ask()).status for app in (one, other)] == [200, 200]
+            fake_clock.tick(30)
+            told = [await app.ask() for app in (one, other)]
+            assert [answer.status for answer in told] == [case["status"]] * 2
+            assert {answer.body.get("token_source") for answer in told} == {case.get("source")}
+            kept = {answer.body.get("access_token") for answer in told} == old
+            assert kept is (case.get("source") == "cache")
+            for app in (one, other):
+                (event,) = app.everything("callers_changed")
+                assert (event["count"], event["generation"]) == (len(keys), case.get("generation", 1))
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=[route.name for route in ROUTES])
+def test_a_revoked_key_opens_no_route(
+    route: Route, timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path
+) -> None:
+    """ABU-21, REL-52: the check stands before every route, whoever asks there first."""
+    shelf = Shelf(timeless, tmp_path, "blob")
+
+    async def story() -> None:
+        shelf.put(callers_document({"billing": KEY}))
+        async with shelf.worker(fake_clock, tmp_path) as app:
+            assert (await app.ask(route=route)).status == 200
+            shelf.put(callers_document({"reports": KEYS["reports"]}))
+            fake_clock.tick(30)
+            assert (await app.ask(route=route)).status == 401
+
+    asyncio.run(story())
+
+
+def test_a_document_that_is_replaced_while_it_is_read_is_one_of_the_two(
+    timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path
+) -> None:
+    """REL-51: a blob is replaced whole, so a check brings back one of the two; the next one finds that unchanged."""
+    shelf = Shelf(timeless, tmp_path, "blob")
+
+    async def story() -> None:
+        shelf.put(callers_document({"billing": KEY}))
+        async with shelf.worker(fake_clock, tmp_path) as app:
+            await app.ask()
+            fake_clock.tick(30)
+            with suffering(timeless.faults["blob"], Fault(kind=Kind.HOLD)):
+                asked = asyncio.create_task(app.ask())
+                await asyncio.to_thread(timeless.faults["blob"].wait_for, 1)
+                shelf.put(callers_document(KEYS))
+            assert (await asked).status == 200
+            assert (await app.ask(key=KEYS["reports"])).status == 200
+            seen = timeless.blob.requests[-1]
+            fake_clock.tick(15)
+            await app.ask()
+            await app.landed()
+            assert (seen.status, timeless.blob.requests[-1].status) == (200, 304)
+
+    asyncio.run(story())

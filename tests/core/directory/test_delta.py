@@ -1,0 +1,112 @@
+import json
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.core.directory.delta import USERS, Change, Link, State, is_reset, leads_to, read_page
+from shared.core.errors import BadAnswer
+from tests.tables import Case, case_id, cases
+
+ROOT = "https://graph.microsoft.com"
+IDS = {"A": "aaaaaaaa-0000-0000-0000-000000000001", "B": "bbbbbbbb-0000-0000-0000-000000000002"}
+
+
+@pytest.mark.parametrize("case", cases("pages.toml", "page"), ids=case_id)
+def test_a_page_is_read_or_refused(case: Case) -> None:
+    """Each answer of Graph is one list of changes and one link, or refused as a whole."""
+    body = case["body"].replace("ROOT", ROOT).replace("CAPITALS", IDS["A"].upper())
+    for name, oid in IDS.items():
+        body = body.replace(f'"{name}"', f'"{oid}"')
+    if "refused" in case:
+        with pytest.raises(BadAnswer) as caught:
+            read_page(body.encode(), USERS, root=ROOT)
+        assert caught.value.cause == case["refused"]
+        return
+    page = read_page(body.encode(), USERS, root=ROOT)
+    assert page.kind is Link(case["kind"])
+    assert page.link.startswith(ROOT)
+    assert page.changes == [
+        Change(
+            IDS[change["id"]],
+            State(change["state"]),
+            {name: None if value == "NULL" else value for name, value in change["values"].items()},
+        )
+        for change in case["changes"]
+    ]
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "http://graph.microsoft.com/v1.0/users/delta",
+        "https://graph.microsoft.com.evil.example/",
+        "https://graph.microsoft.com@evil.example/",
+        "https://evil.example/?https://graph.microsoft.com/",
+        "https://graph.microsoft.com:444/",
+        "https://graph.microsoft.com:99999/",
+        "https://graph.microsoft.com\\@evil.example/",
+        "https://127.0.0.1/",
+        "https://[::1/",
+        "//graph.microsoft.com/",
+        "/v1.0/users/delta",
+        "https://user@graph.microsoft.com/",
+        "https://graph.microsoft.com/\r\nx-evil: 1",
+        "https://gr\u0430ph.microsoft.com/",
+        "",
+    ],
+)
+def test_a_token_goes_to_graph_alone(link: str) -> None:
+    """SEC-12: scheme, host and port are Graph's, or the link is not followed."""
+    assert not leads_to(link, ROOT)
+
+
+@pytest.mark.parametrize("link", ["https://graph.microsoft.com/x?$deltatoken=a", "https://GRAPH.microsoft.com:443/x"])
+def test_graph_s_own_links_are_followed(link: str) -> None:
+    """A default port that is written out, and a host in capitals, are the same origin (RFC 3986 section 6.2)."""
+    assert leads_to(link, ROOT)
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "expected"),
+    [
+        (410, None, True),
+        (400, {"code": "syncStateNotFound"}, True),
+        (400, {"code": "SyncStateNotFound"}, True),
+        (404, {"code": "x", "innerError": {"code": "y", "innererror": {"code": "resyncRequired"}}}, True),
+        (400, {"code": "Request_BadRequest"}, False),
+        (500, {"code": "syncStateNotFound"}, False),
+        (400, {"code": None}, False),
+        (400, "syncStateNotFound", False),
+        (400, None, False),
+    ],
+)
+def test_a_forgotten_link_is_known_by_status_or_code(status: int, error: object, *, expected: bool) -> None:
+    """REL-40: 410, or one of two codes at any depth and in any case, of a refusal."""
+    body = b"<html>" if error is None else json.dumps({"error": error}).encode()
+    assert is_reset(status, body) is expected
+
+
+values: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.sampled_from(["id", "@removed", "mail"]), inner),
+    max_leaves=8,
+)
+pages = st.fixed_dictionaries(
+    {}, optional={"value": values | st.lists(values), "@odata.nextLink": st.just(f"{ROOT}/x") | values}
+)
+
+
+@given(st.binary() | pages.map(lambda page: json.dumps(page).encode()))
+def test_no_page_breaks_the_reader(body: bytes) -> None:
+    """TST-16: whatever comes is a page of Graph's or refused in our own words."""
+    with suppress(BadAnswer):
+        assert leads_to(read_page(body, USERS, root=ROOT).link, ROOT)
+
+
+def test_a_link_is_good_for_what_it_was_made_for() -> None:
+    """Another root or another choice of properties is another copy."""
+    assert USERS.fingerprint(ROOT) != USERS.fingerprint("https://graph.microsoft.us")
+    assert USERS.first_link(ROOT).startswith(f"{ROOT}/v1.0/users/delta?$select=accountEnabled,createdDateTime,")

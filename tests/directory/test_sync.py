@@ -1,0 +1,366 @@
+import asyncio
+import gc
+import json
+import sqlite3
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emulator.cloud import LocalCloud
+from emulator.entra.app import Forgery
+from emulator.network.faults import Fault, Kind
+from emulator.seed import CERTIFICATE, CLIENT_ID, TENANT_ID
+from emulator.tour.site import app_settings
+from shared.adapters.database.store import Store
+from shared.core.directory.delta import USERS
+from shared.directory.sync import Sync
+from shared.runtime import build
+from shared.telemetry.events import Events
+from tests.clock import FakeClock
+from tests.in_process import GRAPH_SCOPE, App, suffering, write_configuration
+
+pytestmark = pytest.mark.slow
+
+PEOPLE = 45
+type Event = dict[str, Any]
+
+
+@dataclass
+class Pace:
+    """How fast the time goes: so many seconds pass whenever the cloud looks at its clock."""
+
+    seconds: float = 0.0
+
+
+@pytest.fixture
+def pace() -> Pace:
+    """Time stands still unless a test says otherwise."""
+    return Pace()
+
+
+@pytest.fixture
+def directory(
+    fake_clock: FakeClock, pace: Pace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[LocalCloud]:
+    """A cloud with a small tenant and small pages, whose managed identity this process has."""
+
+    def now() -> float:
+        fake_clock.tick(pace.seconds)
+        return fake_clock().wall
+
+    with LocalCloud(tmp_path, now=now, users=PEOPLE) as running:
+        running.graph.page_size = 10
+        for name, value in app_settings(running, tmp_path).items():
+            monkeypatch.setenv(name, value)
+        yield running
+        gc.collect()  # an SDK client keeps its connection until then
+
+
+def settings(cloud: LocalCloud, folder: Path) -> str:
+    """Add the sync to a vend.toml."""
+    credential = f'{{ type = "certificate", vault = "{cloud.vault_url}", name = "{CERTIFICATE}" }}'
+    return f"""
+profiles.directory.tenants = ["{TENANT_ID}"]
+profiles.directory.client_id = "{CLIENT_ID}"
+profiles.directory.scopes = ["{cloud.graph_url}/.default"]
+profiles.directory.vendable = false
+profiles.directory.credentials = [{credential}]
+sync.profile = "directory"
+sync.store = {json.dumps(f"sqlite:///{folder}/directory.db")}
+"""
+
+
+def expected(cloud: LocalCloud) -> Mapping[str, Mapping[str, Any]]:
+    """List what a reader should find: everybody who is there and not disabled, by id."""
+    return {
+        person.id: {column: person.properties.get(name) for name, (column, _) in USERS.columns.items()}
+        for person in cloud.people.tenant().values()
+        if not person.removed and person.properties.get("accountEnabled") is not False
+    }
+
+
+def found(folder: Path) -> Mapping[str, Mapping[str, Any]]:
+    """List what a reader finds."""
+    columns = ["id", *(column for column, _ in USERS.columns.values())]
+    with closing(sqlite3.connect(folder / "directory.db")) as connection:
+        rows = connection.execute(f"select {', '.join(columns)} from active_users").fetchall()  # noqa: S608  # ours
+    people = {row[0]: dict(zip(columns[1:], row[1:], strict=True)) for row in rows}
+    for person in people.values():
+        enabled = person["account_enabled"]
+        person["account_enabled"] = None if enabled is None else bool(enabled)
+    return people
+
+
+def told(events: list[Event]) -> tuple[Any, ...]:
+    """Pick what matters of the one event of a run that went well."""
+    (event,) = events
+    return tuple(event.get(name) for name in ("event", "outcome", "pages", "changes", "rows"))
+
+
+type Story = Callable[[App], Awaitable[None]]
+
+
+@pytest.fixture
+def run(directory: LocalCloud, fake_clock: FakeClock, tmp_path: Path) -> Callable[[Story], None]:
+    """Run a story with an app that syncs from the cloud."""
+
+    def told_by(story: Story) -> None:
+        async def whole() -> None:
+            async with App(directory, fake_clock, tmp_path, settings=settings(directory, tmp_path)) as app:
+                await story(app)
+
+        asyncio.run(whole())
+
+    return told_by
+
+
+def test_the_copy_is_the_tenant(run: Callable[[Story], None], directory: LocalCloud, tmp_path: Path) -> None:
+    """The first run reads everybody, the second nothing, the third what has changed."""
+
+    async def story(app: App) -> None:
+        assert told(await app.sync()) == ("sync_finished", "complete", 5, PEOPLE, 2 * PEOPLE)
+        assert found(tmp_path) == expected(directory)
+        assert told(await app.sync()) == ("sync_finished", "complete", 1, 0, 0)
+        first, second, third, fourth = list(directory.people.tenant())[:4]
+        directory.people.update(first, department=None, jobTitle="Owner")
+        directory.people.remove(second)
+        directory.people.purge(third)
+        directory.people.add(displayName="New", userPrincipalName="new@contoso.example")
+        assert told(await app.sync()) == ("sync_finished", "complete", 1, 4, 5)
+        assert found(tmp_path) == expected(directory)
+        directory.people.restore(second)
+        directory.people.update(fourth, accountEnabled=False)
+        await app.sync()
+        assert found(tmp_path) == expected(directory)
+        assert fourth not in found(tmp_path)
+
+    run(story)
+    assert len(directory.entra.requests) == 1
+
+
+def test_an_awkward_graph_makes_no_difference(
+    run: Callable[[Story], None], directory: LocalCloud, tmp_path: Path
+) -> None:
+    """REL-41: no order, people twice, changes again, pages with nobody on them."""
+    directory.graph.shuffled = directory.graph.repeats = directory.graph.empty_pages = True
+
+    async def story(app: App) -> None:
+        await app.sync()
+        assert found(tmp_path) == expected(directory)
+        for person in list(directory.people.tenant())[::3]:
+            directory.people.update(person, jobTitle="Other")
+        await app.sync()
+        assert found(tmp_path) == expected(directory)
+        assert told(await app.sync())[-1] == 0
+
+    run(story)
+
+
+@pytest.mark.parametrize(("status", "code"), [(400, "syncStateNotFound"), (410, "SyncStateNotFound"), (410, "x")])
+def test_a_forgotten_link_is_a_new_copy(
+    run: Callable[[Story], None],
+    directory: LocalCloud,
+    fake_clock: FakeClock,
+    tmp_path: Path,
+    status: int,
+    code: str,
+) -> None:
+    """REL-40: after its time the same run reads everybody again, and who has gone meanwhile is gone."""
+
+    async def story(app: App) -> None:
+        await app.sync()
+        directory.graph.expired_status, directory.graph.expired_code = status, code
+        directory.people.purge(next(iter(directory.people.tenant())))
+        directory.graph.token_days = 0.01
+        fake_clock.tick(900)
+        events = await app.sync()
+        assert [event["event"] for event in events] == ["sync_restarted", "sync_finished"]
+        assert found(tmp_path) == expected(directory)
+
+    run(story)
+
+
+def test_a_run_goes_on_after_a_short_wait(run: Callable[[Story], None], directory: LocalCloud, tmp_path: Path) -> None:
+    """REL-39: Retry-After is waited for, a failure without one is tried again, and nothing is read twice."""
+
+    async def story(app: App) -> None:
+        for headers in ({"retry-after": "7"}, {}):
+            directory.faults["graph"].set(Fault(kind=Kind.STATUS, status=429, times=2, headers=headers))
+            before = app.clock().boot
+            assert told(await app.sync())[:2] == ("sync_finished", "complete")
+            assert app.clock().boot - before == (14 if headers else 3)
+        directory.faults["graph"].set(Fault(kind=Kind.CUT, after_bytes=0, times=1))
+        assert told(await app.sync())[:2] == ("sync_finished", "complete")
+        assert found(tmp_path) == expected(directory)
+
+    run(story)
+
+
+def test_the_next_run_goes_on_where_one_had_to_end(
+    run: Callable[[Story], None], directory: LocalCloud, pace: Pace, tmp_path: Path
+) -> None:
+    """When its time is over a run begins no further page; what was stored stays, and only the rest is read then."""
+
+    async def story(app: App) -> None:
+        pace.seconds = 40.0
+        first = told(await app.sync())
+        pace.seconds = 0.0
+        second = told(await app.sync())
+        assert (first[1], second[1]) == ("to be continued", "complete")
+        assert first[2] + second[2] == len(directory.graph.requests) == 5
+        assert found(tmp_path) == expected(directory)
+
+    run(story)
+
+
+@pytest.mark.parametrize(
+    ("fault", "cause", "requests"),
+    [
+        (Fault(kind=Kind.STATUS, status=429, headers={"retry-after": "3600"}), "Graph answered 429", 1),
+        (Fault(kind=Kind.STATUS, status=503), "Graph answered 503", 4),
+        (Fault(kind=Kind.STATUS, status=404), "Graph answered 404", 1),
+        (Fault(kind=Kind.STATUS, status=401), "Graph answered 401", 2),
+        (
+            Fault(kind=Kind.STATUS, status=403),
+            "Graph answered 403: has the registration the permission, with an administrator's consent?",
+            1,
+        ),
+        (Fault(kind=Kind.STATUS, status=302, headers={"location": "https://evil.example/"}), "Graph answered 302", 1),
+        (Fault(kind=Kind.GARBAGE), "the page is not a JSON object", 1),
+        (
+            Fault(kind=Kind.STATUS, status=200, body='{"value": [], "@odata.nextLink": "https://evil.example/"}'),
+            "the page leads away from Graph",
+            1,
+        ),
+        (
+            Fault(kind=Kind.STATUS, status=200, body='{"value": [], "@odata.deltaLink": "GRAPH/v1.0/x"}'),
+            "users: a new copy lacks 45 of 45 rows; nothing was deleted",
+            1,
+        ),
+    ],
+    ids=["429 for an hour", "503", "404", "401", "403", "redirect", "garbage", "leads away", "nobody left"],
+)
+def test_a_run_that_fails_leaves_the_copy_as_it_is(
+    run: Callable[[Story], None], directory: LocalCloud, tmp_path: Path, fault: Fault, cause: str, requests: int
+) -> None:
+    """REL-39, SEC-12, SEC-19: one event names the cause, nothing is changed, and the next run makes up for it."""
+
+    async def story(app: App) -> None:
+        await app.sync()
+        before = found(tmp_path)
+        with closing(sqlite3.connect(tmp_path / "directory.db")) as connection, connection:
+            connection.execute("update sync_stream set fingerprint = ''")  # as if another version had made the copy
+        switch = directory.faults["graph"]
+        with suffering(switch, replace(fault, body=fault.body.replace("GRAPH", directory.graph_url))):
+            earlier = switch.taken
+            (event,) = await app.sync()
+            assert (event["event"], event["cause"]) == ("sync_failed", cause)
+            assert switch.taken - earlier == requests
+        assert found(tmp_path) == before
+        directory.people.add(displayName="New")
+        await app.sync()
+        assert found(tmp_path) == expected(directory)
+
+    run(story)
+
+
+def test_a_rejected_token_is_replaced(run: Callable[[Story], None], directory: LocalCloud) -> None:
+    """REL-42: 401 costs one new token, and the same link is read with it."""
+
+    async def story(app: App) -> None:
+        await app.sync()
+        directory.faults["graph"].set(Fault(kind=Kind.STATUS, status=401, times=1))
+        assert told(await app.sync())[:2] == ("sync_finished", "complete")
+
+    run(story)
+    assert len(directory.entra.requests) == 2
+
+
+def test_a_second_run_stays_away(run: Callable[[Story], None], directory: LocalCloud, tmp_path: Path) -> None:
+    """REL-44: a run that finds another at work ends at once and says so."""
+
+    async def story(app: App) -> None:
+        directory.faults["graph"].set(Fault(kind=Kind.HOLD))
+        first = asyncio.create_task(app.sync())
+        await asyncio.to_thread(directory.faults["graph"].wait_for, 1)
+        other = App(directory, app.clock, tmp_path, settings=settings(directory, tmp_path))
+        assert [event["event"] for event in await other.sync()] == ["sync_skipped"]
+        directory.faults["graph"].clear()
+        assert told(await first)[:2] == ("sync_finished", "complete")
+        async with other:
+            pass  # nothing of it is left open
+
+    run(story)
+
+
+def test_a_registration_without_the_permission_is_told_so(run: Callable[[Story], None], directory: LocalCloud) -> None:
+    """Graph's own 403, for a token without the role."""
+    graph = directory.directory.api("https://graph.microsoft.com")
+    assert graph
+
+    async def story(app: App) -> None:
+        directory.entra.forgery = Forgery(claims={"roles": None})
+        (event, *others) = await app.sync()
+        assert event["cause"].startswith("Graph answered 403")
+        assert [other["event"] for other in others] == ["token_without_roles"]
+
+    run(story)
+
+
+@pytest.mark.parametrize(
+    ("more", "environ", "cause"),
+    [
+        ("", {}, "vend.toml has no [sync]"),
+        ("sync", {"CONTAINER_NAME": "x"}, "no shared store: SQLite is for one machine"),
+        ("broken = 1", {}, "no valid settings"),
+    ],
+    ids=["no sync", "SQLite on Azure", "mistakes"],
+)
+def test_a_sync_that_cannot_be_is_told(
+    directory: LocalCloud, tmp_path: Path, more: str, environ: Mapping[str, str], cause: str
+) -> None:
+    """A disk that dies with its instance is no store, and tokens are vended all the same."""
+    lines: list[str] = []
+    events = Events(lines.append, wall=lambda: 0.0, worker="w")
+    more = settings(directory, tmp_path) if more == "sync" else more
+    write_configuration(directory, tmp_path, scopes=(GRAPH_SCOPE,), settings=more, authority=directory.authority)
+    text = (tmp_path / "vend.toml").read_text()
+    if environ:  # what a custom cloud would have to say there
+        text = "allow_custom_cloud = true\n" + text.replace("challenge = false", "challenge = true")
+        (tmp_path / "vend.toml").write_text(text)
+    runtime = build(environ, root=tmp_path, events=events)
+    asyncio.run(runtime.sync())
+    assert [json.loads(line)["cause"] for line in lines if "sync_disabled" in line] == [cause]
+    asyncio.run(runtime.aclose())
+
+
+def test_a_defect_of_ours_is_an_event(fake_clock: FakeClock, tmp_path: Path) -> None:
+    """An exception that nobody foresaw is named by its type alone, and the stream is free for the next run."""
+
+    class Broken:
+        async def page(self, link: str) -> bytes:
+            raise ZeroDivisionError(link)
+
+    lines: list[str] = []
+    store = Store(f"sqlite:///{tmp_path}/directory.db")
+    with ThreadPoolExecutor(1) as pool:
+        sync = Sync(
+            streams=[USERS],
+            tenant_id=TENANT_ID,
+            root="https://graph.microsoft.com",
+            graph=Broken(),
+            store=store,
+            pool=pool,
+            clock=fake_clock,
+            events=Events(lines.append, wall=fake_clock.wall, worker="w"),
+        )
+        for _ in range(2):
+            asyncio.run(sync.run(seconds=60))
+    store.close()
+    assert [json.loads(line)["cause"] for line in lines] == ["ZeroDivisionError"] * 2
+    assert "graph.microsoft.com" not in "".join(lines)

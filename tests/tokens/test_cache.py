@@ -1,0 +1,648 @@
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+
+import pytest
+
+from shared.core.errors import CredentialRefused, Denied, OperatorError, TimedOut, Unavailable, VendError
+from shared.core.limits import Limits
+from shared.core.token import AccessToken, TokenKey, TokenSource
+from shared.telemetry.events import Events
+from shared.tokens.cache import Counters, TokenCache
+from tests.clock import FakeClock, run_virtual, settle
+
+KEY = TokenKey("graph", "tenant", "https://graph.microsoft.com/.default")
+CLAIMS, OTHER_CLAIMS = '{"access_token":{"acrs":{"value":"c1"}}}', '{"access_token":{"acrs":{"value":"c2"}}}'
+LIFETIME, REFRESH_AFTER, FLOOR, FAILING_FLOOR = 3_600.0, 1_440.0, 300.0, 60.0
+
+
+class Issuer:
+    """Gives tokens that name their key and their number; it can hold every answer back, and fail."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock = clock
+        self.asked: list[TokenKey] = []
+        self.claims: list[str | None] = []
+        self.open = asyncio.Event()
+        self.open.set()
+        self.held: dict[int, asyncio.Event] = {}
+        self.error: Exception | None = None
+
+    async def acquire(self, key: TokenKey, claims: str | None) -> AccessToken:
+        """Give a token, or fail, once the gate is open."""
+        self.asked.append(key)
+        self.claims.append(claims)
+        count, asked = len(self.asked), self._clock()
+        await self.held.get(count, self.open).wait()
+        if self.error is not None:
+            raise self.error
+        return AccessToken(
+            secret=f"{'|'.join(key)}#{count}", asked=asked, lifetime=LIFETIME, refresh_after=REFRESH_AFTER
+        )
+
+
+class Bench:
+    """A cache with everything around it."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.clock = FakeClock()
+        self.issuer = Issuer(self.clock)
+        self.lines: list[str] = []
+        self.events = Events(self.lines.append, wall=lambda: self.clock().wall, worker="w")
+        self.version = "v1"
+        self.draw = 0.0
+        self.cache = TokenCache(
+            self.issuer.acquire,
+            limits=limits or Limits(),
+            clock=self.clock,
+            events=self.events,
+            version=lambda _: self.version,
+            draw=lambda: self.draw,
+        )
+
+    async def secret(
+        self, key: TokenKey = KEY, *, claims: str | None = None, rejected: AccessToken | None = None
+    ) -> str:
+        """Get a token as a caller does."""
+        served = await self.cache.get(key, claims=claims, rejected=rejected.sha256 if rejected else None)
+        return served.token.secret
+
+    async def refused(self, *, claims: str | None = None) -> VendError:
+        """Ask for a token that cannot be had."""
+        with pytest.raises(VendError) as caught:
+            await self.secret(claims=claims)
+        return caught.value
+
+    async def cached(self) -> AccessToken:
+        """Get a first token, and see it in the cache."""
+        await self.secret()
+        token = self.cache.hit(KEY)
+        assert token is not None
+        return token
+
+    def run(self, story: Callable[[], Awaitable[None]]) -> None:
+        """Run a story in the time of this bench."""
+
+        async def told() -> None:
+            await story()
+
+        run_virtual(told, self.clock)
+
+
+def number(count: int) -> str:
+    """Name the token of the issuer's n-th answer."""
+    return f"{'|'.join(KEY)}#{count}"
+
+
+def key(count: int) -> TokenKey:
+    """Make a key."""
+    return TokenKey("graph", "tenant", f"api://{count}/.default")
+
+
+def test_a_token_is_got_once_and_then_served_from_the_cache() -> None:
+    """A miss asks Entra, a hit asks nobody."""
+    bench = Bench()
+
+    async def story() -> None:
+        first, second = await bench.cache.get(KEY), await bench.cache.get(KEY)
+        assert (first.source, second.source) == (TokenSource.IDENTITY_PROVIDER, TokenSource.CACHE)
+        assert first.token is second.token
+
+    bench.run(story)
+    assert bench.issuer.asked == [KEY]
+
+
+def test_a_stale_token_is_served_while_a_newer_one_is_got() -> None:
+    """Nobody waits for a refresh, one flight makes it however many ask, and the next caller has the newer token."""
+    bench = Bench()
+
+    async def story() -> None:
+        old = await bench.secret()
+        bench.clock.tick(REFRESH_AFTER)
+        bench.issuer.open.clear()
+        assert [await bench.secret() for _ in range(3)] == [old] * 3
+        await settle()
+        assert len(bench.issuer.asked) == 2
+        bench.issuer.open.set()
+        await settle()
+        assert await bench.secret() == number(2)
+
+    bench.run(story)
+
+
+@pytest.mark.parametrize("move", [FakeClock.tick, FakeClock.jump, FakeClock.suspend])
+def test_a_token_below_the_floor_is_not_served(move: Callable[[FakeClock, float], None]) -> None:
+    """REL-36: by either clock; then the caller waits for a new one, and a failure is its answer."""
+    bench = Bench()
+
+    async def story() -> None:
+        await bench.secret()
+        move(bench.clock, LIFETIME - FAILING_FLOOR + 1)
+        bench.issuer.error = Unavailable(cause="down")
+        with pytest.raises(Unavailable):
+            await bench.secret()
+        bench.issuer.error = None
+        bench.clock.tick(5)
+        assert (await bench.cache.get(KEY)).source is TokenSource.IDENTITY_PROVIDER
+
+    bench.run(story)
+
+
+def test_a_thousand_callers_share_one_flight() -> None:
+    """TST-02: single flight."""
+    bench = Bench()
+
+    async def story() -> None:
+        bench.issuer.open.clear()
+        waiting = [asyncio.create_task(bench.secret()) for _ in range(1_000)]
+        await settle()
+        bench.issuer.open.set()
+        assert len(set(await asyncio.gather(*waiting))) == 1
+
+    bench.run(story)
+    assert len(bench.issuer.asked) == 1
+
+
+def test_the_leader_may_leave() -> None:
+    """REL-49: who started the flight goes away; who joined it is served by it."""
+    bench = Bench()
+
+    async def story() -> None:
+        bench.issuer.open.clear()
+        leader = asyncio.create_task(bench.secret())
+        await settle()
+        follower = asyncio.create_task(bench.secret())
+        await settle()
+        leader.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leader
+        bench.issuer.open.set()
+        assert await follower == number(1)
+
+    bench.run(story)
+    assert len(bench.issuer.asked) == 1
+
+
+def test_an_error_reaches_everybody_who_waits() -> None:
+    """TST-02: one flight fails for all of them; each gets a copy of its own, so that no traceback grows."""
+    bench = Bench()
+
+    async def story() -> None:
+        bench.issuer.error = Unavailable(cause="down")
+        results = await asyncio.gather(*(bench.refused() for _ in range(5)))
+        assert {(type(result), result.cause, result.wait) for result in results} == {
+            (Unavailable, "down", timedelta(seconds=5))
+        }
+        assert len({id(result) for result in results}) == 5
+
+    bench.run(story)
+    assert len(bench.issuer.asked) == 1
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """A failure, and for how many seconds one, two and three of it in a row are remembered."""
+
+    error: Exception
+    waits: tuple[float, float, float]
+    is_told: bool = True
+
+    def told(self, seconds: float) -> timedelta | None:
+        """Tell what a caller is told of a wait; a denial by Entra has to look like one by policy (SEC-05)."""
+        return timedelta(seconds=seconds) if self.is_told else None
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Remembered(Unavailable(), (5, 7.5, 11.25)),
+        Remembered(TimedOut(), (5, 7.5, 11.25)),
+        Remembered(Unavailable(retry_after=timedelta(seconds=40)), (40, 40, 40)),
+        Remembered(Unavailable(retry_after=timedelta(hours=9)), (3_600, 3_600, 3_600)),
+        Remembered(OperatorError(), (60, 60, 60)),
+        Remembered(Denied(), (60, 60, 60), is_told=False),
+        Remembered(ZeroDivisionError("CANARY"), (60, 60, 60), is_told=False),
+    ],
+    ids=lambda case: f"{type(case.error).__name__} {case.waits[0]:.0f}",
+)
+def test_a_failure_is_remembered(case: Remembered) -> None:
+    """REL-01 to REL-06: no flight starts before the wait is over, callers are told what is left of it, all cheaply."""
+    bench = Bench()
+    bench.issuer.error = case.error
+
+    async def story() -> None:
+        for flights, wait in enumerate(case.waits, start=1):
+            first = await bench.refused()
+            assert first.wait == case.told(wait)
+            bench.clock.tick(wait - 1)
+            again = await bench.refused()
+            assert (type(again), again.wait) == (type(first), case.told(1))
+            assert "CANARY" not in again.cause
+            assert len(bench.issuer.asked) == flights
+            bench.clock.tick(1)
+
+    bench.run(story)
+
+
+def test_a_flight_that_goes_well_ends_the_row_of_failures() -> None:
+    """REL-03: the next failure counts as the first."""
+    bench = Bench()
+
+    async def story() -> None:
+        for error, wait in ((Unavailable(), 5), (Unavailable(), 7.5), (None, 0), (Unavailable(), 5)):
+            bench.issuer.error = error
+            if error is None:
+                await bench.secret()
+                bench.clock.tick(LIFETIME)
+            else:
+                assert (await bench.refused()).wait == timedelta(seconds=wait)
+                bench.clock.tick(wait)
+
+    bench.run(story)
+
+
+def test_waits_are_jittered() -> None:
+    """Workers that failed together do not come back together: ours is shortened, upstream's is told a little longer."""
+    bench = Bench()
+    bench.draw = 1.0
+
+    async def story() -> None:
+        bench.issuer.error = Unavailable()
+        assert (await bench.refused()).wait == timedelta(seconds=4.5)
+        bench.clock.tick(4.5)
+        bench.issuer.error = Unavailable(retry_after=timedelta(seconds=60))
+        assert (await bench.refused()).wait == timedelta(seconds=66)
+
+    bench.run(story)
+
+
+def test_a_changed_credential_clears_what_only_it_could_mend() -> None:
+    """A refused certificate is remembered for the version that was refused; an outage has nothing to do with it."""
+    bench = Bench()
+
+    async def story() -> None:
+        for error, flights in ((CredentialRefused(), 2), (Unavailable(), 3)):
+            bench.issuer.error = error
+            bench.clock.tick(60)
+            await bench.refused()
+            bench.version += "+"
+            await bench.refused()
+            assert len(bench.issuer.asked) == flights
+
+    bench.run(story)
+
+
+def test_an_outage_is_ridden_through() -> None:
+    """REL-17, REL-18: served down to 60 s before the end, one flight per wait; then a new token."""
+    bench = Bench()
+
+    async def story() -> None:
+        await bench.secret()
+        bench.issuer.error = Unavailable()
+        served = 0
+        for second in range(1, 4_000):
+            bench.clock.tick(1)
+            with suppress(Unavailable):
+                await bench.secret()
+                served = second
+            await settle()
+        assert served == LIFETIME - FAILING_FLOOR
+        # 5 s growing to 240 s: as many waits as fit between the moment when the refresh was due and the end.
+        assert len(bench.issuer.asked) <= 1 + 10 + (LIFETIME - REFRESH_AFTER) / 240
+        bench.issuer.error = None
+        bench.clock.tick(240)
+        assert await bench.secret()
+
+    bench.run(story)
+
+
+def test_a_caller_waits_a_second_at_most_while_minutes_are_left() -> None:
+    """With 60 s to 300 s left: a quick Entra gives a new token, a slow or failing one costs a second or nothing."""
+    bench = Bench()
+
+    async def story() -> None:
+        old = await bench.secret()
+        bench.clock.tick(LIFETIME - FLOOR + 1)
+        bench.issuer.open.clear()
+        began = bench.clock().boot
+        assert set(await asyncio.gather(bench.secret(), bench.secret())) == {old}
+        assert bench.clock().boot - began == pytest.approx(Limits().short_wait_seconds)
+        bench.issuer.error = Unavailable()
+        bench.issuer.open.set()
+        await settle()
+        assert bench.cache.hit(KEY)
+        assert len(bench.issuer.asked) == 2
+        bench.clock.tick(5)
+        assert await bench.secret() == old
+        bench.clock.tick(10)
+        bench.issuer.error = None
+        assert await bench.secret() == number(4)
+
+    bench.run(story)
+
+
+def test_a_failed_refresh_is_told_with_the_next_invocation() -> None:
+    """REL-03: the old token is served on, and the event waits for the flush."""
+    bench = Bench()
+
+    async def story() -> None:
+        old = await bench.secret()
+        bench.clock.tick(REFRESH_AFTER)
+        bench.issuer.error = Unavailable(cause="AADSTS90033", code=50196, trace_id="a-trace")
+        assert [await bench.secret(), await bench.secret()] == [old, old]
+        await settle()
+
+    bench.run(story)
+    assert bench.lines == []
+    bench.events.flush()
+    told = json.loads(bench.lines[0])
+    assert (told["event"], told["cause"], told["scope"]) == ("acquire_failed", "AADSTS90033", KEY.scope)
+    assert told["retry_seconds"] == 5
+    assert (told["remedy"], told["trace_id"]) == (Unavailable(code=50196).remedy, "a-trace")
+
+
+def test_the_key_that_was_asked_for_longest_ago_goes_first() -> None:
+    """SEC-16: the cache is bounded, and a hit counts as a use."""
+    bench = Bench(Limits(cache_entries=2))
+
+    async def story() -> None:
+        for number in (1, 2, 1, 3):
+            await bench.secret(key(number))
+        assert len(bench.cache) == 2
+        assert bench.cache.hit(key(1))
+        assert bench.cache.hit(key(3))
+        assert bench.cache.hit(key(2)) is None
+
+    bench.run(story)
+
+
+def test_a_flight_lands_in_the_entry_that_its_key_has_by_then() -> None:
+    """SEC-16: a key that gave way while its flight was under way, and was asked for again, keeps what that brings."""
+    bench = Bench(Limits(cache_entries=1))
+
+    async def story() -> None:
+        bench.issuer.held[1] = asyncio.Event()
+        first = asyncio.create_task(bench.secret())
+        await settle()
+        await bench.secret(key(2))
+        again = asyncio.create_task(bench.secret())
+        await settle()
+        bench.issuer.held[1].set()
+        assert await first == await again == await bench.secret() == number(1)
+
+    bench.run(story)
+    assert bench.issuer.asked == [KEY, key(2)]
+
+
+def test_while_a_failure_is_remembered_nobody_waits_for_an_older_flight() -> None:
+    """A flight that left before the failure was known may still land: whoever asks meanwhile is told at once."""
+    bench = Bench()
+
+    async def story() -> None:
+        bench.issuer.held[1] = asyncio.Event()
+        asking = asyncio.create_task(bench.secret())
+        await settle()
+        bench.issuer.error = Unavailable()
+        assert isinstance(await bench.refused(claims=CLAIMS), Unavailable)
+        assert isinstance(await bench.refused(), Unavailable)
+        bench.issuer.error = None
+        bench.issuer.held[1].set()
+        assert await asking == number(1)
+
+    bench.run(story)
+
+
+def test_nobody_waits_longer_than_the_budget() -> None:
+    """REL-02: 504 for all who wait, those who came late too."""
+    bench = Bench()
+
+    async def story() -> None:
+        bench.issuer.open.clear()
+        began = bench.clock().boot
+        results = await asyncio.gather(bench.refused(), bench.refused())
+        assert [type(result) for result in results] == [TimedOut, TimedOut]
+        assert bench.clock().boot - began == pytest.approx(Limits().caller_budget_seconds)
+
+    bench.run(story)
+    assert len(bench.issuer.asked) == 1
+
+
+def test_tokens_never_reach_another_key() -> None:
+    """SEC-03: 200 callers of 50 keys, served in flights and from the cache, each get their own key's token."""
+    bench = Bench()
+
+    async def ask(number: int) -> None:
+        for _ in range(3):
+            assert (await bench.secret(key(number % 50))).startswith("|".join(key(number % 50)) + "#")
+
+    async def story() -> None:
+        await asyncio.gather(*(ask(number) for number in range(200)))
+
+    bench.run(story)
+    assert len(bench.issuer.asked) == 50
+
+
+def test_clear_forgets_what_is_under_way_too() -> None:
+    """SEC-22: no token that was asked for before the kill switch is kept or handed to whoever asks after it."""
+    bench = Bench()
+
+    async def story() -> None:
+        await bench.secret(key(1))
+        bench.issuer.open.clear()
+        before = asyncio.create_task(bench.secret())
+        await settle()
+        bench.cache.clear()
+        after = asyncio.create_task(bench.secret())
+        await settle()
+        bench.issuer.open.set()
+        await before
+        assert await after == await bench.secret() == number(3)
+        assert bench.cache.hit(key(1)) is None
+
+    bench.run(story)
+
+
+def test_a_rejected_token_is_replaced_once() -> None:
+    """Decision of the API: who names the cached token gets another, and who comes later with its hash gets that one."""
+    bench = Bench()
+
+    async def story() -> None:
+        old = await bench.cached()
+        assert set(await asyncio.gather(*(bench.secret(rejected=old) for _ in range(50)))) == {number(2)}
+        assert await bench.secret(rejected=old) == await bench.secret() == number(2)
+
+    bench.run(story)
+    assert bench.issuer.claims == [None, None]
+
+
+def test_a_key_is_forced_every_thirty_seconds_at_most() -> None:
+    """ABU-65, ABU-66: within the floor the entry is the answer, whatever was asked for."""
+    bench = Bench()
+
+    async def story() -> None:
+        await bench.secret(claims=CLAIMS)
+        for claims in (CLAIMS, OTHER_CLAIMS):
+            assert await bench.secret(claims=claims) == number(1)
+        assert await bench.secret(rejected=bench.cache.hit(KEY)) == number(1)
+        bench.clock.tick(30)
+        assert await bench.secret(claims=OTHER_CLAIMS) == await bench.secret() == number(2)
+
+    bench.run(story)
+    assert bench.issuer.claims == [CLAIMS, OTHER_CLAIMS]
+
+
+def test_claims_join_only_what_asks_for_the_same() -> None:
+    """An ordinary flight does not answer a challenge; an equal challenge shares its flight; the later question wins."""
+    bench = Bench()
+
+    async def story() -> None:
+        bench.issuer.open.clear()
+        ordinary = asyncio.create_task(bench.secret())
+        await settle()
+        bench.clock.tick(1)
+        first, second = (asyncio.create_task(bench.secret(claims=CLAIMS)) for _ in range(2))
+        await settle()
+        assert bench.issuer.claims == [None, CLAIMS]
+        bench.issuer.open.set()
+        assert [await ordinary, await first, await second] == [number(1), number(2), number(2)]
+        assert await bench.secret() == number(2)
+
+    bench.run(story)
+
+
+def test_an_equal_challenge_waits_for_the_flight_and_takes_no_cached_token() -> None:
+    """ABU-64: the floor does not send who comes while the answer is under way to the token that will not do."""
+    bench = Bench()
+
+    async def story() -> None:
+        await bench.cached()
+        bench.issuer.open.clear()
+        first, second = (asyncio.create_task(bench.secret(claims=CLAIMS)) for _ in range(2))
+        await settle()
+        bench.issuer.open.set()
+        assert [await first, await second] == [number(2), number(2)]
+
+    bench.run(story)
+
+
+def test_an_older_question_does_not_replace_a_newer_answer() -> None:
+    """A flight that left before the forced one and lands after it is not kept."""
+    bench = Bench()
+
+    async def story() -> None:
+        bench.issuer.held[1] = asyncio.Event()
+        ordinary = asyncio.create_task(bench.secret())
+        await settle()
+        bench.clock.tick(1)
+        forced = asyncio.create_task(bench.secret(claims=CLAIMS))
+        await settle()
+        assert await forced == number(2)
+        bench.issuer.held[1].set()
+        assert await ordinary == number(1)
+        assert await bench.secret() == number(2)
+
+    bench.run(story)
+
+
+@pytest.mark.parametrize(
+    ("error", "poisons"), [(Unavailable(), True), (OperatorError(), False)], ids=["an outage", "a refusal"]
+)
+def test_a_failed_challenge_gets_the_error(error: VendError, *, poisons: bool) -> None:
+    """Who has a challenge has no use for the cached token; what Entra refuses to claims it need not refuse without."""
+    bench = Bench()
+
+    async def story() -> None:
+        old = await bench.cached()
+        bench.issuer.error = error
+        assert type(await bench.refused(claims=CLAIMS)) is type(error)
+        assert type(await bench.refused(claims=CLAIMS)) is type(error)
+        assert len(bench.issuer.asked) == 2
+        assert await bench.secret() == await bench.secret(rejected=old) == old.secret
+        bench.clock.tick(LIFETIME)
+        bench.issuer.error = None
+        assert await bench.secret(claims=CLAIMS)
+        bench.clock.tick(LIFETIME)
+        bench.issuer.error = error
+        await bench.refused(claims=CLAIMS)
+        before = len(bench.issuer.asked)
+        await bench.refused()
+        assert len(bench.issuer.asked) - before == (0 if poisons else 1)
+
+    bench.run(story)
+
+
+def test_a_challenge_that_failed_may_be_tried_again() -> None:
+    """When its failure is over; another challenge waits until the key may be forced again, and gets what there is."""
+    bench = Bench()
+
+    async def story() -> None:
+        old = await bench.cached()
+        bench.issuer.error = Unavailable()
+        await bench.refused(claims=CLAIMS)
+        bench.clock.tick(5)
+        assert await bench.secret(claims=OTHER_CLAIMS) == old.secret
+        bench.issuer.error = None
+        assert await bench.secret(claims=CLAIMS) == number(3)
+
+    bench.run(story)
+
+
+def test_a_failed_replacement_gets_the_token_there_is() -> None:
+    """A hash request is a wish: while Entra is down the cached token is better than none."""
+    bench = Bench()
+
+    async def story() -> None:
+        old = await bench.cached()
+        bench.issuer.error = Unavailable()
+        assert await bench.secret(rejected=old) == await bench.secret(rejected=old) == old.secret
+        assert len(bench.issuer.asked) == 2
+
+    bench.run(story)
+
+
+def test_the_hash_of_another_token_forces_nothing() -> None:
+    """A token that the cache does not hold was replaced already; a challenge without a cached token is asked."""
+    bench = Bench()
+
+    async def story() -> None:
+        other = AccessToken("other", bench.clock(), lifetime=LIFETIME, refresh_after=REFRESH_AFTER)
+        assert await bench.secret(rejected=other) == number(1)
+        assert await bench.secret(rejected=other, claims=CLAIMS) == number(1)
+        bench.clock.tick(LIFETIME)
+        assert await bench.secret(rejected=other, claims=CLAIMS) == number(2)
+
+    bench.run(story)
+    assert bench.issuer.claims == [None, CLAIMS]
+
+
+def test_the_counters_tell_what_happened() -> None:
+    """Each answer and each flight is counted once, and the ages can be seen without a token being seen."""
+    bench = Bench()
+
+    async def story() -> None:
+        bench.issuer.open.clear()
+        waiting = asyncio.create_task(bench.secret())
+        await settle()
+        assert bench.cache.counters.waiting == 1
+        bench.issuer.open.set()
+        await waiting
+        await bench.secret(claims=CLAIMS)
+        await bench.secret()
+        bench.clock.tick(REFRESH_AFTER)
+        bench.issuer.error = Unavailable(cause="down")
+        await bench.secret()
+        await settle()
+        with pytest.raises(Unavailable):
+            await bench.secret(key(1))
+
+    bench.run(story)
+    assert bench.cache.counters == Counters(
+        hits=2, stale_hits=1, misses=3, refreshes=1, acquired=2, failures=2, waiting=0
+    )
+    first, second = bench.cache.look()
+    assert (first.key, first.age, first.remaining) == (KEY, REFRESH_AFTER, LIFETIME - REFRESH_AFTER)
+    assert (second.key, second.token, second.cause) == (key(1), None, "down")
+    assert KEY.scope not in str(first.token)

@@ -1,0 +1,177 @@
+"""The cache against a plain model of its rules."""
+
+import asyncio
+from collections.abc import Coroutine
+from datetime import timedelta
+from hashlib import sha256
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from shared.core.errors import CredentialRefused, Unavailable, VendError
+from shared.core.token import AccessToken, TokenKey
+from shared.telemetry.events import Events
+from shared.tokens.cache import TokenCache
+from tests.clock import FakeClock, VirtualLoop, settle
+from tests.tokens.cache_model import LIMITS, Answer, Known, Model, Upstream
+
+KEYS = [TokenKey("graph", "tenant", f"api://{number}/.default") for number in range(LIMITS.cache_entries + 1)]
+# Sums of halves of halves are exact, so that model and cache meet at the boundaries.
+INSTANT = 1 / 64
+keys = st.sampled_from(KEYS)
+claims = st.none() | st.sampled_from(["c1", "c2"])
+edges = st.sampled_from(["now", "now", "due", "floor", "failing floor", "failure over", "forced again"])
+slightly = st.sampled_from([-INSTANT, 0, INSTANT])
+upstreams = st.sampled_from(
+    [
+        Upstream(),
+        Upstream(delay=0.5),
+        Upstream(delay=3),
+        Upstream(lifetime=86_400),
+        Upstream(lifetime=200),
+        Upstream(Unavailable),
+        Upstream(Unavailable, delay=3),
+        Upstream(Unavailable, retry_after=40),
+        Upstream(delay=30),
+        Upstream(CredentialRefused),
+        Upstream(CredentialRefused, delay=0.5),
+    ]
+)
+
+
+class CacheMachine(RuleBasedStateMachine):
+    """Asks the cache and the model the same, in virtual time, and lets clocks, credentials and Entra misbehave."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = FakeClock()
+        self.loop = VirtualLoop(self.clock)
+        self.model = Model()
+        self.upstream = Upstream()
+        self.asked: list[tuple[TokenKey, str | None]] = []
+        self.cache = TokenCache(
+            self.acquire,
+            limits=LIMITS,
+            clock=self.clock,
+            events=Events(lambda _: None, wall=lambda: self.clock().wall, worker="w"),
+            version=lambda _: str(self.model.version),
+            draw=lambda: 0.0,
+        )
+
+    async def acquire(self, key: TokenKey, claims: str | None) -> AccessToken:
+        """Be Entra."""
+        self.asked.append((key, claims))
+        secret, upstream, asked = f"{'|'.join(key)}#{len(self.asked)}", self.upstream, self.clock()
+        await asyncio.sleep(upstream.delay)
+        if upstream.error:
+            wait = upstream.retry_after
+            raise upstream.error(retry_after=timedelta(seconds=wait) if wait else None)
+        return AccessToken(secret, asked, lifetime=upstream.lifetime, refresh_after=upstream.refresh_after)
+
+    def run(self, story: Coroutine[Any, Any, None]) -> None:
+        """Run one step, and everything after it that waits for nothing."""
+
+        async def told() -> None:
+            await story
+            await settle()
+
+        self.loop.run_until_complete(told())
+
+    def _go(self, key: TokenKey, edge: str, more: float) -> None:
+        """Let the time pass until what is known of a key begins to be treated differently, or until just before."""
+        self.model.pass_until(self.clock().boot)
+        known, now = self.model.known.get(key) or Known(), self.clock()
+        left = known.token.left(now) if known.token else 0.0
+        due = known.token.asked.boot + known.token.upstream.refresh_after if known.token else 0.0
+        edges = {
+            "now": 0.0,
+            "due": due - now.boot,
+            "floor": left - LIMITS.served_floor_seconds,
+            "failing floor": left - LIMITS.served_floor_failing_seconds,
+            "failure over": known.failure.until - now.boot if known.failure else 0.0,
+            "forced again": (known.forced_at or 0.0) + LIMITS.forced_floor_seconds - now.boot,
+        }
+        self.run(asyncio.sleep(max(0.0, edges[edge] + more)))
+        self.model.pass_until(self.clock().boot)
+
+    @rule(key=keys, edge=edges, more=slightly, upstream=upstreams)
+    def ask(self, key: TokenKey, edge: str, more: float, upstream: Upstream) -> None:
+        """Ask for a token; what Entra does to a flight that starts now is drawn as well."""
+        self._go(key, edge, more)
+        self.upstream = upstream
+        self.run(self._compare(key, self.model.ask(key, self.clock(), upstream)))
+
+    @rule(key=keys, edge=edges, more=slightly, upstream=upstreams, claims=claims, is_cached=st.none() | st.booleans())
+    def force(
+        self, key: TokenKey, edge: str, more: float, upstream: Upstream, claims: str | None, *, is_cached: bool | None
+    ) -> None:
+        """Ask with the claims of a challenge, with the hash of the cached token or another, or with both."""
+        self._go(key, edge, more)
+        known = self.model.known.get(key)
+        cached = known.token.name if known and known.token else "none"
+        rejected = None if is_cached is None else cached if is_cached else "another"
+        if claims is None and rejected is None:
+            return
+        self.upstream = upstream
+        expected = self.model.force(key, self.clock(), upstream, claims=claims, rejected=rejected)
+        self.run(self._compare(key, expected, claims, rejected))
+
+    async def _compare(
+        self, key: TokenKey, expected: Answer, claims: str | None = None, rejected: str | None = None
+    ) -> None:
+        try:
+            digest = sha256(rejected.encode()).hexdigest() if rejected else None
+            served = await self.cache.get(key, claims=claims, rejected=digest)
+        except VendError as error:
+            wait = error.wait.total_seconds() if error.wait else None
+            answer = Answer(self.clock().boot, type(error), wait=wait)
+        else:
+            answer = Answer(self.clock().boot, served.token.secret, served.source)
+        assert answer == expected
+        await asyncio.sleep(INSTANT)  # no two flights start at once, so no two land at once
+
+    @rule(seconds=st.sampled_from([0.5, 3, 8, 240, 4_000]))
+    def let_time_pass(self, seconds: float) -> None:
+        """Let flights land and memories fade."""
+        self.run(asyncio.sleep(seconds))
+
+    @rule(disturbance=st.sampled_from(["jump", "suspend", "rotate"]), data=st.data())
+    def disturb(self, disturbance: str, data: st.DataObject) -> None:
+        """Set the wall clock, let the machine sleep, or make another version the one that signs."""
+        match disturbance:
+            case "jump":
+                self.clock.jump(data.draw(st.sampled_from([-4_000, -600, 600, 4_000])))
+            case "suspend" if not self.model.flights:  # which of a flight and its deadline wakes first is not promised
+                self.clock.suspend(data.draw(st.sampled_from([60, 1_000, 7_200])))
+            case "rotate":
+                self.model.version += 1
+
+    @precondition(lambda self: self.model.flights)
+    @rule()
+    def kill(self) -> None:
+        """Raise the generation while something is under way."""
+        self.cache.clear()
+        self.model.kill()
+
+    @invariant()
+    def both_have_asked_and_kept_the_same(self) -> None:
+        """Each flight was promised, and so is what is kept, in the order of its use."""
+        self.model.pass_until(self.clock().boot)
+        assert self.asked == self.model.asked
+        assert [seen.key for seen in self.cache.look()] == list(self.model.known)
+
+    def teardown(self) -> None:
+        """Let what is under way land, and see that nothing is left."""
+        self.run(asyncio.sleep(60))
+        assert not asyncio.all_tasks(self.loop)
+        self.loop.close()
+
+
+@pytest.mark.hypothesis
+def test_the_cache_does_what_its_rules_say() -> None:
+    """TST-13: whatever is asked, and whatever clocks, credentials and Entra do, answers and flights are the model's."""
+    examples = settings().max_examples // 2  # of 50 steps each
+    run_state_machine_as_test(CacheMachine, settings=settings(max_examples=examples, stateful_step_count=50))
