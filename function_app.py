@@ -36,7 +36,7 @@ async def graph_sync(timer: func.TimerRequest) -> None:  # noqa: ARG001  # the h
     """Copy the directory."""
     from shared.runtime import runtime  # noqa: PLC0415
 
-    await runtime().sync()
+    await runtime().jobs["graph_sync"]()
 
 
 async def _answer(route: str, req: func.HttpRequest) -> func.HttpResponse:

@@ -21,15 +21,15 @@ from benchmarks.bare_entra import LIFETIME, access_token
 from benchmarks.ours import KEY, LIMITS, SCOPE, token_cache
 from benchmarks.rows import VEND, Goal, Row, Scale, compared
 from benchmarks.timing import by_turns, each_awaited, medians
-from shared.adapters.blob import FileSource
+from shared.adapters.file import FileSource
 from shared.api.answers import Answer
 from shared.api.routes import FUNCTION_KEY
 from shared.api.vendor import Vendor
 from shared.callers.live import Callers
 from shared.core.policy import Offer
 from shared.core.request import Incoming
-from shared.core.token import AccessToken, TokenKey
-from shared.runtime import clock, new_id
+from shared.core.token import AccessToken, Acquired, TokenSource, Wanted
+from shared.system import System
 from shared.telemetry.events import Events, log_line
 
 PLAIN = "plain handler"
@@ -87,10 +87,11 @@ def _vend(key: str, folder: Path, pool: Executor) -> Handler:
     offers = {KEY.profile: Offer(tenants=(KEY.tenant_id,), scopes=(KEY.scope,), client_id="", vendable=True)}
     file = folder / "callers.toml"
     file.write_text(CALLERS.format(digest=hashlib.sha256(key.encode()).hexdigest(), scope=SCOPE))
-    secret = access_token()
+    secret, system = access_token(), System()
 
-    async def acquire(_: TokenKey, __: str | None) -> AccessToken:
-        return AccessToken(secret=secret, asked=clock(), lifetime=LIFETIME, refresh_after=LIFETIME / 2)
+    async def acquire(_: Wanted) -> Acquired:
+        token = AccessToken(secret=secret, asked=system.clock(), lifetime=LIFETIME, refresh_after=LIFETIME / 2)
+        return Acquired(token, TokenSource.IDENTITY_PROVIDER)
 
     events = Events(log_line, wall=time.time, worker="bench")
     callers = Callers(
@@ -98,21 +99,18 @@ def _vend(key: str, folder: Path, pool: Executor) -> Handler:
         offers,
         pool=pool,
         limits=LIMITS,
-        clock=clock,
+        clock=system.clock,
         events=events,
         on_new_generation=lambda: None,
     )
     vendor = Vendor(
-        check_callers=callers.check,
-        identify=callers.identify,
-        get_token=token_cache(acquire, read_clock=clock).get,
+        callers=callers,
+        tokens=token_cache(acquire, system=system),
         offers=offers,
-        clock=clock,
-        events=events,
-        new_id=new_id,
         app_checked_routes=False,
-        unknown_keys_per_minute=LIMITS.unknown_keys_per_minute,
-        told_margin_seconds=LIMITS.told_margin_seconds,
+        limits=LIMITS,
+        system=system,
+        events=events,
     )
     return partial(vendor.answer, FUNCTION_KEY)
 

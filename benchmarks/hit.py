@@ -16,8 +16,8 @@ from benchmarks.rows import AZURE, AZURE_AIO, MSAL, VEND, Goal, Row, Scale, comp
 from benchmarks.timing import by_turns, each, each_awaited, medians
 from emulator.network.serve import Background
 from emulator.seed import TENANT_ID
-from shared.core.token import AccessToken, TokenKey
-from shared.runtime import clock
+from shared.core.token import AccessToken, Acquired, TokenKey, TokenSource, Wanted
+from shared.system import System
 
 FLOOR = "dict"
 MANY = 10_000
@@ -81,12 +81,13 @@ def _key(number: int) -> TokenKey:
 
 
 def _vend(entries: int) -> Callable[[], object]:
-    secret = access_token()
+    secret, system = access_token(), System()
 
-    async def acquire(_: TokenKey, __: str | None) -> AccessToken:
-        return AccessToken(secret=secret, asked=clock(), lifetime=LIFETIME, refresh_after=LIFETIME / 2)
+    async def acquire(_: Wanted) -> Acquired:
+        token = AccessToken(secret=secret, asked=system.clock(), lifetime=LIFETIME, refresh_after=LIFETIME / 2)
+        return Acquired(token, TokenSource.IDENTITY_PROVIDER)
 
-    tokens = token_cache(acquire, read_clock=clock)
+    tokens = token_cache(acquire, system=system)
 
     async def fill() -> None:
         for number in range(entries):

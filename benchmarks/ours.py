@@ -1,7 +1,5 @@
 """vend's own parts, put together as its composition root does, but with a key that lies in memory."""
 
-import asyncio
-import random
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,14 +9,16 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from emulator.seed import CLIENT_ID, GRAPH, TENANT_ID
-from shared.adapters.http import HttpClient
+from shared.adapters.http import HttpClient, read_roots
 from shared.core.entra.certificate import CertificateVersion
-from shared.core.entra.token_answer import Cloud
+from shared.core.entra.clouds import Cloud
 from shared.core.limits import Limits
-from shared.core.token import Clock, Moment, TokenKey
-from shared.credentials.vault_certificate import Client, Entra, Post, VaultCertificate
-from shared.runtime import new_id
+from shared.core.token import Moment, TokenKey
+from shared.credentials.chain import Chain
+from shared.credentials.vault_certificate import VaultCertificate
+from shared.system import System
 from shared.telemetry.events import Events
+from shared.tokens.acquire import Client, Entra, Post
 from shared.tokens.cache import Acquire, TokenCache
 from tests.emulator.client import KeyPair
 
@@ -41,6 +41,9 @@ class OneClock:
 
 
 clock = OneClock(lambda: time.time())  # noqa: PLW0108  # looked up when it is read: time-machine replaces it
+
+
+SYSTEM = System(clock=clock)
 
 
 class MemoryKey:
@@ -66,14 +69,12 @@ class MemoryKey:
 
 def http_client(ca_file: Path) -> HttpClient:
     """Make the client of outside."""
-    return HttpClient(ca_file=str(ca_file), proxy="", limits=LIMITS)
+    return HttpClient(roots=read_roots(str(ca_file)), proxy="", limits=LIMITS)
 
 
 def entra(authority: str, *, key: KeyPair, post: Post) -> Entra:
     """Make what acquires tokens, with a signature per nine minutes."""
-    credential = VaultCertificate(
-        vault=MemoryKey(key), name="vend", client_id=CLIENT_ID, clock=clock, new_id=new_id, limits=LIMITS
-    )
+    credential = VaultCertificate(vault=MemoryKey(key), name="vend", client_id=CLIENT_ID, limits=LIMITS, system=SYSTEM)
     return Entra(
         cloud=Cloud(
             authority=authority,
@@ -82,13 +83,10 @@ def entra(authority: str, *, key: KeyPair, post: Post) -> Entra:
             token_exchange_audience="api://AzureADTokenExchange",
             verify_vault_challenge=False,
         ),
-        clients={KEY.profile: Client(client_id=CLIENT_ID, credential=credential)},
+        clients={KEY.profile: Client(client_id=CLIENT_ID, credential=Chain([credential]))},
         post=post,
         limits=LIMITS,
-        clock=clock,
-        sleep=asyncio.sleep,
-        draw=random.random,
-        new_id=new_id,
+        system=SYSTEM,
         events=UNHEARD,
     )
 
@@ -96,9 +94,8 @@ def entra(authority: str, *, key: KeyPair, post: Post) -> Entra:
 def token_cache(
     acquire: Acquire,
     *,
-    read_clock: Clock = clock,
+    system: System = SYSTEM,
     version: Callable[[TokenKey], str] = lambda _: "",
-    draw: Callable[[], float] = random.random,
 ) -> TokenCache:
     """Make the warm cache."""
-    return TokenCache(acquire, limits=LIMITS, clock=read_clock, events=UNHEARD, version=version, draw=draw)
+    return TokenCache(acquire, version=version, limits=LIMITS, system=system, events=UNHEARD)

@@ -20,7 +20,8 @@ from benchmarks.ours import LIMITS, OneClock, token_cache
 from benchmarks.rows import MSAL, VEND, Goal, Row, Scale, compared
 from emulator.seed import CLIENT_ID, TENANT_ID
 from shared.core.errors import Unavailable, VendError
-from shared.core.token import AccessToken, TokenKey, refresh_after
+from shared.core.token import AccessToken, Acquired, TokenKey, TokenSource, Wanted, refresh_after
+from shared.system import System
 
 SEED = 20_260
 MINUTE = 60
@@ -90,15 +91,16 @@ async def _vend(askings: list[Asking]) -> float:
     now = 0.0
     clock = OneClock(lambda: now)
 
-    async def acquire(_: TokenKey, __: str | None) -> AccessToken:
+    async def acquire(_: Wanted) -> Acquired:
         lifetime = entra.lifetime(now)
         if lifetime is None:
             raise Unavailable(cause="away")
         fraction = draw.uniform(LIMITS.refresh_fraction_min, LIMITS.refresh_fraction_max)
         due = refresh_after(lifetime, None, fraction=fraction)
-        return AccessToken(secret=entra.secret, asked=clock(), lifetime=lifetime, refresh_after=due)
+        token = AccessToken(secret=entra.secret, asked=clock(), lifetime=lifetime, refresh_after=due)
+        return Acquired(token, TokenSource.IDENTITY_PROVIDER)
 
-    tokens = token_cache(acquire, read_clock=clock, draw=draw.random)
+    tokens = token_cache(acquire, system=System(clock=clock, chance=draw.random))
     served = []
     for at, scope in askings:
         now = at

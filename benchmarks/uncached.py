@@ -19,7 +19,9 @@ from benchmarks.rows import AZURE, AZURE_AIO, MSAL, VEND, Goal, Row, Scale, comp
 from benchmarks.timing import by_turns, each, each_awaited, medians
 from emulator.network.serve import HOST, Background
 from emulator.seed import CLIENT_ID, TENANT_ID
-from shared.core.entra.token_answer import token_request
+from shared.core.entra.assertion import assertion_fields
+from shared.core.entra.token_request import token_request
+from shared.core.token import Wanted
 from tests.emulator.client import key_pair
 
 SOCKET = "socket"
@@ -83,7 +85,7 @@ def _vend(address: Address, stack: ExitStack) -> TimeEach:
     stack.callback(lambda: loop.run(http.__aexit__(None, None, None)))
     now = time.time()
     acquire = partial(
-        entra(address.authority, key=key_pair(starts=now - DAY, ends=now + DAY), post=http.post).acquire, KEY, None
+        entra(address.authority, key=key_pair(starts=now - DAY, ends=now + DAY), post=http.post).acquire, Wanted(KEY)
     )
     return lambda times: loop.run(each_awaited(acquire, times))
 
@@ -96,7 +98,7 @@ def _socket(address: Address, stack: ExitStack) -> TimeEach:
     plain = stack.enter_context(socket.create_connection((HOST, port)))
     plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection = stack.enter_context(trust.wrap_socket(plain, server_hostname="localhost"))
-    form = token_request(client_id=CLIENT_ID, scope=SCOPE, assertion="x" * ASSERTION, claims=None)
+    form = token_request(client_id=CLIENT_ID, scope=SCOPE, proof=assertion_fields("x" * ASSERTION), claims=None)
     head = f"POST /{TENANT_ID}/oauth2/v2.0/token HTTP/1.1\r\nhost: localhost\r\ncontent-length: {len(form)}\r\n\r\n"
     request = head.encode() + form
     answer = len(_answer_to(connection, request))

@@ -20,8 +20,8 @@ from cli.http import check_address
 from cli.keys import LOCAL_APP, App
 from cli.new_key import KeyFile, new_key
 from cli.screen import GOOD, say, stop
-from shared.callers.live import parse_callers
-from shared.core.documents.settings import SettingsError
+from shared.core.documents.callers import parse_callers
+from shared.core.documents.toml import DocumentError
 from shared.core.policy import EVERYBODY, Allow, Caller
 
 NOTHING_YET = b"generation = 1\n"
@@ -235,7 +235,7 @@ def _edited(documents: Documents, content: bytes | None, edit: Callable[[str], s
         parse_callers(edited, documents.settings.offers, name=documents.callers_file)
     except CannotEdit as error:
         raise stop(f"{documents.callers_file} {error}: nothing was written.") from None
-    except SettingsError as error:
+    except DocumentError as error:
         for mistake in error.mistakes:
             say(mistake, error=True)
         raise stop("Nothing was written.") from None

@@ -13,9 +13,11 @@ import typer
 from cli.document_store import BlobStore, FileStore, Store, Version
 from cli.operator_login import operator_token
 from cli.screen import BAD, counted, say
-from shared.callers.live import CallersDocument, parse_callers
-from shared.core.documents.settings import ON_AZURE, Settings, SettingsError, examine_settings, is_url
+from shared.adapters.http import read_roots
+from shared.core.documents.callers import CallersDocument, parse_callers
+from shared.core.documents.settings import ON_AZURE, Settings, examine_settings, is_url
 from shared.core.documents.table import NOTHING
+from shared.core.documents.toml import DocumentError
 
 ROOT = Path(__file__).parents[1]
 RUNNING = Path(".run")
@@ -77,9 +79,11 @@ def read_documents(config: Path | None, *, absent: bytes | None = None) -> Docum
     here = {name: value for name, value in os.environ.items() if name not in ON_AZURE}
     with chdir(ROOT):
         try:
-            settings, mistakes = examine_settings({**here, "VEND_CONFIG": str(config)}, root=ROOT)
-        except SettingsError as error:
+            settings, mistakes = examine_settings(_text(config), here, name=config.name)
+        except DocumentError as error:
             raise _end({shown(config): error.mistakes}) from None
+        if not mistakes:
+            mistakes = _roots_mistakes(settings)
         if settings.callers is NOTHING or (mistakes and is_url(settings.callers)):
             raise _end({shown(config): mistakes})
         name = settings.callers if is_url(settings.callers) else shown(ROOT / settings.callers)
@@ -91,7 +95,7 @@ def read_documents(config: Path | None, *, absent: bytes | None = None) -> Docum
             raise _end({shown(config): mistakes, name: [missing]})
         try:
             callers = parse_callers(content, None if mistakes else settings.offers, name=name.rpartition("/")[2])
-        except SettingsError as error:
+        except DocumentError as error:
             raise _end({shown(config): mistakes, name: error.mistakes}) from None
     if mistakes:
         raise _end({shown(config): mistakes, name: []})
@@ -101,6 +105,21 @@ def read_documents(config: Path | None, *, absent: bytes | None = None) -> Docum
 def shown(path: Path) -> str:
     """Name a file: those of this clone from its root."""
     return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
+
+
+def _text(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DocumentError([f"{path.name}: cannot be read ({type(error).__name__})"]) from None
+
+
+def _roots_mistakes(settings: Settings) -> list[str]:
+    try:
+        read_roots(settings.network.ca_file)
+    except DocumentError as error:
+        return error.mistakes
+    return []
 
 
 def _store(settings: Settings) -> Store:

@@ -11,8 +11,8 @@ import typer
 from cli.documents import Config, read_documents
 from cli.past_answer import explain_past
 from cli.screen import BAD, GOOD, say, say_table, stop
-from shared.core.entra.token_answer import is_default_scope, is_guid
-from shared.core.errors import Denied
+from shared.core.errors import PolicyDenied
+from shared.core.names import is_default_scope, is_guid
 from shared.core.policy import EVERYBODY, Allow, Caller, Grant, Offer, decide
 from shared.core.request import TokenRequest
 
@@ -72,7 +72,7 @@ def _explain(name: str, scope: str, tenant: str | None, config: Path | None) -> 
     request, offers = TokenRequest((scope,), tenant.lower() if tenant else None), documents.settings.offers
     try:
         grant = decide(caller, request, offers)
-    except Denied as denied:
+    except PolicyDenied as denied:
         raise _refused(
             caller, denied.cause, "400 invalid_scope, and no word of why", _remedy(caller, request, offers)
         ) from None

@@ -13,7 +13,7 @@ import typer
 from cli.documents import ROOT, default_config, shown
 from cli.screen import BAD, GOOD, say, say_table, stop
 from shared.core.entra import aadsts
-from shared.core.entra.token_answer import is_guid
+from shared.core.names import is_guid
 
 FACTS = ("time", "route", "caller", "scope", "profile", "tenant_id", "source", "reason")
 # A part of the reason -> what to do about it; {caller} and {scope} stand for those of the request.
@@ -26,7 +26,7 @@ REMEDIES = (
         r"over the caller's rate",
         "let it keep a token until it expires, or raise per_worker_per_minute of callers.{caller}",
     ),
-    (r"SwitchedOff", "app_checked_routes = true in vend.toml opens this route; read docs/configuration.md first"),
+    (r"RouteDisabled", "app_checked_routes = true in vend.toml opens this route; read docs/configuration.md first"),
     (r"entry|may have nothing", "./vend callers explain {caller} --scope {scope}"),
     (r"timeout|no connection|broken|cannot be (reached|had)|ran out", "wait: callers were told when to retry"),
 )

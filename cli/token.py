@@ -17,8 +17,8 @@ from cli.explain import Scope, Tenant
 from cli.http import ask, check_address
 from cli.keys import LOCAL_APP, App, key_of
 from cli.screen import BAD, GOOD, say, say_table, stop
-from shared.core.entra.token_answer import is_guid
 from shared.core.errors import NotReady
+from shared.core.names import is_guid
 
 LAST_SECOND = 2**32
 SHOWN = ("aud", "appid", "azp", "roles", "tid", "exp")

@@ -12,18 +12,19 @@ from typing import Any
 from scripts import openapi_parts as parts
 from shared.api import readiness
 from shared.api.answers import Answer, Vended
-from shared.api.checks import Check, State
 from shared.api.routes import FUNCTION_KEY, MANAGED_IDENTITY, OAUTH, ROUTES, Route
 from shared.core import errors
+from shared.core.check import Check, State
 from shared.core.errors import VendError
 from shared.core.request import BODY_LIMIT, Incoming
 from shared.core.token import AccessToken, Moment, TokenSource
+from shared.system import System
 from shared.telemetry.events import Events
 
 type Part = dict[str, Any]
 
 NEVER: Mapping[Route, set[type[VendError]]] = {
-    FUNCTION_KEY: {errors.SwitchedOff},
+    FUNCTION_KEY: {errors.RouteDisabled},
     OAUTH: set(),
     MANAGED_IDENTITY: {errors.UnsupportedMedia, errors.UnsupportedGrant},
 }
@@ -107,6 +108,19 @@ def _readiness() -> Part:
     }
 
 
+class _Still:
+    """Clocks that show one moment."""
+
+    def __call__(self) -> Moment:
+        return _NOW
+
+    def wall(self) -> float:
+        return _NOW.wall
+
+    def boot(self) -> float:
+        return _NOW.boot
+
+
 def _probed(incoming: Incoming, *found: Check) -> Answer:
     """Probe a worker that finds this when it looks at itself; nothing, and the look is a defect."""
 
@@ -114,7 +128,7 @@ def _probed(incoming: Incoming, *found: Check) -> Answer:
         return found
 
     events = Events(lambda _line: None, wall=lambda: _NOW.wall, worker="w")
-    probe = readiness.Readiness(look, clock=lambda: _NOW, events=events, new_id=lambda: _ID)
+    probe = readiness.Readiness(look, system=System(clock=_Still(), new_id=lambda: _ID), events=events)
     return asyncio.run(probe.answer(incoming))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.api.answers import SHORTEST_REFRESH, Answer
-from shared.api.checks import State
+from shared.core.check import State
 from shared.core.form import FIELD_LIMIT, FIELDS
 from shared.core.request import BODY_LIMIT, OLDEST_API_VERSION
 

@@ -17,8 +17,9 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from scripts.audit_schema import audit_schema
 from scripts.openapi import openapi
-from shared.callers.live import CallersDocument
+from shared.core.documents.callers import CallersDocument
 from shared.core.documents.settings import Settings
+from shared.core.documents.table import kinds_of
 
 ROOT = Path(__file__).parents[1]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -104,6 +105,13 @@ class _Writer:
             "additionalProperties": False,
         }
 
+    def _kind(self, kind: str, shape: type, *, at: str) -> Schema:
+        """Describe a table of which the key `type` says what it is."""
+        made = self.table(shape, at=at, given=())
+        tag: Schema = {"enum": [kind]}
+        tag = {**({"anyOf": [tag, _VARIABLE]} if self._variables else tag), **self._meaning(f"{at}.type")}
+        return {**made, "properties": {"type": tag, **made["properties"]}, "required": ["type", *made["required"]]}
+
     def _value(self, hint: Any, *, at: str) -> Schema:  # noqa: ANN401  # a type form
         origin, inner = get_origin(hint), [part for part in get_args(hint) if part is not types.NoneType]
         if origin is types.UnionType:  # TOML has no null, so what is there is one of the others
@@ -115,6 +123,9 @@ class _Writer:
             named = any(field.name == "name" for field in dataclasses.fields(inner[1]))
             item = self.table(inner[1], at=f"{at}.NAME", given=("name",) if named else ())
             return {"type": "object", **self._meaning(at), "additionalProperties": item}
+        if kinds := kinds_of(hint):
+            arms = [self._kind(kind, shape, at=at) for kind, shape in kinds.items()]
+            return arms[0] if len(arms) == 1 else {"anyOf": arms, **self._meaning(at)}
         if isinstance(hint, type) and dataclasses.is_dataclass(hint):
             return self.table(hint, at=at, given=())
         if issubclass(hint, StrEnum):

@@ -2,10 +2,11 @@
 
 import asyncio
 import selectors
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from shared.core.token import Moment
+from shared.system import System
 
 
 class FakeClock:
@@ -39,6 +40,21 @@ class FakeClock:
     def suspend(self, seconds: float) -> None:
         """Let time pass while somebody holds the wall clock back."""
         self._boot += seconds
+
+
+async def no_sleep(_: float) -> None:
+    """Wait for nothing."""
+
+
+def fake_system(
+    clock: FakeClock,
+    *,
+    sleep: Callable[[float], Awaitable[None]] = no_sleep,
+    chance: Callable[[], float] = lambda: 0.0,
+    new_id: Callable[[], str] = lambda: "an-id",
+) -> System:
+    """Make a system that a test controls."""
+    return System(clock=clock, sleep=sleep, chance=chance, new_id=new_id)
 
 
 class _Leap(selectors.SelectSelector):

@@ -20,6 +20,7 @@ from shared.api.answers import Answer
 from shared.api.routes import FUNCTION_KEY, MANAGED_IDENTITY, OAUTH, Route
 from shared.core.request import Incoming
 from shared.runtime import build
+from shared.system import System
 from shared.telemetry.events import Events
 from tests.clock import FakeClock
 from tests.contract import audit_conforms, conforms
@@ -74,7 +75,7 @@ class App(AbstractAsyncContextManager["App"]):
         self.pauses = 0
         self._events = Events(log or self.lines.append, wall=lambda: clock().wall, worker="w")
         environ = app_settings(cloud, folder / "vend.toml")
-        self._runtime = build(environ, root=folder, events=self._events, clock=clock, sleep=self._sleep)
+        self._runtime = build(environ, root=folder, events=self._events, system=System(clock=clock, sleep=self._sleep))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -120,7 +121,7 @@ class App(AbstractAsyncContextManager["App"]):
     async def sync(self) -> list[dict[str, Any]]:
         """Run the timer's work; list what it tells."""
         before = len(self.lines)
-        await self._runtime.sync()
+        await self._runtime.jobs["graph_sync"]()
         return [json.loads(line) for line in self.lines[before:]]
 
     async def landed(self) -> None:

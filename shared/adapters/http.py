@@ -9,7 +9,8 @@ from typing import Self
 
 import httpx
 
-from shared.core.errors import BadAnswer, TimedOut, Unavailable, UntrustedPeer, VendError
+from shared.core.documents.toml import DocumentError
+from shared.core.errors import BadAnswer, TimedOut, TlsRefused, Unavailable, UpstreamError
 from shared.core.limits import Limits
 from shared.core.reply import Reply
 
@@ -20,7 +21,7 @@ class HttpClient:
     """Sends bytes and brings back bytes.
 
     Args:
-        ca_file: roots that are trusted beside the system's; "" for none.
+        roots: certificates in PEM that are trusted beside the system's; "" for none.
         proxy: URL; "" for none. Loopback is never proxied.
         limits: the knobs; `attempt_seconds` is for one request as a whole: an answer of one byte a second ends too.
     """
@@ -28,14 +29,14 @@ class HttpClient:
     def __init__(
         self,
         *,
-        ca_file: str,
+        roots: str,
         proxy: str,
         limits: Limits,
     ) -> None:
         self._attempt_seconds = limits.attempt_seconds
         self._body_bytes = limits.upstream_body_bytes
         self._page_bytes = limits.graph_page_bytes
-        tls = _trust(ca_file)
+        tls = _trust(roots)
         direct = {f"all://{host}": None for host in ("localhost", "127.0.0.1", "[::1]")}
         pool = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
         through = httpx.AsyncHTTPTransport(verify=tls, proxy=proxy, limits=pool) if proxy else None
@@ -69,7 +70,7 @@ class HttpClient:
             Unavailable: no connection, or it broke.
             TimedOut: it took longer than `attempt_seconds`.
             BadAnswer: the answer is too large or no HTTP.
-            UntrustedPeer: TLS did not come about.
+            TlsRefused: TLS did not come about.
         """
         content_type = {"content-type": "application/x-www-form-urlencoded"}
         request = self._client.build_request("POST", url, content=form, headers={**headers, **content_type})
@@ -111,23 +112,39 @@ class HttpClient:
         )
 
 
-def _trust(ca_file: str) -> ssl.SSLContext:
-    """Make the client side of TLS: the system's roots, and those of `ca_file`."""
+def read_roots(ca_file: str) -> str:
+    """Return the certificates of `network.ca_file`, or "" where the setting is "".
+
+    Raises:
+        DocumentError: the file holds no certificates in PEM.
+    """
+    if not ca_file:
+        return ""
+    try:
+        roots = Path(ca_file).read_text()
+        ssl.create_default_context(cadata=roots)
+    except (OSError, ValueError):
+        raise DocumentError(["network.ca_file: is no file of PEM certificates"]) from None
+    return roots
+
+
+def _trust(roots: str) -> ssl.SSLContext:
+    """Return the client side of TLS: the system's roots, and others in PEM."""
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if ca_file:
-        context.load_verify_locations(cadata=Path(ca_file).read_text())
+    if roots:
+        context.load_verify_locations(cadata=roots)
     return context
 
 
-def _meaning(error: Exception) -> VendError:
+def _meaning(error: Exception) -> UpstreamError:
     """Say what a failure of the transport means, without its words."""
     if isinstance(error, (TimeoutError, httpx.TimeoutException)):
         return TimedOut(cause="timeout")
     if not isinstance(error, httpx.ConnectError):
         return Unavailable(cause="broken connection")
     if _is_tls_error(error):
-        return UntrustedPeer(cause="TLS with upstream did not come about")
+        return TlsRefused(cause="TLS with upstream did not come about")
     return Unavailable(cause="no connection")
 
 

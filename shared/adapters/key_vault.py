@@ -7,12 +7,13 @@ https://learn.microsoft.com/azure/key-vault/certificates/about-certificates
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from shared.core.entra.certificate import CertificateVersion, VersionSummary, preferred, read_certificate
 from shared.core.errors import OperatorError, Unavailable, VendError
-from shared.core.limits import Limits
 from shared.core.retry import retry_after
 
 if TYPE_CHECKING:
@@ -23,6 +24,33 @@ if TYPE_CHECKING:
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """How every vault is reached.
+
+    Args:
+        ca_bundle: path of the roots to trust, or None for the SDK's own.
+        proxy: URL, or "".
+        verify_challenge: whether the vault's challenge must name the vault's own domain; off for custom clouds alone.
+        connect_seconds, read_seconds: for one connection, and for one read of its socket.
+    """
+
+    ca_bundle: str | None
+    proxy: str
+    verify_challenge: bool
+    connect_seconds: float
+    read_seconds: float
+
+
+def write_ca_bundle(roots: str) -> str:
+    """Write the one file of roots that the Azure SDKs take, and return its path: their own, and others in PEM."""
+    import certifi  # noqa: PLC0415  # for private clouds and TLS-inspecting proxies alone
+
+    with NamedTemporaryFile("w", prefix="vend-roots-", suffix=".pem", delete=False) as bundle:
+        bundle.write(certifi.contents() + "\n" + roots)
+    return bundle.name
+
+
 class KeyVault:
     """One vault.
 
@@ -30,10 +58,7 @@ class KeyVault:
         url: of the vault.
         credential: the app's own identity; its errors are ours already.
         pool: where the SDK's blocking calls run.
-        ca_bundle: path of the roots to trust, or None for the SDK's own.
-        proxy: URL, or "".
-        verify_challenge: whether the vault's challenge must name the vault's own domain; off for custom clouds alone.
-        limits: the knobs.
+        connection: how the vault is reached.
         wall: seconds since the epoch.
     """
 
@@ -43,10 +68,7 @@ class KeyVault:
         *,
         credential: "TokenCredential",
         pool: Executor,
-        ca_bundle: str | None,
-        proxy: str,
-        verify_challenge: bool,
-        limits: Limits,
+        connection: Connection,
         wall: Callable[[], float],
     ) -> None:
         self._url = url
@@ -54,16 +76,16 @@ class KeyVault:
         self._pool = pool
         self._wall = wall
         self._options: dict[str, Any] = {
-            "verify_challenge_resource": verify_challenge,
-            "connection_verify": ca_bundle or True,
-            "connection_timeout": limits.connect_seconds,
-            "read_timeout": limits.read_idle_seconds,
+            "verify_challenge_resource": connection.verify_challenge,
+            "connection_verify": connection.ca_bundle or True,
+            "connection_timeout": connection.connect_seconds,
+            "read_timeout": connection.read_seconds,
             "use_env_settings": False,
             # The caller is waiting, and the failure memory knows better when to ask again.
             "retry_total": 0,
         }
-        if proxy:
-            self._options["proxies"] = {"https": proxy}
+        if connection.proxy:
+            self._options["proxies"] = {"https": connection.proxy}
 
     async def signing_certificate(self, name: str) -> CertificateVersion:
         """Read the version of a certificate that is to sign now.
@@ -124,7 +146,7 @@ def _meaning(error: "AzureError", *, now: float) -> VendError:
     wait = retry_after(headers.get("Retry-After"), now=now)
     status = answer.status_code if answer is not None else None
     if status is not None and (status in {408, 429} or status >= 500):
-        return Unavailable(cause=f"the vault answered {status}", retry_after=wait)
+        return Unavailable(cause=f"the vault answered {status}", upstream_wait=wait)
     if status == 404:
         return OperatorError(cause="the vault has no such certificate")
     if status == 403:

@@ -4,11 +4,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from shared.api.answers import Answer, error_answer, report_answer
-from shared.api.checks import Check, State
+from shared.core.check import Check, State
 from shared.core.errors import MethodNotAllowed, NotReady, VendError
 from shared.core.request import Incoming, check_envelope
-from shared.core.token import Moment
 from shared.single_flight import Flights
+from shared.system import System
 from shared.telemetry.events import Events
 
 ROUTE = "health/ready"
@@ -32,23 +32,21 @@ class Readiness:
 
     Args:
         look: goes through the list of checks.
-        clock: both clocks.
-        events: where a change is told, and nothing else: probes are many.
-        new_id: makes correlation ids.
+        system: clocks and correlation ids.
+        events: where a change is reported, and nothing else: probes are many.
     """
 
     def __init__(
         self,
         look: Callable[[], Awaitable[Sequence[Check]]],
         *,
-        clock: Callable[[], Moment],
+        system: System,
         events: Events,
-        new_id: Callable[[], str],
     ) -> None:
         self._look = look
-        self._clock = clock
+        self._clock = system.clock
         self._events = events
-        self._new_id = new_id
+        self._new_id = system.new_id
         self._report: _Report | None = None
         self._looks: Flights[str, _Report] = Flights()
 

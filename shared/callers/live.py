@@ -1,9 +1,25 @@
-"""The callers document: who calls, found by the hash of the key.
+"""The callers document as it is now: it is loaded, revalidated, and asked for the caller of a key.
 
-The document changes while the app runs, so it is checked again when it is old: behind the callers' backs at first, then
-before the answer, so that a caller who was taken out is refused within `callers_must_check_seconds` while the document
-can be read. It is swapped whole: a document with any mistake changes nothing, and the last good one stays in force, for
-at most a day.
+Theory of operation
+===================
+
+The document lies in a file or a blob, and an operator changes it while the app runs. The worker has one good version of
+it in force, with two instants of the boot clock:
+
+    last_success    when the last check began that found the document good, changed or not
+    last_attempt    when the last check began whose outcome is known, a timeout among them
+
+    age of last_attempt                     a request
+    under `callers_refresh_seconds`         uses what is in force
+    under `callers_must_check_seconds`      uses what is in force; a check runs in the background
+    older                                   waits for the check, at most `callers_deadline_seconds`
+
+A failed check counts as an attempt, so nobody waits for a source that is down until the next check must come first.
+The document stays in force until `last_success` is `callers_max_age_seconds` old. After that everybody is refused.
+
+One check runs at a time, shared by all requests; only the end of a check changes anything (`_check`). A document is put
+in force whole (`_put_in_force`): a reader sees the old one or the new one. A document with a mistake changes nothing.
+A caller who was taken out is therefore refused within `callers_must_check_seconds` while the document can be read.
 """
 
 import asyncio
@@ -11,80 +27,20 @@ import hashlib
 import math
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from shared.core.documents.settings import SettingsError, parse_toml, read_bytes
-from shared.core.documents.table import read_table
+from shared.core.check import Check, State
+from shared.core.documents.callers import CallersDocument, parse_callers
+from shared.core.documents.content import Content
+from shared.core.documents.toml import DocumentError
 from shared.core.errors import NotReady, UnknownCaller, VendError
 from shared.core.limits import Limits
-from shared.core.policy import EVERYBODY, Caller, Offer, caller_mistakes
+from shared.core.policy import EVERYBODY, Caller, Offer
 from shared.core.token import Moment
 from shared.single_flight import Flights
 from shared.telemetry.events import Events, Value
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallersDocument:
-    """callers.toml as a whole."""
-
-    generation: int = 1
-    callers: Mapping[str, Caller] = field(default_factory=dict)
-
-    def by_key(self) -> Mapping[str, Caller]:
-        """Index the callers by the SHA-256 of their keys."""
-        return {digest: caller for caller in self.callers.values() for digest in caller.key_sha256}
-
-
-def read_callers(path: Path, offers: Mapping[str, Offer] | None) -> CallersDocument:
-    """Read the document from a file; as `parse_callers`."""
-    return parse_callers(read_bytes(path), offers, name=path.name)
-
-
-def parse_callers(text: bytes, offers: Mapping[str, Offer] | None, *, name: str) -> CallersDocument:
-    """Read the document.
-
-    Args:
-        text: the document.
-        offers: what the profiles can be asked for; None where that is not known, and nothing is held against it.
-        name: of the document, in mistakes that have no place in it.
-
-    Raises:
-        SettingsError: with every mistake.
-    """
-    if not text.strip():
-        # What a file is for a moment while somebody writes it, and what a mishap leaves; it would refuse everybody.
-        raise SettingsError([f"{name}: is empty; a document for nobody says so by a generation alone"])
-    mistakes: list[str] = []
-    document = read_table(CallersDocument, parse_toml(text, name=name), at="", mistakes=mistakes)
-    if not mistakes:
-        mistakes += _mistakes(document, offers)
-    if mistakes:
-        raise SettingsError(mistakes)
-    return document
-
-
-def _mistakes(document: CallersDocument, offers: Mapping[str, Offer] | None) -> list[str]:
-    found = []
-    owners: dict[str, str] = {}
-    for caller in document.callers.values():
-        found += caller_mistakes(caller, offers)
-        for index, digest in enumerate(caller.key_sha256):
-            owner = owners.setdefault(digest, caller.name)
-            if owner != caller.name:
-                found.append(f"callers.{caller.name}.key_sha256[{index}]: is a key of {owner} too")
-    return found
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """A document as it is now."""
-
-    etag: str
-    text: bytes = field(repr=False)
 
 
 class Source(Protocol):
@@ -92,17 +48,17 @@ class Source(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called in events."""
+        """What events call it."""
 
     def read(self, etag: str) -> Awaitable[Content | None]:
-        """Read it, None if its ETag is this one still; raise a `VendError` if it cannot be read."""
+        """Return the document, or None where its ETag is this one; raise a `VendError` where it cannot be read."""
 
 
-class Standing(NamedTuple):
-    """How the document stands.
+class DocumentHealth(NamedTuple):
+    """How far the document in force can be relied on.
 
     Args:
-        age: seconds since a check found it to be good; None where none is in force.
+        age: seconds since a check found it good; None where none is in force.
         is_failing: whether the last check failed.
     """
 
@@ -111,16 +67,16 @@ class Standing(NamedTuple):
 
 
 class Callers:
-    """Who calls, by the document as it is now.
+    """The callers, by the document as it is now.
 
     Args:
         source: of the document.
-        offers: what the profiles can be asked for.
-        pool: where a document is parsed, which takes a while if it is large.
+        offers: what the profiles offer.
+        pool: where a document is parsed: a large one takes a while.
         limits: the knobs.
         clock: both clocks.
-        events: where mistakes are told.
-        on_new_generation: called when the document's `generation` was raised.
+        events: where mistakes are reported.
+        on_new_generation: called when the document raises its `generation`.
     """
 
     def __init__(
@@ -146,46 +102,36 @@ class Callers:
         self._by_key: Mapping[str, Caller] = {}
         self._generation: int | None = None  # outlives a document that grew too old, as the tokens do
         self._etag = ""
-        self._good = -math.inf  # when the last check began that found the document good, or unchanged
-        self._known = -math.inf  # when the last check began whose outcome is known, be it that there was none in time
+        self._last_success = -math.inf
+        self._last_attempt = -math.inf
 
-    def check(self, now: float) -> Awaitable[None] | None:
-        """Begin a check of the document if one is due.
-
-        A check that failed counts as one: until the next is due before the answer, nobody waits.
+    def revalidate(self, now: float) -> Awaitable[None] | None:
+        """Start a check of the document where one is due.
 
         Args:
             now: by the boot clock.
 
         Returns:
-            What the answer must wait for; None where it need not wait. It raises nothing.
+            What the answer must wait for, or None. It raises nothing.
         """
-        age = now - self._known
+        age = now - self._last_attempt
         if age < self._limits.callers_refresh_seconds:
             return None
         if age < self._limits.callers_must_check_seconds:
-            self._flights.start(self._source.name, partial(self._look, now))
+            self._flights.start(self._source.name, partial(self._check, now))
             return None
         return self._wait(now)
 
-    async def standing(self) -> Standing:
-        """Tell how the document stands, once a check that is due before an answer is over."""
-        now = self._clock().boot
-        due = self.check(now)
-        if due is not None:
-            await due
-        return Standing(now - self._good if self._in_force(now) else None, is_failing=self._known > self._good)
-
     def identify(self, key: str, *, host_checked: bool) -> Caller:
-        """Find the caller whose key this is.
+        """Return the caller of a key.
 
         Args:
-            key: that was presented.
-            host_checked: whether the host has accepted it; where it has not, nobody is "everybody".
+            key: as it was presented.
+            host_checked: whether the host has accepted it; only then the entry `"*"` counts.
 
         Raises:
-            UnknownCaller: nobody's, or the caller's time is over.
-            NotReady: there is no valid document, or it was last seen too long ago.
+            UnknownCaller: no caller has this key, or the caller has expired.
+            NotReady: no valid document is in force.
         """
         now = self._clock()
         document = self._in_force(now.boot)
@@ -200,41 +146,54 @@ class Callers:
             raise UnknownCaller(cause=f"the time of {caller.name} is over")
         return caller
 
+    async def health(self) -> DocumentHealth:
+        """Return the health of the document, after a check that must come first."""
+        now = self._clock().boot
+        due = self.revalidate(now)
+        if due is not None:
+            await due
+        age = now - self._last_success if self._in_force(now) else None
+        return DocumentHealth(age, is_failing=self._last_attempt > self._last_success)
+
+    async def check(self) -> Check:
+        """Return the line of the callers document."""
+        return check_document(await self.health())
+
     def _in_force(self, now: float) -> CallersDocument | None:
-        return self._document if now - self._good <= self._limits.callers_max_age_seconds else None
+        return self._document if now - self._last_success <= self._limits.callers_max_age_seconds else None
 
     async def _wait(self, now: float) -> None:
-        """Wait for a check, as long as there is a document to go on with; for the first one a whole attempt."""
+        """Wait for a check: a short time where a document is in force, and a whole attempt for the first one."""
         has_one = self._in_force(now) is not None
         seconds = self._limits.callers_deadline_seconds if has_one else self._limits.attempt_seconds
-        waiter = self._flights.join(self._source.name, partial(self._look, now))
+        waiter = self._flights.join(self._source.name, partial(self._check, now))
         try:
             async with asyncio.timeout(seconds):
                 await waiter
         except TimeoutError:
-            # The check goes on, and counts when it lands. The first of those who waited tells, for all of them.
-            if now - self._known >= self._limits.callers_refresh_seconds:
-                self._known = now
-                self._keep("callers_unread", cause=f"{self._source.name}: no answer within {seconds:g} s")
+            # The check goes on, and counts when it ends. The first request whose wait ended reports it for all.
+            if now - self._last_attempt >= self._limits.callers_refresh_seconds:
+                self._last_attempt = now
+                self._report("callers_unread", cause=f"{self._source.name}: no answer within {seconds:g} s")
 
-    async def _look(self, begun: float) -> None:
-        """Check the document once, and swap it if it has changed; whatever goes wrong changes nothing."""
+    async def _check(self, begun: float) -> None:
+        """Check the document once, and put it in force if it has changed; a failure changes nothing."""
         try:
             content = await self._source.read(self._etag)
             if content is not None:
                 loop = asyncio.get_running_loop()
                 parse = partial(parse_callers, content.text, self._offers, name=self._source.name)
-                self._swap(await loop.run_in_executor(self._pool, parse))
+                self._put_in_force(await loop.run_in_executor(self._pool, parse))
                 self._etag = content.etag
-            self._good = self._known = begun
-        except SettingsError as error:
+            self._last_success = self._last_attempt = begun
+        except DocumentError as error:
             self._fail(begun, "callers_invalid", mistakes=error.mistakes)
         except VendError as error:
             self._fail(begun, "callers_unread", cause=f"{self._source.name}: {error.cause}")
-        except Exception as error:  # noqa: BLE001  # a defect of ours is no reason to refuse those who are known
+        except Exception as error:  # noqa: BLE001  # a defect of ours is no reason to refuse known callers
             self._fail(begun, "callers_unread", cause=f"{self._source.name}: {type(error).__name__}")
 
-    def _swap(self, document: CallersDocument) -> None:
+    def _put_in_force(self, document: CallersDocument) -> None:
         if self._generation is not None and document.generation > self._generation:
             self._on_new_generation()
         if self._document is not None:
@@ -242,9 +201,31 @@ class Callers:
         self._document, self._by_key, self._generation = document, document.by_key(), document.generation
 
     def _fail(self, begun: float, event: str, **facts: Value) -> None:
-        self._known = max(self._known, begun)
-        self._keep(event, **facts)
+        self._last_attempt = max(self._last_attempt, begun)
+        self._report(event, **facts)
 
-    def _keep(self, event: str, **facts: Value) -> None:
+    def _report(self, event: str, **facts: Value) -> None:
         kept = self._in_force(self._clock().boot) is not None
         self._events.defer(event, outcome="last good one kept" if kept else "none", **facts)
+
+
+def check_document(health: DocumentHealth) -> Check:
+    """Return the line of a document of this health."""
+    if health.age is None:
+        return Check(
+            "callers",
+            State.FAILED,
+            "there is no valid callers document",
+            "every answer is 503",
+            "the events callers_invalid and callers_unread say why; ./vend check names each mistake",
+        )
+    detail = f"last found good {health.age:.0f} s ago"
+    if not health.is_failing:
+        return Check("callers", State.OK, detail)
+    return Check(
+        "callers",
+        State.DEGRADED,
+        f"{detail}, and the last look failed",
+        "that document stays in force for a day: who was added or revoked since then is not",
+        "the events callers_invalid and callers_unread say what is wrong",
+    )

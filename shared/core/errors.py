@@ -1,37 +1,37 @@
-"""Every way in which vend says no.
+"""Every way in which vend refuses.
 
     VendError
     ├── NotReady                 503  no valid configuration or callers document yet
-    ├── Refused                  the caller's to change
+    ├── Refused                  the caller has to change the request
     │   ├── InvalidRequest       400
     │   │   ├── MethodNotAllowed 405
     │   │   ├── TooLarge         413
     │   │   └── UnsupportedMedia 415
     │   ├── UnsupportedGrant     400
     │   ├── InvalidScope         400  malformed, with a hint
-    │   ├── Denied               400  by policy: one body, whatever the reason
+    │   ├── PolicyDenied         400  one body, whatever the reason
     │   ├── UnknownCaller        401  one body, whatever the reason
-    │   ├── SwitchedOff          403  the operator has not opened this route
-    │   └── TooOften             429  over the caller's own rate
-    └── UpstreamError            the operator's, or nobody's
+    │   ├── RouteDisabled        403  the operator has not opened this route
+    │   └── RateLimited          429  over the caller's own rate
+    └── UpstreamError            502  no token could be acquired
+        ├── Defect               500  vend itself failed while it acquired one
+        ├── ScopeRefused         400  Entra denies the scope: the caller sees what PolicyDenied shows
         ├── Unavailable          503  worth a retry
         │   └── TimedOut         504
-        ├── BadAnswer            502  upstream answered nonsense: worth a retry
-        │   ├── Garbled                it cannot be read
-        │   └── Impostor               it is a token of somebody else's
-        └── OperatorError        502  a retry changes nothing until the operator does
-            ├── CredentialRefused      Entra refuses what vend signs with
-            ├── RegionRefused          Entra does not serve this client by its regional endpoint
-            └── UntrustedPeer          whoever answered is not who was asked
+        ├── BadAnswer            502  the answer is not usable: worth a retry
+        │   ├── UnreadableAnswer      it cannot be parsed
+        │   └── TokenMismatch         its token is not the one that was asked for
+        └── OperatorError        502  a retry changes nothing until the operator acts
+            ├── CredentialRefused     Entra refuses the credential
+            ├── RegionRefused         Entra does not serve this client by its regional endpoint
+            └── TlsRefused            the peer could not prove to be the service that was asked
 
-An error has two texts. The public one is written here and goes to the caller; the `cause` is a short name for the
+An error has two texts. The public one is written here and goes to the caller. The `cause` is a short name for the
 operator and goes into the event alone. Text that came from upstream is in neither.
 """
 
 from datetime import timedelta
 from typing import ClassVar, Self
-
-from shared.core.entra.aadsts import meaning
 
 
 class VendError(Exception):
@@ -40,13 +40,8 @@ class VendError(Exception):
     Args:
         public: what the caller reads; ASCII without quotes and backslashes (RFC 6749 section 5.2).
         cause: what the operator reads in the event: a name, or facts such as `AADSTS700027`.
-        hint: what the caller should change, where that gives nothing away.
-        retry_after: how long upstream wants us to wait, if it said so.
-        code: Entra's number for it, as in `AADSTS700027`.
-        trace_id: by which Microsoft's support finds Entra's refusal; a GUID.
-
-    Class attributes beside those of the answer:
-        event: what a failed attempt to get a token is called in the log; alerts hang on it.
+        hint: what the caller should change, where that discloses nothing.
+        wait: how long until the same request can succeed; by default `default_wait`.
     """
 
     status: ClassVar[int] = 500
@@ -54,7 +49,6 @@ class VendError(Exception):
     retryable: ClassVar[bool] = False
     default: ClassVar[str] = "vend failed; give the operator this correlation_id"
     default_wait: ClassVar[timedelta | None] = None
-    event: ClassVar[str] = "acquire_failed"
 
     def __init__(
         self,
@@ -62,39 +56,20 @@ class VendError(Exception):
         *,
         cause: str = "",
         hint: str | None = None,
-        retry_after: timedelta | None = None,
-        code: int | None = None,
-        trace_id: str | None = None,
+        wait: timedelta | None = None,
     ) -> None:
         self.public = public or self.default
         self.cause = cause or type(self).__name__
         self.hint = hint
-        self.retry_after = retry_after
-        self.code = code
-        self.trace_id = trace_id
+        self.wait = wait or self.default_wait
+        """How long until the same request can succeed; None where waiting changes nothing."""
         super().__init__(self.cause)
 
-    @property
-    def wait(self) -> timedelta | None:
-        """How long to wait before the same request can succeed; None where waiting changes nothing."""
-        return self.retry_after or self.default_wait
-
-    @property
-    def remedy(self) -> str | None:
-        """What the operator should do, where Entra's number tells."""
-        known = None if self.code is None else meaning(self.code)
-        return known.remedy if known else None
-
-    def again(self, retry_after: timedelta | None) -> Self:
-        """Copy the error for one more caller: an instance that is raised again and again collects tracebacks."""
-        return type(self)(
-            self.public,
-            cause=self.cause,
-            hint=self.hint,
-            retry_after=retry_after,
-            code=self.code,
-            trace_id=self.trace_id,
-        )
+    def with_wait(self, wait: timedelta | None) -> Self:
+        """Return a copy for one caller: an instance that is raised again and again collects tracebacks."""
+        fresh = type(self).__new__(type(self), self.cause)
+        vars(fresh).update(vars(self), wait=wait)  # every fact, and neither the traceback nor what led to it
+        return fresh
 
 
 class NotReady(VendError):
@@ -155,8 +130,8 @@ class InvalidScope(Refused):
     default = "scope must be exactly one resource followed by /.default"
 
 
-class Denied(Refused):
-    """Policy refuses; the caller learns nothing about the policy."""
+class PolicyDenied(Refused):
+    """Policy denies the request; the caller learns nothing about the policy."""
 
     error = "invalid_scope"
     default = "scope is not available to this caller; give the operator this correlation_id"
@@ -170,15 +145,15 @@ class UnknownCaller(Refused):
     default = "the function key is not that of a caller"
 
 
-class SwitchedOff(Refused):
-    """The host does not check the keys of this route, and the operator has not said that the app may do so alone."""
+class RouteDisabled(Refused):
+    """The host does not check the keys of this route, and the operator has not allowed the app to do so alone."""
 
     status = 403
     error = "invalid_request"
     default = "this route is switched off; use /api/token, or ask the operator for app_checked_routes"
 
 
-class TooOften(Refused):
+class RateLimited(Refused):
     """The caller asks more often than it may; `slow_down` is an extension (RFC 8628 section 3.5 has it for polling)."""
 
     status = 429
@@ -189,9 +164,51 @@ class TooOften(Refused):
 
 
 class UpstreamError(VendError):
-    """Entra, Key Vault or the managed identity did not do its part."""
+    """No token could be acquired.
+
+    Args:
+        public, cause, hint: as in `VendError`.
+        wait: as in `VendError`; by default the wait that upstream named.
+        upstream_wait: the wait that upstream named, as in Retry-After.
+        remedy: what the operator should do, where the refusal tells.
+        trace_id: by which Microsoft's support finds the refusal; a GUID.
+
+    Class attributes beside those of the answer:
+        event: name of the event for a failed attempt to acquire a token; alerts depend on it.
+    """
 
     status = 502
+    event: ClassVar[str] = "acquire_failed"
+
+    def __init__(  # keyword-only facts
+        self,
+        public: str | None = None,
+        *,
+        cause: str = "",
+        hint: str | None = None,
+        wait: timedelta | None = None,
+        upstream_wait: timedelta | None = None,
+        remedy: str | None = None,
+        trace_id: str | None = None,
+    ) -> None:
+        super().__init__(public, cause=cause, hint=hint, wait=wait or upstream_wait)
+        self.upstream_wait = upstream_wait
+        self.remedy = remedy
+        self.trace_id = trace_id
+
+
+class Defect(UpstreamError):
+    """vend itself failed while it acquired a token; the cause is the type of the exception, never its text."""
+
+    status = 500
+
+
+class ScopeRefused(UpstreamError):
+    """Entra does not give this scope to this client; the caller sees no difference to a denial by policy."""
+
+    status = PolicyDenied.status
+    error = PolicyDenied.error
+    default = PolicyDenied.default
 
 
 class Unavailable(UpstreamError):
@@ -219,18 +236,18 @@ class BadAnswer(UpstreamError):
     default_wait = timedelta(seconds=5)
 
 
-class Garbled(BadAnswer):
-    """Upstream's answer cannot be read: a proxy's page, or one that was cut."""
+class UnreadableAnswer(BadAnswer):
+    """Upstream's answer cannot be parsed: a proxy's page, or an answer that was cut."""
 
 
-class Impostor(BadAnswer):
+class TokenMismatch(BadAnswer):
     """The token is of another tenant, of another client, not app-only or no Bearer token."""
 
     event = "security_token_mismatch"
 
 
 class OperatorError(UpstreamError):
-    """Only the operator can mend this."""
+    """Only the operator can mend the cause."""
 
     default = "vend cannot get this token until its operator mends something; give the operator this correlation_id"
     default_wait = timedelta(seconds=60)
@@ -244,7 +261,7 @@ class RegionRefused(OperatorError):
     """Entra serves this client by its global endpoint alone."""
 
 
-class UntrustedPeer(OperatorError):
-    """TLS: whoever answered at upstream's address could not prove to be upstream."""
+class TlsRefused(OperatorError):
+    """TLS: the peer at upstream's address could not prove to be upstream."""
 
     event = "security_tls_refused"

@@ -20,10 +20,10 @@ class Limits:
     refresh_fraction_min: float = 0.55
     refresh_fraction_max: float = 0.65
     short_wait_seconds: float = 1
-    served_floor_seconds: float = 300
-    served_floor_failing_seconds: float = 60
-    told_margin_seconds: float = 10
-    forced_floor_seconds: float = 30
+    min_remaining_seconds: float = 300
+    min_remaining_failing_seconds: float = 60
+    expiry_margin_seconds: float = 10
+    forced_refresh_interval_seconds: float = 30
     cache_entries: int = 1_000
     upstream_body_bytes: int = 100 * 1024
     graph_page_bytes: int = 8 * 1024 * 1024
@@ -47,10 +47,10 @@ class Limits:
             found.append(f"{at}.connect_seconds: must be less than half of attempt_seconds")
         if not self.refresh_fraction_min <= self.refresh_fraction_max < 1:
             found.append(f"{at}.refresh_fraction_max: must lie between refresh_fraction_min and 1")
-        if not self.told_margin_seconds < self.served_floor_failing_seconds <= self.served_floor_seconds:
+        if not self.expiry_margin_seconds < self.min_remaining_failing_seconds <= self.min_remaining_seconds:
             found.append(
-                f"{at}.served_floor_failing_seconds: must be more than told_margin_seconds, "
-                "and at most served_floor_seconds"
+                f"{at}.min_remaining_failing_seconds: must be more than expiry_margin_seconds, "
+                "and at most min_remaining_seconds"
             )
         if self.failure_first_seconds > self.failure_max_seconds:
             found.append(f"{at}.failure_max_seconds: must be at least failure_first_seconds")

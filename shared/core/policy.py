@@ -3,14 +3,12 @@
 Default deny, exact match. The caller never learns the reason; the event and the operator do.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from shared.core.entra.token_answer import is_default_scope
-from shared.core.errors import Denied
+from shared.core.errors import PolicyDenied
 from shared.core.request import TokenRequest
 from shared.core.token import TokenKey
 
@@ -79,13 +77,13 @@ def decide(caller: Caller, request: TokenRequest, offers: Mapping[str, Offer]) -
     lists the scope, and the first of that entry's tenants.
 
     Raises:
-        Denied: with the reason as its cause.
+        PolicyDenied: with the reason as its cause.
     """
     for scope in request.scopes:
         for allow in caller.allow:
             if scope not in allow.scopes:
                 continue
-            if tenant := _tenant(request, _tenants(allow, offers, request.client_id)):
+            if tenant := _tenant(request, tenants_of(allow, offers, request.client_id)):
                 return Grant(TokenKey(allow.profile, tenant, scope))
     reason = _reason(caller, request)
     if caller.mode is Mode.AUDIT:
@@ -96,7 +94,7 @@ def decide(caller: Caller, request: TokenRequest, offers: Mapping[str, Offer]) -
                     continue
                 if tenant := _tenant(request, offer.tenants):
                     return Grant(TokenKey(allow.profile, tenant, scope), would_deny=reason)
-    raise Denied(cause=reason)
+    raise PolicyDenied(cause=reason)
 
 
 def _offer(allow: Allow, offers: Mapping[str, Offer], client_id: str | None) -> Offer | None:
@@ -114,8 +112,8 @@ def _tenant(request: TokenRequest, tenants: tuple[str, ...]) -> str | None:
     return request.tenant_id if request.tenant_id in tenants else None
 
 
-def _tenants(allow: Allow, offers: Mapping[str, Offer], client_id: str | None = None) -> tuple[str, ...]:
-    """List the tenants that an entry really gives."""
+def tenants_of(allow: Allow, offers: Mapping[str, Offer], client_id: str | None = None) -> tuple[str, ...]:
+    """Return the tenants that an entry grants: those that it lists, or all, as far as its profile has them."""
     offer = _offer(allow, offers, client_id)
     if offer is None:
         return ()
@@ -133,63 +131,3 @@ def _reason(caller: Caller, request: TokenRequest) -> str:
     if request.tenant_id is None:
         return "no entry with this scope has a tenant"
     return "no entry lists this scope for this tenant"
-
-
-_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
-
-
-def caller_mistakes(caller: Caller, offers: Mapping[str, Offer] | None) -> list[str]:
-    """List what is wrong with one entry, each mistake by its dotted key; without offers, what shows without them."""
-    at = f"callers.{caller.name}"
-    found = []
-    everybody = caller.name == EVERYBODY
-    if not everybody and not _NAME.match(caller.name):
-        found.append(f"{at}: a name has letters, digits, dots, dashes and underscores, at most 64")
-    if everybody and (caller.admin or caller.mode is Mode.AUDIT):
-        found.append(f'{at}: "*" is neither admin nor in mode "audit"')
-    if everybody and caller.key_sha256:
-        found.append(f'{at}.key_sha256: "*" stands for the keys of nobody else, and has none')
-    if not everybody and not caller.key_sha256:
-        found.append(f"{at}.key_sha256: is missing")
-    found += [
-        f"{at}.key_sha256[{index}]: is not 64 lower-case hex digits"
-        for index, digest in enumerate(caller.key_sha256)
-        if not _SHA256.match(digest)
-    ]
-    if caller.per_worker_per_minute is not None and caller.per_worker_per_minute < 1:
-        found.append(f"{at}.per_worker_per_minute: is less than 1")
-    return found if offers is None else found + _all_allow_mistakes(at, caller, offers)
-
-
-def _all_allow_mistakes(at: str, caller: Caller, offers: Mapping[str, Offer]) -> list[str]:
-    found = []
-    given: set[tuple[str, str]] = set()
-    for index, allow in enumerate(caller.allow):
-        found += _allow_mistakes(f"{at}.allow[{index}]", allow, offers)
-        for tenant in _tenants(allow, offers):
-            for scope in dict.fromkeys(allow.scopes):
-                if (tenant, scope) in given:
-                    found.append(f"{at}.allow[{index}]: offers {scope} for a tenant that an entry before it offers")
-                given.add((tenant, scope))
-    return found
-
-
-def _allow_mistakes(at: str, allow: Allow, offers: Mapping[str, Offer]) -> list[str]:
-    offer = offers.get(allow.profile)
-    if offer is None:
-        return [f"{at}.profile: there is no such profile"]
-    found = []
-    if not offer.vendable:
-        found.append(f"{at}.profile: the profile is not vendable")
-    if not allow.scopes:
-        found.append(f"{at}.scopes: is empty")
-    for index, scope in enumerate(allow.scopes):
-        if not is_default_scope(scope):
-            found.append(f"{at}.scopes[{index}]: is not of the form resource/.default")
-        elif scope not in offer.scopes:
-            found.append(f"{at}.scopes[{index}]: the profile does not have this scope")
-    for index, tenant in enumerate(allow.tenants):
-        if tenant.lower() not in offer.tenants:
-            found.append(f"{at}.tenants[{index}]: the profile does not have this tenant")
-    return found

@@ -10,7 +10,6 @@ from urllib.parse import unquote
 
 from shared.core.encoding import from_base64
 from shared.core.entra.claims import read_claims
-from shared.core.entra.token_answer import is_default_scope, is_guid
 from shared.core.errors import (
     InvalidRequest,
     InvalidScope,
@@ -21,6 +20,7 @@ from shared.core.errors import (
     UnsupportedMedia,
 )
 from shared.core.form import first_of, read_form, read_value
+from shared.core.names import is_default_scope, is_guid
 
 BODY_LIMIT = 16 * 1024
 OLDEST_API_VERSION = "2019-08-01"

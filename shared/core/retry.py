@@ -4,7 +4,7 @@ import re
 from datetime import UTC, timedelta
 from email.utils import parsedate_to_datetime
 
-from shared.core.errors import Garbled, Unavailable, VendError
+from shared.core.errors import Unavailable, UnreadableAnswer, UpstreamError
 from shared.core.limits import Limits
 
 SECOND_ATTEMPT_AFTER = 1.0
@@ -41,18 +41,18 @@ def retry_after(value: str | None, *, now: float) -> timedelta | None:
     return timedelta(seconds=min(max(wait, 1.0), _LONGEST.total_seconds()))
 
 
-def pause(error: VendError, *, attempt: int, limits: Limits) -> float | None:
-    """Tell the seconds until the same flight may try again, or None where it has to give up.
+def pause(error: UpstreamError, *, attempt: int, limits: Limits) -> float | None:
+    """Return the seconds until the same flight may try again, or None where it has to give up.
 
-    A connection that broke and an answer that was cut can go well a second later; a refusal cannot, and where upstream
-    said how long to stay away nobody asks before that.
+    A second attempt can succeed where a connection broke or an answer was cut. It cannot mend a refusal, and it must
+    not come before the time that upstream named.
     """
-    passing = isinstance(error, Unavailable | Garbled) and error.retry_after is None
+    passing = isinstance(error, Unavailable | UnreadableAnswer) and error.upstream_wait is None
     return SECOND_ATTEMPT_AFTER if passing and attempt < limits.attempts_per_flight else None
 
 
-def failure_wait(error: VendError, *, failures: int, limits: Limits, draw: float) -> float:
-    """Tell the seconds for which a failed flight is remembered, and none is started.
+def failure_wait(error: UpstreamError, *, failures: int, limits: Limits, draw: float) -> float:
+    """Return the seconds for which a failed flight is remembered, and no other is started.
 
     Args:
         error: what the flight failed with.
@@ -60,8 +60,8 @@ def failure_wait(error: VendError, *, failures: int, limits: Limits, draw: float
         limits: the knobs.
         draw: from 0 to 1; jitter only ever shortens a wait.
     """
-    if error.retry_after is not None:
-        return min(error.retry_after.total_seconds(), limits.retry_after_cap_seconds)
+    if error.upstream_wait is not None:
+        return min(error.upstream_wait.total_seconds(), limits.retry_after_cap_seconds)
     if not error.retryable:
         return limits.failure_permanent_seconds
     grown = limits.failure_first_seconds * GROWTH ** min(failures - 1, 100)  # beyond that a float overflows one day

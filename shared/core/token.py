@@ -9,7 +9,7 @@ jump of the wall clock and no suspend can fool, counts the seconds that Entra ga
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple, NoReturn, Protocol
@@ -65,7 +65,7 @@ class TokenSource(Enum):
     IDENTITY_PROVIDER = "identity_provider"
 
 
-class Said(NamedTuple):
+class TokenFacts(NamedTuple):
     """What a token and its answer say of themselves, as far as events tell it; None where they say nothing."""
 
     audience: str | None = None
@@ -75,7 +75,7 @@ class Said(NamedTuple):
     """The id that Entra gave the token; its API's logs and the sign-in log name it too."""
 
 
-NOTHING_SAID = Said()
+NO_FACTS = TokenFacts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class AccessToken:
         asked: when the request for it left, the earliest that its life can have begun.
         lifetime: seconds from `asked` to its expiry.
         refresh_after: seconds from `asked` to the moment from which a newer one should be got.
-        said: for events alone; nothing here proves the token.
+        facts: for events alone; nothing here proves the token.
         sha256: of the secret, in lower-case hex, as a caller names a token that was rejected.
         quoted: the secret as JSON.
     """
@@ -96,7 +96,7 @@ class AccessToken:
     asked: Moment
     lifetime: float
     refresh_after: float
-    said: Said = NOTHING_SAID
+    facts: TokenFacts = NO_FACTS
     sha256: str = field(init=False, repr=False)
     quoted: str = field(init=False, repr=False)
 
@@ -142,3 +142,37 @@ def refresh_after(lifetime: float, refresh_in: float | None, *, fraction: float)
     """
     ours = lifetime * (1 - fraction)
     return ours if refresh_in is None else min(ours, refresh_in)
+
+
+class Wanted(NamedTuple):
+    """A token to acquire.
+
+    Args:
+        key: profile, tenant and scope.
+        claims: of a challenge, in canonical form; None for an ordinary token.
+        newer_than: when the cached token was asked for, which the wanted one is to replace; None where there is none.
+        rejected: SHA-256 of a token that an API has rejected; None where none was.
+    """
+
+    key: TokenKey
+    claims: str | None = None
+    newer_than: Moment | None = None
+    rejected: str | None = None
+
+
+class Acquired(NamedTuple):
+    """A token, and where it came from."""
+
+    token: AccessToken
+    source: TokenSource
+
+
+class Tokens(Protocol):
+    """Where a feature gets tokens."""
+
+    def get(self, key: TokenKey, *, claims: str | None = None, rejected: str | None = None) -> Awaitable[Acquired]:
+        """Return a token that answers these claims and is not the rejected one.
+
+        Raises:
+            UpstreamError: none can be acquired now.
+        """

@@ -4,10 +4,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 from shared.core.directory.delta import is_reset
-from shared.core.errors import OperatorError, Unavailable, VendError
+from shared.core.errors import OperatorError, Unavailable, UpstreamError
 from shared.core.reply import Reply
 from shared.core.retry import retry_after
-from shared.core.token import AccessToken, Moment
+from shared.core.token import AccessToken, Acquired, Moment
 
 ATTEMPTS = 4
 LONGEST_WAIT = 60.0
@@ -18,19 +18,11 @@ class ForgottenError(Exception):
     """Graph does not know any more what the link meant: a new copy has to begin."""
 
 
-class Served(Protocol):
-    """A token."""
-
-    @property
-    def token(self) -> AccessToken:
-        """The token."""
-
-
 class GetToken(Protocol):
     """Gives a token for Graph."""
 
-    def __call__(self, *, rejected: str | None) -> Awaitable[Served]:
-        """Give one that is not the rejected one; raise a `VendError` if there is none."""
+    def __call__(self, *, rejected: str | None) -> Awaitable[Acquired]:
+        """Give one that is not the rejected one; raise an `UpstreamError` if there is none."""
 
 
 class Get(Protocol):
@@ -81,7 +73,7 @@ class Graph:
             try:
                 reply = await self._get(link, headers=self._headers(served.token))
             except Unavailable as error:
-                failure: VendError = error
+                failure: UpstreamError = error
             else:
                 if reply.status == 200:
                     return reply.body
@@ -89,7 +81,7 @@ class Graph:
                     rejected = served.token.sha256
                     continue
                 failure = self._meaning(reply)
-            wait = failure.retry_after.total_seconds() if failure.retry_after else 2.0 ** (attempt - 1)
+            wait = failure.upstream_wait.total_seconds() if failure.upstream_wait else 2.0 ** (attempt - 1)
             if not isinstance(failure, Unavailable) or attempt == ATTEMPTS or wait > LONGEST_WAIT:
                 raise failure
             await self._sleep(wait)
@@ -103,7 +95,7 @@ class Graph:
             "x-ms-throttle-priority": "low",
         }
 
-    def _meaning(self, reply: Reply) -> VendError:
+    def _meaning(self, reply: Reply) -> UpstreamError:
         """Say what an answer other than 200 means, without its words.
 
         Raises:
@@ -115,7 +107,7 @@ class Graph:
         cause = f"Graph answered {status}"
         wait = retry_after(reply.headers.get("retry-after"), now=self._clock().wall)
         if status == 429 or status >= 500:
-            return Unavailable(cause=cause, retry_after=wait)
+            return Unavailable(cause=cause, upstream_wait=wait)
         if status == 403:
             cause += ": has the registration the permission, with an administrator's consent?"
         return OperatorError(cause=cause)

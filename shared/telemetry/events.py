@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
+from shared.core.check import Check, State
+
 FIELDS = frozenset(
     {
         "audience", "caller", "cause", "changes", "correlation_id", "count", "expires_on", "generation", "latency_ms",
@@ -22,6 +24,8 @@ FIELDS = frozenset(
 )  # fmt: skip
 BUFFER = 1_000
 LONGEST_VALUE = 512
+LOSS_SECONDS = 600.0
+"""How long a lost event keeps the check degraded."""
 LONG = (str, list)
 
 _LOGGER = logging.getLogger("vend")
@@ -54,6 +58,7 @@ class Events:
         self._stamp = ""
         self.observer: Observer | None = None
         self.lost = 0
+        self._last_loss = (0, 0.0)
 
     def emit(self, event: str, **fields: Value) -> None:
         """Report something inside the invocation that it belongs to.
@@ -71,6 +76,25 @@ class Events:
             self.lost += 1
         self._waiting.append(self._line(event, fields))
         self._observe(event, fields)
+
+    async def check(self, now: float) -> Check:
+        """Return the line of the events.
+
+        Args:
+            now: by the boot clock.
+        """
+        if self.lost != self._last_loss[0]:
+            self._last_loss = (self.lost, now)
+        detail = f"{self.lost} lost since this worker began"
+        if self.lost == 0 or now - self._last_loss[1] >= LOSS_SECONDS:
+            return Check("events", State.OK, detail)
+        return Check(
+            "events",
+            State.DEGRADED,
+            f"{detail}, some of them lately",
+            "tokens are vended all the same; the audit trail has a gap",
+            "see whether Application Insights, or whatever takes the log, is full, slow or misconfigured",
+        )
 
     def flush(self) -> None:
         """Send what background work has left; called inside an invocation."""

@@ -6,8 +6,8 @@ import pytest
 from emulator.cloud import LocalCloud
 from emulator.network.ca import CertificateAuthority
 from emulator.network.faults import Fault, Kind
-from shared.adapters.http import HttpClient
-from shared.core.errors import BadAnswer, TimedOut, Unavailable, UntrustedPeer, VendError
+from shared.adapters.http import HttpClient, read_roots
+from shared.core.errors import BadAnswer, TimedOut, TlsRefused, Unavailable, VendError
 from shared.core.limits import Limits
 from shared.core.reply import Reply
 
@@ -27,7 +27,7 @@ def send(cloud: LocalCloud, *, ca_file: Path | None = None, proxy: str = "") -> 
 
     async def post() -> Reply:
         async with HttpClient(
-            ca_file=str(ca_file or cloud.ca_file),
+            roots=read_roots(str(ca_file or cloud.ca_file)),
             proxy=proxy,
             limits=LIMITS,
         ) as client:
@@ -87,7 +87,7 @@ def test_a_redirect_is_an_answer_like_any_other(cloud: LocalCloud) -> None:
 def test_a_stranger_s_certificate_is_for_the_operator(cloud: LocalCloud, tmp_path: Path) -> None:
     """REL-21: a peer that cannot prove its name gets nothing, and no retry will change that."""
     stranger = CertificateAuthority(tmp_path)
-    with pytest.raises(UntrustedPeer) as failure:
+    with pytest.raises(TlsRefused) as failure:
         send(cloud, ca_file=stranger.file)
     assert failure.value.cause == "TLS with upstream did not come about"
 

@@ -8,10 +8,9 @@ import pytest
 from emulator.cloud import LocalCloud
 from emulator.network.faults import Fault, Kind
 from emulator.seed import CERTIFICATE, IDENTITY_CLIENT_ID, IDENTITY_PRINCIPAL_ID
-from shared.adapters.key_vault import KeyVault
+from shared.adapters.key_vault import Connection, KeyVault
 from shared.adapters.own_identity import OwnIdentity
 from shared.core.errors import OperatorError, Unavailable, VendError
-from shared.core.limits import Limits
 
 
 @pytest.fixture
@@ -25,10 +24,9 @@ def signs(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
             cloud.vault_url,
             credential=OwnIdentity(IDENTITY_CLIENT_ID, environ=settings),
             pool=pool,
-            ca_bundle=str(cloud.ca_file),
-            proxy="",
-            verify_challenge=False,
-            limits=Limits(read_idle_seconds=2),
+            connection=Connection(
+                ca_bundle=str(cloud.ca_file), proxy="", verify_challenge=False, connect_seconds=2, read_seconds=2
+            ),
             wall=cloud.directory.now,
         )
 

@@ -175,7 +175,7 @@ def app_door(
     # What is shrunken is over at the next request.
     settings = f"""\
 app_checked_routes = true
-limits.forced_floor_seconds = {FLOOR}
+limits.forced_refresh_interval_seconds = {FLOOR}
 limits.failure_permanent_seconds = 0.5
 profiles.private = {{ scopes = ["api://private/.default"], vendable = false, {others} }}
 profiles.other = {{ scopes = ["api://other/.default"], {others} }}

@@ -14,10 +14,10 @@ from shared.api.vendor import Vendor
 from shared.core.errors import UnknownCaller
 from shared.core.limits import Limits
 from shared.core.policy import Allow, Caller, Offer
-from shared.core.token import AccessToken, TokenKey
+from shared.core.token import AccessToken, Acquired, TokenSource, Wanted
 from shared.telemetry.events import Events
 from shared.tokens.cache import TokenCache
-from tests.clock import FakeClock
+from tests.clock import FakeClock, fake_system
 from tests.wire import wire
 
 ROUTE = {route.name: route for route in ROUTES}
@@ -98,20 +98,16 @@ class Worker:
     def __init__(self) -> None:
         self._clock, self._issued = FakeClock(), 0
         events = Events(lambda _: None, wall=lambda: self._clock().wall, worker="w")
-        tokens = TokenCache(
-            self._acquire, limits=Limits(), clock=self._clock, events=events, version=lambda _: "", draw=lambda: 0.5
-        )
+        system = fake_system(self._clock, chance=lambda: 0.5)
+        tokens = TokenCache(self._acquire, version=lambda _: "", limits=Limits(), system=system, events=events)
         self._vendor = Vendor(
-            check_callers=lambda _: None,
-            identify=self._identify,
-            get_token=tokens.get,
+            callers=self,
+            tokens=tokens,
             offers=OFFERS,
-            clock=self._clock,
-            events=events,
-            new_id=lambda: "an-id",
             app_checked_routes=True,
-            unknown_keys_per_minute=60,
-            told_margin_seconds=10,
+            limits=Limits(),
+            system=system,
+            events=events,
         )
 
     def tokens(self, asked: Sequence[Asked]) -> list[str | None]:
@@ -128,15 +124,21 @@ class Worker:
         token: str | None = json.loads(answer.body).get("access_token")
         return token
 
-    async def _acquire(self, key: TokenKey, claims: str | None) -> AccessToken:
-        assert claims is None
+    async def _acquire(self, wanted: Wanted) -> Acquired:
+        assert wanted.claims is None
         self._issued += 1
         number = self._issued
         for _ in range(number % 4):
             await asyncio.sleep(0)
-        return AccessToken(f"{number} {json.dumps(key)}", self._clock(), lifetime=3600.0, refresh_after=1440.0)
+        secret = f"{number} {json.dumps(wanted.key)}"
+        token = AccessToken(secret, self._clock(), lifetime=3600.0, refresh_after=1440.0)
+        return Acquired(token, TokenSource.IDENTITY_PROVIDER)
 
-    def _identify(self, key: str, *, host_checked: bool) -> Caller:
+    def revalidate(self, now: float) -> None:
+        """Find the document new enough."""
+
+    def identify(self, key: str, *, host_checked: bool) -> Caller:
+        """Find the caller of a key."""
         assert key in KEYS.values() or host_checked
         for name, known in KEYS.items():
             if key == known:

@@ -7,13 +7,17 @@ from typing import Any
 import pytest
 
 from shared.api.answers import Answer
-from shared.api.checks import LOSS_REMEMBERED, PATIENCE, Checks
+from shared.api.checks import Checks
 from shared.api.readiness import KEPT, Readiness
-from shared.callers.live import Standing
-from shared.core.errors import CredentialRefused, Denied, Unavailable, VendError
+from shared.callers.live import DocumentHealth, check_document
+from shared.core.check import Check
+from shared.core.errors import CredentialRefused, ScopeRefused, Unavailable, VendError
 from shared.core.request import Incoming
+from shared.credentials.credential import check_certificates
+from shared.telemetry.events import LOSS_SECONDS
 from shared.telemetry.loop_lag import REMEMBERED, LoopLag
-from tests.clock import settle
+from shared.tokens.check import PATIENCE, TokenCheck
+from tests.clock import fake_system, settle
 from tests.contract import conforms
 from tests.tokens.test_cache import FAILING_FLOOR, KEY, LIFETIME, REFRESH_AFTER, Bench
 
@@ -27,20 +31,18 @@ class Worker(Bench):
 
     def __init__(self) -> None:
         super().__init__()
-        self.standing = Standing(age=3.0, is_failing=False)
+        self.health = DocumentHealth(age=3.0, is_failing=False)
         self.looks = 0
         self.ends = [self.now() + timedelta(days=90)]
+        tokens = TokenCheck(self.cache, first_key=KEY, min_remaining=FAILING_FLOOR)
         checks = Checks(
             callers=self._callers,
-            tokens=self.cache,
-            key=KEY,
-            floor=FAILING_FLOOR,
-            certificates=lambda: self.ends,
-            lost=lambda: self.events.lost,
-            lag=LoopLag().worst,
-            clock=self.clock,
+            token=tokens.check,
+            certificate=self._certificate,
+            events=lambda: self.events.check(self.clock().boot),
+            event_loop=LoopLag().check,
         )
-        self.readiness = Readiness(checks.look, clock=self.clock, events=self.events, new_id=lambda: "an-id")
+        self.readiness = Readiness(checks.look, system=fake_system(self.clock), events=self.events)
 
     def now(self) -> datetime:
         """Tell the time."""
@@ -58,9 +60,12 @@ class Worker(Bench):
         body = json.loads((await self.probe()).body)
         return {check["name"]: check["state"] for check in body["checks"] if check["state"] != "ok"}
 
-    async def _callers(self) -> Standing:
+    async def _callers(self) -> Check:
         self.looks += 1
-        return self.standing
+        return check_document(self.health)
+
+    async def _certificate(self) -> Check:
+        return check_certificates(self.ends, self.clock())
 
 
 def test_a_burst_of_probes_is_one_look_upstream() -> None:
@@ -94,7 +99,7 @@ def test_one_look_answers_for_five_seconds() -> None:
 
     async def story() -> None:
         assert (await worker.probe()).status == 200
-        worker.standing = Standing(age=None, is_failing=True)
+        worker.health = DocumentHealth(age=None, is_failing=True)
         await asyncio.sleep(KEPT - 0.1)
         assert (await worker.probe()).status == 200
         await asyncio.sleep(0.2)
@@ -109,12 +114,12 @@ def test_a_change_is_told_once() -> None:
 
     async def story() -> None:
         for standing in (
-            Standing(age=3, is_failing=False),
-            Standing(age=3, is_failing=True),
-            Standing(age=None, is_failing=True),
-            Standing(age=3, is_failing=False),
+            DocumentHealth(age=3, is_failing=False),
+            DocumentHealth(age=3, is_failing=True),
+            DocumentHealth(age=None, is_failing=True),
+            DocumentHealth(age=3, is_failing=False),
         ):
-            worker.standing = standing
+            worker.health = standing
             for _ in range(3):
                 await worker.matters()
 
@@ -194,7 +199,7 @@ def test_a_certificate_that_nobody_has_read_is_not_called_good() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "state"), [(Unavailable(), "failed"), (CredentialRefused(), "failed"), (Denied(), "degraded")]
+    ("error", "state"), [(Unavailable(), "failed"), (CredentialRefused(), "failed"), (ScopeRefused(), "degraded")]
 )
 def test_without_a_token_the_last_attempt_decides(error: VendError, state: str) -> None:
     """Nothing to hand out is not ready; that Entra denies one scope is no reason to keep others from asking."""
@@ -270,7 +275,7 @@ def test_lost_events_are_a_matter_for_ten_minutes() -> None:
     async def story() -> None:
         worker.events.lost = 2
         assert await worker.matters() == {"events": "degraded"}
-        await asyncio.sleep(LOSS_REMEMBERED - 2 * KEPT)
+        await asyncio.sleep(LOSS_SECONDS - 2 * KEPT)
         assert await worker.matters() == {"events": "degraded"}
         await asyncio.sleep(KEPT)
         assert await worker.matters() == {}
@@ -305,7 +310,7 @@ def test_a_defect_of_ours_is_an_answer() -> None:
         raise KeyError("canary")
 
     worker = Worker()
-    worker.readiness = Readiness(fail, clock=worker.clock, events=worker.events, new_id=lambda: "an-id")
+    worker.readiness = Readiness(fail, system=fake_system(worker.clock), events=worker.events)
 
     async def story() -> None:
         answer = await worker.probe()

@@ -14,12 +14,13 @@ import pytest
 from shared.api.answers import Answer
 from shared.api.routes import FUNCTION_KEY, MANAGED_IDENTITY, OAUTH, ROUTES, Route
 from shared.api.vendor import Vendor
-from shared.core.errors import CredentialRefused, Garbled, Unavailable, UnknownCaller, VendError
+from shared.core.errors import CredentialRefused, Unavailable, UnknownCaller, UnreadableAnswer, VendError
+from shared.core.limits import Limits
 from shared.core.policy import EVERYBODY, Allow, Caller, Offer
 from shared.core.request import Incoming
-from shared.core.token import AccessToken, Said, TokenKey, TokenSource
+from shared.core.token import AccessToken, Acquired, TokenFacts, TokenKey, TokenSource
 from shared.telemetry.events import Events, log_line
-from tests.clock import FakeClock
+from tests.clock import FakeClock, fake_system
 from tests.contract import audit_conforms, conforms
 
 TENANT = "11111111-1111-1111-1111-111111111111"
@@ -47,16 +48,13 @@ class Shop:
         self.clock = FakeClock()
         self.events = Events(log or self.lines.append, wall=lambda: self.clock().wall, worker="w")
         self.vendor = Vendor(
-            check_callers=lambda _: None,
-            identify=self._identify,
-            get_token=self._served,
+            callers=self,
+            tokens=self,
             offers={"graph": Offer(tenants=(TENANT,), scopes=(SCOPE,), client_id=CLIENT_ID, vendable=True)},
-            clock=self.clock,
-            events=self.events,
-            new_id=lambda: "an-id",
             app_checked_routes=app_checked_routes,
-            unknown_keys_per_minute=60,
-            told_margin_seconds=10,
+            limits=Limits(),
+            system=fake_system(self.clock),
+            events=self.events,
         )
 
     def ask(self, body: bytes = FORM, *, method: str = "POST", key: str = KEY, query: str = "") -> Answer:
@@ -76,25 +74,22 @@ class Shop:
         """Make a token that was got now."""
         return AccessToken("secret", self.clock(), lifetime=lifetime, refresh_after=1440.0)
 
-    def _identify(self, key: str, *, host_checked: bool) -> Caller:
+    def revalidate(self, now: float) -> None:
+        """Find the document new enough."""
+
+    def identify(self, key: str, *, host_checked: bool) -> Caller:
+        """Find the caller of a key."""
         if key == KEY:
             return self.caller
         if host_checked and key == ANYBODYS:
             return Caller(name=EVERYBODY, allow=BILLING.allow)
         raise UnknownCaller(cause="unknown key")
 
-    async def _served(self, key: TokenKey, *, claims: str | None, rejected: str | None) -> "Sold":
+    async def get(self, key: TokenKey, *, claims: str | None = None, rejected: str | None = None) -> Acquired:
+        """Serve from the cache what the test makes."""
         assert (claims, rejected) == (None, None)
         assert key == TokenKey("graph", TENANT, SCOPE)
-        return Sold(self._get_token(self))
-
-
-class Sold:
-    """A token from the cache."""
-
-    def __init__(self, token: AccessToken) -> None:
-        self.token = token
-        self.source = TokenSource.CACHE
+        return Acquired(self._get_token(self), TokenSource.CACHE)
 
 
 def test_the_answer_tells_less_than_is_left() -> None:
@@ -229,7 +224,7 @@ def test_a_key_is_good_for_its_own_name_alone() -> None:
     assert [shop.answer(OAUTH, good(OAUTH, name=name)).status for name in ("billing", "reports")] == [200, 401]
 
 
-@pytest.mark.parametrize("error", [Unavailable, Garbled, CredentialRefused])
+@pytest.mark.parametrize("error", [Unavailable, UnreadableAnswer, CredentialRefused])
 def test_only_what_is_worth_it_has_an_azure_sdk_wait(error: type[VendError]) -> None:
     """azure-core sits out every Retry-After three times over, and not every SDK repeats 502."""
 
@@ -275,8 +270,8 @@ def test_a_caller_over_its_rate_is_told_when_to_come_back() -> None:
 def test_the_event_names_the_token_and_does_not_hold_it() -> None:
     """SEC-21: a token is in the log as 12 digits of its hash and by Entra's own id, and no part of it is."""
     secret = "".join(random.Random(21).choices("abcdefghijklmnopqrstuvwxyz", k=64))  # noqa: S311  # not for cryptography
-    said = Said(uti="aZ09_-8vQUWFvJk1E2cAAA")
-    shop = Shop(lambda at: AccessToken(secret, at.clock(), lifetime=3600, refresh_after=1440, said=said))
+    said = TokenFacts(uti="aZ09_-8vQUWFvJk1E2cAAA")
+    shop = Shop(lambda at: AccessToken(secret, at.clock(), lifetime=3600, refresh_after=1440, facts=said))
     assert secret.encode() in shop.ask().body
     (line,) = shop.lines
     event = json.loads(line)

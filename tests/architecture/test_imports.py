@@ -1,46 +1,58 @@
-"""Who may import whom."""
+"""Which room may import which: the rules of docs/architecture.md, by folders."""
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 
-# A client of an outside system is imported in one file, so that one file shows everything that is asked of it.
-HOME_OF = {
-    "azure.functions": {"function_app.py"},
-    "azure.identity": {"shared/adapters/own_identity.py"},
-    "azure.keyvault": {"shared/adapters/key_vault.py"},
-    "azure.core": {"shared/adapters/own_identity.py", "shared/adapters/key_vault.py"},
-    "httpx": {"shared/adapters/http.py"},
-    "opentelemetry": {"shared/telemetry/metrics.py"},
-    "sqlalchemy": {"shared/adapters/database/store.py"},
-}
-# What the core may use of the standard library: nothing here does I/O, reads a clock or draws a random number.
+FLOORS = (
+    {"core"},
+    {"telemetry", "system", "single_flight"},
+    {"adapters"},
+    {"credentials"},
+    {"tokens", "callers", "directory"},
+    {"api"},
+    {"build"},
+    {"runtime"},
+)
+"""The rooms of `shared/`, the lowest floor first. A room imports its own floor and the floors below."""
+ADAPTERS_MAY_IMPORT = {"core", "telemetry", "adapters"}
+BUILDERS = {"build", "runtime"}
+"""Only these import adapters: every other room knows them as a callable or a small Protocol."""
 PURE = {
     "base64", "binascii", "collections", "dataclasses", "datetime", "email.utils", "enum", "functools", "hashlib",
-    "hmac", "itertools", "json", "math", "operator", "re", "string", "types", "typing", "urllib.parse",
+    "hmac", "itertools", "json", "math", "operator", "re", "string", "tomllib", "types", "typing", "urllib.parse",
 }  # fmt: skip
-# What is not deployed may import what it likes, but for these.
+"""The standard library that the core may use: nothing here does I/O, reads a clock or draws a random number."""
+CLIENTS = ("azure.core", "azure.identity", "azure.keyvault", "certifi", "httpx", "sqlalchemy")
+"""Third-party clients of outside systems, and what they need: only adapters import them."""
+SHARED_BY_ADAPTERS = {"azure.core"}
+"""The base of the Azure SDKs; any other client belongs to one adapter, so that one place shows all that is asked."""
+ELSEWHERE = {"azure.functions": "function_app", "opentelemetry": "telemetry"}
+"""Third-party libraries that one other room imports."""
+EVERYWHERE = {"cryptography", "jwt", "shared"}
+NOT_DEPLOYED = {"benchmarks", "cli", "emulator", "scripts", "tests"}
 STRANGERS_TO = {
     "emulator": {"shared", "function_app", "tests", "cli", "benchmarks"},
     "benchmarks": {"function_app", "cli", "tests.tokens", "tests.api", "tests.end_to_end"},
 }
-# The command line reads the documents and decides as the app does; what runs in the app it asks over HTTP.
+"""What rooms that are not deployed may not import."""
 OPEN_TO_CLI = {
-    "azure.core.exceptions", "azure.identity", "cli", "httpx", "rich", "shared.callers", "shared.core",
-    "tomlkit", "typer",
+    "azure.core.exceptions", "azure.identity", "cli", "httpx", "rich", "shared.adapters.http", "shared.core", "tomlkit",
+    "typer",
 }  # fmt: skip
-# Only the composition root may reach for what does I/O.
-RIM = {"shared.adapters"}
-THIRD_PARTY = {"azure", "certifi", "cryptography", "httpx", "jwt", "opentelemetry", "sqlalchemy"}
+"""The command line reads the documents and decides as the app does; it asks the app over HTTP for everything else."""
+MOST_ROOMS = 10
 
 
 def imports(source: str) -> Iterator[str]:
-    """Every module that a source imports, wherever in it the import stands."""
+    """List every module that a source imports, wherever in it the import stands."""
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Import(names):
@@ -51,61 +63,120 @@ def imports(source: str) -> Iterator[str]:
 
 
 def within(name: str, package: str) -> bool:
-    """Whether a module is that package or lies in it."""
+    """Return whether a module is that package or lies in it."""
     return name == package or name.startswith(f"{package}.")
 
 
+def room_of(path: str) -> str:
+    """Name the room of a deployed file."""
+    return Path(path).parts[1].removesuffix(".py") if path.startswith("shared/") else Path(path).stem
+
+
+def floor_of(room: str) -> int:
+    """Number the floor of a room."""
+    return next(number for number, rooms in enumerate(FLOORS) if room in rooms)
+
+
+def offences(path: str, source: str) -> list[str]:
+    """List the imports of one file that cross a wall."""
+    top = path.split("/", maxsplit=1)[0]
+    if top in {"cli", *STRANGERS_TO}:
+        return [f"{path}: imports {name}" for name in imports(source) if is_strange_to(top, name)]
+    room = room_of(path)
+    return [f"{path}: {fault}" for name in imports(source) for fault in faults(room, name)]
+
+
 def is_strange_to(room: str, name: str) -> bool:
-    """Whether a room that is not deployed does without a module."""
+    """Return whether a room that is not deployed may not import a module."""
     if room == "cli":
         ours = any(within(name, module) for module in OPEN_TO_CLI)
         return not ours and name.split(".", maxsplit=1)[0] not in sys.stdlib_module_names
     return any(within(name, stranger) for stranger in STRANGERS_TO[room])
 
 
-def offences(path: str, source: str) -> list[str]:
-    """The imports of one file that cross a fence."""
-    found = []
-    for name in imports(source):
-        top = name.split(".", maxsplit=1)[0]
-        room = path.split("/", maxsplit=1)[0]
-        if room in {"cli", *STRANGERS_TO}:
-            if is_strange_to(room, name):
-                found.append(f"{path}: {room} stands apart, and imports {name}")
-            continue
-        if top in {"emulator", "tests", "cli", "benchmarks"}:
-            found.append(f"{path}: deployed code imports {name}, which is not deployed")
-        if top not in sys.stdlib_module_names and top not in THIRD_PARTY | {"shared"}:
-            found.append(f"{path}: imports {name}, which is no dependency of the deployed app")
-        found.extend(
-            f"{path}: {package} belongs to {', '.join(sorted(homes))}"
-            for package, homes in HOME_OF.items()
-            if within(name, package) and path not in homes
-        )
-        if (
-            path != "shared/runtime.py"
-            and not path.startswith("shared/adapters/")
-            and any(within(name, module) for module in RIM)
-        ):
-            found.append(f"{path}: only shared/runtime.py constructs, and {name} does I/O")
-        if path.startswith("shared/core/") and path != "shared/core/documents/settings.py":
-            pure = any(within(name, module) for module in PURE | {"shared.core", "jwt", "cryptography"})
-            if not pure:
-                found.append(f"{path}: the core is pure, and imports {name}")
-    return found
+def faults(room: str, name: str) -> Iterator[str]:
+    """List the rules that a room breaks when it imports a module."""
+    top = name.split(".", maxsplit=1)[0]
+    if top in NOT_DEPLOYED:
+        yield f"deployed code imports {name}, which is not deployed"
+    if top == "shared" and room != "function_app":
+        yield from faults_between(room, name.split(".")[1], name)
+    if room == "core" and not any(within(name, module) for module in PURE | {"shared.core", "jwt", "cryptography"}):
+        yield f"the core is pure, and imports {name}"
+    home = next((home for library, home in ELSEWHERE.items() if within(name, library)), None)
+    if home is not None and home != room:
+        yield f"only {home} imports {name}"
+    if any(within(name, client) for client in CLIENTS) and room != "adapters":
+        yield f"only adapters import {name}"
+    known = home is not None or top in EVERYWHERE or any(within(name, client) for client in CLIENTS)
+    if top not in sys.stdlib_module_names and top not in NOT_DEPLOYED and not known:
+        yield f"{name} is no dependency of the deployed app"
 
 
-def fenced_files() -> list[str]:
-    """Every file whose imports are fenced, relative to the root."""
-    rooms = ("shared", "emulator", "benchmarks", "cli")
-    files = [*ROOT.glob("function_app.py"), *(file for room in rooms for file in ROOT.glob(f"{room}/**/*.py"))]
-    return [file.relative_to(ROOT).as_posix() for file in files]
+def faults_between(room: str, other: str, name: str) -> Iterator[str]:
+    """List the rules that a room breaks when it imports another one."""
+    if floor_of(other) > floor_of(room):
+        yield f"{name} lies on a higher floor"
+    if room == "adapters" and other not in ADAPTERS_MAY_IMPORT:
+        yield f"an adapter imports {name}"
+    if other == "adapters" and room not in BUILDERS | {"adapters"}:
+        yield f"only {' and '.join(sorted(BUILDERS))} import adapters"
 
 
-@pytest.mark.parametrize("path", fenced_files())
+def files_of(*rooms: str) -> list[str]:
+    """List the Python files of these folders, relative to the root."""
+    return sorted(file.relative_to(ROOT).as_posix() for room in rooms for file in ROOT.glob(f"{room}/**/*.py"))
+
+
+@pytest.mark.parametrize("path", ["function_app.py", *files_of("shared", "emulator", "benchmarks", "cli")])
 def test_a_file_imports_only_what_its_room_may(path: str) -> None:
-    """The three import rules of docs/architecture.md hold in every file."""
+    """The core is pure, adapters know the core and telemetry alone, and only builders know adapters."""
     assert offences(path, (ROOT / path).read_text()) == []
+
+
+def test_every_client_has_one_adapter() -> None:
+    """One file or folder shows everything that is asked of an outside system."""
+    homes: Mapping[str, set[str]] = defaultdict(set)
+    for path in files_of("shared/adapters"):
+        for name in imports((ROOT / path).read_text()):
+            for client in CLIENTS:
+                if within(name, client):
+                    homes[client].add(Path(path).parts[2])
+    assert homes.keys() == set(CLIENTS)
+    assert {client: homes[client] for client in CLIENTS if len(homes[client]) > 1}.keys() <= SHARED_BY_ADAPTERS
+
+
+def test_no_imports_go_in_a_circle() -> None:
+    """Each module of the app can be understood after the modules that it imports."""
+    modules = {
+        path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): path for path in files_of("shared")
+    }
+
+    @cache
+    def below(module: str) -> frozenset[str]:
+        named = imports((ROOT / modules[module]).read_text())
+        return frozenset(parent for name in named for parent in (name, name.rpartition(".")[0]) if parent in modules)
+
+    def circle(module: str, way: tuple[str, ...]) -> tuple[str, ...]:
+        if module in way:
+            return (*way[way.index(module) :], module)
+        if module in done:
+            return ()
+        found = next((found for other in below(module) if (found := circle(other, (*way, module)))), ())
+        done.add(module)
+        return found
+
+    done: set[str] = set()
+    assert [found for module in modules if (found := circle(module, ()))] == []
+
+
+def test_the_house_is_small_enough_to_know() -> None:
+    """Every room has its floor, there are at most ten, and no module is longer than 350 lines."""
+    rooms = {room_of(path) for path in files_of("shared")} - {"__init__"}
+    assert rooms == set().union(*FLOORS)
+    assert len([room for room in rooms if (ROOT / "shared" / room).is_dir()]) <= MOST_ROOMS
+    lines = {path: len((ROOT / path).read_text().splitlines()) for path in files_of("shared", "cli")}
+    assert {path: count for path, count in lines.items() if count > 350} == {}
 
 
 @pytest.mark.parametrize(
@@ -114,10 +185,17 @@ def test_a_file_imports_only_what_its_room_may(path: str) -> None:
         ("shared/core/token.py", "import time"),
         ("shared/core/token.py", "import asyncio"),
         ("shared/core/token.py", "from shared.tokens import cache"),
+        ("shared/core/entra/refusal.py", "from shared.telemetry.events import Events"),
+        ("shared/adapters/http.py", "from shared.system import System"),
+        ("shared/adapters/blob.py", "from shared.tokens.cache import TokenCache"),
         ("shared/tokens/cache.py", "import httpx"),
-        ("shared/telemetry/events.py", "from opentelemetry import metrics"),
+        ("shared/telemetry/loop_lag.py", "from shared.tokens import cache"),
+        ("shared/tokens/cache.py", "from opentelemetry import metrics"),
         ("shared/tokens/cache.py", "def f():\n    from azure.identity import ManagedIdentityCredential"),
         ("shared/tokens/cache.py", "from azure import functions"),
+        ("shared/tokens/cache.py", "from shared.api import answers"),
+        ("shared/build/tokens.py", "from shared import runtime"),
+        ("shared/build/tokens.py", "import sqlalchemy"),
         ("shared/api/vendor.py", "from shared.adapters.key_vault import KeyVault"),
         ("shared/api/vendor.py", "import emulator.entra.app"),
         ("shared/api/vendor.py", "import requests"),
@@ -126,11 +204,12 @@ def test_a_file_imports_only_what_its_room_may(path: str) -> None:
         ("emulator/entra/app.py", "import benchmarks"),
         ("benchmarks/hit.py", "import function_app"),
         ("cli/check.py", "from shared.api import vendor"),
+        ("cli/check.py", "from shared.adapters.blob import BlobSource"),
         ("cli/check.py", "from emulator.tour.site import PORTS"),
         ("cli/check.py", "import requests"),
         ("benchmarks/hit.py", "from tests.tokens.test_cache import Bench"),
     ],
 )
-def test_the_fence_stops_what_it_should(path: str, source: str) -> None:
-    """The fence itself can fail: each kind of trespass is seen."""
+def test_the_walls_stop_what_they_should(path: str, source: str) -> None:
+    """The rules themselves can fail: each kind of trespass is seen."""
     assert offences(path, source)

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from shared.callers.live import Callers, Content, Standing
+from shared.callers.live import Callers, DocumentHealth
+from shared.core.documents.content import Content
 from shared.core.errors import NotReady, Unavailable, UnknownCaller
 from shared.core.limits import Limits
 from shared.telemetry.events import Events
@@ -74,7 +75,7 @@ class Desk:
 
     def begin(self) -> Awaitable[None] | None:
         """Begin what a request begins with."""
-        return self.callers.check(self.clock().boot)
+        return self.callers.revalidate(self.clock().boot)
 
     async def who(self, key: str = KEY) -> str:
         """Name the caller of a key, as the vendor does."""
@@ -341,14 +342,14 @@ def test_whoever_asks_how_the_document_stands_is_told_of_the_last_check() -> Non
     """Its age is that of the last good check; a failed one since then is told, and so is that none is in force."""
 
     async def story(desk: Desk) -> None:
-        assert await desk.callers.standing() == Standing(None, is_failing=True)
+        assert await desk.callers.health() == DocumentHealth(None, is_failing=True)
         desk.text = entry()
         await desk.later()
-        assert await desk.callers.standing() == Standing(0, is_failing=False)
+        assert await desk.callers.health() == DocumentHealth(0, is_failing=False)
         await desk.later(10)
-        assert await desk.callers.standing() == Standing(10, is_failing=False)
+        assert await desk.callers.health() == DocumentHealth(10, is_failing=False)
         desk.text = Unavailable(cause="away")
         await desk.later()
-        assert await desk.callers.standing() == Standing(40, is_failing=True)
+        assert await desk.callers.health() == DocumentHealth(40, is_failing=True)
 
     tell(story, Unavailable(cause="away"))

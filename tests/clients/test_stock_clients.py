@@ -157,7 +157,7 @@ def test_a_stock_client_gets_a_token(met: Mapping[str, Mapping[str, Met]], case:
     told, (event,) = met["token"][case["id"]]
     assert (event["status"], event["route"]) == (200, case["route"])
     assert hashlib.sha256(told["token"].encode()).hexdigest().startswith(event["token"])
-    # Less the ten seconds of told_margin_seconds, and what is lost by counting in whole ones.
+    # Less the ten seconds of expiry_margin_seconds, and what is lost by counting in whole ones.
     assert 8 <= event["expires_on"] - told["expires_on"] <= 12
 
 

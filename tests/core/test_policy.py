@@ -1,10 +1,8 @@
-from pathlib import Path
-
 import pytest
 
-from shared.callers.live import read_callers
-from shared.core.documents.settings import SettingsError
-from shared.core.errors import Denied
+from shared.core.documents.callers import parse_callers
+from shared.core.documents.toml import DocumentError
+from shared.core.errors import PolicyDenied
 from shared.core.policy import Allow, Caller, Grant, Mode, Offer, decide
 from shared.core.request import TokenRequest
 from shared.core.token import TokenKey
@@ -68,7 +66,7 @@ DENIALS = {
 @pytest.mark.parametrize("reason", DENIALS)
 def test_what_no_entry_lists_is_denied(reason: str) -> None:
     """SEC-04: default deny, exact match."""
-    with pytest.raises(Denied):
+    with pytest.raises(PolicyDenied):
         decide(*DENIALS[reason], OFFERS)
 
 
@@ -83,7 +81,7 @@ def test_what_no_entry_lists_is_denied(reason: str) -> None:
 )
 def test_the_event_says_which_denial_it_was(denial: str, reason: str) -> None:
     """What the caller never learns, the operator does."""
-    with pytest.raises(Denied) as caught:
+    with pytest.raises(PolicyDenied) as caught:
         decide(*DENIALS[denial], OFFERS)
     assert caught.value.cause == reason
 
@@ -104,13 +102,11 @@ def test_audit_mode_serves_what_it_would_deny(request_: TokenRequest, expected: 
 
 
 @pytest.mark.parametrize("case", cases("callers.toml"), ids=case_id)
-def test_every_mistake_of_the_callers_is_named_by_its_key(case: Case, tmp_path: Path) -> None:
+def test_every_mistake_of_the_callers_is_named_by_its_key(case: Case) -> None:
     """All mistakes that can be seen are told at once, each where it is."""
-    path = tmp_path / "callers.toml"
-    path.write_text(case["document"])
     found: list[str] = []
     try:
-        read_callers(path, OFFERS)
-    except SettingsError as error:
+        parse_callers(case["document"].encode(), OFFERS, name="callers.toml")
+    except DocumentError as error:
         found = error.mistakes
     assert [mistake.partition(":")[0] for mistake in found] == case["mistakes"]

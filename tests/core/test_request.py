@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from shared.api.routes import MANAGED_IDENTITY, ROUTES, Route
 from shared.core.entra.claims import ALLOWED, read_claims
-from shared.core.entra.token_answer import is_default_scope, is_guid
 from shared.core.errors import InvalidRequest, VendError
 from shared.core.form import FIELDS, read_form
+from shared.core.names import is_default_scope, is_guid
 from shared.core.request import Credentials, Incoming, client_credentials
 from tests.wire import FORM_MEDIA, SCOPE, basic
 

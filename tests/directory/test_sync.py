@@ -20,6 +20,7 @@ from shared.adapters.database.store import Store
 from shared.core.directory.delta import USERS
 from shared.directory.sync import Sync
 from shared.runtime import build
+from shared.system import System
 from shared.telemetry.events import Events
 from tests.clock import FakeClock
 from tests.in_process import GRAPH_SCOPE, App, suffering, write_configuration
@@ -333,8 +334,8 @@ def test_a_sync_that_cannot_be_is_told(
     if environ:  # what a custom cloud would have to say there
         text = "allow_custom_cloud = true\n" + text.replace("challenge = false", "challenge = true")
         (tmp_path / "vend.toml").write_text(text)
-    runtime = build(environ, root=tmp_path, events=events)
-    asyncio.run(runtime.sync())
+    runtime = build(environ, root=tmp_path, events=events, system=System())
+    asyncio.run(runtime.jobs["graph_sync"]())
     assert [json.loads(line)["cause"] for line in lines if "sync_disabled" in line] == [cause]
     asyncio.run(runtime.aclose())
 

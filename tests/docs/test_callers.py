@@ -24,8 +24,8 @@ NODE_PROGRAMS = ROOT / "tests" / "clients" / "node"
 BLOCKS: list[tuple[str, str]] = re.findall(r"^```(sh|python|js)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 # No token is served twice here, so that each example meets Entra, and a failure of it is over in a second.
 LIMITS = {
-    "served_floor_seconds": 3600,
-    "served_floor_failing_seconds": 3600,
+    "min_remaining_seconds": 3600,
+    "min_remaining_failing_seconds": 3600,
     "attempts_per_flight": 1,
     "failure_first_seconds": 0.5,
 }

@@ -12,7 +12,7 @@ from jsonschema_rs import Draft202012Validator
 from function_app import app
 from scripts.openapi import NEVER, refusals
 from shared.api.routes import ROUTES, Route
-from shared.core.entra.token_answer import is_default_scope, is_guid
+from shared.core.names import is_default_scope, is_guid
 from tests.contract import DOCUMENT, audit_conforms, conforms
 from tests.docs.test_docs import ROOT
 from tests.tables import Case, case_id, cases

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from emulator.tour.site import Site
-from shared.callers.live import read_callers
+from shared.build.settings import load_settings
 from shared.core import errors
-from shared.core.documents.settings import Profile, Settings, load_settings
+from shared.core.documents.callers import parse_callers
+from shared.core.documents.settings import Profile, Settings
 from shared.core.entra.aadsts import known_codes, meaning
 from shared.core.limits import Limits
 from tests.tables import cases
@@ -46,14 +47,18 @@ def test_the_documents_of_the_readme_are_good(tmp_path: Path) -> None:
     callers = block(README, "# callers.toml")
     (tmp_path / "callers.toml").write_text(re.sub(r"<SHA-256[^>]*>", "0" * 64, callers))
     settings = load_settings(ENVIRON, root=tmp_path)
-    assert read_callers(tmp_path / "callers.toml", settings.offers).callers.keys() == {"billing"}
+    assert parse_callers(
+        (tmp_path / "callers.toml").read_bytes(), settings.offers, name="callers.toml"
+    ).callers.keys() == {"billing"}
     assert len(shortest.splitlines()) <= 12
 
 
 def test_the_deployed_documents_are_good() -> None:
     """vend.toml loads with the app settings that it names, and callers.toml.example fits it."""
     settings = load_settings(ENVIRON, root=ROOT)
-    assert read_callers(ROOT / "callers.toml.example", settings.offers).callers.keys() == {"billing"}
+    assert parse_callers(
+        (ROOT / "callers.toml.example").read_bytes(), settings.offers, name="callers.toml"
+    ).callers.keys() == {"billing"}
 
 
 def test_every_knob_is_documented() -> None:
@@ -87,7 +92,9 @@ def test_every_check_is_documented() -> None:
         for state, text in zip(("DEGRADED", "FAILED"), columns, strict=True)
         if text
     }
-    written = re.findall(r'Check\(\s*"(\w+)",\s*State\.(\w+)', (ROOT / "shared" / "api" / "checks.py").read_text())
+    written = re.findall(
+        r'Check\(\s*"(\w+)",\s*State\.(\w+)', "\n".join(file.read_text() for file in ROOT.glob("shared/**/*.py"))
+    )
     assert documented == {(name, state) for name, state in written if state != "OK"}
 
 

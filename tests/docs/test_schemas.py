@@ -11,7 +11,7 @@ import pytest
 from jsonschema_rs import Draft202012Validator, meta
 
 from scripts.schemas import CONFIGURATION, documents, meanings
-from shared.callers.live import CallersDocument
+from shared.core.documents.callers import CallersDocument
 from shared.core.documents.settings import Settings
 from shared.core.documents.table import NOTHING, read_table
 from tests.core.documents.test_settings import ENVIRON, changed_example, mistakes

@@ -13,29 +13,21 @@ import sys
 import traceback
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import count
 
 from sqlalchemy import Engine, event
 
 from emulator.seed import TENANT_ID
 from shared.adapters.database.store import Store
-from shared.adapters.http import HttpClient
+from shared.adapters.http import HttpClient, read_roots
 from shared.core.directory.delta import USERS
 from shared.core.limits import Limits
 from shared.core.reply import Reply
-from shared.core.token import AccessToken, Moment
+from shared.core.token import AccessToken, Acquired, Moment, TokenSource
 from shared.directory.graph import Graph
 from shared.directory.sync import Sync
-from shared.runtime import clock, new_id
+from shared.system import System
 from shared.telemetry.events import Events
-
-
-@dataclass(frozen=True)
-class Served:
-    """The one token."""
-
-    token: AccessToken
 
 
 class Doom:
@@ -62,20 +54,20 @@ async def run(*, at: int, url: str, root: str, ca_file: str, later: float, secre
         later: how many seconds after now it is: a lease that a killed run has left is over by then.
         secret: a token for Graph.
     """
-    doom = Doom(at)
+    doom, clock = Doom(at), System().clock
     for moment in ("before_cursor_execute", "commit"):
         event.listen(Engine, moment, doom)
     token = AccessToken(secret, clock(), lifetime=3_600, refresh_after=1_800)
 
-    async def get_token(*, rejected: str | None) -> Served:
+    async def get_token(*, rejected: str | None) -> Acquired:
         assert rejected is None
-        return Served(token)
+        return Acquired(token, TokenSource.CACHE)
 
     def late() -> Moment:
         now = clock()
         return Moment(now.wall + later, now.boot)
 
-    async with HttpClient(ca_file=ca_file, proxy="", limits=Limits()) as http:
+    async with HttpClient(roots=read_roots(ca_file), proxy="", limits=Limits()) as http:
 
         async def get(url: str, *, headers: Mapping[str, str]) -> Reply:
             doom()
@@ -87,7 +79,7 @@ async def run(*, at: int, url: str, root: str, ca_file: str, later: float, secre
                 streams=[USERS],
                 tenant_id=TENANT_ID,
                 root=root,
-                graph=Graph(get_token=get_token, get=get, clock=late, sleep=asyncio.sleep, new_id=new_id),
+                graph=Graph(get_token=get_token, get=get, clock=late, sleep=asyncio.sleep, new_id=System().new_id),
                 store=store,
                 pool=pool,
                 clock=late,

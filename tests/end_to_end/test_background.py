@@ -20,7 +20,7 @@ def test_no_event_is_lost_between_invocations(resident: Callable[[Mapping[str, f
     async def story() -> None:
         assert await app.invoke() == 200
         app.cloud.faults["entra"].set(Fault(kind=Kind.STATUS, status=503, headers={"retry-after": "1"}))
-        await app.until(lambda: app.tokens.look()[0].age > 0.01)
+        await app.until(lambda: app.tokens.entries()[0].age > 0.01)
         assert await app.invoke() == 200
         await app.until(lambda: app.tokens.counters.failures == 1)
         assert [event["event"] for event in app.events] == ["token", "token"]

@@ -6,7 +6,7 @@ One question is asked at a time; flights that nobody waits for land while time p
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from shared.core.errors import CredentialRefused, TimedOut, Unavailable, VendError
+from shared.core.errors import CredentialRefused, TimedOut, Unavailable, UpstreamError
 from shared.core.limits import Limits
 from shared.core.token import Moment, TokenKey, TokenSource
 
@@ -24,7 +24,7 @@ class Upstream:
         lifetime: seconds that a token lives.
     """
 
-    error: type[VendError] | None = None
+    error: type[UpstreamError] | None = None
     retry_after: float | None = None
     delay: float = 0
     lifetime: float = 3_600
@@ -56,7 +56,7 @@ class Token:
 class Failure:
     """A flight that failed: from `until`, on the boot clock, another may start."""
 
-    error: type[VendError]
+    error: type[UpstreamError]
     in_a_row: int
     until: float
     version: int
@@ -81,7 +81,7 @@ class Flight:
     lands: float
     version: int
     token: Token | None
-    error: type[VendError] | None
+    error: type[UpstreamError] | None
     retry_after: float | None
 
 
@@ -90,7 +90,7 @@ class Answer:
     """What a caller gets, and when on the boot clock: a token by its name, or an error and its wait in seconds."""
 
     at: float
-    got: str | type[VendError]
+    got: str | type[UpstreamError]
     source: TokenSource | None = None
     wait: float | None = None
 
@@ -122,7 +122,7 @@ class Model:
         self.pass_until(now.boot)
         failure = self._failing(key, now.boot)
         known = self._use(key)
-        floor = LIMITS.served_floor_failing_seconds if failure else LIMITS.served_floor_seconds
+        floor = LIMITS.min_remaining_failing_seconds if failure else LIMITS.min_remaining_seconds
         if known.token and known.token.left(now) >= floor:
             if known.token.is_due(now) and not failure:
                 self._fly(key, None, now, upstream)
@@ -157,7 +157,9 @@ class Model:
                 failure = known.forced_failure
             if failure and claims:
                 return self._refusal(failure, now.boot)
-            just_forced = known.forced_at is not None and now.boot - known.forced_at < LIMITS.forced_floor_seconds
+            just_forced = (
+                known.forced_at is not None and now.boot - known.forced_at < LIMITS.forced_refresh_interval_seconds
+            )
             in_vain = known.forced_failure is not None and known.forced_claims == claims
             if failure or (just_forced and not in_vain):
                 return self.ask(key, now, upstream)
@@ -180,7 +182,7 @@ class Model:
         return known
 
     def _spare(self, known: Known, now: Moment) -> Token | None:
-        usable = known.token and known.token.left(now) >= LIMITS.served_floor_failing_seconds
+        usable = known.token and known.token.left(now) >= LIMITS.min_remaining_failing_seconds
         return known.token if usable else None
 
     def _failing(self, key: TokenKey, boot: float) -> Failure | None:

@@ -7,12 +7,12 @@ from datetime import timedelta
 
 import pytest
 
-from shared.core.errors import CredentialRefused, Denied, OperatorError, TimedOut, Unavailable, VendError
+from shared.core.errors import CredentialRefused, OperatorError, ScopeRefused, TimedOut, Unavailable, VendError
 from shared.core.limits import Limits
-from shared.core.token import AccessToken, TokenKey, TokenSource
+from shared.core.token import AccessToken, Acquired, TokenKey, TokenSource, Wanted
 from shared.telemetry.events import Events
 from shared.tokens.cache import Counters, TokenCache
-from tests.clock import FakeClock, run_virtual, settle
+from tests.clock import FakeClock, fake_system, run_virtual, settle
 
 KEY = TokenKey("graph", "tenant", "https://graph.microsoft.com/.default")
 CLAIMS, OTHER_CLAIMS = '{"access_token":{"acrs":{"value":"c1"}}}', '{"access_token":{"acrs":{"value":"c2"}}}'
@@ -24,6 +24,7 @@ class Issuer:
 
     def __init__(self, clock: FakeClock) -> None:
         self._clock = clock
+        self.wanted: list[Wanted] = []
         self.asked: list[TokenKey] = []
         self.claims: list[str | None] = []
         self.open = asyncio.Event()
@@ -31,17 +32,19 @@ class Issuer:
         self.held: dict[int, asyncio.Event] = {}
         self.error: Exception | None = None
 
-    async def acquire(self, key: TokenKey, claims: str | None) -> AccessToken:
+    async def acquire(self, wanted: Wanted) -> Acquired:
         """Give a token, or fail, once the gate is open."""
-        self.asked.append(key)
-        self.claims.append(claims)
+        self.wanted.append(wanted)
+        self.asked.append(wanted.key)
+        self.claims.append(wanted.claims)
         count, asked = len(self.asked), self._clock()
         await self.held.get(count, self.open).wait()
         if self.error is not None:
             raise self.error
-        return AccessToken(
-            secret=f"{'|'.join(key)}#{count}", asked=asked, lifetime=LIFETIME, refresh_after=REFRESH_AFTER
+        token = AccessToken(
+            secret=f"{'|'.join(wanted.key)}#{count}", asked=asked, lifetime=LIFETIME, refresh_after=REFRESH_AFTER
         )
+        return Acquired(token, TokenSource.IDENTITY_PROVIDER)
 
 
 class Bench:
@@ -56,11 +59,10 @@ class Bench:
         self.draw = 0.0
         self.cache = TokenCache(
             self.issuer.acquire,
-            limits=limits or Limits(),
-            clock=self.clock,
-            events=self.events,
             version=lambda _: self.version,
-            draw=lambda: self.draw,
+            limits=limits or Limits(),
+            system=fake_system(self.clock, chance=lambda: self.draw),
+            events=self.events,
         )
 
     async def secret(
@@ -220,10 +222,10 @@ class Remembered:
     [
         Remembered(Unavailable(), (5, 7.5, 11.25)),
         Remembered(TimedOut(), (5, 7.5, 11.25)),
-        Remembered(Unavailable(retry_after=timedelta(seconds=40)), (40, 40, 40)),
-        Remembered(Unavailable(retry_after=timedelta(hours=9)), (3_600, 3_600, 3_600)),
+        Remembered(Unavailable(upstream_wait=timedelta(seconds=40)), (40, 40, 40)),
+        Remembered(Unavailable(upstream_wait=timedelta(hours=9)), (3_600, 3_600, 3_600)),
         Remembered(OperatorError(), (60, 60, 60)),
-        Remembered(Denied(), (60, 60, 60), is_told=False),
+        Remembered(ScopeRefused(), (60, 60, 60), is_told=False),
         Remembered(ZeroDivisionError("CANARY"), (60, 60, 60), is_told=False),
     ],
     ids=lambda case: f"{type(case.error).__name__} {case.waits[0]:.0f}",
@@ -273,7 +275,7 @@ def test_waits_are_jittered() -> None:
         bench.issuer.error = Unavailable()
         assert (await bench.refused()).wait == timedelta(seconds=4.5)
         bench.clock.tick(4.5)
-        bench.issuer.error = Unavailable(retry_after=timedelta(seconds=60))
+        bench.issuer.error = Unavailable(upstream_wait=timedelta(seconds=60))
         assert (await bench.refused()).wait == timedelta(seconds=66)
 
     bench.run(story)
@@ -351,7 +353,7 @@ def test_a_failed_refresh_is_told_with_the_next_invocation() -> None:
     async def story() -> None:
         old = await bench.secret()
         bench.clock.tick(REFRESH_AFTER)
-        bench.issuer.error = Unavailable(cause="AADSTS90033", code=50196, trace_id="a-trace")
+        bench.issuer.error = Unavailable(cause="AADSTS90033", remedy="wait", trace_id="a-trace")
         assert [await bench.secret(), await bench.secret()] == [old, old]
         await settle()
 
@@ -361,7 +363,7 @@ def test_a_failed_refresh_is_told_with_the_next_invocation() -> None:
     told = json.loads(bench.lines[0])
     assert (told["event"], told["cause"], told["scope"]) == ("acquire_failed", "AADSTS90033", KEY.scope)
     assert told["retry_seconds"] == 5
-    assert (told["remedy"], told["trace_id"]) == (Unavailable(code=50196).remedy, "a-trace")
+    assert (told["remedy"], told["trace_id"]) == ("wait", "a-trace")
 
 
 def test_the_key_that_was_asked_for_longest_ago_goes_first() -> None:
@@ -642,7 +644,7 @@ def test_the_counters_tell_what_happened() -> None:
     assert bench.cache.counters == Counters(
         hits=2, stale_hits=1, misses=3, refreshes=1, acquired=2, failures=2, waiting=0
     )
-    first, second = bench.cache.look()
+    first, second = bench.cache.entries()
     assert (first.key, first.age, first.remaining) == (KEY, REFRESH_AFTER, LIFETIME - REFRESH_AFTER)
     assert (second.key, second.token, second.cause) == (key(1), None, "down")
     assert KEY.scope not in str(first.token)

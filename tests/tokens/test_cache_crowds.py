@@ -3,7 +3,6 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from heapq import heapify, heapreplace
 
@@ -11,10 +10,10 @@ import pytest
 
 from shared.core.errors import Unavailable, VendError
 from shared.core.limits import Limits
-from shared.core.token import AccessToken, TokenKey, TokenSource, refresh_after
+from shared.core.token import AccessToken, Acquired, TokenKey, TokenSource, Wanted, refresh_after
 from shared.telemetry.events import Events
-from shared.tokens.cache import TokenCache
-from tests.clock import FakeClock, run_virtual, settle
+from shared.tokens.cache import Acquire, TokenCache
+from tests.clock import FakeClock, fake_system, run_virtual, settle
 
 LIMITS = Limits()
 LIFETIME = 3_600.0
@@ -32,10 +31,11 @@ def token(key: TokenKey, clock: FakeClock) -> AccessToken:
     return AccessToken("|".join(key), clock(), lifetime=LIFETIME, refresh_after=due)
 
 
-def cache_of(acquire: Callable[[TokenKey, str | None], Awaitable[AccessToken]], clock: FakeClock) -> TokenCache:
+def cache_of(acquire: Acquire, clock: FakeClock) -> TokenCache:
     """Build a cache as in production, but for its clock."""
     events = Events(lambda _: None, wall=lambda: clock().wall, worker="w")
-    return TokenCache(acquire, limits=LIMITS, clock=clock, events=events, version=lambda _: "v1", draw=random.random)
+    system = fake_system(clock, chance=random.random)
+    return TokenCache(acquire, version=lambda _: "v1", limits=LIMITS, system=system, events=events)
 
 
 @pytest.mark.parametrize("answers", [5_000, pytest.param(1_000_000, marks=pytest.mark.nightly)])
@@ -48,7 +48,8 @@ def test_a_crowd_gets_what_each_asked_for(answers: int) -> None:
     under_way: set[tuple[TokenKey, str | None]] = set()
     outcomes: Counter[str] = Counter()
 
-    async def acquire(key: TokenKey, claims: str | None) -> AccessToken:
+    async def acquire(wanted: Wanted) -> Acquired:
+        key, claims = wanted.key, wanted.claims
         assert (key, claims) not in under_way
         under_way.add((key, claims))
         try:
@@ -58,7 +59,7 @@ def test_a_crowd_gets_what_each_asked_for(answers: int) -> None:
             await asyncio.sleep(random.choice([0, 0.5, 3, 30]))  # noqa: S311
             if random.random() < 0.2:  # noqa: S311
                 raise Unavailable
-            return issued
+            return Acquired(issued, TokenSource.IDENTITY_PROVIDER)
         finally:
             under_way.remove((key, claims))
 
@@ -99,9 +100,9 @@ def test_tokens_that_were_issued_together_are_not_refreshed_together() -> None:
     clock, period = FakeClock(), 120.0
     refreshed: list[tuple[TokenKey, float]] = []
 
-    async def acquire(key: TokenKey, _: str | None) -> AccessToken:
-        refreshed.append((key, clock().boot))
-        return token(key, clock)
+    async def acquire(wanted: Wanted) -> Acquired:
+        refreshed.append((wanted.key, clock().boot))
+        return Acquired(token(wanted.key, clock), TokenSource.IDENTITY_PROVIDER)
 
     cache = cache_of(acquire, clock)
 
@@ -132,17 +133,17 @@ def test_an_outage_that_is_longer_than_a_life_ends_without_a_burst() -> None:
     is_down = False
     flights: Counter[TokenKey] = Counter()
 
-    async def acquire(key: TokenKey, _: str | None) -> AccessToken:
-        flights[key] += 1
+    async def acquire(wanted: Wanted) -> Acquired:
+        flights[wanted.key] += 1
         if is_down:
             raise Unavailable
-        return token(key, clock)
+        return Acquired(token(wanted.key, clock), TokenSource.IDENTITY_PROVIDER)
 
     cache = cache_of(acquire, clock)
 
     async def served(key: TokenKey) -> TokenKey | None:
         with suppress(Unavailable):
-            assert (await cache.get(key)).token.remaining(clock()) >= LIMITS.served_floor_failing_seconds
+            assert (await cache.get(key)).token.remaining(clock()) >= LIMITS.min_remaining_failing_seconds
             return key
         return None
 

@@ -11,11 +11,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from shared.core.errors import CredentialRefused, Unavailable, VendError
-from shared.core.token import AccessToken, TokenKey
+from shared.core.errors import CredentialRefused, Unavailable, UpstreamError
+from shared.core.token import AccessToken, Acquired, TokenKey, TokenSource, Wanted
 from shared.telemetry.events import Events
 from shared.tokens.cache import TokenCache
-from tests.clock import FakeClock, VirtualLoop, settle
+from tests.clock import FakeClock, VirtualLoop, fake_system, settle
 from tests.tokens.cache_model import LIMITS, Answer, Known, Model, Upstream
 
 KEYS = [TokenKey("graph", "tenant", f"api://{number}/.default") for number in range(LIMITS.cache_entries + 1)]
@@ -54,22 +54,22 @@ class CacheMachine(RuleBasedStateMachine):
         self.asked: list[tuple[TokenKey, str | None]] = []
         self.cache = TokenCache(
             self.acquire,
-            limits=LIMITS,
-            clock=self.clock,
-            events=Events(lambda _: None, wall=lambda: self.clock().wall, worker="w"),
             version=lambda _: str(self.model.version),
-            draw=lambda: 0.0,
+            limits=LIMITS,
+            system=fake_system(self.clock),
+            events=Events(lambda _: None, wall=lambda: self.clock().wall, worker="w"),
         )
 
-    async def acquire(self, key: TokenKey, claims: str | None) -> AccessToken:
+    async def acquire(self, wanted: Wanted) -> Acquired:
         """Be Entra."""
-        self.asked.append((key, claims))
-        secret, upstream, asked = f"{'|'.join(key)}#{len(self.asked)}", self.upstream, self.clock()
+        self.asked.append((wanted.key, wanted.claims))
+        secret, upstream, asked = f"{'|'.join(wanted.key)}#{len(self.asked)}", self.upstream, self.clock()
         await asyncio.sleep(upstream.delay)
         if upstream.error:
             wait = upstream.retry_after
-            raise upstream.error(retry_after=timedelta(seconds=wait) if wait else None)
-        return AccessToken(secret, asked, lifetime=upstream.lifetime, refresh_after=upstream.refresh_after)
+            raise upstream.error(upstream_wait=timedelta(seconds=wait) if wait else None)
+        token = AccessToken(secret, asked, lifetime=upstream.lifetime, refresh_after=upstream.refresh_after)
+        return Acquired(token, TokenSource.IDENTITY_PROVIDER)
 
     def run(self, story: Coroutine[Any, Any, None]) -> None:
         """Run one step, and everything after it that waits for nothing."""
@@ -89,10 +89,10 @@ class CacheMachine(RuleBasedStateMachine):
         edges = {
             "now": 0.0,
             "due": due - now.boot,
-            "floor": left - LIMITS.served_floor_seconds,
-            "failing floor": left - LIMITS.served_floor_failing_seconds,
+            "floor": left - LIMITS.min_remaining_seconds,
+            "failing floor": left - LIMITS.min_remaining_failing_seconds,
             "failure over": known.failure.until - now.boot if known.failure else 0.0,
-            "forced again": (known.forced_at or 0.0) + LIMITS.forced_floor_seconds - now.boot,
+            "forced again": (known.forced_at or 0.0) + LIMITS.forced_refresh_interval_seconds - now.boot,
         }
         self.run(asyncio.sleep(max(0.0, edges[edge] + more)))
         self.model.pass_until(self.clock().boot)
@@ -125,7 +125,7 @@ class CacheMachine(RuleBasedStateMachine):
         try:
             digest = sha256(rejected.encode()).hexdigest() if rejected else None
             served = await self.cache.get(key, claims=claims, rejected=digest)
-        except VendError as error:
+        except UpstreamError as error:
             wait = error.wait.total_seconds() if error.wait else None
             answer = Answer(self.clock().boot, type(error), wait=wait)
         else:
@@ -161,7 +161,7 @@ class CacheMachine(RuleBasedStateMachine):
         """Each flight was promised, and so is what is kept, in the order of its use."""
         self.model.pass_until(self.clock().boot)
         assert self.asked == self.model.asked
-        assert [seen.key for seen in self.cache.look()] == list(self.model.known)
+        assert [seen.key for seen in self.cache.entries()] == list(self.model.known)
 
     def teardown(self) -> None:
         """Let what is under way land, and see that nothing is left."""

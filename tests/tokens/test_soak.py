@@ -12,14 +12,16 @@ from itertools import count
 import pytest
 
 from shared.core.entra.certificate import CertificateVersion
-from shared.core.entra.token_answer import CLOUDS
+from shared.core.entra.clouds import CLOUDS
 from shared.core.limits import Limits
 from shared.core.reply import Reply
 from shared.core.token import TokenKey
-from shared.credentials.vault_certificate import Client, Entra, VaultCertificate
+from shared.credentials.chain import Chain
+from shared.credentials.vault_certificate import VaultCertificate
 from shared.telemetry.events import Events
+from shared.tokens.acquire import Client, Entra
 from shared.tokens.cache import TokenCache
-from tests.clock import FakeClock, run_virtual
+from tests.clock import FakeClock, fake_system, run_virtual
 
 pytestmark = pytest.mark.nightly
 
@@ -64,19 +66,17 @@ def test_three_days_leave_nothing_behind() -> None:
     def new_id() -> str:
         return f"id-{next(ids)}"
 
-    credential = VaultCertificate(vault=vault, name="vend", client_id="c", clock=clock, new_id=new_id, limits=limits)
+    system = fake_system(clock, sleep=asyncio.sleep, chance=draw, new_id=new_id)
+    credential = VaultCertificate(vault=vault, name="vend", client_id="c", limits=limits, system=system)
     entra = Entra(
         cloud=CLOUDS["public"],
-        clients={"graph": Client(client_id="c", credential=credential)},
+        clients={"graph": Client(client_id="c", credential=Chain([credential]))},
         post=post,
         limits=limits,
-        clock=clock,
-        sleep=asyncio.sleep,
-        draw=draw,
-        new_id=new_id,
+        system=system,
         events=events,
     )
-    cache = TokenCache(entra.acquire, limits=limits, clock=clock, events=events, version=entra.version, draw=draw)
+    cache = TokenCache(entra.acquire, version=entra.version, limits=limits, system=system, events=events)
     keys = [TokenKey("graph", f"tenant-{number % TENANTS}", f"api://{number}/.default") for number in range(KEYS)]
     peaks: list[int] = []
 

@@ -11,8 +11,8 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from shared.core.entra.token_answer import is_guid
-from shared.core.errors import BadAnswer, Garbled
+from shared.core.errors import BadAnswer, UnreadableAnswer
+from shared.core.names import is_guid
 
 type Value = str | bool | None
 
@@ -144,7 +144,7 @@ def read_page(body: bytes, stream: Stream, *, root: str) -> Page:
     """Read one page.
 
     Raises:
-        Garbled: it is no JSON object.
+        UnreadableAnswer: it is no JSON object.
         BadAnswer: it is not a page of this stream, or leads away from Graph.
     """
     try:
@@ -152,7 +152,7 @@ def read_page(body: bytes, stream: Stream, *, root: str) -> Page:
     except (ValueError, RecursionError):
         page = None
     if not isinstance(page, dict):
-        raise Garbled(cause="the page is not a JSON object")
+        raise UnreadableAnswer(cause="the page is not a JSON object")
     items = page.get("value")
     links = [(kind, page.get(f"@odata.{kind}Link")) for kind in Link]
     found = [(kind, link) for kind, link in links if link is not None]

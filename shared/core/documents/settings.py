@@ -1,23 +1,21 @@
-"""vend.toml -> `Settings`: read once, and every mistake reported at once.
+"""vend.toml: what it may say, and every mistake in it.
 
-A mistake never breaks the import of the app: whoever reads the settings gets a `SettingsError` that lists them.
+Tables are checked first, each on its own. What two tables must agree on is checked once every table is good.
 """
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from cryptography import x509
-
 from shared.core.directory.delta import STREAMS, USERS
-from shared.core.documents.table import NOTHING, Unset, read_table
-from shared.core.entra.token_answer import CLOUDS, Cloud, is_default_scope, is_guid
+from shared.core.documents.table import Unset, read_table
+from shared.core.documents.toml import DocumentError, parse_toml
+from shared.core.entra.clouds import CLOUDS, Cloud
 from shared.core.limits import Limits
+from shared.core.names import is_default_scope, is_guid
 from shared.core.policy import Offer
 
 ON_AZURE = ("WEBSITE_INSTANCE_ID", "CONTAINER_NAME", "WEBSITE_POD_NAME")
@@ -27,18 +25,6 @@ _VARIABLE = re.compile(r"\$(\$\{|\{([A-Za-z_][A-Za-z0-9_]*)\})")
 _REGION = re.compile(r"[a-z][a-z0-9]{1,62}\Z")
 
 
-class SettingsError(Exception):
-    """A document cannot be used.
-
-    Args:
-        mistakes: each by its dotted key, or the one place where the TOML ends to make sense.
-    """
-
-    def __init__(self, mistakes: list[str]) -> None:
-        super().__init__("; ".join(mistakes))
-        self.mistakes = mistakes
-
-
 class Signing(StrEnum):
     """Where a client assertion is signed."""
 
@@ -46,17 +32,11 @@ class Signing(StrEnum):
     """In Key Vault: the private key never leaves it."""
 
 
-class CredentialType(StrEnum):
-    """What a profile proves itself with."""
-
-    CERTIFICATE = "certificate"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CredentialSettings:
-    """One entry of `[[profiles.NAME.credentials]]`."""
+class CertificateSettings:
+    """One entry of `[[profiles.NAME.credentials]]` with `type = "certificate"`: a certificate in Key Vault."""
 
-    type: CredentialType
+    type: ClassVar[str] = "certificate"
     vault: str
     name: str
     signing: Signing = Signing.VAULT
@@ -67,6 +47,10 @@ class CredentialSettings:
         if not re.fullmatch(r"[0-9A-Za-z-]{1,127}", self.name):
             found.append(f"{at}.name: is not the name of a certificate in Key Vault")
         return found
+
+
+type CredentialSettings = CertificateSettings
+"""A union of every kind of credential; the key `type` chooses among them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,8 +79,6 @@ class Profile:
             if not is_default_scope(scope)
         ]
         found += [f"{at}.{name}: is empty" for name in ("tenants", "scopes", "credentials") if not getattr(self, name)]
-        if len(self.credentials) > 1:
-            found.append(f"{at}.credentials: this version of vend takes one")
         if not is_guid(self.client_id):
             found.append(f"{at}.client_id: must be the application (client) ID, a GUID")
         if self.region and not _REGION.match(self.region):
@@ -125,8 +107,6 @@ class Network:
         found = []
         if self.proxy and urlsplit(self.proxy).scheme not in {"http", "https"}:
             found.append(f"{at}.proxy: must be an http or https URL")
-        if self.ca_file and not _holds_certificates(Path(self.ca_file)):
-            found.append(f"{at}.ca_file: is no file of PEM certificates")
         return found
 
 
@@ -178,65 +158,36 @@ class Settings:
 
 
 def is_on_azure(environ: Mapping[str, str]) -> bool:
-    """Tell whether this is Azure Functions, where each group of functions has a disk that dies with its instance."""
+    """Return whether this is Azure Functions, where each group of functions has a disk that dies with its instance."""
     return any(environ.get(name) for name in ON_AZURE)
 
 
-def load_settings(environ: Mapping[str, str], *, root: Path) -> Settings:
-    """Read the settings that `VEND_CONFIG` names, or `vend.toml` beside the app.
+def parse_settings(text: bytes, environ: Mapping[str, str], *, name: str) -> Settings:
+    """Read the settings.
 
     Args:
-        environ: the app settings, for `${NAME}` and for knowing whether this is Azure.
-        root: the folder that relative paths start from.
+        text: the document.
+        environ: the app settings, which replace `${NAME}` and tell whether this is Azure.
+        name: of the document, for mistakes that have no place in it.
 
     Raises:
-        SettingsError: with every mistake.
+        DocumentError: with every mistake.
     """
-    settings, mistakes = examine_settings(environ, root=root)
+    settings, mistakes = examine_settings(text, environ, name=name)
     if mistakes:
-        raise SettingsError(mistakes)
+        raise DocumentError(mistakes)
     return settings
 
 
-def examine_settings(environ: Mapping[str, str], *, root: Path) -> tuple[Settings, list[str]]:
+def examine_settings(text: bytes, environ: Mapping[str, str], *, name: str) -> tuple[Settings, list[str]]:
     """Read the settings with their mistakes; where there are any, what was wrong is `NOTHING`.
 
     Raises:
-        SettingsError: there is no document, or it is no TOML.
+        DocumentError: it is no TOML.
     """
-    path = root / environ.get("VEND_CONFIG", "vend.toml")
-    document = _expand(parse_toml(read_bytes(path), name=path.name), environ)
     mistakes: list[str] = []
-    settings = read_table(Settings, document, at="", mistakes=mistakes)
-    mistakes += _across(settings, on_azure=is_on_azure(environ))
-    return settings, mistakes
-
-
-def read_bytes(path: Path) -> bytes:
-    """Read a document.
-
-    Raises:
-        SettingsError: it cannot be read.
-    """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise SettingsError([f"{path.name}: cannot be read ({type(error).__name__})"]) from None
-
-
-def parse_toml(text: bytes, *, name: str) -> dict[str, Any]:
-    """Parse a document.
-
-    Raises:
-        SettingsError: it is no TOML; then the place alone is named, not the text that stands there.
-    """
-    try:
-        return tomllib.loads(text.decode())
-    except tomllib.TOMLDecodeError as error:
-        place = re.search(r"\(at (.+)\)\Z", str(error))
-        raise SettingsError([f"{name}: is not valid TOML at {place[1] if place else 'some place'}"]) from None
-    except (ValueError, RecursionError):
-        raise SettingsError([f"{name}: is not UTF-8 text of a sensible depth"]) from None
+    settings = read_table(Settings, _expand(parse_toml(text, name=name), environ), at="", mistakes=mistakes)
+    return settings, mistakes or _across(settings, on_azure=is_on_azure(environ))
 
 
 def _expand(value: Any, environ: Mapping[str, str]) -> Any:  # noqa: ANN401  # whatever TOML holds
@@ -254,75 +205,64 @@ def _expand(value: Any, environ: Mapping[str, str]) -> Any:  # noqa: ANN401  # w
 
 
 def _across(settings: Settings, *, on_azure: bool) -> list[str]:
-    """List the mistakes that no table can see alone."""
+    """List the mistakes that no table shows alone."""
     found = []
-    clouds: Mapping[str, Cloud] = {} if settings.clouds is NOTHING else settings.clouds
-    profiles: Mapping[str, Profile] = {} if settings.profiles is NOTHING else settings.profiles
-    if settings.cloud is not NOTHING and settings.cloud not in {*CLOUDS, *clouds}:
+    if settings.cloud not in {*CLOUDS, *settings.clouds}:
         found.append(f"cloud: must be one of {', '.join(CLOUDS)}, or a name under clouds")
-    if settings.callers is not NOTHING and is_url(settings.callers) and not _is_blob(settings.callers):
+    elif settings.sync:
+        found += _sync_mistakes(settings.sync, settings)
+    if is_url(settings.callers) and not _is_blob(settings.callers):
         found.append(
             "callers: must be a path, or the https URL of a blob: host, container and name, and nothing else "
             "(a signature in a URL is a secret)"
         )
-    if settings.profiles is not NOTHING and not profiles:
+    if not settings.profiles:
         found.append("profiles: there is none")
-    sync: SyncSettings | None = None if settings.sync is NOTHING else settings.sync
-    if sync and sync.profile is not NOTHING:
-        found += _sync_mistakes(settings, profiles.get(sync.profile))
-    for name, cloud in clouds.items():
-        if on_azure and settings.allow_custom_cloud is not True:
+    for name, cloud in settings.clouds.items():
+        if on_azure and not settings.allow_custom_cloud:
             found.append(f"clouds.{name}: on Azure a custom cloud needs allow_custom_cloud = true")
         found += _cloud_mistakes(f"clouds.{name}", name, cloud, on_azure=on_azure)
     return found
 
 
-def _sync_mistakes(settings: Settings, profile: Profile | None) -> list[str]:
+def _sync_mistakes(sync: SyncSettings, settings: Settings) -> list[str]:
+    profile = settings.profiles.get(sync.profile)
     if profile is None:
         return ["sync.profile: there is no such profile"]
     found = []
-    if profile.vendable is True:
+    if profile.vendable:
         found.append("sync.profile: must have vendable = false: what reads the directory is nobody's to have")
-    if settings.cloud in {*CLOUDS, *settings.clouds} and settings.home is not NOTHING:
-        scope = f"{settings.home.graph}/.default"
-        if profile.scopes is not NOTHING and scope not in profile.scopes:
-            found.append(f"sync.profile: its scopes lack {scope}")
+    scope = f"{settings.home.graph}/.default"
+    if scope not in profile.scopes:
+        found.append(f"sync.profile: its scopes lack {scope}")
     return found
 
 
 def _cloud_mistakes(at: str, name: str, cloud: Cloud, *, on_azure: bool) -> list[str]:
     found = [f"{at}: this name is taken"] if name in CLOUDS else []
-    if cloud is NOTHING:
-        return found
-    for key in ("authority", "graph", "management"):
-        url = getattr(cloud, key)
-        if url is not NOTHING and not _is_https(url):
-            found.append(f"{at}.{key}: must be an https URL without a path")
-    if on_azure and cloud.verify_vault_challenge is False:
+    found += [
+        f"{at}.{key}: must be an https URL without a path"
+        for key in ("authority", "graph", "management")
+        if not _is_https(getattr(cloud, key))
+    ]
+    if on_azure and not cloud.verify_vault_challenge:
         found.append(f"{at}.verify_vault_challenge: must be true on Azure")
     return found
 
 
-def _holds_certificates(path: Path) -> bool:
-    try:
-        return bool(x509.load_pem_x509_certificates(path.read_bytes()))
-    except (OSError, ValueError):
-        return False
-
-
 def is_url(place: str) -> bool:
-    """Tell the URL of a document from its path."""
+    """Return the URL of a document from its path."""
     return "://" in place
 
 
 def _is_blob(url: str) -> bool:
-    """Tell whether a URL is that of a blob: an https origin, a container and a name."""
+    """Return whether a URL is that of a blob: an https origin, a container and a name."""
     found = re.fullmatch(r"(https://[^/?#]+)/[A-Za-z0-9$-]+(/[\w.~-]+)+", url, re.ASCII)
     return found is not None and _is_https(found[1]) and not {".", ".."} & set(url.split("/"))
 
 
 def _is_https(url: str) -> bool:
-    """Tell whether a URL is a bare https origin: nothing in it but host and port."""
+    """Return whether a URL is a bare https origin: nothing in it but host and port."""
     try:
         parts = urlsplit(url)
         has_port = parts.port is None or parts.port > 0

@@ -1,8 +1,9 @@
 """Reads a parsed TOML table into a dataclass, and lists every mistake by its dotted key instead of stopping at one.
 
-The dataclass is the schema: a field's type says what it takes, its default that it may be left out, and a method
-`mistakes(at)` what else must hold once the types do. Messages name keys and never values, because a value may have
-come out of the environment.
+The dataclass is the schema. The type of a field is what its key takes; a key with a default may be left out. The method
+`mistakes(at)` checks what else must hold once the types do. A table of one of several kinds is a union of dataclasses,
+each with `type: ClassVar[str]`: the key `type` chooses among them. Messages name keys and never values, because a value
+may have come out of the environment.
 """
 
 import dataclasses
@@ -77,6 +78,8 @@ def _read(hint: Any, value: object, *, at: str, mistakes: list[str]) -> object: 
         mistakes.append(f"{at}: the app setting {value.variable} is not set")
         return NOTHING
     origin = get_origin(hint)
+    if kinds := kinds_of(hint):
+        return _one_of(kinds, value, at=at, mistakes=mistakes)
     if origin is types.UnionType:  # X | None: TOML has no null, so what is there is an X
         hint = next(arm for arm in get_args(hint) if arm is not type(None))
     if origin is tuple:
@@ -88,6 +91,25 @@ def _read(hint: Any, value: object, *, at: str, mistakes: list[str]) -> object: 
     if isinstance(hint, type) and issubclass(hint, StrEnum):
         return _choice(hint, value, at=at, mistakes=mistakes)
     return _scalar(hint, value, at=at, mistakes=mistakes)
+
+
+def kinds_of(hint: Any) -> Mapping[str, type]:  # noqa: ANN401  # a type form
+    """Return the dataclasses among which the key `type` chooses, by its value; nothing for any other type form."""
+    hint = getattr(hint, "__value__", hint)  # of a `type` statement
+    arms = get_args(hint) if get_origin(hint) is types.UnionType else (hint,)
+    return {arm.type: arm for arm in arms if isinstance(getattr(arm, "type", None), str)}
+
+
+def _one_of(kinds: Mapping[str, type], value: object, *, at: str, mistakes: list[str]) -> object:
+    if not isinstance(value, dict):
+        mistakes.append(f"{at}: must be a table")
+        return NOTHING
+    rest = {key: item for key, item in value.items() if key != "type"}
+    kind = value.get("type")
+    if not isinstance(kind, str) or kind not in kinds:
+        mistakes.append(f"{at}.type: " + (f"must be one of {', '.join(kinds)}" if "type" in value else "is missing"))
+        return NOTHING
+    return read_table(kinds[kind], rest, at=at, mistakes=mistakes)
 
 
 def _list(hint: Any, value: object, *, at: str, mistakes: list[str]) -> object:  # noqa: ANN401  # a type form

@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.core.documents.settings import Settings, SettingsError, load_settings
-from shared.core.entra.token_answer import CLOUDS
+from shared.build.settings import load_settings
+from shared.core.documents.settings import Settings
+from shared.core.documents.toml import DocumentError
+from shared.core.entra.clouds import CLOUDS
 from tests.tables import DATA, Case, case_id, cases
 
 EXAMPLE: str = tomllib.loads((DATA / "settings.toml").read_text())["example"]
@@ -24,7 +26,7 @@ def mistakes(text: str, folder: Path, environ: Mapping[str, str] = ENVIRON) -> l
     """List what is wrong with a document."""
     try:
         load(text, folder, environ)
-    except SettingsError as error:
+    except DocumentError as error:
         return error.mistakes
     return []
 
@@ -70,7 +72,7 @@ def test_variables_are_replaced_and_their_escape_is_literal(tmp_path: Path) -> N
 )
 def test_a_syntax_error_is_told_by_its_place_alone(text: str, place: str, tmp_path: Path) -> None:
     """One mistake, line and column, and nothing of what stands there, not even in an error that Python chains."""
-    with pytest.raises(SettingsError) as caught:
+    with pytest.raises(DocumentError) as caught:
         load(text, tmp_path)
     (found,) = caught.value.mistakes
     assert found == f"vend.toml: is not valid TOML at {place}"
@@ -79,10 +81,10 @@ def test_a_syntax_error_is_told_by_its_place_alone(text: str, place: str, tmp_pa
 
 def test_a_document_that_is_missing_or_no_text_is_a_mistake(tmp_path: Path) -> None:
     """REL-48: whatever the file is, it is one mistake and no crash."""
-    with pytest.raises(SettingsError, match=r"vend\.toml: cannot be read \(FileNotFoundError\)"):
+    with pytest.raises(DocumentError, match=r"vend\.toml: cannot be read \(FileNotFoundError\)"):
         load_settings(ENVIRON, root=tmp_path)
     (tmp_path / "vend.toml").write_bytes(b"\xff")
-    with pytest.raises(SettingsError, match=r"vend\.toml: is not UTF-8"):
+    with pytest.raises(DocumentError, match=r"vend\.toml: is not UTF-8"):
         load_settings(ENVIRON, root=tmp_path)
 
 

@@ -1,6 +1,5 @@
 from emulator.entra.errors import MEANINGS
 from shared.core.entra.aadsts import known_codes, meaning
-from shared.core.errors import CredentialRefused
 from shared.telemetry.events import LONGEST_VALUE
 
 # Numbers that are refusals of a client-credentials request in Microsoft's documents and libraries.
@@ -29,4 +28,3 @@ def test_a_remedy_fits_into_an_event_and_a_table() -> None:
 def test_an_unknown_number_is_no_error() -> None:
     """Microsoft makes up new ones: the bare number is told, and nothing is made of it."""
     assert meaning(1) is None
-    assert CredentialRefused(code=1).remedy is None

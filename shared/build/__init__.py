@@ -1,0 +1,1 @@
+"""The parts of a runtime, made from the settings; the only room besides `runtime.py` that imports adapters."""

@@ -1,0 +1,54 @@
+"""Client assertions: the short JWT by which a client with a certificate proves itself.
+
+https://learn.microsoft.com/entra/identity-platform/certificate-credentials
+"""
+
+import base64
+import json
+from collections.abc import Mapping
+from datetime import timedelta
+
+ASSERTION_LIFE = timedelta(minutes=10)
+"""The longest life that Microsoft advises for a client assertion."""
+ASSERTION_REUSE = timedelta(minutes=9)
+"""How long one assertion is sent again: Entra accepts a repeated `jti`. One minute is left for network and clocks."""
+
+_JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+
+def unsigned_assertion(*, client_id: str, audience: str, thumbprint: str, jti: str, now: float) -> bytes:
+    """Return the part of a client assertion that the certificate's key must sign with PS256.
+
+    Args:
+        client_id: the app registration; issuer and subject alike.
+        audience: the token endpoint of the tenant.
+        thumbprint: SHA-256 of the certificate, as in `x5t#S256`.
+        jti: unique per assertion that is signed.
+        now: seconds since the epoch, by the wall clock: Entra compares it with its own.
+    """
+    issued = int(now)
+    header = {"alg": "PS256", "typ": "JWT", "x5t#S256": thumbprint}
+    claims = {
+        "aud": audience,
+        "iss": client_id,
+        "sub": client_id,
+        "jti": jti,
+        "iat": issued,
+        "nbf": issued,
+        "exp": issued + int(ASSERTION_LIFE.total_seconds()),
+    }
+    return b".".join(_base64url(json.dumps(part, separators=(",", ":")).encode()) for part in (header, claims))
+
+
+def signed_assertion(unsigned: bytes, signature: bytes) -> str:
+    """Return an assertion with its signature (RFC 7515 section 7.1)."""
+    return (unsigned + b"." + _base64url(signature)).decode()
+
+
+def assertion_fields(assertion: str) -> Mapping[str, str]:
+    """Return the form fields by which an assertion proves a client (RFC 7523 section 2.2)."""
+    return {"client_assertion_type": _JWT_BEARER, "client_assertion": assertion}
+
+
+def _base64url(raw: bytes) -> bytes:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=")

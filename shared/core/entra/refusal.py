@@ -1,0 +1,92 @@
+"""What Entra's token endpoint means when it refuses.
+
+https://learn.microsoft.com/entra/identity-platform/reference-error-codes
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
+from types import MappingProxyType
+
+from shared.core.entra.aadsts import meaning
+from shared.core.errors import (
+    BadAnswer,
+    CredentialRefused,
+    OperatorError,
+    RegionRefused,
+    ScopeRefused,
+    TimedOut,
+    Unavailable,
+    UnreadableAnswer,
+    UpstreamError,
+)
+from shared.core.names import is_guid
+from shared.core.reply import json_object
+from shared.core.retry import retry_after
+
+_AADSTS = re.compile(r"AADSTS([0-9]{4,9})\b")
+_REGION_REFUSED = 100007
+_PERMANENT: Mapping[str | None, type[UpstreamError]] = MappingProxyType(
+    {
+        None: UnreadableAnswer,
+        "invalid_scope": ScopeRefused,
+        "invalid_resource": ScopeRefused,
+        "invalid_client": CredentialRefused,
+    }
+)
+"""The meaning of a refusal that no retry mends, by its `error`; any other is the operator's to mend."""
+
+
+def refusal(status: int, headers: Mapping[str, str], body: bytes, *, now: float) -> UpstreamError:
+    """Return what an answer other than 200 means; Entra's own words are left behind.
+
+    Args:
+        status: the status code.
+        headers: values by their names in lower case.
+        body: the bytes as they came.
+        now: seconds since the epoch, for a Retry-After that is a date.
+    """
+    wait = retry_after(headers.get("retry-after"), now=now)
+    number, error, trace_id = _error(body)
+    known = None if number is None else meaning(number)
+    return _kind(status, error, number=number, wait=wait)(
+        cause=f"AADSTS{number}" if number else f"HTTP {status}",
+        remedy=known.remedy if known else None,
+        upstream_wait=wait,
+        trace_id=trace_id,
+    )
+
+
+def clock_difference(headers: Mapping[str, str], *, now: float) -> float | None:
+    """Return by how many seconds our wall clock is ahead of an answer's Date (RFC 9110 section 6.6.1), or None."""
+    try:
+        return now - parsedate_to_datetime(headers["date"]).timestamp()
+    except (KeyError, ValueError, IndexError, OverflowError):
+        return None
+
+
+def _kind(status: int, error: str | None, *, number: int | None, wait: timedelta | None) -> type[UpstreamError]:
+    if status == 408:
+        return TimedOut
+    if status == 429 or status >= 500 or error == "temporarily_unavailable" or wait is not None:
+        return Unavailable
+    if status < 400:
+        return BadAnswer
+    if number == _REGION_REFUSED:
+        return RegionRefused
+    return _PERMANENT.get(error, OperatorError)
+
+
+def _error(body: bytes) -> tuple[int | None, str | None, str | None]:
+    """Return the AADSTS number, the OAuth error and the trace id of a refusal, each as far as the body has it."""
+    answer = json_object(body) or {}
+    error = answer.get("error")
+    description = answer.get("error_description")
+    found = _AADSTS.match(description) if isinstance(description, str) else None
+    ids = (answer.get("trace_id"), answer.get("correlation_id"))
+    return (
+        int(found.group(1)) if found else None,
+        error if isinstance(error, str) and error else None,
+        next((each.lower() for each in ids if isinstance(each, str) and is_guid(each)), None),
+    )

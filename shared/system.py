@@ -1,0 +1,46 @@
+"""What the machine gives: clocks, sleep, chance and ids, as one value that a test can replace."""
+
+import asyncio
+import random
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from shared.core.token import Clock, Moment
+
+
+class SystemClock:
+    """This machine's clocks."""
+
+    wall = staticmethod(time.time)
+    # It goes on during a suspend where the system has such a clock.
+    boot = staticmethod(
+        partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
+    )
+
+    def __call__(self) -> Moment:
+        """Read both clocks."""
+        return Moment(self.wall(), self.boot())
+
+
+def _uuid() -> str:
+    return str(uuid.uuid4())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class System:
+    """What no pure function can know.
+
+    Args:
+        clock: both clocks.
+        sleep: waits for some seconds.
+        chance: returns a number from 0 to 1, for jitter.
+        new_id: returns an id that nobody can guess.
+    """
+
+    clock: Clock = field(default_factory=SystemClock)
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    chance: Callable[[], float] = random.random
+    new_id: Callable[[], str] = _uuid

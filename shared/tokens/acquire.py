@@ -1,0 +1,153 @@
+"""Acquires tokens from Entra: proves the client, asks, and reads the answer."""
+
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from shared.core.entra.claims import claims_to_send
+from shared.core.entra.clouds import Cloud
+from shared.core.entra.refusal import clock_difference, refusal
+from shared.core.entra.token_answer import read_token
+from shared.core.entra.token_request import token_request
+from shared.core.errors import CredentialRefused, RegionRefused, UpstreamError
+from shared.core.limits import Limits
+from shared.core.reply import Reply
+from shared.core.retry import pause
+from shared.core.token import AccessToken, Acquired, TokenKey, TokenSource, Wanted
+from shared.credentials.chain import Chain
+from shared.credentials.credential import Proof
+from shared.system import System
+from shared.telemetry.events import Events
+
+CLOCK_TOLERANCE = 120
+"""Seconds that our wall clock and Entra's may differ without an event; beyond some five minutes assertions fail."""
+
+
+class Post(Protocol):
+    """Sends a form to Entra."""
+
+    def __call__(self, url: str, form: bytes, *, headers: Mapping[str, str]) -> Awaitable[Reply]:
+        """Return the answer; raise an `UpstreamError` where none comes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """An app registration, as one profile uses it.
+
+    Args:
+        client_id: of the registration.
+        credential: proves the client.
+        region: whose endpoint is asked first; "" for the global one alone.
+        capabilities: what the client can handle, such as `cp1`.
+    """
+
+    client_id: str
+    credential: Chain
+    region: str = ""
+    capabilities: tuple[str, ...] = ()
+
+
+class Entra:
+    """Acquires tokens for the profiles of one cloud.
+
+    Args:
+        cloud: whose Entra is asked.
+        clients: by profile.
+        post: sends a form.
+        limits: the knobs.
+        system: clocks, sleep, ids for `client-request-id`; and chance, which spreads the refreshes of tokens.
+        events: where oddities of an answer are reported that are no reason to reject it.
+    """
+
+    def __init__(
+        self, *, cloud: Cloud, clients: Mapping[str, Client], post: Post, limits: Limits, system: System, events: Events
+    ) -> None:
+        self._cloud = cloud
+        self._clients = clients
+        self._post = post
+        self._limits = limits
+        self._system = system
+        self._events = events
+        self._no_region: set[str] = set()  # profiles that Entra refuses to serve regionally
+        self._audiences: dict[tuple[str, str], str] = {}  # by profile and scope; the configuration bounds both
+
+    def version(self, key: TokenKey) -> str:
+        """Return the name of the credential that a request for this key would use now."""
+        return self._clients[key.profile].credential.version
+
+    async def acquire(self, wanted: Wanted) -> Acquired:
+        """Return a token that Entra has just issued.
+
+        A failure that may pass is tried once more. A refused credential gives way to the next one of the profile.
+
+        Raises:
+            UpstreamError: none can be acquired now.
+        """
+        client = self._clients[wanted.key.profile]
+        audience = self._cloud.token_endpoint(wanted.key.tenant_id)
+        region = "" if wanted.key.profile in self._no_region else client.region
+        attempt = 1
+        proof: Proof | None = None
+        while True:
+            try:
+                proof = await client.credential.proof(audience, wanted.claims)
+                token = await self._attempt(wanted, client, region, proof)
+            except RegionRefused as error:
+                if not region:
+                    raise
+                self._no_region.add(wanted.key.profile)
+                self._events.defer("region_refused", profile=wanted.key.profile, region=region, cause=error.cause)
+            except CredentialRefused:
+                assert proof is not None
+                if not client.credential.refused(proof):
+                    raise
+            except UpstreamError as error:
+                wait = pause(error, attempt=attempt, limits=self._limits)
+                if wait is None:
+                    raise
+                attempt += 1
+                await self._system.sleep(wait)
+            else:
+                self._report_oddities(wanted.key, token)
+                return Acquired(token, TokenSource.IDENTITY_PROVIDER)
+            region = ""  # after one failure the endpoint that serves every client is asked
+
+    async def _attempt(self, wanted: Wanted, client: Client, region: str, proof: Proof) -> AccessToken:
+        key, knobs = wanted.key, self._limits
+        form = token_request(
+            client_id=client.client_id,
+            scope=key.scope,
+            proof=proof.fields,
+            claims=claims_to_send(wanted.claims, client.capabilities),
+        )
+        asked = self._system.clock()
+        endpoint = self._cloud.token_endpoint(key.tenant_id, region=region)
+        reply = await self._post(endpoint, form, headers={"client-request-id": self._system.new_id()})
+        now = self._system.clock()
+        ahead = clock_difference(reply.headers, now=now.wall)
+        if ahead is not None and abs(ahead) > CLOCK_TOLERANCE:
+            self._events.defer("clock_differs", profile=key.profile, seconds=round(ahead))
+        if reply.status != 200:
+            raise refusal(reply.status, reply.headers, reply.body, now=now.wall)
+        spread = knobs.refresh_fraction_max - knobs.refresh_fraction_min
+        return read_token(
+            reply.body,
+            asked=asked,
+            fraction=knobs.refresh_fraction_min + self._system.chance() * spread,
+            tenant_id=key.tenant_id,
+            client_id=client.client_id,
+        )
+
+    def _report_oddities(self, key: TokenKey, token: AccessToken) -> None:
+        """Report what is odd about a token that is vended all the same."""
+        facts = token.facts
+        about = {"profile": key.profile, "tenant_id": key.tenant_id, "scope": key.scope, "token": token.fingerprint}
+        if facts.has_roles is False:
+            self._events.defer("token_without_roles", cause="consent missing?", **about)
+        if facts.scope is not None and facts.scope != key.scope:
+            self._events.defer("scope_differs", cause="the answer names another scope", **about)
+        if facts.audience is not None:
+            before = self._audiences.setdefault((key.profile, key.scope), facts.audience)
+            if before != facts.audience:
+                self._audiences[key.profile, key.scope] = facts.audience
+                self._events.defer("audience_changed", audience=facts.audience, **about)
