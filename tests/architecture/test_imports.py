@@ -18,12 +18,12 @@ FLOORS = (
     {"credentials"},
     {"tokens", "callers", "directory"},
     {"api"},
-    {"build"},
+    {"wiring"},
     {"runtime"},
 )
 """The rooms of `shared/`, the lowest floor first. A room imports its own floor and the floors below."""
 ADAPTERS_MAY_IMPORT = {"core", "telemetry", "adapters"}
-BUILDERS = {"build", "runtime"}
+BUILDERS = {"wiring", "runtime"}
 """Only these import adapters: every other room knows them as a callable or a small Protocol."""
 PURE = {
     "base64", "binascii", "collections", "dataclasses", "datetime", "email.utils", "enum", "functools", "hashlib",
@@ -194,8 +194,8 @@ def test_the_house_is_small_enough_to_know() -> None:
         ("shared/tokens/cache.py", "def f():\n    from azure.identity import ManagedIdentityCredential"),
         ("shared/tokens/cache.py", "from azure import functions"),
         ("shared/tokens/cache.py", "from shared.api import answers"),
-        ("shared/build/tokens.py", "from shared import runtime"),
-        ("shared/build/tokens.py", "import sqlalchemy"),
+        ("shared/wiring/tokens.py", "from shared import runtime"),
+        ("shared/wiring/tokens.py", "import sqlalchemy"),
         ("shared/api/vendor.py", "from shared.adapters.key_vault import KeyVault"),
         ("shared/api/vendor.py", "import emulator.entra.app"),
         ("shared/api/vendor.py", "import requests"),
