@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack
 from functools import cache, partial
 from pathlib import Path
 
-from shared.adapters.http import HttpClient, read_roots
+from shared.adapters.http import HttpClient, client_tls, read_roots
 from shared.adapters.own_identity import OwnIdentity
 from shared.api import readiness
 from shared.api.answers import Answer
@@ -114,7 +114,7 @@ def build(environ: Mapping[str, str], *, root: Path, events: Events, system: Sys
         )
     limits, clock = settings.limits, system.clock
     open_things = AsyncExitStack()
-    http = HttpClient(roots=roots, proxy=settings.network.proxy, limits=limits)
+    http = HttpClient(tls=client_tls(roots), proxy=settings.network.proxy, limits=limits)
     open_things.push_async_exit(http)
     new_identity = partial(OwnIdentity, settings.identity_client_id, environ=environ)
     clients = build_clients(settings, identity=new_identity(), roots=roots, system=system, open_things=open_things)

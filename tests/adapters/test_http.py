@@ -6,7 +6,8 @@ import pytest
 from emulator.cloud import LocalCloud
 from emulator.network.ca import CertificateAuthority
 from emulator.network.faults import Fault, Kind
-from shared.adapters.http import HttpClient, read_roots
+from shared.adapters.http import HttpClient, client_tls, read_roots
+from shared.core.documents.toml import DocumentError
 from shared.core.errors import BadAnswer, TimedOut, TlsRefused, Unavailable, VendError
 from shared.core.limits import Limits
 from shared.core.reply import Reply
@@ -27,7 +28,7 @@ def send(cloud: LocalCloud, *, ca_file: Path | None = None, proxy: str = "") -> 
 
     async def post() -> Reply:
         async with HttpClient(
-            roots=read_roots(str(ca_file or cloud.ca_file)),
+            tls=client_tls(read_roots(str(ca_file or cloud.ca_file))),
             proxy=proxy,
             limits=LIMITS,
         ) as client:
@@ -98,3 +99,16 @@ def test_only_the_setting_names_a_proxy(cloud: LocalCloud, monkeypatch: pytest.M
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     assert send(cloud).status == 400
     assert send(cloud, proxy="http://127.0.0.1:9").status == 400
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", "no certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"]
+)
+def test_a_ca_file_without_certificates_is_a_mistake(text: str | None, tmp_path: Path) -> None:
+    """REL-48: `network.ca_file` is named by its key, whether the file is missing, empty or something else."""
+    file = tmp_path / "ca.pem"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(DocumentError) as caught:
+        read_roots(str(file))
+    assert caught.value.mistakes == ["network.ca_file: is no file of PEM certificates"]

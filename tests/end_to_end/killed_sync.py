@@ -19,7 +19,7 @@ from sqlalchemy import Engine, event
 
 from emulator.seed import TENANT_ID
 from shared.adapters.database.store import Store
-from shared.adapters.http import HttpClient, read_roots
+from shared.adapters.http import HttpClient, client_tls, read_roots
 from shared.core.directory.delta import USERS
 from shared.core.limits import Limits
 from shared.core.reply import Reply
@@ -67,7 +67,7 @@ async def run(*, at: int, url: str, root: str, ca_file: str, later: float, secre
         now = clock()
         return Moment(now.wall + later, now.boot)
 
-    async with HttpClient(roots=read_roots(ca_file), proxy="", limits=Limits()) as http:
+    async with HttpClient(tls=client_tls(read_roots(ca_file)), proxy="", limits=Limits()) as http:
 
         async def get(url: str, *, headers: Mapping[str, str]) -> Reply:
             doom()
