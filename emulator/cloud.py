@@ -75,8 +75,8 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             stack.enter_context(self._background)
-            ca = CertificateAuthority(self._folder)
-            self.ca_file = ca.file
+            ca = CertificateAuthority()
+            self.ca_file = ca.write(self._folder)
             tls = ServerTls(ca, self._certified())
             # Every port is known before any part starts: tokens and challenges name the address of another part.
             for part in PARTS:
