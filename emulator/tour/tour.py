@@ -1,6 +1,5 @@
 """The tour of `make run`: six steps, each compared with its expected result."""
 
-import base64
 import hashlib
 import json
 import os
@@ -11,6 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
+from emulator import base64url
 from emulator.network.faults import Fault, Kind
 from emulator.tour.site import CALLER, SCOPE, Site, ask
 
@@ -213,6 +213,5 @@ def _left(answer: dict[str, Any]) -> str:
 
 
 def _claims(token: str) -> dict[str, Any]:
-    payload = token.split(".")[1]
-    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    claims: dict[str, Any] = json.loads(base64url.decode(token.split(".")[1]))
     return claims
