@@ -168,7 +168,7 @@ def test_a_challenge_is_answered_in_the_token(
     assert (claims["acrs"], claims["nbf"], claims["exp"]) == (["c1"], now - nbf_age, now + 3600)
 
 
-def test_lifetime_and_refresh_in_are_the_directorys(cloud: LocalCloud, http: httpx.Client, client_secret: str) -> None:
+def test_lifetime_and_refresh_in_are_entras(cloud: LocalCloud, http: httpx.Client, client_secret: str) -> None:
     """Ordinary app tokens live an hour and have no `refresh_in`; both can be set for tests of longer ones."""
     ordinary = ask(http, cloud, client_secret=client_secret).json()
     cloud.entra.token_lifetime, cloud.entra.refresh_in = 86400, 43200
