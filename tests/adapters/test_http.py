@@ -87,9 +87,9 @@ def test_a_redirect_is_an_answer_like_any_other(cloud: LocalCloud) -> None:
 
 def test_a_stranger_s_certificate_is_for_the_operator(cloud: LocalCloud, tmp_path: Path) -> None:
     """REL-21: a peer that cannot prove its name gets nothing, and no retry will change that."""
-    stranger = CertificateAuthority(tmp_path)
+    stranger = CertificateAuthority().write(tmp_path)
     with pytest.raises(TlsRefused) as failure:
-        send(cloud, ca_file=stranger.file)
+        send(cloud, ca_file=stranger)
     assert failure.value.cause == "TLS with upstream did not come about"
 
 
