@@ -29,7 +29,7 @@ from shared.api.readiness import Readiness
 from shared.api.routes import ROUTES, Route
 from shared.api.vendor import Vendor
 from shared.callers.live import Callers
-from shared.core.directory.delta import STREAMS
+from shared.core.directory.streams import STREAMS
 from shared.core.documents.settings import (
     Profile,
     Settings,
@@ -44,7 +44,7 @@ from shared.core.request import Incoming
 from shared.core.token import Clock, Moment, TokenKey
 from shared.credentials.vault_certificate import Client, Entra, VaultCertificate
 from shared.directory.graph import Graph
-from shared.directory.sync import Sync
+from shared.directory.sync import DirectorySource, Sync
 from shared.telemetry.events import Events, log_line
 from shared.telemetry.loop_lag import LoopLag
 from shared.telemetry.metrics import observer
@@ -239,16 +239,16 @@ def _sync(
     @cache
     def sync() -> Sync:
         # Late: a worker that only answers requests never imports the database.
-        from shared.adapters.database.store import Store  # noqa: PLC0415
+        from shared.adapters.database.store import SqlStore  # noqa: PLC0415
 
-        store = Store(ours.store)
+        store = SqlStore(ours.store, streams=STREAMS.values())
         pool = ThreadPoolExecutor(1, thread_name_prefix="store")
         open_things.callback(store.close)
         open_things.callback(pool.shutdown)
         return Sync(
-            streams=[STREAMS[name] for name in ours.streams],
-            tenant_id=tenant_id,
-            root=root,
+            source=DirectorySource(
+                tenant_id=tenant_id, root=root, streams=tuple(STREAMS[name] for name in ours.streams)
+            ),
             graph=Graph(
                 get_token=lambda rejected: tokens.get(key, rejected=rejected),
                 get=http.get_page,

@@ -16,9 +16,9 @@ from emulator.entra.app import Forgery
 from emulator.network.faults import Fault, Kind
 from emulator.seed import CERTIFICATE, CLIENT_ID, TENANT_ID
 from emulator.tour.site import app_settings
-from shared.adapters.database.store import Store
-from shared.core.directory.delta import USERS
-from shared.directory.sync import Sync
+from shared.adapters.database.store import SqlStore
+from shared.core.directory.streams import STREAMS, USERS
+from shared.directory.sync import DirectorySource, Sync
 from shared.runtime import build
 from shared.telemetry.events import Events
 from tests.clock import FakeClock
@@ -78,7 +78,7 @@ sync.store = {json.dumps(f"sqlite:///{folder}/directory.db")}
 def expected(cloud: LocalCloud) -> Mapping[str, Mapping[str, Any]]:
     """List what a reader should find: everybody who is there and not disabled, by id."""
     return {
-        person.id: {column: person.properties.get(name) for name, (column, _) in USERS.columns.items()}
+        person.id: {column.name: person.properties.get(name) for name, column in USERS.properties.items()}
         for person in cloud.people.tenant().values()
         if not person.removed and person.properties.get("accountEnabled") is not False
     }
@@ -86,7 +86,7 @@ def expected(cloud: LocalCloud) -> Mapping[str, Mapping[str, Any]]:
 
 def found(folder: Path) -> Mapping[str, Mapping[str, Any]]:
     """List what a reader finds."""
-    columns = ["id", *(column for column, _ in USERS.columns.values())]
+    columns = ["id", *(column.name for column in USERS.properties.values())]
     with closing(sqlite3.connect(folder / "directory.db")) as connection:
         rows = connection.execute(f"select {', '.join(columns)} from active_users").fetchall()  # noqa: S608  # ours
     people = {row[0]: dict(zip(columns[1:], row[1:], strict=True)) for row in rows}
@@ -347,12 +347,10 @@ def test_a_defect_of_ours_is_an_event(fake_clock: FakeClock, tmp_path: Path) -> 
             raise ZeroDivisionError(link)
 
     lines: list[str] = []
-    store = Store(f"sqlite:///{tmp_path}/directory.db")
+    store = SqlStore(f"sqlite:///{tmp_path}/directory.db", streams=STREAMS.values())
     with ThreadPoolExecutor(1) as pool:
         sync = Sync(
-            streams=[USERS],
-            tenant_id=TENANT_ID,
-            root="https://graph.microsoft.com",
+            source=DirectorySource(tenant_id=TENANT_ID, root="https://graph.microsoft.com", streams=(USERS,)),
             graph=Broken(),
             store=store,
             pool=pool,

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 
-from shared.core.directory.delta import STREAMS, USERS
+from shared.core.directory.streams import STREAMS, USERS
 from shared.core.documents.table import NOTHING, Unset, read_table
 from shared.core.entra.token_answer import CLOUDS, Cloud, is_default_scope, is_guid
 from shared.core.limits import Limits
