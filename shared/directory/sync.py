@@ -3,40 +3,44 @@
 Theory of operation
 ===================
 
-A row of the table `sync_stream` has the state of one stream of one tenant: what its link leads to, and which run holds
-its lease. Every change of it is one transaction of the store.
+The table `sync_stream` has a row for each stream of a tenant. The row has two states: one of the link, one of the
+lease. Each change of a state is one transaction of the store.
 
-**What the link leads to.** A copy reads every object. After it, each round reads what has changed since the last.
+**The state of the link.** In `copy`, the link leads to a page of all objects. In `delta`, it leads to the changes since
+the last round.
 
 | from | to | when | in |
 |---|---|---|---|
 | any state | copy | the stream is new, or its link was made for another Graph or other properties | `begin` |
 | copy, delta | copy | Graph no longer accepts the link (`ResyncRequired`) | `reset` |
 | copy | copy | a page with a next link was read | `commit` |
-| copy | delta | a page with a delta link was read; what this copy lacks is deleted with it | `commit` |
+| copy | delta | a page with a delta link was read; objects that this copy lacks are deleted | `commit` |
 | delta | delta | a page with either link was read | `commit` |
 
 Each copy has a number, its generation, and each object has the generation that saw it last. So a copy goes over the old
 rows, and its last page shows which objects it lacks.
 
-**Which run holds the lease.** A run may move the checkpoint while it holds the lease.
+**The state of the lease.** A run may move the checkpoint while it holds the lease.
 
-| the lease is | when | a change of it |
+| state | when | who changes it |
 |---|---|---|
-| free | `lease_until` has passed | `begin` takes it and raises the fence |
-| held | `lease_until` is to come | `commit` and `reset` renew it, `release` frees it; `begin` raises `LeaseHeld` |
-| lost | the fence is higher than ours | none by this run: `commit` and `reset` raise `LeaseLost` |
+| free | `lease_until` is in the past | `begin` takes it and raises the fence |
+| held | `lease_until` is in the future | `commit` and `reset` renew it, `release` frees it |
+| lost | the fence is higher than ours | no call of ours: `commit` and `reset` raise `LeaseLost` |
 
-A run that was killed frees nothing: the next one begins when the lease has expired. A migration of the database
-(`migrate`, in `begin`) raises every fence and frees every lease, so a run of an older version has lost its own.
+`begin` raises `LeaseHeld` while another run holds the lease. A run that was killed frees nothing: the next one begins
+when the lease has expired. A slow run may commit after its lease has expired, until another run begins. A migration of
+the database (`migrate`, in `begin`) raises every fence and frees every lease, so a run of an older version loses its
+own.
 
 **Page and link are one commit.** `commit` of the store first moves the checkpoint, by one UPDATE that names fence and
 page of this run, and then writes the rows, in the same transaction. An UPDATE that hits no row ends the transaction:
-this is also what stops the older of two runs. No transaction is open while a request is.
+this also stops the older of two runs. The line is in `_move`, in `shared/adapters/database/store.py`. No transaction is
+open during a request.
 
 **What a reader may rely on.** A reader sees all of a page or nothing of it. During a copy the rows of the copy before
-are there. An object is in a view once. After a run was killed at any point, the next one reads the same page again,
-and a page that is stored twice changes nothing.
+stay until a page changes them. An object is in a view once. After a run was killed at any point, the next one reads the
+same page again, and a page that is stored twice changes nothing.
 """
 
 import asyncio
@@ -150,7 +154,7 @@ class Sync:
         self._events.flush()
 
     async def _run(self, stream: Stream, until: float) -> None:
-        """Sync one stream and emit what came of it."""
+        """Sync one stream and emit an event that says how it ended."""
         began = self._clock().boot
         try:
             report = await self._read_pages(stream, until)

@@ -2,7 +2,7 @@
 
 | table | one row for each |
 |---|---|
-| `schema_version` | database: what wrote it, see `migration.py` |
+| `schema_version` | database: the version that wrote it, see `migration.py` |
 | `sync_stream` | tenant and stream: its checkpoint and its lease |
 | `directory_object` | tenant and object: its number here, its state, the copy that saw it last |
 | `directory_<kind>` | object of a stream: the columns that the stream declares |

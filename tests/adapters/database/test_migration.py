@@ -1,4 +1,4 @@
-"""Databases of other versions: what a migration makes of an older one, and what this version does with a newer one."""
+"""Databases of other versions: an older one is migrated, a newer one is refused or left as it is."""
 
 import sqlite3
 from collections.abc import Iterator, Mapping
@@ -32,7 +32,7 @@ def file(tmp_path: Path) -> Path:
 
 @contextmanager
 def vend(file: Path, *streams: Stream, stream: Stream | None = None, version: Version = CURRENT) -> Iterator[Copy]:
-    """Open a database as a vend of a version with some streams does; its copy is of the first unless one is named."""
+    """Open a database as a version of vend with some streams does, to sync one of them: the first by default."""
     copy = Copy(file, stream or streams[0], streams=streams, version=version)
     with closing(copy.store):
         yield copy
@@ -83,7 +83,7 @@ def test_a_released_database_becomes_a_fresh_one(sample: Path, file: Path, tmp_p
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.stem)
 def test_another_declaration_has_a_higher_number(sample: Path, file: Path, tmp_path: Path) -> None:
-    """Whoever changes the declaration of a released version raises `CURRENT`: older versions go by the number."""
+    """A change of a declaration that was released raises `CURRENT`: an older version decides by the number."""
     load(sample, file)
     with vend(tmp_path / "fresh.db", *STREAMS.values()) as copy:
         copy.begin()
@@ -119,7 +119,7 @@ def test_a_stream_is_added(file: Path) -> None:
 
 
 def test_a_view_is_made_anew(file: Path) -> None:
-    """A view is as the declaration says, although its columns are the same."""
+    """A view follows its declaration, also where its columns stay the same."""
     with vend(file, USERS) as copy:
         copy.round(active(1, account_enabled=False))
         assert copy.rows() == {}
@@ -173,7 +173,7 @@ def test_a_newer_database_is_refused(file: Path) -> None:
 
 
 def test_a_rollback_works_where_the_newer_version_allows_it(file: Path) -> None:
-    """N writes, N-1 reads and writes and leaves out what it does not know, and N continues with that."""
+    """N writes; N-1 reads and writes, and leaves out the column that it does not know; N then copies again."""
     with vend(file, MORE_USERS, version=NEXT) as newer, vend(file, USERS) as older:
         newer.round(active(1, display_name="Ann", city="Ulm"))
         before = schema(file)

@@ -56,7 +56,7 @@ def test_a_removed_user_is_seen_no_more(copy: Copy) -> None:
     name = copy.texts[0]
     copy.round(active(1, **{name: "Ann"}), active(2, **{name: "Ben"}))
     deleted, purged = ObjectState.DELETED, ObjectState.PURGED
-    copy.round(Change(oid(1), deleted), Change(oid(2), purged), Change(oid(3), deleted))
+    assert copy.round(Change(oid(1), deleted), Change(oid(2), purged), Change(oid(3), deleted)) == 2
     assert copy.rows() == {}
     assert copy.rows("directory_object").keys() == {oid(1)}
     assert copy.round(Change(oid(1), deleted)) == 0
@@ -133,6 +133,17 @@ def test_a_run_goes_on_where_the_last_one_ended(copy: Copy) -> None:
     assert (resumed.link, resumed.is_copying) == (f"{ROOT}/second", True)
 
 
+def test_a_copy_ends_with_a_delta_link(copy: Copy) -> None:
+    """From then on the links lead to changes, whatever the number of pages in a round; each page is counted."""
+    checkpoint = copy.begin()
+    first, copying = checkpoint.page, []
+    for kind in (LinkKind.NEXT, LinkKind.DELTA, LinkKind.NEXT, LinkKind.DELTA):
+        copying.append(checkpoint.is_copying)
+        checkpoint, _ = copy.store.commit(checkpoint, Page([active(1)], f"{ROOT}/x", kind), now=NOW)
+    assert copying == [True, True, False, False]
+    assert checkpoint.page == first + 4
+
+
 def test_another_graph_is_another_copy(copy: Copy) -> None:
     """A link is good for the root and the properties that it was made for."""
     copy.round(active(1))
@@ -144,12 +155,14 @@ def test_a_new_copy_forgets_whom_it_does_not_find(copy: Copy) -> None:
     """REL-40: readers see the old rows until it is complete. What it lacks then is deleted, with all columns."""
     name = copy.texts[0]
     copy.round(*(active(number, **{name: "P"}) for number in range(100)))
-    checkpoint = copy.store.reset(copy.begin(), root=ROOT, now=NOW)
-    assert checkpoint.link == copy.stream.first_link(ROOT)
+    before = copy.begin()
+    checkpoint = copy.store.reset(before, root=ROOT, now=NOW)
+    assert (checkpoint.link, checkpoint.page) == (copy.stream.first_link(ROOT), before.page + 1)
     half = Page([active(number, **{name: "P"}) for number in range(50)], f"{ROOT}/half", LinkKind.NEXT)
     checkpoint, _ = copy.store.commit(checkpoint, half, now=NOW)
     assert len(copy.rows()) == 100
-    copy.round(*(active(number, **{name: "P"}) for number in range(50, 95)), checkpoint=checkpoint)
+    rest = [active(number, **{name: "P"}) for number in range(50, 95)]
+    assert copy.round(*rest, checkpoint=checkpoint) == len(rest) + 5
     assert len(copy.rows()) == len(copy.rows("directory_object")) == 95
     assert copy.round(active(200)) == 2
 
