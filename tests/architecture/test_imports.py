@@ -49,6 +49,7 @@ OPEN_TO_CLI = {
 }  # fmt: skip
 """The command line reads the documents and decides as the app does; it asks the app over HTTP for everything else."""
 MOST_ROOMS = 10
+MOST_ARGUMENTS = 7
 
 
 def imports(source: str) -> Iterator[str]:
@@ -177,6 +178,19 @@ def test_the_house_is_small_enough_to_know() -> None:
     assert len([room for room in rooms if (ROOT / "shared" / room).is_dir()]) <= MOST_ROOMS
     lines = {path: len((ROOT / path).read_text().splitlines()) for path in files_of("shared", "cli", "emulator")}
     assert {path: count for path, count in lines.items() if count > 350} == {}
+
+
+@pytest.mark.parametrize("path", files_of("shared", "cli", "emulator"))
+def test_what_travels_together_is_one_value(path: str) -> None:
+    """A class with behaviour is made of at most seven things."""
+    counts = {
+        node.name: len([*init.args.posonlyargs, *init.args.args, *init.args.kwonlyargs]) - 1
+        for node in ast.walk(ast.parse((ROOT / path).read_text()))
+        if isinstance(node, ast.ClassDef)
+        for init in node.body
+        if isinstance(init, ast.FunctionDef) and init.name == "__init__"
+    }
+    assert {name: count for name, count in counts.items() if count > MOST_ARGUMENTS} == {}
 
 
 @pytest.mark.parametrize(
