@@ -14,7 +14,7 @@ from typing import NamedTuple
 from benchmarks import libraries
 from benchmarks.libraries import Tally
 from benchmarks.local_entra import LocalEntra
-from benchmarks.ours import KEY, SCOPE, entra, http_client, token_cache
+from benchmarks.ours import KEY, SCOPE, entra, token_cache, way_out
 from benchmarks.rows import AZURE, AZURE_AIO, MSAL, VEND
 from emulator.network.serve import Background
 from shared.core.reply import Reply
@@ -93,8 +93,8 @@ def _succeeds(get: Callable[[], object]) -> bool:
 
 def _vend(local: LocalEntra, stack: ExitStack) -> Client:
     tally, loop = Tally(), stack.enter_context(Background())
-    http = http_client(local.address.ca_file)
-    stack.callback(lambda: loop.run(http.__aexit__(None, None, None)))
+    http = way_out(local.address.authority, local.address.ca_file)
+    stack.callback(lambda: loop.run(http.aclose()))
     stack.callback(lambda: loop.run(_landing()))
 
     async def post(url: str, form: bytes, *, headers: Mapping[str, str]) -> Reply:

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from emulator.seed import CLIENT_ID, GRAPH, TENANT_ID
-from shared.adapters.http import HttpClient, client_tls, read_roots
+from shared.adapters.http import Network, Upstream, client_tls, exactly, read_roots
 from shared.core.entra.certificate import CertificateVersion
 from shared.core.entra.clouds import Cloud
 from shared.core.limits import Limits
@@ -67,9 +67,10 @@ class MemoryKey:
         return self._pair.key.sign(digest, pss, Prehashed(hashes.SHA256()))
 
 
-def http_client(ca_file: Path) -> HttpClient:
-    """Make the client of outside."""
-    return HttpClient(tls=client_tls(read_roots(str(ca_file))), proxy="", limits=LIMITS)
+def way_out(authority: str, ca_file: Path) -> Upstream:
+    """Make the way to Entra."""
+    network = Network(tls=client_tls(read_roots(str(ca_file))), proxy="", limits=LIMITS)
+    return network.upstream("Entra", exactly(authority))
 
 
 def entra(authority: str, *, key: KeyPair, post: Post) -> Entra:
@@ -81,6 +82,9 @@ def entra(authority: str, *, key: KeyPair, post: Post) -> Entra:
             graph=GRAPH,
             management=GRAPH,
             token_exchange_audience="api://AzureADTokenExchange",
+            blob="localhost",
+            vault="localhost",
+            database="localhost",
             verify_vault_challenge=False,
         ),
         clients={KEY.profile: Client(client_id=CLIENT_ID, credential=Chain([credential]))},

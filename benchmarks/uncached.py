@@ -14,7 +14,7 @@ from benchmarks import libraries
 from benchmarks.bare_entra import BareEntra
 from benchmarks.elsewhere import Address
 from benchmarks.libraries import Tally
-from benchmarks.ours import KEY, SCOPE, entra, http_client
+from benchmarks.ours import KEY, SCOPE, entra, way_out
 from benchmarks.rows import AZURE, AZURE_AIO, MSAL, VEND, Goal, Row, Scale, compared
 from benchmarks.timing import by_turns, each, each_awaited, medians
 from emulator.network.serve import HOST, Background
@@ -81,8 +81,8 @@ def _azure_aio(address: Address, stack: ExitStack) -> TimeEach:
 
 def _vend(address: Address, stack: ExitStack) -> TimeEach:
     loop = stack.enter_context(Background())
-    http = http_client(address.ca_file)
-    stack.callback(lambda: loop.run(http.__aexit__(None, None, None)))
+    http = way_out(address.authority, address.ca_file)
+    stack.callback(lambda: loop.run(http.aclose()))
     now = time.time()
     acquire = partial(
         entra(address.authority, key=key_pair(starts=now - DAY, ends=now + DAY), post=http.post).acquire, Wanted(KEY)

@@ -12,8 +12,7 @@ from contextlib import AsyncExitStack
 from functools import cache, partial
 from pathlib import Path
 
-from shared.adapters.http import HttpClient, client_tls, read_roots
-from shared.adapters.own_identity import OwnIdentity
+from shared.adapters.http import Network, client_tls, read_roots
 from shared.api import readiness
 from shared.api.answers import Answer
 from shared.api.checks import Checks, unconfigured
@@ -34,6 +33,7 @@ from shared.tokens.check import TokenCheck
 from shared.wiring.callers import build_callers
 from shared.wiring.credentials import build_clients
 from shared.wiring.directory import Job, build_sync, no_sync
+from shared.wiring.identity import build_identity
 from shared.wiring.settings import load_settings
 from shared.wiring.tokens import build_tokens, first_key
 
@@ -114,16 +114,16 @@ def build(environ: Mapping[str, str], *, root: Path, events: Events, system: Sys
         )
     limits, clock = settings.limits, system.clock
     open_things = AsyncExitStack()
-    http = HttpClient(tls=client_tls(roots), proxy=settings.network.proxy, limits=limits)
-    open_things.push_async_exit(http)
-    new_identity = partial(OwnIdentity, settings.identity_client_id, environ=environ)
-    clients = build_clients(settings, identity=new_identity(), roots=roots, system=system, open_things=open_things)
-    tokens = build_tokens(settings, clients=clients, post=http.post, system=system, events=events)
+    network = Network(tls=client_tls(roots), proxy=settings.network.proxy, limits=limits)
+    open_things.push_async_callback(network.aclose)
+    identity = build_identity(settings, environ, network=network, system=system, events=events)
+    clients = build_clients(settings, identity=identity.credential, network=network, system=system)
+    tokens = build_tokens(settings, clients=clients, network=network, system=system, events=events)
     callers = build_callers(
         settings,
         root=root,
-        identity=new_identity(),
-        get=http.get,
+        network=network,
+        get_token=identity.storage_token,
         clock=clock,
         events=events,
         on_new_generation=tokens.clear,
@@ -151,7 +151,7 @@ def build(environ: Mapping[str, str], *, root: Path, events: Events, system: Sys
         event_loop=LoopLag().check,
     )
     sync = build_sync(
-        settings, environ, tokens=tokens, get=http.get_page, system=system, events=events, open_things=open_things
+        settings, environ, tokens=tokens, network=network, system=system, events=events, open_things=open_things
     )
     return Runtime(
         vend=vendor.answer,

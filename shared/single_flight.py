@@ -8,10 +8,14 @@ from typing import Any
 class Flights[K: Hashable, T]:
     """What is under way on this event loop.
 
-    A flight belongs to no caller: when the one who started it goes away, those who joined it are served all the same.
+    A flight belongs to no caller: when the caller that started it leaves, those that joined it are served all the same.
+
+    Args:
+        seconds: after which a flight is given up with a `TimeoutError`, and the next one starts afresh.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, seconds: float) -> None:
+        self._seconds = seconds
         self._flying: dict[K, tuple[asyncio.Task[T], list[asyncio.Future[T]]]] = {}
 
     def __contains__(self, key: K) -> bool:
@@ -21,7 +25,7 @@ class Flights[K: Hashable, T]:
         """Start a flight, unless this key has one; give the list of those who wait for it."""
         flying = self._flying.get(key)
         if flying is None:
-            task = asyncio.get_running_loop().create_task(work())
+            task = asyncio.get_running_loop().create_task(self._bounded(work()))
             flying = self._flying[key] = (task, [])
             task.add_done_callback(lambda done: self._land(key, done))
         return flying[1]
@@ -32,6 +36,10 @@ class Flights[K: Hashable, T]:
         waiter: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self.start(key, work).append(waiter)
         return waiter
+
+    async def _bounded(self, work: Coroutine[Any, Any, T]) -> T:
+        async with asyncio.timeout(self._seconds):
+            return await work
 
     def _land(self, key: K, done: asyncio.Task[T]) -> None:
         _, waiters = self._flying.pop(key)

@@ -61,6 +61,9 @@ authority = "{cloud.authority}"
 graph = "{cloud.graph_url}"
 management = "{cloud.management_url}"
 token_exchange_audience = "api://AzureADTokenExchange"
+blob = "{cloud.blob_url}"
+vault = "{cloud.vault_url}"
+database = "localhost"
 verify_vault_challenge = false
 
 [network]

@@ -4,23 +4,22 @@ A blob is replaced whole, and HTTP reveals an answer that was cut, so no half of
 https://learn.microsoft.com/rest/api/storageservices/get-blob
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import Executor
 from typing import Protocol
 
 from shared.core.documents.content import DOCUMENT_BYTES, Content
 from shared.core.errors import BadAnswer, OperatorError, Unavailable
 from shared.core.reply import Reply
+from shared.core.token import AccessToken
 
-SCOPE = "https://storage.azure.com/.default"  # in every cloud
+NAME = "Azure Storage"
 VERSION = "2023-11-03"
 """Of the blob service: https://learn.microsoft.com/rest/api/storageservices/versioning-for-the-azure-storage-services"""
 
 _CAUSES: Mapping[int, str] = {
-    401: "the blob service does not take the app's token",
-    403: "the app may not read the blob: it needs Storage Blob Data Reader, and a way through the firewall",
-    404: "there is no such blob",
+    401: f"{NAME}: HTTP 401, the app's token is not accepted",
+    403: f"{NAME}: HTTP 403, the app needs Storage Blob Data Reader, and a way through the firewall",
+    404: f"{NAME}: HTTP 404, there is no such blob",
 }
 
 
@@ -36,16 +35,14 @@ class BlobSource:
 
     Args:
         url: of the blob.
-        token_for: returns a token of the app's own for a scope; it blocks.
+        get_token: returns a token of the app's own for Azure Storage.
         get: sends the request.
-        pool: where `token_for` runs.
     """
 
-    def __init__(self, url: str, *, token_for: Callable[[str], str], get: GetBlob, pool: Executor) -> None:
+    def __init__(self, url: str, *, get_token: Callable[[], Awaitable[AccessToken]], get: GetBlob) -> None:
         self._url = url
-        self._token_for = token_for
+        self._get_token = get_token
         self._get = get
-        self._pool = pool
         self.name = url.rpartition("/")[2]
 
     async def read(self, etag: str) -> Content | None:
@@ -55,8 +52,8 @@ class BlobSource:
             OperatorError: the app may not read the blob, or there is none.
             UpstreamError: the identity or the blob service failed.
         """
-        token = await asyncio.get_running_loop().run_in_executor(self._pool, self._token_for, SCOPE)
-        headers = {"authorization": f"Bearer {token}", "x-ms-version": VERSION, "accept": "*/*"}
+        token = await self._get_token()
+        headers = {"authorization": f"Bearer {token.secret}", "x-ms-version": VERSION, "accept": "*/*"}
         if etag:
             headers["if-none-match"] = etag
         reply = await self._get(self._url, headers=headers, body_bytes=DOCUMENT_BYTES)
@@ -65,8 +62,8 @@ class BlobSource:
         if reply.status in _CAUSES:
             raise OperatorError(cause=_CAUSES[reply.status])
         if reply.status != 200:
-            raise Unavailable(cause=f"the blob service answered {reply.status}")
+            raise Unavailable(cause=f"{NAME}: HTTP {reply.status}")
         # Anything else in the way, such as a proxy with a page of its own, sends no ETag.
         if not (found := reply.headers.get("etag")):
-            raise BadAnswer(cause="the answer is no blob's: it has no ETag")
+            raise BadAnswer(cause=f"{NAME}: the answer is no blob's, it has no ETag")
         return Content(found, reply.body)

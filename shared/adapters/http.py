@@ -1,114 +1,180 @@
-"""The one way out to Entra, Graph and blobs: bounded in time and size, no redirects, no proxy from the environment."""
+"""The one way out: every byte that leaves this process, those of the Azure SDKs too, goes through an `Upstream`.
+
+An upstream has a name for events, the origins where it may be asked, and a transport of its own. Each exchange is
+bounded as a whole: by size, and by a deadline that closes its socket. There are no redirects, no cookies, no .netrc and
+no proxy from the environment, because httpx's transport, unlike its client, has none of them.
+"""
 
 import asyncio
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import httpx
 
 from shared.core.documents.toml import DocumentError
-from shared.core.errors import BadAnswer, TimedOut, TlsRefused, Unavailable, UpstreamError
+from shared.core.errors import BadAnswer, OperatorError, TimedOut, TlsRefused, Unavailable, UpstreamError
 from shared.core.limits import Limits
+from shared.core.origins import Origin, origin_of
 from shared.core.reply import Reply
 
 CONNECTIONS = 10  # httpx slows down badly beyond about 20 (encode/httpx#3215)
+_HEADERS = {"user-agent": "vend", "accept": "application/json", "accept-encoding": "identity"}
+
+type Allows = Callable[[Origin], bool]
 
 
-class HttpClient:
-    """Sends bytes and brings back bytes.
+class Network:
+    """What all upstreams share.
 
     Args:
         tls: the client side of TLS.
         proxy: URL; "" for none. Loopback is never proxied.
-        limits: the knobs; `attempt_seconds` is for one request as a whole: an answer of one byte a second ends too.
+        limits: the knobs.
+    """
+
+    def __init__(self, *, tls: ssl.SSLContext, proxy: str, limits: Limits) -> None:
+        self._tls = tls
+        self._proxy = proxy
+        self._limits = limits
+        self._upstreams: list[Upstream] = []
+
+    def upstream(self, name: str, allows: Allows, *, fault: str = "", proxied: bool = True) -> "Upstream":
+        """Return a new upstream.
+
+        Args:
+            name: of the service, as operators know it.
+            allows: whether an origin may be asked.
+            fault: why nothing may be asked at all; "" if that is not so.
+            proxied: whether the proxy of the settings is used.
+        """
+        proxy = self._proxy if proxied else ""
+        made = Upstream(name, allows, fault=fault, tls=self._tls, proxy=proxy, limits=self._limits)
+        self._upstreams.append(made)
+        return made
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        for upstream in self._upstreams:
+            await upstream.aclose()
+
+
+class Upstream:
+    """One outside service.
+
+    Args:
+        name: of the service; the cause of each error begins with it.
+        allows: whether an origin may be asked.
+        fault: why nothing may be asked at all; "" if that is not so.
+        tls: the client side of TLS.
+        proxy: URL; "" for none.
+        limits: the knobs; `attempt_seconds` is for one exchange as a whole: an answer of one byte a second ends too.
     """
 
     def __init__(
-        self,
-        *,
-        tls: ssl.SSLContext,
-        proxy: str,
-        limits: Limits,
+        self, name: str, allows: Allows, *, fault: str, tls: ssl.SSLContext, proxy: str, limits: Limits
     ) -> None:
-        self._attempt_seconds = limits.attempt_seconds
+        self._name = name
+        self._fault = fault
+        self._allows = allows
+        self._seconds = limits.attempt_seconds
         self._body_bytes = limits.upstream_body_bytes
-        self._page_bytes = limits.graph_page_bytes
-        direct = {f"all://{host}": None for host in ("localhost", "127.0.0.1", "[::1]")}
+        self._timeout = {
+            "connect": limits.connect_seconds,
+            "read": limits.read_idle_seconds,
+            "write": limits.read_idle_seconds,
+            "pool": limits.attempt_seconds,
+        }
         pool = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
-        through = httpx.AsyncHTTPTransport(verify=tls, proxy=proxy, limits=pool) if proxy else None
-        self._client = httpx.AsyncClient(
-            verify=tls,
-            trust_env=False,
-            follow_redirects=False,
-            timeout=httpx.Timeout(
-                limits.attempt_seconds,
-                connect=limits.connect_seconds,
-                read=limits.read_idle_seconds,
-                write=limits.read_idle_seconds,
-            ),
-            limits=pool,
-            mounts={**direct, "all://": through} if through else None,
-            headers={"user-agent": "vend", "accept": "application/json", "accept-encoding": "identity"},
-        )
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self._client.aclose()
+        self._direct = httpx.AsyncHTTPTransport(verify=tls, limits=pool, trust_env=False)
+        through = httpx.AsyncHTTPTransport(verify=tls, limits=pool, trust_env=False, proxy=proxy) if proxy else None
+        self._proxied = through or self._direct
 
     async def post(self, url: str, form: bytes, *, headers: Mapping[str, str]) -> Reply:
-        """Send a form.
+        """Send a form; errors as in `send`."""
+        content_type = {"content-type": "application/x-www-form-urlencoded"}
+        return await self.send("POST", url, headers={**headers, **content_type}, content=form)
+
+    async def get(self, url: str, *, headers: Mapping[str, str], body_bytes: int | None = None) -> Reply:
+        """Get an answer of at most so many bytes; errors as in `send`."""
+        return await self.send("GET", url, headers=headers, body_bytes=body_bytes)
+
+    async def send(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str],
+        content: bytes = b"",
+        body_bytes: int | None = None,
+    ) -> Reply:
+        """Send a request.
+
+        Args:
+            method, url, headers, content: of the request.
+            body_bytes: the largest answer; by default `upstream_body_bytes`.
 
         Raises:
-            Unavailable: no connection, or it broke.
-            TimedOut: it took longer than `attempt_seconds`.
+            OperatorError: the URL is not one of this upstream's; nothing was sent.
+            Unavailable: there was no connection, or it broke.
+            TimedOut: the exchange took longer than `attempt_seconds`.
             BadAnswer: the answer is too large or no HTTP.
-            TlsRefused: TLS did not come about.
+            TlsRefused: TLS failed.
         """
-        content_type = {"content-type": "application/x-www-form-urlencoded"}
-        request = self._client.build_request("POST", url, content=form, headers={**headers, **content_type})
-        return await self._exchange(request, self._body_bytes)
-
-    async def get_page(self, url: str, *, headers: Mapping[str, str]) -> Reply:
-        """Get a page of Graph's, which may be larger than an answer of Entra's; errors as in `post`."""
-        return await self.get(url, headers=headers, body_bytes=self._page_bytes)
-
-    async def get(self, url: str, *, headers: Mapping[str, str], body_bytes: int) -> Reply:
-        """Get what may have so many bytes; errors as in `post`."""
-        return await self._exchange(self._client.build_request("GET", url, headers=headers), body_bytes)
-
-    async def _exchange(self, request: httpx.Request, body_bytes: int) -> Reply:
+        origin = origin_of(url)
+        if self._fault:
+            raise OperatorError(cause=f"{self._name}: {self._fault}")
+        if origin is None or not self._allows(origin):
+            raise OperatorError(cause=f"{self._name}: the address is not one of this service")
+        transport = self._direct if origin.is_loopback else self._proxied
+        request = httpx.Request(
+            method, url, headers=_HEADERS | dict(headers), content=content, extensions={"timeout": self._timeout}
+        )
         try:
-            async with asyncio.timeout(self._attempt_seconds):
-                return await self._send(request, body_bytes)
-        except (TimeoutError, httpx.HTTPError, OSError) as error:
-            failure = _meaning(error)
+            async with asyncio.timeout(self._seconds):
+                return await self._exchange(transport, request, body_bytes or self._body_bytes)
+        except (TimeoutError, httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            failure = self._failure(error)
         # Outside of the except block, so that the error that holds request and answer is no part of this one.
         raise failure
 
-    async def _send(self, request: httpx.Request, body_bytes: int) -> Reply:
-        answer = await self._client.send(request, stream=True)
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._direct.aclose()
+        if self._proxied is not self._direct:
+            await self._proxied.aclose()
+
+    async def _exchange(self, transport: httpx.AsyncHTTPTransport, request: httpx.Request, most: int) -> Reply:
+        answer = await transport.handle_async_request(request)
         try:
             if answer.headers.get("content-encoding", "identity") != "identity":
-                raise BadAnswer(cause="compressed answer")  # not asked for, and its size cannot be known beforehand
+                # Not requested, and its size cannot be known beforehand.
+                raise BadAnswer(cause=f"{self._name}: compressed answer")
             body = bytearray()
             async for chunk in answer.aiter_raw(16 * 1024):
                 body += chunk
-                if len(body) > body_bytes:
-                    raise BadAnswer(cause="answer too large")
+                if len(body) > most:
+                    raise BadAnswer(cause=f"{self._name}: answer too large")
         finally:
             await answer.aclose()
-        return Reply(
-            status=answer.status_code,
-            headers={name.lower(): value for name, value in answer.headers.items()},
-            body=bytes(body),
-        )
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        return Reply(status=answer.status_code, headers=headers, body=bytes(body))
+
+    def _failure(self, error: Exception) -> UpstreamError:
+        """Return what a failure of the transport means, without its words."""
+        if isinstance(error, (TimeoutError, httpx.TimeoutException)):
+            return TimedOut(cause=f"{self._name}: timeout")
+        if not isinstance(error, httpx.ConnectError):
+            return Unavailable(cause=f"{self._name}: broken connection")
+        if _is_tls_error(error):
+            return TlsRefused(cause=f"{self._name}: TLS failed")
+        return Unavailable(cause=f"{self._name}: no connection")
+
+
+def exactly(*urls: str) -> Allows:
+    """Return a rule that allows the origins of these URLs and no other."""
+    allowed = frozenset(origin for url in urls if (origin := origin_of(url)))
+    return allowed.__contains__
 
 
 def read_roots(ca_file: str) -> str:
@@ -136,19 +202,8 @@ def client_tls(roots: str) -> ssl.SSLContext:
     return context
 
 
-def _meaning(error: Exception) -> UpstreamError:
-    """Say what a failure of the transport means, without its words."""
-    if isinstance(error, (TimeoutError, httpx.TimeoutException)):
-        return TimedOut(cause="timeout")
-    if not isinstance(error, httpx.ConnectError):
-        return Unavailable(cause="broken connection")
-    if _is_tls_error(error):
-        return TlsRefused(cause="TLS with upstream did not come about")
-    return Unavailable(cause="no connection")
-
-
 def _is_tls_error(error: BaseException) -> bool:
-    """Tell whether TLS, not the network, refused: httpx wraps the cause a few layers deep."""
+    """Return whether TLS, not the network, refused: httpx wraps the cause a few layers deep."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, ssl.SSLError):

@@ -4,51 +4,45 @@ Rights that this needs: certificates/read, keys/read and keys/sign, and not secr
 https://learn.microsoft.com/azure/key-vault/certificates/about-certificates
 """
 
-import asyncio
-from collections.abc import Callable, Mapping
-from concurrent.futures import Executor
-from dataclasses import dataclass
+import re
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
 
+from shared.adapters.http import Upstream
+from shared.adapters.own_identity import SdkCredential
 from shared.core.entra.certificate import CertificateVersion, VersionSummary, preferred, read_certificate
-from shared.core.errors import OperatorError, Unavailable, VendError
+from shared.core.errors import BadAnswer, OperatorError, Unavailable, UpstreamError
+from shared.core.reply import json_object
 from shared.core.retry import retry_after
+from shared.core.token import Clock
 
 if TYPE_CHECKING:
-    from azure.core.credentials import TokenCredential
-    from azure.core.exceptions import AzureError
-    from azure.keyvault.certificates import CertificateProperties
+    from azure.keyvault.certificates import CertificateProperties, KeyVaultCertificate
+    from azure.keyvault.certificates.aio import CertificateClient
+    from azure.keyvault.keys.crypto.aio import CryptographyClient
 
+NAME = "Key Vault"
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
+_RIGHTS = "the app's identity needs certificates/read, keys/read and keys/sign in this vault, and no more"
+_REMEDIES: Mapping[str, str] = {
+    "ForbiddenByFirewall": "let the app through the vault's firewall: its subnet, or its outbound addresses",
+    "ForbiddenByConnection": "the vault takes private connections alone: give the app a private endpoint and its DNS",
+    "ForbiddenByRbac": _RIGHTS,
+    "ForbiddenByPolicy": _RIGHTS,
+    "AccessDenied": _RIGHTS,
+    "KeyDisabled": "enable this version of the certificate, or make a new one",
+    "CertificateDisabled": "enable this version of the certificate, or make a new one",
+    "CertificateNotFound": "compare vault and name of the credential in vend.toml with the vault",
+    "KeyNotFound": "compare vault and name of the credential in vend.toml with the vault",
+    "AKV10032": "the vault is of another tenant than the app's identity: use a vault of its own tenant",
+    "AKV10022": "compare cloud in vend.toml with the cloud of the vault",
+}
+"""By the code that the vault gives, or the number in its message: what the operator should do.
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Connection:
-    """How every vault is reached.
-
-    Args:
-        ca_bundle: path of the roots to trust, or None for the SDK's own.
-        proxy: URL, or "".
-        verify_challenge: whether the vault's challenge must name the vault's own domain; off for custom clouds alone.
-        connect_seconds, read_seconds: for one connection, and for one read of its socket.
-    """
-
-    ca_bundle: str | None
-    proxy: str
-    verify_challenge: bool
-    connect_seconds: float
-    read_seconds: float
-
-
-def write_ca_bundle(roots: str) -> str:
-    """Write the one file of roots that the Azure SDKs take, and return its path: their own, and others in PEM."""
-    import certifi  # noqa: PLC0415  # for private clouds and TLS-inspecting proxies alone
-
-    with NamedTemporaryFile("w", prefix="vend-roots-", suffix=".pem", delete=False) as bundle:
-        bundle.write(certifi.contents() + "\n" + roots)
-    return bundle.name
+https://learn.microsoft.com/azure/key-vault/general/rest-error-codes
+"""
+_AKV = re.compile(r"AKV1[0-9]{4}\b")
 
 
 class KeyVault:
@@ -56,36 +50,23 @@ class KeyVault:
 
     Args:
         url: of the vault.
-        credential: the app's own identity; its errors are ours already.
-        pool: where the SDK's blocking calls run.
-        connection: how the vault is reached.
-        wall: seconds since the epoch.
+        credential: the app's own identity.
+        upstream: sends the requests, to this vault alone.
+        verify_challenge: whether the vault's challenge must name the vault's own domain; off for custom clouds alone.
+        clock: both clocks.
     """
 
     def __init__(
-        self,
-        url: str,
-        *,
-        credential: "TokenCredential",
-        pool: Executor,
-        connection: Connection,
-        wall: Callable[[], float],
+        self, url: str, *, credential: SdkCredential, upstream: Upstream, verify_challenge: bool, clock: Clock
     ) -> None:
         self._url = url
+        self._clock = clock
+        self._upstream = upstream
         self._credential = credential
-        self._pool = pool
-        self._wall = wall
-        self._options: dict[str, Any] = {
-            "verify_challenge_resource": connection.verify_challenge,
-            "connection_verify": connection.ca_bundle or True,
-            "connection_timeout": connection.connect_seconds,
-            "read_timeout": connection.read_seconds,
-            "use_env_settings": False,
-            # The caller is waiting, and the failure memory knows better when to ask again.
-            "retry_total": 0,
-        }
-        if connection.proxy:
-            self._options["proxies"] = {"https": connection.proxy}
+        # The caller is waiting, and the failure memory knows better when to ask again.
+        self._options: dict[str, Any] = {"verify_challenge_resource": verify_challenge, "retry_total": 0}
+        self._certificates: CertificateClient | None = None
+        self._keys: dict[str, CryptographyClient] = {}
 
     async def signing_certificate(self, name: str) -> CertificateVersion:
         """Read the version of a certificate that is to sign now.
@@ -94,36 +75,68 @@ class KeyVault:
             OperatorError: the vault refuses the app's identity, or has no such certificate that is usable.
             Unavailable: the vault or the managed identity failed, throttled or could not be reached.
         """
-        return await self._call(self._signing_certificate, name)
+        found, version = await self._translated(lambda: self._signing_certificate(name))
+        return read_certificate(bytes(found.cer or b""), version=version, key_id=found.key_id or "")
 
     async def sign(self, key_id: str, digest: bytes) -> bytes:
         """Sign a SHA-256 digest with PS256 by one version of a key; errors as in `signing_certificate`."""
-        return await self._call(self._sign, key_id, digest)
+        from azure.keyvault.keys.crypto import SignatureAlgorithm  # noqa: PLC0415  # late, as all of the SDK
 
-    async def _call[*A, T](self, work: Callable[[*A], T], *args: *A) -> T:
-        from azure.core.exceptions import AzureError  # noqa: PLC0415  # late, as all of the SDK
+        made = await self._translated(lambda: self._key_client(key_id).sign(SignatureAlgorithm.ps256, digest))
+        return made.signature
+
+    async def _signing_certificate(self, name: str) -> tuple["KeyVaultCertificate", str]:
+        client = self._certificate_client()
+        listed = client.list_properties_of_certificate_versions(name)
+        versions = [_summary(found) async for found in listed]
+        version = preferred(versions, datetime.fromtimestamp(self._clock().wall, UTC)).version
+        return await client.get_certificate_version(name, version), version
+
+    async def _translated[T](self, work: Callable[[], Awaitable[T]]) -> T:
+        """Run a call of the SDK, and turn its errors into ours."""
+        from azure.core.exceptions import HttpResponseError  # noqa: PLC0415
 
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work, *args)
-        except AzureError as error:
-            failure = _meaning(error, now=self._wall())
+            return await work()
+        except UpstreamError:
+            raise
+        except HttpResponseError as error:
+            failure = self._failure(error.response)
+        except Exception as error:  # noqa: BLE001  # the SDK raises plain exceptions for answers that it cannot use
+            failure = BadAnswer(cause=f"{NAME}: {type(error).__name__}")
         # Outside of the except block, so that the error that holds request and answer is no part of this one.
         raise failure
 
-    def _signing_certificate(self, name: str) -> CertificateVersion:
-        from azure.keyvault.certificates import CertificateClient  # noqa: PLC0415
+    def _failure(self, answer: Any) -> UpstreamError:  # noqa: ANN401  # of the SDK, which declares less than it is
+        """Return what an answer of the vault means, without its words: they name vault, identity and tenant."""
+        if answer is None:
+            return BadAnswer(cause=f"{NAME}: no answer")
+        status, code = answer.status_code, _code(answer.content)
+        cause = f"{NAME}: HTTP {status}" + (f" {code}" if code else "")
+        wait = retry_after(answer.headers.get("Retry-After"), now=self._clock().wall)
+        if status in {408, 429} or status >= 500:
+            return Unavailable(cause=cause, upstream_wait=wait)
+        return OperatorError(cause=cause, remedy=_REMEDIES.get(code))
 
-        with CertificateClient(self._url, self._credential, **self._options) as client:
-            versions = [_summary(found) for found in client.list_properties_of_certificate_versions(name)]
-            version = preferred(versions, datetime.fromtimestamp(self._wall(), UTC)).version
-            found = client.get_certificate_version(name, version)
-        return read_certificate(bytes(found.cer or b""), version=version, key_id=found.key_id or "")
+    def _certificate_client(self) -> "CertificateClient":
+        if self._certificates is None:
+            from azure.keyvault.certificates.aio import CertificateClient  # noqa: PLC0415
 
-    def _sign(self, key_id: str, digest: bytes) -> bytes:
-        from azure.keyvault.keys.crypto import CryptographyClient, SignatureAlgorithm  # noqa: PLC0415
+            self._certificates = CertificateClient(self._url, **self._sdk())
+        return self._certificates
 
-        with CryptographyClient(key_id, self._credential, **self._options) as client:
-            return client.sign(SignatureAlgorithm.ps256, digest).signature
+    def _key_client(self, key_id: str) -> "CryptographyClient":
+        """Return the client of one version of a key; the last one is kept, as one version signs at a time."""
+        if key_id not in self._keys:
+            from azure.keyvault.keys.crypto.aio import CryptographyClient  # noqa: PLC0415
+
+            self._keys = {key_id: CryptographyClient(key_id, **self._sdk())}
+        return self._keys[key_id]
+
+    def _sdk(self) -> dict[str, Any]:
+        from shared.adapters.sdk_transport import SdkTransport  # noqa: PLC0415
+
+        return {"credential": self._credential, "transport": SdkTransport(self._upstream), **self._options}
 
 
 def _summary(found: "CertificateProperties") -> VersionSummary:
@@ -136,25 +149,15 @@ def _summary(found: "CertificateProperties") -> VersionSummary:
     )
 
 
-def _meaning(error: "AzureError", *, now: float) -> VendError:
-    """Say what an error of the SDK means, without its words: they name vault, identity and tenant."""
-    from azure.core.exceptions import HttpResponseError, ServiceRequestError  # noqa: PLC0415
-
-    answer = error.response if isinstance(error, HttpResponseError) else None
-    # Of any transport; the type that the SDK declares leaves the headers out.
-    headers: Mapping[str, str] = getattr(answer, "headers", {})
-    wait = retry_after(headers.get("Retry-After"), now=now)
-    status = answer.status_code if answer is not None else None
-    if status is not None and (status in {408, 429} or status >= 500):
-        return Unavailable(cause=f"the vault answered {status}", upstream_wait=wait)
-    if status == 404:
-        return OperatorError(cause="the vault has no such certificate")
-    if status == 403:
-        return OperatorError(
-            cause="the vault refuses the app's identity: it needs certificates/read, keys/read, keys/sign"
-        )
-    if status is not None:
-        return OperatorError(cause=f"the vault refused with {status}")
-    if isinstance(error, ServiceRequestError):
-        return Unavailable(cause="the vault cannot be reached")
-    return Unavailable(cause="the connection to the vault broke")
+def _code(body: bytes) -> str:
+    """Return the narrowest code of a refusal that `_REMEDIES` knows, or ""; nothing else of the answer gets out."""
+    error = (json_object(body) or {}).get("error")
+    found = ""
+    message = error.get("message") if isinstance(error, dict) else None
+    if isinstance(message, str) and (number := _AKV.search(message)):
+        found = number[0] if number[0] in _REMEDIES else ""
+    while isinstance(error, dict):
+        code = error.get("code")
+        found = code if isinstance(code, str) and code in _REMEDIES else found
+        error = error.get("innererror") or error.get("innerError")
+    return found

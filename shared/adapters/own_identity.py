@@ -1,85 +1,143 @@
-"""The app's own identity: the managed identity that App Service gives it."""
+"""The app's own identity: the managed identity that App Service gives it.
 
-from collections.abc import Callable, Mapping
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference
+"""
 
-from shared.core.errors import OperatorError, Unavailable, VendError
+import math
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+from shared.adapters.http import Network
+from shared.core.entra.token_answer import LONGEST_LIFE
+from shared.core.errors import BadAnswer, OperatorError, Unavailable
+from shared.core.origins import Origin, origin_of
+from shared.core.reply import Reply, json_object
+from shared.core.token import AccessToken, Acquired, Clock, TokenSource, Wanted
 
 if TYPE_CHECKING:
-    from azure.core.credentials import AccessToken, AccessTokenInfo
-    from azure.core.pipeline import PipelineResponse
-    from azure.identity import ManagedIdentityCredential
+    from azure.core.credentials import AccessToken as SdkToken
+    from azure.core.credentials import AccessTokenInfo
 
-CONNECT_SECONDS = 2
-READ_SECONDS = 5
+NAME = "managed identity"
 REFUSALS = (400, 401, 403)
+_NOT_ASSIGNED = b"No User Assigned or Delegated Managed Identity found"
+"""The words of App Service where `client_id` is of an identity that the app does not have."""
 
 
-class OwnIdentity:
-    """The managed identity as a credential for the Azure SDKs, with errors that are ours.
+class ManagedIdentity:
+    """Acquires tokens of the app's own identity.
 
-    It talks to App Service's endpoint and to no other source: azure-identity would else go looking for one, and has
-    been led to an attacker's (CVE-2024-35255). The endpoint is on this host, so no proxy is ever used for it.
+    It asks App Service's endpoint and no other source: azure-identity would otherwise look for one, and has been led to
+    an attacker's (CVE-2024-35255). The endpoint is on this host, so it may be http, and no proxy is ever used for it.
 
     Args:
         client_id: of a user-assigned identity; "" for the system-assigned one.
-        environ: the app settings.
+        environ: the app settings, read at each call.
+        network: makes the way to the endpoint.
+        clock: both clocks.
     """
 
-    def __init__(self, client_id: str, *, environ: Mapping[str, str]) -> None:
+    def __init__(self, client_id: str, *, environ: Mapping[str, str], network: Network, clock: Clock) -> None:
         self._client_id = client_id
         self._environ = environ
-        self._status: int | None = None
+        self._upstream = network.upstream(NAME, self._is_endpoint, proxied=False)
+        self._clock = clock
 
-    def get_token(self, *scopes: str, **options: Any) -> "AccessToken":  # noqa: ANN401  # the SDK's protocol
-        """Give a token of the app's own.
+    async def acquire(self, wanted: Wanted) -> Acquired:
+        """Return a token for a scope of this app.
 
         Raises:
             OperatorError: the app has no such identity.
-            Unavailable: its endpoint failed or could not be reached.
+            UpstreamError: the endpoint failed or could not be reached.
         """
-        token: AccessToken = self._translated(lambda: self._credential.get_token(*scopes, **options))
-        return token
-
-    def get_token_info(self, *scopes: str, options: Any = None) -> "AccessTokenInfo":  # noqa: ANN401  # as above
-        """Give a token of the app's own in the SDK's newer form; errors as in `get_token`."""
-        token: AccessTokenInfo = self._translated(lambda: self._credential.get_token_info(*scopes, options=options))
-        return token
-
-    @cached_property
-    def _credential(self) -> "ManagedIdentityCredential":
         if not self._environ.get("IDENTITY_ENDPOINT") or not self._environ.get("IDENTITY_HEADER"):
-            raise OperatorError(cause="the app has no managed identity: IDENTITY_ENDPOINT is not set")
+            raise OperatorError(cause=f"{NAME}: the app has none, IDENTITY_ENDPOINT is not set")
         # Imported late: it takes longer to import than everything else together.
-        from azure.identity import ManagedIdentityCredential  # noqa: PLC0415
+        from azure.identity.aio import ManagedIdentityCredential  # noqa: PLC0415
 
-        return ManagedIdentityCredential(
+        from shared.adapters.sdk_transport import SdkTransport  # noqa: PLC0415
+
+        asked = self._clock()
+        # A new one each time: it reads the two variables when it is made, and caches tokens that we cache better. It is
+        # shown good answers alone, because it logs the text of all others.
+        credential = ManagedIdentityCredential(
             client_id=self._client_id or None,
-            connection_timeout=CONNECT_SECONDS,
-            read_timeout=READ_SECONDS,
+            transport=SdkTransport(self._upstream, check=_check),
             use_env_settings=False,
-            retry_total=2,
-            retry_backoff_factor=0.5,
-            raw_response_hook=self._saw,
+            retry_total=0,
         )
+        token = await credential.get_token_info(wanted.key.scope)
+        lifetime = token.expires_on - asked.wall
+        if not 1 <= lifetime <= LONGEST_LIFE:
+            raise BadAnswer(cause=f"{NAME}: the life of the token is absurd")
+        made = AccessToken(token.token, asked, lifetime=lifetime, refresh_after=lifetime / 2)
+        return Acquired(made, TokenSource.IDENTITY_PROVIDER)
 
-    def _saw(self, response: "PipelineResponse[Any, Any]") -> None:
-        """Remember how the endpoint answered: azure-identity's errors tell it in prose alone.
+    def _is_endpoint(self, origin: Origin) -> bool:
+        return origin == origin_of(self._environ.get("IDENTITY_ENDPOINT", ""))
 
-        MSAL repeats a failure from its own memory, for 5 s to 60 s, without asking again; then the last answer is what
-        it repeats.
+
+class SdkCredential:
+    """The app's own identity as a credential for the Azure SDKs.
+
+    Args:
+        get: returns a token for a scope.
+        scopes: those that may be asked for; any other is refused.
+    """
+
+    def __init__(self, get: Callable[[str], Awaitable[AccessToken]], *, scopes: Collection[str]) -> None:
+        self._get = get
+        self._scopes = scopes
+
+    async def get_token(self, *scopes: str, **_: Any) -> "SdkToken":  # noqa: ANN401  # the SDK's protocol
+        """Return a token in the SDK's older form; errors as in `get_token_info`."""
+        from azure.core.credentials import AccessToken as SdkToken  # noqa: PLC0415
+
+        token = await self._token(scopes)
+        return SdkToken(token.secret, _expires_on(token))
+
+    async def get_token_info(self, *scopes: str, **_: Any) -> "AccessTokenInfo":  # noqa: ANN401  # as above
+        """Return a token.
+
+        Raises:
+            OperatorError: no token is asked for with this scope, or the app has no identity.
+            UpstreamError: the identity failed.
         """
-        self._status = response.http_response.status_code
+        from azure.core.credentials import AccessTokenInfo  # noqa: PLC0415
 
-    def _translated(self, ask: Callable[[], Any]) -> Any:  # noqa: ANN401  # azure-identity declares no more
-        try:
-            return ask()
-        except VendError:
-            raise
-        except Exception:  # noqa: BLE001  # not only the SDK's: its parser's go through, with the whole answer in them
-            failure: VendError = Unavailable(cause="the managed identity cannot be had now")
-            if self._status in REFUSALS:
-                failure = OperatorError(cause=f"the managed identity refused with {self._status}")
-        # Outside of the except block, so that the error that holds request and answer is no part of this one.
-        raise failure
+        token = await self._token(scopes)
+        return AccessTokenInfo(token.secret, _expires_on(token))
+
+    async def close(self) -> None:
+        """Do nothing: the runtime owns what is open."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Do nothing: as `close`."""
+
+    async def _token(self, scopes: tuple[str, ...]) -> AccessToken:
+        if len(scopes) != 1 or scopes[0] not in self._scopes:
+            raise OperatorError(cause=f"{NAME}: a service asked for a token that is not meant for it")
+        return await self._get(scopes[0])
+
+
+def _expires_on(token: AccessToken) -> int:
+    return math.floor(token.asked.wall + token.lifetime)
+
+
+def _check(reply: Reply) -> None:
+    """Raise what an answer means that holds no token."""
+    if reply.status in REFUSALS:
+        if _NOT_ASSIGNED in reply.body:
+            remedy = "assign the user-assigned identity of identity_client_id to the app, or correct the setting"
+            raise OperatorError(cause=f"{NAME}: identity_client_id is not assigned to the app", remedy=remedy)
+        raise OperatorError(cause=f"{NAME}: HTTP {reply.status}")
+    if reply.status != 200:
+        raise Unavailable(cause=f"{NAME}: HTTP {reply.status}")
+    answer = json_object(reply.body) or {}
+    secret, expires_on = answer.get("access_token"), str(answer.get("expires_on"))
+    readable = isinstance(secret, str) and secret.isascii() and secret.isprintable() and secret
+    if not readable or not (expires_on.isascii() and expires_on.isdigit() and len(expires_on) < 12):
+        raise BadAnswer(cause=f"{NAME}: the answer holds no token")

@@ -14,6 +14,8 @@ from shared.telemetry.events import Events
 ROUTE = "health/ready"
 REPORT_SECONDS = 5.0
 """How long one report answers every probe."""
+CHECK_SECONDS = 30.0
+"""After which the checks are given up; each one has a shorter bound of its own."""
 METHODS = ("GET", "HEAD")
 
 _STATUS = {State.OK: "ready", State.DEGRADED: "degraded", State.FAILED: "not_ready"}
@@ -48,7 +50,7 @@ class Readiness:
         self._events = events
         self._new_id = system.new_id
         self._report: _Report | None = None
-        self._looks: Flights[str, _Report] = Flights()
+        self._looks: Flights[str, _Report] = Flights(seconds=CHECK_SECONDS)
 
     async def answer(self, incoming: Incoming) -> Answer:
         """Answer a probe: 200 where the worker can serve, if only just, and 503 where it cannot."""

@@ -97,7 +97,8 @@ class Callers:
         self._clock = clock
         self._events = events
         self._on_new_generation = on_new_generation
-        self._flights = Flights[str, None]()
+        # A check bounds itself, so that its timeout counts as an attempt; this bound is never the first.
+        self._flights = Flights[str, None](seconds=2 * limits.caller_budget_seconds)
         self._document: CallersDocument | None = None
         self._by_key: Mapping[str, Caller] = {}
         self._generation: int | None = None  # outlives a document that grew too old, as the tokens do
@@ -179,14 +180,18 @@ class Callers:
 
     async def _check(self, begun: float) -> None:
         """Check the document once, and put it in force if it has changed; a failure changes nothing."""
+        seconds = self._limits.caller_budget_seconds
         try:
-            content = await self._source.read(self._etag)
-            if content is not None:
-                loop = asyncio.get_running_loop()
-                parse = partial(parse_callers, content.text, self._offers, name=self._source.name)
-                self._put_in_force(await loop.run_in_executor(self._pool, parse))
-                self._etag = content.etag
+            async with asyncio.timeout(seconds):
+                content = await self._source.read(self._etag)
+                if content is not None:
+                    loop = asyncio.get_running_loop()
+                    parse = partial(parse_callers, content.text, self._offers, name=self._source.name)
+                    self._put_in_force(await loop.run_in_executor(self._pool, parse))
+                    self._etag = content.etag
             self._last_success = self._last_attempt = begun
+        except TimeoutError:
+            self._fail(begun, "callers_unread", cause=f"{self._source.name}: no answer within {seconds:g} s")
         except DocumentError as error:
             self._fail(begun, "callers_invalid", mistakes=error.mistakes)
         except VendError as error:

@@ -46,8 +46,8 @@ class VaultCertificate:
         self._new_id = system.new_id
         self._certificate: tuple[CertificateVersion, float] | None = None
         self._assertions: dict[str, _Assertion] = {}
-        self._readings: Flights[str, CertificateVersion] = Flights()
-        self._signings: Flights[str, _Assertion] = Flights()
+        self._readings: Flights[str, CertificateVersion] = Flights(seconds=limits.caller_budget_seconds)
+        self._signings: Flights[str, _Assertion] = Flights(seconds=limits.caller_budget_seconds)
 
     @property
     def version(self) -> str:

@@ -104,7 +104,7 @@ class Graph:
         status = reply.status
         if is_reset(status, reply.body):
             raise ResyncRequired
-        cause = f"Graph answered {status}"
+        cause = f"Graph: HTTP {status}"
         wait = retry_after(reply.headers.get("retry-after"), now=self._clock().wall)
         if status == 429 or status >= 500:
             return Unavailable(cause=cause, upstream_wait=wait)

@@ -119,7 +119,7 @@ class TokenCache:
         self._events = events
         self._wall, self._boot = system.clock.wall, system.clock.boot
         self._entries: dict[TokenKey, _Entry] = {}
-        self._flights: Flights[tuple[TokenKey, str | None], Outcome] = Flights()
+        self._flights: Flights[tuple[TokenKey, str | None], Outcome] = self._no_flights()
         self._counters = Counters()
         self._uses = 0
         self._lookups = 0
@@ -167,7 +167,11 @@ class TokenCache:
     def clear(self) -> None:
         """Drop every token, and those of the flights that are under way: the kill switch."""
         self._entries = {}
-        self._flights = Flights()
+        self._flights = self._no_flights()
+
+    def _no_flights(self) -> Flights[tuple[TokenKey, str | None], Outcome]:
+        # A flight bounds itself, so that its timeout is remembered as a failure; this bound is never the first.
+        return Flights(seconds=2 * self._limits.caller_budget_seconds)
 
     def entries(self) -> list[EntryView]:
         """List what is cached, the longest unused first; it changes nothing."""
@@ -311,7 +315,7 @@ class TokenCache:
         self._events.defer(
             error.event,
             profile=key.profile,
-            tenant_id=key.tenant_id,
+            tenant_id=key.tenant_id or None,
             scope=key.scope,
             cause=error.cause,
             remedy=error.remedy,

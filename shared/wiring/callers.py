@@ -1,16 +1,16 @@
 """Settings -> the callers, by the document that the settings name."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from shared.adapters.blob import BlobSource, GetBlob
+from shared.adapters.blob import NAME, BlobSource
 from shared.adapters.file import FileSource
-from shared.adapters.own_identity import OwnIdentity
+from shared.adapters.http import Network, exactly
 from shared.callers.live import Callers
 from shared.core.documents.settings import Settings, is_url
-from shared.core.token import Clock
+from shared.core.token import AccessToken, Clock
 from shared.telemetry.events import Events
 
 
@@ -18,8 +18,8 @@ def build_callers(
     settings: Settings,
     *,
     root: Path,
-    identity: OwnIdentity,
-    get: GetBlob,
+    network: Network,
+    get_token: Callable[[], Awaitable[AccessToken]],
     clock: Clock,
     events: Events,
     on_new_generation: Callable[[], None],
@@ -30,8 +30,8 @@ def build_callers(
     Args:
         settings: without mistakes.
         root: where a relative path starts.
-        identity: the app's own; used for this document alone, so that no call to a vault holds it up.
-        get: gets a blob.
+        network: makes the way to a blob.
+        get_token: returns a token of the app's own for Azure Storage.
         clock: both clocks.
         events: where mistakes are reported.
         on_new_generation: called when the document raises its `generation`.
@@ -40,7 +40,7 @@ def build_callers(
     pool = ThreadPoolExecutor(1, thread_name_prefix="callers")
     open_things.callback(pool.shutdown)
     return Callers(
-        _source(settings.callers, root=root, identity=identity, get=get, pool=pool),
+        _source(settings.callers, root=root, network=network, get_token=get_token, pool=pool),
         settings.offers,
         pool=pool,
         limits=settings.limits,
@@ -50,7 +50,9 @@ def build_callers(
     )
 
 
-def _source(place: str, *, root: Path, identity: OwnIdentity, get: GetBlob, pool: Executor) -> FileSource | BlobSource:
+def _source(
+    place: str, *, root: Path, network: Network, get_token: Callable[[], Awaitable[AccessToken]], pool: Executor
+) -> FileSource | BlobSource:
     if not is_url(place):
         return FileSource(root / place, pool=pool)
-    return BlobSource(place, token_for=lambda scope: identity.get_token(scope).token, get=get, pool=pool)
+    return BlobSource(place, get_token=get_token, get=network.upstream(NAME, exactly(place)).get)

@@ -1,13 +1,11 @@
 """Settings -> the clients of the profiles, each with its chain of credentials."""
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
 from functools import cache
-from pathlib import Path
 
-from shared.adapters.key_vault import Connection, KeyVault, write_ca_bundle
-from shared.adapters.own_identity import OwnIdentity
+from shared.adapters.http import Network, exactly
+from shared.adapters.key_vault import NAME, KeyVault
+from shared.adapters.own_identity import SdkCredential
 from shared.core.documents.settings import CertificateSettings, CredentialSettings, Profile, Settings
 from shared.credentials.chain import Chain
 from shared.credentials.credential import Credential
@@ -15,39 +13,32 @@ from shared.credentials.vault_certificate import VaultCertificate
 from shared.system import System
 from shared.tokens.acquire import Client
 
-VAULT_THREADS = 4
-
 type Vaults = Callable[[str], KeyVault]
 
 
 def build_clients(
-    settings: Settings, *, identity: OwnIdentity, roots: str, system: System, open_things: AsyncExitStack
+    settings: Settings, *, identity: SdkCredential, network: Network, system: System
 ) -> Mapping[str, Client]:
     """Return the client of each profile.
 
     Args:
         settings: without mistakes.
         identity: the app's own.
-        roots: certificates in PEM that are trusted beside the system's.
+        network: makes the way to each vault.
         system: clocks and ids.
-        open_things: closes what is opened here.
     """
-    pool = ThreadPoolExecutor(VAULT_THREADS, thread_name_prefix="vault")
-    open_things.callback(pool.shutdown)
-    bundle = write_ca_bundle(roots) if roots else None
-    if bundle:
-        open_things.callback(Path(bundle).unlink)
-    connection = Connection(
-        ca_bundle=bundle,
-        proxy=settings.network.proxy,
-        verify_challenge=settings.home.verify_vault_challenge,
-        connect_seconds=settings.limits.connect_seconds,
-        read_seconds=settings.limits.read_idle_seconds,
-    )
+    cloud = settings.home
 
     @cache
     def vault(url: str) -> KeyVault:
-        return KeyVault(url, credential=identity, pool=pool, connection=connection, wall=system.clock.wall)
+        fault = cloud.vault_fault(url)
+        return KeyVault(
+            url,
+            credential=identity,
+            upstream=network.upstream(NAME, exactly(url), fault=f"the vault's address {fault}" if fault else ""),
+            verify_challenge=cloud.verify_vault_challenge,
+            clock=system.clock,
+        )
 
     return {
         name: _client(profile, settings, vaults=vault, system=system) for name, profile in settings.profiles.items()

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
+from shared.adapters.http import Network, exactly
 from shared.core.directory.streams import STREAMS
 from shared.core.documents.settings import Settings, is_on_azure
 from shared.core.token import TokenKey, Tokens
-from shared.directory.graph import Get, Graph
+from shared.directory.graph import Graph
 from shared.directory.sync import DirectorySource, Sync
 from shared.system import System
 from shared.telemetry.events import Events
@@ -26,7 +27,7 @@ def build_sync(
     environ: Mapping[str, str],
     *,
     tokens: Tokens,
-    get: Get,
+    network: Network,
     system: System,
     events: Events,
     open_things: AsyncExitStack,
@@ -37,7 +38,7 @@ def build_sync(
         settings: without mistakes.
         environ: the app settings.
         tokens: have those for Graph.
-        get: gets a page.
+        network: makes the way to Graph.
         system: clocks, sleep and ids.
         events: the report of a run.
         open_things: closes what is opened here.
@@ -65,7 +66,7 @@ def build_sync(
             ),
             graph=Graph(
                 get_token=lambda rejected: tokens.get(key, rejected=rejected),
-                get=get,
+                get=partial(network.upstream("Graph", exactly(root)).get, body_bytes=settings.limits.graph_page_bytes),
                 clock=system.clock,
                 sleep=system.sleep,
                 new_id=system.new_id,

@@ -2,26 +2,29 @@
 
 from collections.abc import Mapping
 
+from shared.adapters.http import Network
 from shared.core.documents.settings import Settings
 from shared.core.token import TokenKey
 from shared.system import System
 from shared.telemetry.events import Events
-from shared.tokens.acquire import Client, Entra, Post
+from shared.tokens.acquire import Client, Entra
 from shared.tokens.cache import TokenCache
 
 
 def build_tokens(
-    settings: Settings, *, clients: Mapping[str, Client], post: Post, system: System, events: Events
+    settings: Settings, *, clients: Mapping[str, Client], network: Network, system: System, events: Events
 ) -> TokenCache:
     """Return the cache of a worker.
 
     Args:
         settings: without mistakes.
         clients: by profile.
-        post: sends a form to Entra.
+        network: makes the way to Entra.
         system: clocks, sleep, chance and ids.
         events: where failed flights and odd answers are reported.
     """
+    origins = settings.home.entra_origins(*(client.region for client in clients.values()))
+    post = network.upstream("Entra", origins.__contains__).post
     entra = Entra(cloud=settings.home, clients=clients, post=post, limits=settings.limits, system=system, events=events)
     return TokenCache(entra.acquire, version=entra.version, limits=settings.limits, system=system, events=events)
 

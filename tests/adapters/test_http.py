@@ -6,7 +6,7 @@ import pytest
 from emulator.cloud import LocalCloud
 from emulator.network.ca import CertificateAuthority
 from emulator.network.faults import Fault, Kind
-from shared.adapters.http import HttpClient, client_tls, read_roots
+from shared.adapters.http import Network, client_tls, exactly, read_roots
 from shared.core.documents.toml import DocumentError
 from shared.core.errors import BadAnswer, TimedOut, TlsRefused, Unavailable, VendError
 from shared.core.limits import Limits
@@ -27,12 +27,12 @@ def send(cloud: LocalCloud, *, ca_file: Path | None = None, proxy: str = "") -> 
     """Post an empty form to the local Entra, whatever it may do."""
 
     async def post() -> Reply:
-        async with HttpClient(
-            tls=client_tls(read_roots(str(ca_file or cloud.ca_file))),
-            proxy=proxy,
-            limits=LIMITS,
-        ) as client:
-            return await client.post(f"{cloud.authority}/contoso/oauth2/v2.0/token", b"", headers={})
+        network = Network(tls=client_tls(read_roots(str(ca_file or cloud.ca_file))), proxy=proxy, limits=LIMITS)
+        try:
+            entra = network.upstream("Entra", exactly(cloud.authority))
+            return await entra.post(f"{cloud.authority}/contoso/oauth2/v2.0/token", b"", headers={})
+        finally:
+            await network.aclose()
 
     return asyncio.run(post())
 
@@ -40,18 +40,18 @@ def send(cloud: LocalCloud, *, ca_file: Path | None = None, proxy: str = "") -> 
 @pytest.mark.parametrize(
     ("fault", "meaning", "cause"),
     [
-        (Fault(kind=Kind.REFUSE), Unavailable, "no connection"),
-        (Fault(kind=Kind.CUT, after_bytes=0), Unavailable, "broken connection"),
-        (Fault(kind=Kind.CUT, after_bytes=40), Unavailable, "broken connection"),
-        (Fault(kind=Kind.BLACK_HOLE), TimedOut, "timeout"),
-        (Fault(kind=Kind.DELAY, seconds=60), TimedOut, "timeout"),
+        (Fault(kind=Kind.REFUSE), Unavailable, "Entra: no connection"),
+        (Fault(kind=Kind.CUT, after_bytes=0), Unavailable, "Entra: broken connection"),
+        (Fault(kind=Kind.CUT, after_bytes=40), Unavailable, "Entra: broken connection"),
+        (Fault(kind=Kind.BLACK_HOLE), TimedOut, "Entra: timeout"),
+        (Fault(kind=Kind.DELAY, seconds=60), TimedOut, "Entra: timeout"),
         # A byte every 50 ms never lets the idle timeout run out; the deadline of the attempt does not care.
-        (Fault(kind=Kind.DRIP, bytes_per_second=20), TimedOut, "timeout"),
-        (Fault(kind=Kind.STATUS, status=200, body="x" * (LIMIT + 1)), BadAnswer, "answer too large"),
+        (Fault(kind=Kind.DRIP, bytes_per_second=20), TimedOut, "Entra: timeout"),
+        (Fault(kind=Kind.STATUS, status=200, body="x" * (LIMIT + 1)), BadAnswer, "Entra: answer too large"),
         (
             Fault(kind=Kind.STATUS, status=200, headers={"content-encoding": "gzip"}, body="x"),
             BadAnswer,
-            "compressed answer",
+            "Entra: compressed answer",
         ),
     ],
     ids=lambda value: value.kind if isinstance(value, Fault) else None,
@@ -90,7 +90,7 @@ def test_a_stranger_s_certificate_is_for_the_operator(cloud: LocalCloud, tmp_pat
     stranger = CertificateAuthority().write(tmp_path)
     with pytest.raises(TlsRefused) as failure:
         send(cloud, ca_file=stranger)
-    assert failure.value.cause == "TLS with upstream did not come about"
+    assert failure.value.cause == "Entra: TLS failed"
 
 
 def test_only_the_setting_names_a_proxy(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> None:

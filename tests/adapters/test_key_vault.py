@@ -1,41 +1,49 @@
 import asyncio
-import gc
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 
 import pytest
 
 from emulator.cloud import LocalCloud
 from emulator.network.faults import Fault, Kind
 from emulator.seed import CERTIFICATE, IDENTITY_CLIENT_ID, IDENTITY_PRINCIPAL_ID
-from shared.adapters.key_vault import Connection, KeyVault
-from shared.adapters.own_identity import OwnIdentity
+from shared.adapters.http import Network, client_tls, exactly, read_roots
+from shared.adapters.key_vault import NAME, KeyVault
+from shared.adapters.own_identity import ManagedIdentity, SdkCredential
+from shared.core.entra.clouds import CLOUDS
 from shared.core.errors import OperatorError, Unavailable, VendError
+from shared.core.limits import Limits
+from shared.core.token import AccessToken, TokenKey, Wanted
+from shared.system import System
 
 
 @pytest.fixture
-def signs(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], bytes]]:
+def signs(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> Callable[[], bytes]:
     """Read the certificate of the local vault, and have it sign, as the app's own identity."""
-    monkeypatch.setenv("IDENTITY_ENDPOINT", cloud.identity_endpoint)
-    monkeypatch.setenv("IDENTITY_HEADER", cloud.identity_header)
     settings = {"IDENTITY_ENDPOINT": cloud.identity_endpoint, "IDENTITY_HEADER": cloud.identity_header}
-    with ThreadPoolExecutor(1) as pool:
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+
+    async def sign() -> bytes:
+        network = Network(tls=client_tls(read_roots(str(cloud.ca_file))), proxy="", limits=Limits())
+        identity = ManagedIdentity(IDENTITY_CLIENT_ID, environ=settings, network=network, clock=System().clock)
+
+        async def token(scope: str) -> AccessToken:
+            return (await identity.acquire(Wanted(TokenKey("", "", scope)))).token
+
         vault = KeyVault(
             cloud.vault_url,
-            credential=OwnIdentity(IDENTITY_CLIENT_ID, environ=settings),
-            pool=pool,
-            connection=Connection(
-                ca_bundle=str(cloud.ca_file), proxy="", verify_challenge=False, connect_seconds=2, read_seconds=2
-            ),
-            wall=cloud.directory.now,
+            credential=SdkCredential(token, scopes={CLOUDS["public"].vault_scope}),
+            upstream=network.upstream(NAME, exactly(cloud.vault_url)),
+            verify_challenge=False,
+            clock=System().clock,
         )
-
-        async def sign() -> bytes:
+        try:
             certificate = await vault.signing_certificate(CERTIFICATE)
             return await vault.sign(certificate.key_id, bytes(32))
+        finally:
+            await network.aclose()
 
-        yield lambda: asyncio.run(sign())
-    gc.collect()  # an SDK client that raised holds its connection until then
+    return lambda: asyncio.run(sign())
 
 
 def test_the_vault_signs(cloud: LocalCloud, signs: Callable[[], bytes]) -> None:
@@ -48,19 +56,19 @@ def test_the_vault_signs(cloud: LocalCloud, signs: Callable[[], bytes]) -> None:
 @pytest.mark.parametrize(
     ("part", "fault", "meaning", "cause"),
     [
-        ("vault", Fault(kind=Kind.STATUS, status=503), Unavailable, "the vault answered 503"),
+        ("vault", Fault(kind=Kind.STATUS, status=503), Unavailable, "Key Vault: HTTP 503"),
         (
             "vault",
             Fault(kind=Kind.STATUS, status=429, headers={"retry-after": "7"}),
             Unavailable,
-            "the vault answered 429",
+            "Key Vault: HTTP 429",
         ),
-        ("vault", Fault(kind=Kind.STATUS, status=404), OperatorError, "the vault has no such certificate"),
-        ("vault", Fault(kind=Kind.REFUSE), Unavailable, "the vault cannot be reached"),
-        ("vault", Fault(kind=Kind.CUT, after_bytes=0), Unavailable, "the connection to the vault broke"),
-        ("identity", Fault(kind=Kind.STATUS, status=500), Unavailable, "the managed identity cannot be had now"),
-        ("identity", Fault(kind=Kind.REFUSE), Unavailable, "the managed identity cannot be had now"),
-        ("identity", Fault(kind=Kind.STATUS, status=403), OperatorError, "the managed identity refused with 403"),
+        ("vault", Fault(kind=Kind.STATUS, status=404), OperatorError, "Key Vault: HTTP 404"),
+        ("vault", Fault(kind=Kind.REFUSE), Unavailable, "Key Vault: no connection"),
+        ("vault", Fault(kind=Kind.CUT, after_bytes=0), Unavailable, "Key Vault: broken connection"),
+        ("identity", Fault(kind=Kind.STATUS, status=500), Unavailable, "managed identity: HTTP 500"),
+        ("identity", Fault(kind=Kind.REFUSE), Unavailable, "managed identity: no connection"),
+        ("identity", Fault(kind=Kind.STATUS, status=403), OperatorError, "managed identity: HTTP 403"),
     ],
     ids=lambda value: f"{value.kind} {value.status}" if isinstance(value, Fault) else None,
 )
@@ -86,13 +94,21 @@ def test_a_missing_role_is_the_operators(cloud: LocalCloud, signs: Callable[[], 
     """REL-24: an identity without the role is refused, and the event names the rights that it needs."""
     cloud.vault.unassign(IDENTITY_PRINCIPAL_ID, "vend signer")
     try:
-        with pytest.raises(OperatorError, match="keys/sign"):
+        with pytest.raises(OperatorError) as refusal:
             signs()
     finally:
         cloud.vault.assign(IDENTITY_PRINCIPAL_ID, "vend signer")
+    assert refusal.value.cause == "Key Vault: HTTP 403 ForbiddenByRbac"
+    assert "keys/sign" in str(refusal.value.remedy)
 
 
 def test_an_app_without_identity_says_so() -> None:
     """REL-31: where the platform gave no identity, no other source of one is tried."""
+
+    async def ask() -> None:
+        network = Network(tls=client_tls(""), proxy="", limits=Limits())
+        identity = ManagedIdentity("", environ={}, network=network, clock=System().clock)
+        await identity.acquire(Wanted(TokenKey("", "", "https://vault.azure.net/.default")))
+
     with pytest.raises(OperatorError, match="IDENTITY_ENDPOINT"):
-        OwnIdentity("", environ={}).get_token("https://vault.azure.net/.default")
+        asyncio.run(ask())

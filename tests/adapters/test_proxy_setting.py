@@ -76,5 +76,5 @@ def test_no_proxy_of_the_environment_is_used(
             monkeypatch.setenv(name, proxy.url)
         told, failures = ask(named, clock, tmp_path, settings="")
 
-    assert (told.status, failures) == (503, ["the vault cannot be reached"])
+    assert (told.status, failures) == (503, ["Key Vault: no connection"])
     assert proxy.tunnels == []

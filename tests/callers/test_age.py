@@ -149,10 +149,10 @@ def test_a_slow_document_keeps_a_crowd_for_two_seconds_once() -> None:
         assert len(desk.reads) == 2
         (event,) = desk.told()
         assert (event["event"], event["outcome"]) == ("callers_unread", "last good one kept")
-        for _ in range(26):
+        for _ in range(14):
             assert await desk.who() == "billing"
             desk.clock.tick(1)
-        assert desk.clock().boot == began + DEADLINE * 1.5 + 26
+        assert desk.clock().boot == began + DEADLINE * 1.5 + 14
         desk.hangs.set()
         await settle()
         assert await desk.who(OTHER_KEY) == "reports"

@@ -92,6 +92,9 @@ authority = 'https://login.example'
 graph = 'https://graph.example'
 management = 'https://management.example'
 token_exchange_audience = 'api://x'
+blob = 'https://localhost:4'
+vault = 'https://localhost:5'
+database = 'localhost'
 verify_vault_challenge = true
 """
     assert run("check", "--config", write(tmp_path, clouds + SETTINGS), **{variable: "x"}).exit_code == 0

@@ -222,16 +222,16 @@ def test_the_next_run_goes_on_where_one_had_to_end(
 @pytest.mark.parametrize(
     ("fault", "cause", "requests"),
     [
-        (Fault(kind=Kind.STATUS, status=429, headers={"retry-after": "3600"}), "Graph answered 429", 1),
-        (Fault(kind=Kind.STATUS, status=503), "Graph answered 503", 4),
-        (Fault(kind=Kind.STATUS, status=404), "Graph answered 404", 1),
-        (Fault(kind=Kind.STATUS, status=401), "Graph answered 401", 2),
+        (Fault(kind=Kind.STATUS, status=429, headers={"retry-after": "3600"}), "Graph: HTTP 429", 1),
+        (Fault(kind=Kind.STATUS, status=503), "Graph: HTTP 503", 4),
+        (Fault(kind=Kind.STATUS, status=404), "Graph: HTTP 404", 1),
+        (Fault(kind=Kind.STATUS, status=401), "Graph: HTTP 401", 2),
         (
             Fault(kind=Kind.STATUS, status=403),
-            "Graph answered 403: has the registration the permission, with an administrator's consent?",
+            "Graph: HTTP 403: has the registration the permission, with an administrator's consent?",
             1,
         ),
-        (Fault(kind=Kind.STATUS, status=302, headers={"location": "https://evil.example/"}), "Graph answered 302", 1),
+        (Fault(kind=Kind.STATUS, status=302, headers={"location": "https://evil.example/"}), "Graph: HTTP 302", 1),
         (Fault(kind=Kind.GARBAGE), "the page is not a JSON object", 1),
         (
             Fault(kind=Kind.STATUS, status=200, body='{"value": [], "@odata.nextLink": "https://evil.example/"}'),
@@ -307,7 +307,7 @@ def test_a_registration_without_the_permission_is_told_so(run: Callable[[Story],
     async def story(app: App) -> None:
         directory.entra.forgery = Forgery(claims={"roles": None})
         (event, *others) = await app.sync()
-        assert event["cause"].startswith("Graph answered 403")
+        assert event["cause"].startswith("Graph: HTTP 403")
         assert [other["event"] for other in others] == ["token_without_roles"]
 
     run(story)

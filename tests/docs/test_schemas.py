@@ -33,6 +33,9 @@ authority = "https://localhost:1"
 graph = "https://localhost:2"
 management = "https://localhost:3"
 token_exchange_audience = "api://x"
+blob = "https://localhost:4"
+vault = "https://localhost:5"
+database = "localhost"
 verify_vault_challenge = false
 [network]
 proxy = "http://proxy.example"

@@ -13,13 +13,14 @@ import sys
 import traceback
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
 from itertools import count
 
 from sqlalchemy import Engine, event
 
 from emulator.seed import TENANT_ID
 from shared.adapters.database.store import SqlStore
-from shared.adapters.http import HttpClient, client_tls, read_roots
+from shared.adapters.http import Network, client_tls, exactly, read_roots
 from shared.core.directory.streams import STREAMS, USERS
 from shared.core.limits import Limits
 from shared.core.reply import Reply
@@ -67,11 +68,13 @@ async def run(*, at: int, url: str, root: str, ca_file: str, later: float, secre
         now = clock()
         return Moment(now.wall + later, now.boot)
 
-    async with HttpClient(tls=client_tls(read_roots(ca_file)), proxy="", limits=Limits()) as http:
+    network = Network(tls=client_tls(read_roots(ca_file)), proxy="", limits=Limits())
+    async with aclosing(network):
+        graph = network.upstream("Graph", exactly(root))
 
         async def get(url: str, *, headers: Mapping[str, str]) -> Reply:
             doom()
-            return await http.get_page(url, headers=headers)
+            return await graph.get(url, headers=headers, body_bytes=Limits().graph_page_bytes)
 
         store = SqlStore(url, streams=STREAMS.values())
         with ThreadPoolExecutor(1) as pool:

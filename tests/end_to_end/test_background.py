@@ -28,5 +28,5 @@ def test_no_event_is_lost_between_invocations(resident: Callable[[Mapping[str, f
 
     app.run(story())
     assert [event["event"] for event in app.events] == ["token", "token", "acquire_failed", "token"]
-    assert app.events[2]["cause"] == "HTTP 503"
+    assert app.events[2]["cause"] == "Entra: HTTP 503"
     assert app.host.dropped_lines == 0

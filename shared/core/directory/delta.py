@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
-from urllib.parse import urlsplit
 
 from shared.core.directory.streams import Stream
 from shared.core.errors import BadAnswer, UnreadableAnswer
 from shared.core.names import is_guid
+from shared.core.origins import origin_of
 from shared.core.reply import json_object
 
 type ColumnValue = str | bool | None
@@ -96,14 +96,9 @@ def read_page(body: bytes, stream: Stream, *, root: str) -> Page:
 
 
 def leads_to(link: str, root: str) -> bool:
-    """Return whether a link has the origin of Graph's root. Our token is sent to no other origin."""
-    try:
-        found, home = urlsplit(link), urlsplit(root)
-        same = (found.scheme, found.hostname, found.port or 443) == (home.scheme, home.hostname, home.port or 443)
-    except ValueError:
-        return False
-    clean = link.isascii() and link.isprintable() and "\\" not in link and " " not in link
-    return same and clean and found.scheme == "https" and "@" not in found.netloc
+    """Return whether a link has the origin of Graph: a token for Graph goes nowhere else."""
+    origin = origin_of(link)
+    return origin is not None and origin.scheme == "https" and origin == origin_of(root)
 
 
 def is_reset(status: int, body: bytes) -> bool:

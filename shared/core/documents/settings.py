@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
 
 from shared.core.directory.streams import STREAMS, USERS
 from shared.core.documents.table import Unset, read_table
@@ -16,12 +15,14 @@ from shared.core.documents.toml import DocumentError, parse_toml
 from shared.core.entra.clouds import CLOUDS, Cloud
 from shared.core.limits import Limits
 from shared.core.names import is_default_scope, is_guid
+from shared.core.origins import is_bare_https, origin_of
 from shared.core.policy import Offer
 
 ON_AZURE = ("WEBSITE_INSTANCE_ID", "CONTAINER_NAME", "WEBSITE_POD_NAME")
 """Variables of which one at least is set by every plan of Azure Functions; Flex does not set the first."""
 
 _VARIABLE = re.compile(r"\$(\$\{|\{([A-Za-z_][A-Za-z0-9_]*)\})")
+_DOMAIN = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _REGION = re.compile(r"[a-z][a-z0-9]{1,62}\Z")
 
 
@@ -43,7 +44,7 @@ class CertificateSettings:
 
     def mistakes(self, at: str) -> list[str]:
         """List what is wrong although every type is right."""
-        found = [] if _is_https(self.vault) else [f"{at}.vault: must be an https URL without a path"]
+        found = [] if is_bare_https(self.vault) else [f"{at}.vault: must be an https URL without a path"]
         if not re.fullmatch(r"[0-9A-Za-z-]{1,127}", self.name):
             found.append(f"{at}.name: is not the name of a certificate in Key Vault")
         return found
@@ -105,7 +106,7 @@ class Network:
     def mistakes(self, at: str) -> list[str]:
         """List what is wrong although every type is right."""
         found = []
-        if self.proxy and urlsplit(self.proxy).scheme not in {"http", "https"}:
+        if self.proxy and not _is_proxy(self.proxy):
             found.append(f"{at}.proxy: must be an http or https URL")
         return found
 
@@ -211,11 +212,8 @@ def _across(settings: Settings, *, on_azure: bool) -> list[str]:
         found.append(f"cloud: must be one of {', '.join(CLOUDS)}, or a name under clouds")
     elif settings.sync:
         found += _sync_mistakes(settings.sync, settings)
-    if is_url(settings.callers) and not _is_blob(settings.callers):
-        found.append(
-            "callers: must be a path, or the https URL of a blob: host, container and name, and nothing else "
-            "(a signature in a URL is a secret)"
-        )
+    if is_url(settings.callers):
+        found += _callers_mistakes(settings)
     if not settings.profiles:
         found.append("profiles: there is none")
     for name, cloud in settings.clouds.items():
@@ -223,6 +221,15 @@ def _across(settings: Settings, *, on_azure: bool) -> list[str]:
             found.append(f"clouds.{name}: on Azure a custom cloud needs allow_custom_cloud = true")
         found += _cloud_mistakes(f"clouds.{name}", name, cloud, on_azure=on_azure)
     return found
+
+
+def _callers_mistakes(settings: Settings) -> list[str]:
+    if not _is_blob(settings.callers):
+        what = "must be a path, or the https URL of a blob: host, container and name, and nothing else"
+        return [f"callers: {what} (a signature in a URL is a secret)"]
+    if settings.cloud in {*CLOUDS, *settings.clouds} and (fault := settings.home.blob_fault(settings.callers)):
+        return [f"callers: {fault}; a token for Azure Storage goes nowhere else"]
+    return []
 
 
 def _sync_mistakes(sync: SyncSettings, settings: Settings) -> list[str]:
@@ -243,11 +250,24 @@ def _cloud_mistakes(at: str, name: str, cloud: Cloud, *, on_azure: bool) -> list
     found += [
         f"{at}.{key}: must be an https URL without a path"
         for key in ("authority", "graph", "management")
-        if not _is_https(getattr(cloud, key))
+        if not is_bare_https(getattr(cloud, key))
     ]
+    found += [
+        f"{at}.{key}: must be an https URL without a path, or a domain"
+        for key in ("blob", "vault")
+        if not is_bare_https(getattr(cloud, key)) and not _DOMAIN.fullmatch(getattr(cloud, key))
+    ]
+    if not _DOMAIN.fullmatch(cloud.database):
+        found.append(f"{at}.database: must be a domain, or the name of a host")
     if on_azure and not cloud.verify_vault_challenge:
         found.append(f"{at}.verify_vault_challenge: must be true on Azure")
     return found
+
+
+def _is_proxy(url: str) -> bool:
+    """Return whether a URL can be that of a proxy, which may hold a user name and a password."""
+    scheme, _, rest = url.partition("://")
+    return scheme.lower() in {"http", "https"} and origin_of(f"{scheme}://{rest.rpartition('@')[2]}") is not None
 
 
 def is_url(place: str) -> bool:
@@ -258,15 +278,4 @@ def is_url(place: str) -> bool:
 def _is_blob(url: str) -> bool:
     """Return whether a URL is that of a blob: an https origin, a container and a name."""
     found = re.fullmatch(r"(https://[^/?#]+)/[A-Za-z0-9$-]+(/[\w.~-]+)+", url, re.ASCII)
-    return found is not None and _is_https(found[1]) and not {".", ".."} & set(url.split("/"))
-
-
-def _is_https(url: str) -> bool:
-    """Return whether a URL is a bare https origin: nothing in it but host and port."""
-    try:
-        parts = urlsplit(url)
-        has_port = parts.port is None or parts.port > 0
-    except ValueError:
-        return False
-    bare = parts.path in {"", "/"} and not parts.query and not parts.fragment and "@" not in parts.netloc
-    return parts.scheme == "https" and bool(parts.hostname) and bare and has_port and url.isascii()
+    return found is not None and is_bare_https(found[1]) and not {".", ".."} & set(url.split("/"))

@@ -1,35 +1,94 @@
 """The Microsoft clouds: where the services of each are.
 
 https://learn.microsoft.com/entra/identity-platform/authentication-national-cloud
+https://learn.microsoft.com/azure/key-vault/general/about-keys-secrets-certificates#dns-suffixes-for-object-identifiers
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from shared.core.origins import Origin, origin_of
+
+STORAGE_SCOPE = "https://storage.azure.com/.default"
+"""Of a token for Azure Storage, in every cloud."""
+
 _REGIONAL_HOSTS = {"login.microsoftonline.com": "login.microsoft.com"}
 """The public cloud's regions have a domain of their own; everywhere else they stand before the host."""
+_ZONES = r"z[0-9]{1,2}\.blob\.storage\.azure\.net"
+"""Storage accounts in Azure DNS zones.
+
+https://learn.microsoft.com/azure/storage/common/storage-account-overview#azure-dns-zone-endpoints
+"""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cloud:
-    """One Microsoft cloud: the origins of its services."""
+    """One Microsoft cloud.
+
+    Args:
+        authority, graph, management: origins of Entra, Microsoft Graph and Azure Resource Manager.
+        token_exchange_audience: of the tokens that a federated credential takes.
+        blob, vault: what may receive a token for storage or for Key Vault: a domain below which each account or vault
+            has its name, or one https origin.
+        database: the domain below which PostgreSQL servers have their names, or one host.
+        verify_vault_challenge: whether the challenge of a vault must name the domain of the vault.
+    """
 
     authority: str
     graph: str
     management: str
     token_exchange_audience: str
+    blob: str
+    vault: str
+    database: str
     verify_vault_challenge: bool
 
     def token_endpoint(self, tenant_id: str, *, region: str = "") -> str:
-        """Name the URL that answers for a tenant; without a region it is also the audience of an assertion.
+        """Return the URL that answers for a tenant; without a region it is also the audience of an assertion.
 
         https://learn.microsoft.com/entra/msal/dotnet/how-to/regional-authorities
         """
-        host = self.authority.removeprefix("https://")
-        if region:
-            host = f"{region}.{_REGIONAL_HOSTS.get(host, host)}"
-        return f"https://{host}/{tenant_id}/oauth2/v2.0/token"
+        return f"https://{self._entra_host(region)}/{tenant_id}/oauth2/v2.0/token"
+
+    def entra_origins(self, *regions: str) -> frozenset[Origin]:
+        """Return where Entra may be asked: at its global endpoint, and at those of some regions."""
+        urls = (f"https://{self._entra_host(region)}" for region in ("", *regions))
+        return frozenset(origin for url in urls if (origin := origin_of(url)))
+
+    @property
+    def vault_scope(self) -> str:
+        """The scope of a token for Key Vault."""
+        return "https://vault.azure.net/.default" if "://" in self.vault else f"https://{self.vault}/.default"
+
+    def vault_fault(self, url: str) -> str:
+        """Return why a URL is no vault of this cloud; "" where it is one."""
+        origin = origin_of(url)
+        if origin is not None and ".managedhsm." in origin.host:
+            return "is a Managed HSM, which vend does not use"
+        return _fault(origin, self.vault, r"[a-z0-9-]{3,24}", of="the cloud's vault domain")
+
+    def blob_fault(self, url: str) -> str:
+        """Return why a URL is no blob of this cloud; "" where it is one."""
+        return _fault(origin_of(url), self.blob, r"[a-z0-9]{3,24}", of="the cloud's storage domain", zones=_ZONES)
+
+    def _entra_host(self, region: str) -> str:
+        host = self.authority.partition("://")[2].removesuffix("/").lower()
+        return f"{region}.{_REGIONAL_HOSTS.get(host, host)}" if region else host
+
+
+def _fault(origin: Origin | None, home: str, name: str, *, of: str, zones: str = "(?!)") -> str:
+    """Return why an origin does not lie in a domain, where each has a name of its own, or is not one origin."""
+    if origin is None or origin.scheme != "https":
+        return "is no https URL"
+    if "://" in home:
+        return "" if origin == origin_of(home) else f"is not in {of}"
+    if ".privatelink." in origin.host:
+        return "is a private-link name: use the public one, which the private DNS zone resolves"
+    if origin.port == 443 and re.fullmatch(rf"{name}\.({re.escape(home)}|{zones})", origin.host):
+        return ""
+    return f"is not in {of}"
 
 
 CLOUDS: Mapping[str, Cloud] = MappingProxyType(
@@ -39,6 +98,9 @@ CLOUDS: Mapping[str, Cloud] = MappingProxyType(
             graph="https://graph.microsoft.com",
             management="https://management.azure.com",
             token_exchange_audience="api://AzureADTokenExchange",
+            blob="blob.core.windows.net",
+            vault="vault.azure.net",
+            database="postgres.database.azure.com",
             verify_vault_challenge=True,
         ),
         "usgov": Cloud(
@@ -46,6 +108,9 @@ CLOUDS: Mapping[str, Cloud] = MappingProxyType(
             graph="https://graph.microsoft.us",
             management="https://management.usgovcloudapi.net",
             token_exchange_audience="api://AzureADTokenExchangeUSGov",
+            blob="blob.core.usgovcloudapi.net",
+            vault="vault.usgovcloudapi.net",
+            database="postgres.database.usgovcloudapi.net",
             verify_vault_challenge=True,
         ),
         "usgov-dod": Cloud(
@@ -53,6 +118,9 @@ CLOUDS: Mapping[str, Cloud] = MappingProxyType(
             graph="https://dod-graph.microsoft.us",
             management="https://management.usgovcloudapi.net",
             token_exchange_audience="api://AzureADTokenExchangeUSGov",
+            blob="blob.core.usgovcloudapi.net",
+            vault="vault.usgovcloudapi.net",
+            database="postgres.database.usgovcloudapi.net",
             verify_vault_challenge=True,
         ),
         "china": Cloud(
@@ -60,6 +128,9 @@ CLOUDS: Mapping[str, Cloud] = MappingProxyType(
             graph="https://microsoftgraph.chinacloudapi.cn",
             management="https://management.chinacloudapi.cn",
             token_exchange_audience="api://AzureADTokenExchangeChina",
+            blob="blob.core.chinacloudapi.cn",
+            vault="vault.azure.cn",
+            database="postgres.database.chinacloudapi.cn",
             verify_vault_challenge=True,
         ),
     }

@@ -51,7 +51,7 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, *, now: float)
     number, error, trace_id = _error(body)
     known = None if number is None else meaning(number)
     return _kind(status, error, number=number, wait=wait)(
-        cause=f"AADSTS{number}" if number else f"HTTP {status}",
+        cause=f"AADSTS{number}" if number else f"Entra: HTTP {status}",
         remedy=known.remedy if known else None,
         upstream_wait=wait,
         trace_id=trace_id,

@@ -35,16 +35,16 @@ def read_token(body: bytes, *, asked: Moment, fraction: float, tenant_id: str, c
     """
     answer = json_object(body)
     if answer is None:
-        raise UnreadableAnswer(cause="the answer is not a JSON object")
+        raise UnreadableAnswer(cause="Entra: the answer is not a JSON object")
     secret = answer.get("access_token")
     if not isinstance(secret, str) or not secret or not secret.isascii() or not secret.isprintable():
-        raise BadAnswer(cause="no access_token in the answer")
+        raise BadAnswer(cause="Entra: no access_token in the answer")
     kind = answer.get("token_type")
     if not isinstance(kind, str) or kind.lower() != "bearer":
-        raise TokenMismatch(cause="token_type is not Bearer")
+        raise TokenMismatch(cause="Entra: token_type is not Bearer")
     lifetime = _seconds(answer.get("expires_in"))
     if lifetime is None or not 1 <= lifetime <= LONGEST_LIFE:
-        raise BadAnswer(cause="expires_in is missing or absurd")
+        raise BadAnswer(cause="Entra: expires_in is missing or absurd")
     refresh_in = _seconds(answer.get("refresh_in"))
     if refresh_in is not None and not 0 < refresh_in < lifetime:
         refresh_in = None
@@ -76,9 +76,9 @@ def _check_claims(claims: Mapping[str, Any], *, tenant_id: str, client_id: str) 
     client = claims.get("azp" if claims.get("ver") == "2.0" else "appid")
     for name, seen, expected in (("tid", claims.get("tid"), tenant_id), ("client", client, client_id)):
         if not isinstance(seen, str) or seen.lower() != expected.lower():
-            raise TokenMismatch(cause=f"token of another {name}")
+            raise TokenMismatch(cause=f"Entra: token of another {name}")
     if claims.get("idtyp", "app") != "app":
-        raise TokenMismatch(cause="not an app-only token")
+        raise TokenMismatch(cause="Entra: not an app-only token")
 
 
 def _claims(secret: str) -> Mapping[str, Any]:
