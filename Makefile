@@ -17,6 +17,8 @@ MAKEFLAGS += --no-print-directory
 BEGAN := $(shell date +%s)
 PYTHON := .venv/bin/python
 UV := .tools/bin/uv
+# A file of tests stays in one process: its tests share servers.
+PARALLEL := -n 2 --dist loadfile
 INSTALL = $(UV) pip sync --quiet --require-hashes --python $(PYTHON)
 
 help:
@@ -32,7 +34,7 @@ cloud: .venv/local
 	@exec $(PYTHON) -m emulator --cloud
 
 test: .venv/dev .venv/node
-	@$(PYTHON) -m pytest -m "not nightly" --cov --cov-report=term $(ARGS)
+	@$(PYTHON) -m pytest $(PARALLEL) -m "not nightly" --cov --cov-report=term $(ARGS)
 
 check: lint fast
 
@@ -42,7 +44,7 @@ lint: .venv/dev
 	@$(PYTHON) -m mypy
 
 fast: .venv/dev
-	@$(PYTHON) -m pytest -q -m "not slow and not nightly" $(ARGS)
+	@$(PYTHON) -m pytest -q $(PARALLEL) -m "not slow and not nightly" $(ARGS)
 
 mutants: .venv/dev
 	@$(PYTHON) -m scripts.mutants $(ARGS)

@@ -75,10 +75,10 @@ def _http(body: dict[str, object]) -> bytes:
 
 def _serve(pipe: Connection, _: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        authority = CertificateAuthority(Path(folder))
+        authority = CertificateAuthority()
         sock = listening_socket()
-        address = Address(f"https://localhost:{sock.getsockname()[1]}", authority.file, "secret")
-        asyncio.run(_run(address, pipe, sock=sock, tls=authority.issue().context()))
+        address = Address(f"https://localhost:{sock.getsockname()[1]}", authority.write(Path(folder)), "secret")
+        asyncio.run(_run(address, pipe, sock=sock, tls=authority.server_context("localhost")))
 
 
 async def _run(address: Address, pipe: Connection, *, sock: socket.socket, tls: ssl.SSLContext) -> None:

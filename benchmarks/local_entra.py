@@ -53,7 +53,7 @@ def _serve(pipe: Connection, certificate: bytes) -> None:
             except EOFError:
                 return
             if isinstance(wish, Lives):
-                cloud.directory.token_lifetime, cloud.directory.refresh_in = wish
+                cloud.entra.token_lifetime, cloud.entra.refresh_in = wish
             elif wish is None:
                 cloud.faults["entra"].clear()
             else:

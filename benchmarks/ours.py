@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from emulator.seed import CLIENT_ID, GRAPH, TENANT_ID
-from shared.adapters.http import HttpClient, read_roots
+from shared.adapters.http import HttpClient, client_tls, read_roots
 from shared.core.entra.certificate import CertificateVersion
 from shared.core.entra.clouds import Cloud
 from shared.core.limits import Limits
@@ -69,7 +69,7 @@ class MemoryKey:
 
 def http_client(ca_file: Path) -> HttpClient:
     """Make the client of outside."""
-    return HttpClient(roots=read_roots(str(ca_file)), proxy="", limits=LIMITS)
+    return HttpClient(tls=client_tls(read_roots(str(ca_file))), proxy="", limits=LIMITS)
 
 
 def entra(authority: str, *, key: KeyPair, post: Post) -> Entra:

@@ -1,7 +1,7 @@
-"""`make run`: the local cloud and the app on this machine, a tour of six steps, and then they keep serving.
+"""`make run`: the local cloud and the app on this machine, a tour of six steps, and then they continue to serve.
 
-`--once` (`make demo`) ends after the tour, with exit code 1 if a step was not as it should be. `--cloud` (`make cloud`)
-starts the cloud alone, for the tests of others. What is written lies in `.run/`, and goes with it.
+`--once` (`make demo`) ends after the tour, with exit code 1 if a step failed. `--cloud` (`make cloud`) starts the cloud
+alone, for the tests of other projects. Every file is written to `.run/`, which is removed at the end.
 """
 
 import argparse
@@ -26,13 +26,13 @@ def main(arguments: Sequence[str], *, prepare: Callable[[Site], object] = lambda
 
     Args:
         arguments: of the command line.
-        prepare: has its way with the site before the tour.
+        prepare: called with the site before the tour; tests inject faults here.
     """
     parser = argparse.ArgumentParser(prog="python -m emulator", description="vend and its cloud on this machine.")
     parser.add_argument("--once", action="store_true", help="end after the tour; exit 1 if a step failed")
     parser.add_argument("--cloud", action="store_true", help="start the cloud alone, without the app")
     options = parser.parse_args(arguments)
-    # A demo beside a run that serves: ports and folder of its own.
+    # A demo has its own ports and folder, because `make run` may be serving.
     folder = ROOT / (".run-demo" if options.once else ".run")
     kept = False
     if not options.once:
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str], *, prepare: Callable[[Site], object] = lambda
             if not options.once:
                 _serve(site)
     except (SiteError, TourError) as error:
-        kept = options.once  # what there is to look at
+        kept = options.once  # the files of the failed step
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit(130)
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str], *, prepare: Callable[[Site], object] = lambda
 
 
 def _check_ports(*ports: int) -> None:
-    """Fail before anything of a run that serves already is touched."""
+    """Exit before any file of a run that is serving already is touched."""
     for port in ports:
         try:
             listening_socket(port).close()

@@ -1,4 +1,4 @@
-"""The local cloud: its parts composed, each behind a gate that can fail, for `make run` and for anyone's tests.
+"""The local cloud: its parts composed, each behind a gate that can fail, for `make run` and for tests.
 
 with LocalCloud(folder) as cloud:
     requests.get(f"{cloud.authority}/...", verify=cloud.ca_file)
@@ -15,14 +15,17 @@ from typing import Self
 
 from starlette.types import ASGIApp
 
-from emulator.blob.app import RESOURCE, BlobStorage
+from emulator.blob.app import RESOURCE as STORAGE
+from emulator.blob.app import BlobStorage
+from emulator.clock import Clock
 from emulator.control import Control
-from emulator.directory.people import People
 from emulator.directory.store import Directory
+from emulator.entra.access_tokens import AccessTokens
 from emulator.entra.app import Entra
 from emulator.graph.app import Graph
 from emulator.identity import app as managed_identity
 from emulator.identity.app import ManagedIdentityEndpoint
+from emulator.management.app import RESOURCE as MANAGEMENT
 from emulator.management.app import Management
 from emulator.network.ca import CertificateAuthority
 from emulator.network.faults import HttpFaults, Switch
@@ -30,6 +33,7 @@ from emulator.network.flaws import ServerTls
 from emulator.network.gate import Gate
 from emulator.network.serve import HOST, Background
 from emulator.seed import CONTAINER, OPERATOR_PRINCIPAL_ID, TENANT_ID, seed
+from emulator.vault.app import RESOURCE as KEY_VAULT
 from emulator.vault.app import KeyVault
 
 PARTS = ("entra", "vault", "identity", "graph", "blob", "management")
@@ -41,13 +45,14 @@ REGION = "westeurope"  # whose name the certificate has: OpenSSL takes no wildca
 class LocalCloud(AbstractContextManager["LocalCloud"]):
     """Runs from `with` to its end; `ports` fixes those of some parts or of `control`, the others are free ones.
 
-    Once entered it has `ca_file`, the URLs `authority`, `vault_url`, `graph_url`, `blob_url`, `management_url`,
-    `identity_endpoint` and `control`, the header that goes with the identity endpoint, and the parts to look into and
-    to change: `directory`, `entra`, `vault`, `graph`, `blob`, `management`, `people` (a synthetic tenant of so many
-    `users`), `faults`. A further part is a name in PARTS, a URL and one `_open`.
+    `clock` is `now` plus what a test or the control API has added; every part reads it. Once entered the cloud has
+    `ca_file`, the URLs `authority`, `vault_url`, `graph_url`, `blob_url`, `management_url`, `identity_endpoint` and
+    `control`, and the `identity_header` of the identity endpoint. Tests inspect and change its parts: `directory`, the
+    one store, with `people` (`users` of them), `tokens`, `entra`, `vault`, `graph`, `blob`, `management`, `faults`. A
+    further part is a name in PARTS, a URL and one `_open`.
 
-    With a `domain`, a label and a dot stand before it in the URLs of the parts in LABELS, which then have no port:
-    nothing resolves such names but a `ForwardProxy` that was given `names`.
+    With a `domain`, the URLs of the parts in LABELS have a label and a dot before it, and no port. Only a
+    `ForwardProxy` with these `names` resolves them.
 
     Raises:
         OSError: a port is taken.
@@ -62,21 +67,21 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
         domain: str = "",
         users: int = 20,
     ) -> None:
+        self.clock = Clock(now)
         self._folder = folder
         self._ports = ports
-        self._now = now
         self._domain = domain
         self._users = users
         self._stack = ExitStack()
-        self._background = Background(now)
+        self._background = Background(self.clock)
         self._gates: dict[str, Gate] = {}
         self.faults: dict[str, Switch] = {}
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             stack.enter_context(self._background)
-            ca = CertificateAuthority(self._folder)
-            self.ca_file = ca.file
+            ca = CertificateAuthority()
+            self.ca_file = ca.write(self._folder)
             tls = ServerTls(ca, self._certified())
             # Every port is known before any part starts: tokens and challenges name the address of another part.
             for part in PARTS:
@@ -89,40 +94,41 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
             self.authority = self._url("login")
             self.identity_endpoint = f"http://{HOST}:{self._gates['identity'].port}{managed_identity.PATH}"
 
-            self.directory = Directory(authority=self.authority, now=self._now)
+            self.directory = Directory(now=self.clock, users=self._users)
+            self.people = self.directory.people
+            self.tokens = AccessTokens(self.directory, authority=self.authority)
             self.vault_url = self._url("vault")
             self.vault = KeyVault(
                 authority=self.authority,
                 tenant_id=TENANT_ID,
-                authenticate=self.directory.authenticate,
-                now=self._now,
+                authenticate=partial(self.tokens.authenticate, audience=KEY_VAULT),
+                now=self.clock,
             )
             self.graph_url = self._url("graph")
             self.blob_url = self._url("blob")
             self.blob = BlobStorage(
                 authority=self.authority,
                 tenant_id=TENANT_ID,
-                authenticate=partial(self.directory.authenticate, audience=RESOURCE),
-                now=self._now,
+                authenticate=partial(self.tokens.authenticate, audience=STORAGE),
+                now=self.clock,
                 containers=frozenset({CONTAINER}),
             )
             self.management_url = self._url("management")
-            self.management = Management(self.directory)
+            self.management = Management(authenticate=partial(self.tokens.authenticate, audience=MANAGEMENT))
             self.management.add_contributor(OPERATOR_PRINCIPAL_ID)
             seed(self.directory, self.vault, self.blob, graph_url=self.graph_url, management_url=self.management_url)
             (identity,) = self.directory.identities()
             self.identity_header = identity.header
-            self.entra = Entra(self.directory)
+            self.entra = Entra(self.directory, self.tokens)
+            self.graph = Graph(self.directory, self.tokens, url=self.graph_url, tenant_id=TENANT_ID)
             self._open("entra", self.entra.app)
             self._open("vault", self.vault.app)
-            self._open("identity", ManagedIdentityEndpoint(self.directory).app)
-            self.people = People(self._users)
-            self.graph = Graph(self.people, self.directory, url=self.graph_url, tenant_id=TENANT_ID)
+            self._open("identity", ManagedIdentityEndpoint(self.directory, self.tokens).app)
             self._open("graph", self.graph.app)
             self._open("blob", self.blob.app)
             self._open("management", self.management.app)
 
-            control = Control(faults=self.faults, entra=self.entra)
+            control = Control(faults=self.faults, entra=self.entra, clock=self.clock)
             control_port = self._background.serve(control.app, port=self._ports.get("control", 0))
             self.control = f"http://{HOST}:{control_port}"
             self._stack = stack.pop_all()
@@ -141,7 +147,7 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
         )
 
     def _certified(self) -> tuple[str, ...]:
-        """List the host names that the parts' certificate is for."""
+        """Return the host names of the certificate of the parts."""
         if not self._domain:
             return ("localhost", f"{REGION}.localhost")
         return (*(f"{label}.{self._domain}" for label in LABELS), f"*.login.{self._domain}")

@@ -1,13 +1,15 @@
-"""Drives the local cloud from outside its process: faults on and off, and what the parts have seen.
+"""The control API of the local cloud, for other processes: faults, the clock and the requests that Entra has received.
 
-Plain HTTP, open to everyone who reaches loopback on this machine: it guards nothing that is worth guarding.
+Plain HTTP, open to every process that reaches loopback on this machine: it protects no secret.
 
-    GET    /faults             every part: its fault, how many requests it holds, how often one happened
-    PUT    /faults/{part}      one fault as JSON, see `emulator.faults`
+    GET    /faults             of every part: its fault, how many requests it holds, how often a fault happened
+    PUT    /faults/{part}      one fault as JSON, see `emulator.network.faults`
     DELETE /faults/{part}
+    POST   /clock              {"advance_seconds": 3600} moves the clock forward; the answer has its time
     GET    /requests/entra     token requests by tenant, client and scope
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict
 
@@ -16,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from emulator.clock import FARTHEST, Clock
 from emulator.entra.app import Entra
 from emulator.network.faults import TAKES, Switch, parse
 
@@ -23,14 +26,16 @@ from emulator.network.faults import TAKES, Switch, parse
 class Control:
     """Serves `app`."""
 
-    def __init__(self, *, faults: Mapping[str, Switch], entra: Entra) -> None:
+    def __init__(self, *, faults: Mapping[str, Switch], entra: Entra, clock: Clock) -> None:
         self._faults = faults
         self._entra = entra
+        self._clock = clock
         self.app = Starlette(
             routes=[
                 Route("/faults", self._list, methods=["GET"]),
                 Route("/faults/{part}", self._put, methods=["PUT"]),
                 Route("/faults/{part}", self._delete, methods=["DELETE"]),
+                Route("/clock", self._advance, methods=["POST"]),
                 Route("/requests/entra", self._requests, methods=["GET"]),
             ]
         )
@@ -55,6 +60,14 @@ class Control:
             return self._unknown_part()
         await switch.turn(None)
         return JSONResponse(_state(switch))
+
+    async def _advance(self, request: Request) -> Response:
+        try:
+            self._clock.advance(json.loads(await request.body())["advance_seconds"])
+        except (ValueError, TypeError, LookupError):
+            message = f"advance_seconds must be a number, 0 to {FARTHEST:.0f}"
+            return JSONResponse({"error": message}, status_code=400)
+        return JSONResponse({"now": self._clock()})
 
     async def _requests(self, _request: Request) -> Response:
         counts = self._entra.counts()

@@ -1,16 +1,20 @@
-"""What a new local cloud starts with: one tenant, its APIs, two applications, one managed identity, one certificate.
+"""The content of a new local cloud: one tenant, its APIs, two applications, one managed identity, one certificate.
 
-The ids are fixed, so that configuration can be written once; every secret is drawn at start. The certificate's key was
-made in the vault and cannot leave it; the managed identity may have it sign, may not read secrets, and may read blobs.
-The second application is who operates vend, logged in as a service principal: it may read and write blobs, and proves
-itself with a secret that is to be added.
+The ids are fixed, so that configuration can be written once; every secret is drawn at start. The key of the certificate
+was created in the vault and cannot leave it. The managed identity may sign with it, may read blobs, and may not read
+secrets. The second application is the operator of vend, logged in as a service principal: it may read and write blobs.
+A test that logs in as the operator first adds a secret.
 """
 
 import secrets
 
 from emulator.blob.app import RESOURCE as STORAGE
 from emulator.blob.app import BlobStorage
-from emulator.directory.store import KEY_VAULT, MANAGEMENT, Api, Application, Directory, ManagedIdentity, Tenant
+from emulator.directory.objects import Api, Application, ManagedIdentity, Tenant
+from emulator.directory.people import DOMAIN
+from emulator.directory.store import Directory
+from emulator.management.app import RESOURCE as MANAGEMENT
+from emulator.vault.app import RESOURCE as KEY_VAULT
 from emulator.vault.app import KeyVault
 from emulator.vault.policy import Policy
 
@@ -39,8 +43,8 @@ STORAGE_ID = "e406a681-f3d4-42a8-90b6-c2b029497af1"
 
 
 def seed(directory: Directory, vault: KeyVault, blob: BlobStorage, *, graph_url: str, management_url: str) -> None:
-    """Fill what is empty, and give the roles; Graph and ARM answer to their public names and to their addresses."""
-    directory.add_tenant(Tenant(TENANT_ID, domain="contoso.onmicrosoft.com"))
+    """Add the objects and the role assignments; Graph and ARM have their public names and their addresses."""
+    directory.add_tenant(Tenant(TENANT_ID, domain=DOMAIN))
     directory.add_api(
         Api(
             GRAPH_ID,
@@ -74,11 +78,11 @@ def seed(directory: Directory, vault: KeyVault, blob: BlobStorage, *, graph_url:
             OPERATOR_CLIENT_ID,
             object_id="f08c3a51-97d2-4e6b-a14f-2db5c8e07396",
             name="operator",
-            principals={TENANT_ID: OPERATOR_PRINCIPAL_ID},
         )
     )
+    directory.consent(OPERATOR_CLIENT_ID, tenant_id=TENANT_ID, object_id=OPERATOR_PRINCIPAL_ID)
     principal = directory.consent(CLIENT_ID, tenant_id=TENANT_ID)
-    directory.grant(principal, resource=GRAPH, roles=frozenset({"User.Read.All"}))
+    directory.grant(principal.object_id, resource=GRAPH, roles=frozenset({"User.Read.All"}))
     directory.add_identity(
         ManagedIdentity(
             IDENTITY_CLIENT_ID,

@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack
 from functools import cache, partial
 from pathlib import Path
 
-from shared.adapters.http import HttpClient, read_roots
+from shared.adapters.http import HttpClient, client_tls, read_roots
 from shared.adapters.own_identity import OwnIdentity
 from shared.api import readiness
 from shared.api.answers import Answer
@@ -20,11 +20,6 @@ from shared.api.checks import Checks, unconfigured
 from shared.api.readiness import Readiness
 from shared.api.routes import ROUTES, Route
 from shared.api.vendor import Vendor
-from shared.build.callers import build_callers
-from shared.build.credentials import build_clients
-from shared.build.directory import Job, build_sync, no_sync
-from shared.build.settings import load_settings
-from shared.build.tokens import build_tokens, first_key
 from shared.core.check import Check
 from shared.core.documents.toml import DocumentError
 from shared.core.errors import NotReady
@@ -36,6 +31,11 @@ from shared.telemetry.loop_lag import LoopLag
 from shared.telemetry.metrics import observer
 from shared.tokens.cache import TokenCache
 from shared.tokens.check import TokenCheck
+from shared.wiring.callers import build_callers
+from shared.wiring.credentials import build_clients
+from shared.wiring.directory import Job, build_sync, no_sync
+from shared.wiring.settings import load_settings
+from shared.wiring.tokens import build_tokens, first_key
 
 ROOT = Path(__file__).parents[1]
 # At INFO these libraries log a line for each of their requests; the events report what matters.
@@ -114,7 +114,7 @@ def build(environ: Mapping[str, str], *, root: Path, events: Events, system: Sys
         )
     limits, clock = settings.limits, system.clock
     open_things = AsyncExitStack()
-    http = HttpClient(roots=roots, proxy=settings.network.proxy, limits=limits)
+    http = HttpClient(tls=client_tls(roots), proxy=settings.network.proxy, limits=limits)
     open_things.push_async_exit(http)
     new_identity = partial(OwnIdentity, settings.identity_client_id, environ=environ)
     clients = build_clients(settings, identity=new_identity(), roots=roots, system=system, open_things=open_things)

@@ -1,7 +1,7 @@
 """The local Blob Storage: one account whose blobs are read and replaced whole, for tokens of the local Entra.
 
-Shared keys and SAS are off, as in infra/. Sources: https://learn.microsoft.com/rest/api/storageservices/get-blob,
-.../put-blob, .../authorize-with-azure-active-directory, .../blob-service-error-codes
+Shared keys and SAS are off, as in infra/. Source: https://learn.microsoft.com/rest/api/storageservices/get-blob,
+.../put-blob, .../authorize-with-azure-active-directory
 """
 
 import re
@@ -19,6 +19,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from emulator.blob import errors
+from emulator.refusal import Refusal
 from emulator.role_assignments import RoleAssignments
 
 RESOURCE = "https://storage.azure.com"
@@ -35,7 +37,7 @@ _RANGE = re.compile(r"bytes=(\d+)-(\d*)", re.ASCII)
 
 @dataclass(frozen=True)
 class BlobRequest:
-    """What is remembered of one request: never a token."""
+    """The record of one request, without its token."""
 
     method: str
     path: str
@@ -44,21 +46,11 @@ class BlobRequest:
 
 @dataclass(frozen=True)
 class Stored:
-    """One blob as it is now."""
+    """The present content of one blob."""
 
     content: bytes = field(repr=False)
     etag: str
     modified: float
-
-
-@dataclass(eq=False)
-class Refusal(Exception):
-    """What the account answers instead of a result."""
-
-    status: int
-    code: str
-    message: str
-    detail: str = ""
 
 
 class BlobStorage:
@@ -67,9 +59,9 @@ class BlobStorage:
     Args:
         authority: of the challenge.
         tenant_id: of the challenge.
-        authenticate: turns a token for `RESOURCE` into the object id of its principal; None for one that is no good.
-        now: seconds since 1970, of `Last-Modified`.
-        containers: that there are.
+        authenticate: returns the object id that a token for `RESOURCE` proves, or None for an invalid token.
+        now: the clock of `Last-Modified`, in seconds since 1970.
+        containers: the names of the account's containers.
     """
 
     def __init__(
@@ -97,7 +89,7 @@ class BlobStorage:
         )
 
     def assign(self, principal_id: str, role: str) -> None:
-        """Give a principal one of `ROLES` on the account.
+        """Assign one of `ROLES` on the account to a principal.
 
         Raises:
             KeyError: there is no such role.
@@ -105,17 +97,17 @@ class BlobStorage:
         self._roles.assign(principal_id, role)
 
     def unassign(self, principal_id: str, role: str) -> None:
-        """Take a role away; the next request is refused, where Azure needs minutes."""
+        """Remove a role assignment; the next request is refused, where Azure needs minutes."""
         self._roles.unassign(principal_id, role)
 
     def write(self, container: str, blob: str, content: bytes, *, age: float = 0) -> str:
-        """Store a blob without HTTP and return its ETag; it says that it is `age` seconds old."""
+        """Store a blob without HTTP, last modified `age` seconds ago, and return its ETag."""
         stored = Stored(content, f'"0x8DE{secrets.token_hex(6).upper()}"', self._now() - age)
         self._blobs[container, blob] = stored
         return stored.etag
 
     def read(self, container: str, blob: str) -> bytes:
-        """Return what a blob holds.
+        """Return the content of a blob.
 
         Raises:
             KeyError: there is no such blob.
@@ -127,15 +119,15 @@ class BlobStorage:
         self._blobs.pop((container, blob), None)
 
     def _answering(self, handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
-        """Make an endpoint that lets the caller in, answers in the shape of Azure and remembers that it did."""
+        """Return an endpoint that authorizes the caller, answers in Azure's form and records the request."""
 
         async def serve(request: Request) -> Response:
             request_id = str(uuid.uuid4())
             try:
-                self._admit(request)
+                self._authorize(request)
                 answer = await handler(request)
             except Refusal as refusal:
-                answer = self._refuse(refusal, request_id)
+                answer = self._refused(refusal, request_id)
             answer.headers["x-ms-request-id"] = request_id
             answer.headers["x-ms-version"] = request.headers.get("x-ms-version", "2009-09-19")
             self.requests.append(BlobRequest(request.method, request.url.path, answer.status_code))
@@ -143,47 +135,39 @@ class BlobStorage:
 
         return serve
 
-    def _admit(self, request: Request) -> None:
+    def _authorize(self, request: Request) -> None:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if not token:
-            raise _unauthorized("NoAuthenticationInformation")
-        version = request.headers.get("x-ms-version", "")
+            raise errors.unauthenticated("NoAuthenticationInformation", challenge=self._challenge)
         if scheme.lower() != "bearer":
-            raise Refusal(403, "KeyBasedAuthenticationNotPermitted", "Key based authentication is not permitted.")
+            raise errors.shared_key_refused()
+        version = request.headers.get("x-ms-version", "")
         if version < FIRST_WITH_TOKENS:
-            raise Refusal(
-                403,
-                "AuthenticationFailed",
-                "Server failed to authenticate the request. Make sure the value of Authorization header is formed "
-                "correctly including the signature.",
-                "Authentication scheme Bearer is not supported in this version.",
-            )
+            raise errors.version_too_old()
         if not _VERSION.fullmatch(version):
-            raise Refusal(
-                400, "InvalidHeaderValue", "The value for one of the HTTP headers is not in the correct format."
-            )
+            raise errors.invalid_header()
         principal = self._authenticate(token)
         if principal is None:
-            raise _unauthorized("InvalidAuthenticationInfo", "Audience or lifetime validation failed.")
-        if not self._roles.permit(principal, request.method):
-            raise Refusal(
-                403,
-                "AuthorizationPermissionMismatch",
-                "This request is not authorized to perform this operation using this permission.",
+            raise errors.unauthenticated(
+                "InvalidAuthenticationInfo",
+                challenge=self._challenge,
+                detail="Audience or lifetime validation failed.",
             )
+        if not self._roles.permit(principal, request.method):
+            raise errors.not_authorized()
         if request.path_params["container"] not in self._containers:
-            raise Refusal(404, "ContainerNotFound", "The specified container does not exist.")
+            raise errors.container_not_found()
 
     async def _get(self, request: Request) -> Response:
         stored = self._found(request)
         if stored is None:
-            raise Refusal(404, "BlobNotFound", "The specified blob does not exist.")
+            raise errors.blob_not_found()
         if not _matches(request.headers.get("if-match", stored.etag), stored):
-            raise _condition_not_met()
+            raise errors.condition_not_met()
         headers = _headers(stored) | {"x-ms-blob-type": "BlockBlob", "accept-ranges": "bytes"}
         if _matches(request.headers.get("if-none-match", ""), stored):
             return Response(status_code=304, headers=headers | {"x-ms-error-code": "ConditionNotMet"})
-        # The stock clients ask for a range, whatever the size.
+        # The stock clients ask for a range, regardless of the size.
         asked = _RANGE.fullmatch(request.headers.get("x-ms-range") or request.headers.get("range", ""))
         if asked is None or not stored.content:
             return Response(stored.content, headers=headers, media_type="application/octet-stream")
@@ -194,21 +178,17 @@ class BlobStorage:
     async def _put(self, request: Request) -> Response:
         kind = request.headers.get("x-ms-blob-type")
         if kind is None:
-            raise Refusal(
-                400, "MissingRequiredHeader", "An HTTP header that's mandatory for this request is not specified."
-            )
+            raise errors.missing_header()
         if kind != "BlockBlob":
-            raise Refusal(
-                400, "InvalidHeaderValue", "The value for one of the HTTP headers is not in the correct format."
-            )
+            raise errors.invalid_header()
         content = await request.body()
-        # From here on nothing waits, so that of two writers with one ETag one is refused.
+        # Nothing is awaited from here on, so that of two writers with one ETag one is refused.
         stored = self._found(request)
         if request.headers.get("if-none-match") == "*" and stored:
-            raise Refusal(409, "BlobAlreadyExists", "The specified blob already exists.")
+            raise errors.blob_exists()
         wanted = request.headers.get("if-match")
         if wanted is not None and not (stored and _matches(wanted, stored)):
-            raise _condition_not_met()
+            raise errors.condition_not_met()
         self.write(request.path_params["container"], request.path_params["blob"], content)
         written = self._found(request)
         assert written
@@ -217,7 +197,7 @@ class BlobStorage:
     def _found(self, request: Request) -> Stored | None:
         return self._blobs.get((request.path_params["container"], request.path_params["blob"]))
 
-    def _refuse(self, refusal: Refusal, request_id: str) -> Response:
+    def _refused(self, refusal: Refusal, request_id: str) -> Response:
         time = datetime.fromtimestamp(self._now(), UTC).isoformat()
         detail = (
             f"<AuthenticationErrorDetail>{escape(refusal.detail)}</AuthenticationErrorDetail>" if refusal.detail else ""
@@ -226,29 +206,14 @@ class BlobStorage:
             f'<?xml version="1.0" encoding="utf-8"?><Error><Code>{refusal.code}</Code>'
             f"<Message>{escape(refusal.message)}\nRequestId:{request_id}\nTime:{time}</Message>{detail}</Error>"
         )
-        headers = {"x-ms-error-code": refusal.code}
-        if refusal.status == 401:
-            headers["www-authenticate"] = self._challenge
+        headers = {"x-ms-error-code": refusal.code, **refusal.headers}
         return Response(body, refusal.status, headers=headers, media_type="application/xml")
 
 
 def _matches(condition: str, stored: Stored) -> bool:
-    """Compare one ETag, which Azure takes with and without quotes; `*` stands for any."""
+    """Compare one ETag, which Azure accepts with and without quotes; `*` matches any."""
     return condition == "*" or condition.strip('"') == stored.etag.strip('"')
 
 
 def _headers(stored: Stored) -> dict[str, str]:
     return {"etag": stored.etag, "last-modified": formatdate(stored.modified, usegmt=True)}
-
-
-def _condition_not_met() -> Refusal:
-    return Refusal(412, "ConditionNotMet", "The condition specified using HTTP conditional header(s) is not met.")
-
-
-def _unauthorized(code: str, detail: str = "") -> Refusal:
-    return Refusal(
-        401,
-        code,
-        "Server failed to authenticate the request. Please refer to the information in the www-authenticate header.",
-        detail,
-    )

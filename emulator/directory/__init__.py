@@ -1,1 +1,1 @@
-"""What the local cloud knows of its tenant: applications, grants, keys and people."""
+"""The one store of a local cloud: applications, service principals, keys, grants, managed identities and people."""

@@ -8,6 +8,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from emulator import base64url
+
 
 @dataclass(frozen=True)
 class RegisteredCertificate:
@@ -33,12 +35,12 @@ class RegisteredCertificate:
     @property
     def x5t_s256(self) -> str:
         """The thumbprint of RFC 7515 section 4.1.8."""
-        return _unpadded(hashlib.sha256(self._der).digest())
+        return base64url.encode(hashlib.sha256(self._der).digest())
 
     @property
     def x5t(self) -> str:
         """The thumbprint of RFC 7515 section 4.1.7, still the one that RS256 assertions carry."""
-        return _unpadded(hashlib.sha1(self._der, usedforsecurity=False).digest())
+        return base64url.encode(hashlib.sha1(self._der, usedforsecurity=False).digest())
 
     @property
     def x5c(self) -> str:
@@ -53,7 +55,3 @@ class RegisteredCertificate:
     @property
     def _der(self) -> bytes:
         return self.certificate.public_bytes(Encoding.DER)
-
-
-def _unpadded(digest: bytes) -> str:
-    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

@@ -1,7 +1,7 @@
-"""A synthetic tenant: people with names, departments and managers, the same for the same size and seed.
+"""The people of a directory: names, departments and managers, the same for the same size and seed.
 
-A test changes it between two syncs, and compares with `tenant()` what a sync has made of it. A property that is None
-was cleared; one that is absent was never set.
+A test changes them between two syncs and compares `tenant()` with the result of the sync. A property that is None was
+cleared; a property that is absent was never set.
 """
 
 import random
@@ -38,7 +38,7 @@ OFFICES = ("Berlin/2", "Lagos/1", "Lisbon/4", "Osaka/7", "Pune/3")
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """One user; `removed` while in the recycle bin. `properties` may have the id of a manager under MANAGER."""
+    """One user; `removed` while in the recycle bin. `properties` may have a manager's id under MANAGER."""
 
     id: str
     properties: Mapping[str, object]
@@ -47,7 +47,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What happened to one person; `properties` is None when the person came, went or came back."""
+    """One entry of the log; `properties` is None when the person was added, removed or restored."""
 
     id: str
     properties: frozenset[str] | None = None
@@ -55,11 +55,14 @@ class Change:
 
 
 class People:
-    """The tenant and the log of its changes since it was made; every value in it is immutable and replaced whole."""
+    """The users of a `Directory`, which shares its lock, and the log of their changes since its creation.
 
-    def __init__(self, size: int = 20, *, seed: int = 1) -> None:
+    Every value is immutable and replaced whole.
+    """
+
+    def __init__(self, size: int, *, lock: threading.Lock, seed: int = 1) -> None:
         self._random = random.Random(seed)  # noqa: S311 - the same people every time, and no secrets
-        self._lock = threading.Lock()
+        self._lock = lock
         self._changes: list[Change] = []
         self._people: dict[str, Person] = {}
         for person in self._made_up(size):
@@ -81,7 +84,7 @@ class People:
         """Set properties of a person; None clears one.
 
         Raises:
-            KeyError: nobody has this id, or they are in the recycle bin.
+            KeyError: no person has this id, or the person is in the recycle bin.
             ValueError: there is no such property.
         """
         _check(properties)
@@ -94,30 +97,30 @@ class People:
             )
 
     def remove(self, user_id: str) -> None:
-        """Put a person into the recycle bin; whoever they manage still has them as manager.
+        """Move a person to the recycle bin; their reports still have them as manager.
 
         Raises:
-            KeyError: nobody has this id, or they are there already.
+            KeyError: no person has this id, or the person is there already.
         """
         with self._lock:
             self._put(replace(self._find(user_id, removed=False), removed=True), Change(user_id))
 
     def restore(self, user_id: str) -> None:
-        """Take a person out of the recycle bin, as they were.
+        """Restore a person from the recycle bin, unchanged.
 
         Raises:
-            KeyError: they are not in it.
+            KeyError: no person with this id is in it.
         """
         with self._lock:
             self._put(replace(self._find(user_id, removed=True), removed=False), Change(user_id))
 
     def purge(self, user_id: str) -> None:
-        """Remove a person for good; whoever they managed has no manager then, and the log does not mention it.
+        """Remove a person permanently; their reports then have no manager, and the log does not mention that.
 
-        The silence is Graph's own: https://github.com/microsoftgraph/microsoft-graph-docs/issues/14708
+        Graph does not mention it either: https://github.com/microsoftgraph/microsoft-graph-docs/issues/14708
 
         Raises:
-            KeyError: nobody has this id.
+            KeyError: no person has this id.
         """
         with self._lock:
             del self._people[user_id]
@@ -127,7 +130,7 @@ class People:
                 self._people[person.id] = replace(person, properties=left)
 
     def tenant(self) -> dict[str, Person]:
-        """Return everybody as they are now, by id, those in the recycle bin too."""
+        """Return every person by id, including those in the recycle bin."""
         return dict(self._people)
 
     def find(self, user_id: str) -> Person | None:
@@ -150,7 +153,7 @@ class People:
         return person
 
     def _put(self, person: Person, change: Change) -> None:
-        # In this order: a round that begins in between tells it now and again, rather than never.
+        # In this order: a delta round that begins in between reports the change twice rather than never.
         self._people[person.id] = person
         self._changes.append(change)
 

@@ -1,7 +1,7 @@
-"""The local Entra: discovery, signing keys and the token endpoint for client credentials, and nothing else of it.
+"""The local Entra: discovery, signing keys, and the token endpoint for client credentials.
 
-It refuses what Entra refuses, with Entra's numbers. Source of the flow:
-learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow
+It refuses what Entra refuses, with the same AADSTS numbers. Source of the flow:
+https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow
 """
 
 import json
@@ -16,21 +16,25 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from emulator.directory.store import Application, Directory, Principal, Tenant
-from emulator.entra import assertion, token_form
+from emulator.directory.objects import Application, ServicePrincipal, Tenant
+from emulator.directory.store import Directory
+from emulator.entra import assertion, errors, token_form
+from emulator.entra.access_tokens import AccessTokens
 from emulator.entra.assertion import Proof
-from emulator.entra.errors import RefusedError
+from emulator.entra.errors import aadsts
 from emulator.entra.token_form import Demand
+from emulator.refusal import Refusal
 
+LONG_LIFETIME = 86400  # seconds; of tokens for clients that handle claims challenges
 NO_STORE = {"Cache-Control": "no-store, no-cache", "Pragma": "no-cache", "Expires": "-1"}
 
 
 @dataclass(frozen=True)
 class TokenRequest:
-    """What is remembered of one token request: never a secret, an assertion or a token.
+    """The record of one token request, without secret, assertion or token.
 
-    `claims` is the parameter as it was sent, `code` the AADSTS number of a refusal, `proof` what is known of an
-    assertion that was accepted.
+    `claims` is the parameter as it was sent, `code` the AADSTS number of a refusal, `proof` describes an assertion that
+    was accepted.
     """
 
     time: float
@@ -46,9 +50,9 @@ class TokenRequest:
 
 @dataclass(frozen=True)
 class Forgery:
-    """What an issued token and its answer say in place of the truth; None leaves a member out.
+    """False members of an issued token and of its response; None removes a member.
 
-    A number may be one that JSON does not have: it is written as Python writes it, `NaN` for instance.
+    A number that JSON does not have is written as Python writes it, such as `NaN`.
     """
 
     claims: Mapping[str, object] = field(default_factory=dict)
@@ -62,11 +66,19 @@ HONEST = Forgery()
 class Entra:
     """Serves `app`; `requests` lists every token request that reached it, oldest first.
 
-    A test may set `forgery` to have every token that is issued lie; the signature is good all the same.
+    Attributes that a test may set at any time:
+        token_lifetime: of ordinary tokens, in seconds.
+        refresh_in: in seconds; None leaves it out, as Entra does for ordinary app tokens.
+        regional: opens the regional endpoints, which Entra keeps for Microsoft's own services.
+        forgery: false members of every token and response; the signature stays valid.
     """
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: Directory, tokens: AccessTokens) -> None:
         self._directory = directory
+        self._tokens = tokens
+        self.token_lifetime = 3600
+        self.refresh_in: int | None = None
+        self.regional = False
         self.forgery = HONEST
         self.requests: list[TokenRequest] = []
         self.app = Starlette(
@@ -77,28 +89,28 @@ class Entra:
                 Route("/{tenant}/discovery/keys", self._keys),
                 Route("/{tenant}/oauth2/v2.0/token", self._token, methods=["POST"]),
             ],
-            exception_handlers={RefusedError: self._refusal},
+            exception_handlers={Refusal: self._refused},
         )
 
     def counts(self) -> Counter[tuple[str, str, str]]:
-        """Count the token requests by tenant, client id and scope, as they were asked."""
+        """Count the token requests by tenant, client id and scope, as they were sent."""
         return Counter((request.tenant, request.client_id, request.scope) for request in tuple(self.requests))
 
     async def _discovery_v2(self, request: Request) -> Response:
         tenant = self._tenant(request)
-        return self._metadata(tenant, issuer=self._directory.v2_issuer(tenant), version="/v2.0")
+        return self._metadata(tenant, issuer=self._tokens.v2_issuer(tenant), version="/v2.0")
 
     async def _discovery_v1(self, request: Request) -> Response:
         tenant = self._tenant(request)
         return self._metadata(tenant, issuer=tenant.v1_issuer, version="")
 
     def _metadata(self, tenant: Tenant, *, issuer: str, version: str) -> Response:
-        base = f"{self._directory.authority}/{tenant.id}"
+        base = f"{self._tokens.authority}/{tenant.id}"
         return JSONResponse(
             {
                 "issuer": issuer,
                 "token_endpoint": f"{base}/oauth2{version}/token",
-                # MSAL insists on its presence; nobody signs in here.
+                # MSAL requires it; users do not sign in here.
                 "authorization_endpoint": f"{base}/oauth2{version}/authorize",
                 "jwks_uri": f"{base}/discovery{version}/keys",
                 "token_endpoint_auth_methods_supported": [
@@ -113,7 +125,7 @@ class Entra:
 
     async def _keys(self, request: Request) -> Response:
         self._tenant(request)
-        return JSONResponse(self._directory.key.public_keys())
+        return JSONResponse(self._tokens.key.public_keys())
 
     async def _token(self, request: Request) -> Response:
         host = request.url.hostname or ""
@@ -130,41 +142,45 @@ class Entra:
             tenant = self._tenant(request)
             demand = token_form.understand(fields, authorization=request.headers.get("authorization", ""))
             seen = replace(seen, client_id=demand.client_id)
-            application = self._application(demand, tenant)
+            application, principal = self._client(demand, tenant)
             proof = self._authenticate(demand, application, tenant)
             seen = replace(seen, proof=proof)
-            answer = self._issue(demand, application, tenant, proof)
-        except RefusedError as refusal:
-            seen = replace(seen, code=refusal.code)
+            if principal is None:
+                raise aadsts(7000229, client_id=application.client_id, tenant=tenant.id)
+            answer = self._issue(demand, application, principal, proof)
+        except Refusal as refusal:
+            seen = replace(seen, code=int(refusal.code))
             raise
         finally:
             self.requests.append(seen)
         return answer
 
     def _check_host(self, host: str) -> None:
-        """Refuse what came to `<region>.<host of the authority>`."""
-        home = urlsplit(self._directory.authority).hostname or ""
-        if host.endswith(f".{home}") and not self._directory.regional:
-            raise RefusedError(100007, host=home)
+        """Refuse a request to `<region>.<host of the authority>`, unless regional endpoints are open."""
+        home = urlsplit(self._tokens.authority).hostname or ""
+        if host.endswith(f".{home}") and not self.regional:
+            raise aadsts(100007, host=home)
 
     def _tenant(self, request: Request) -> Tenant:
         name: str = request.path_params["tenant"]
         if tenant := self._directory.tenant(name):
             return tenant
-        raise RefusedError(90002, tenant=name)
+        raise aadsts(90002, tenant=name)
 
-    def _application(self, demand: Demand, tenant: Tenant) -> Application:
+    def _client(self, demand: Demand, tenant: Tenant) -> tuple[Application, ServicePrincipal | None]:
+        """Return the application and its service principal; Entra reports a missing one only after the proof."""
         application = self._directory.application(demand.client_id)
         if application is None:
-            raise RefusedError(700016, client_id=demand.client_id, tenant=tenant.id)
-        if application.disabled:
-            raise RefusedError(7000112, client_id=demand.client_id, client=application.name)
-        return application
+            raise aadsts(700016, client_id=demand.client_id, tenant=tenant.id)
+        principal = self._directory.service_principal(application.client_id, tenant_id=tenant.id)
+        if principal and not principal.enabled:
+            raise aadsts(7000112, client_id=demand.client_id, client=application.name)
+        return application, principal
 
     def _authenticate(self, demand: Demand, application: Application, tenant: Tenant) -> Proof | None:
         now = self._directory.now()
         if demand.assertion is not None:
-            base = f"{self._directory.authority}/{tenant.id}"
+            base = f"{self._tokens.authority}/{tenant.id}"
             return assertion.verify(
                 demand.assertion,
                 client_id=application.client_id,
@@ -173,34 +189,33 @@ class Entra:
                 now=now,
             )
         if demand.secret is None:
-            raise RefusedError(7000218)
+            raise aadsts(7000218)
         matching = [known for known in application.client_secrets.values() if known.equals(demand.secret)]
         if not matching:
-            raise RefusedError(7000215, client_id=application.client_id)
+            raise aadsts(7000215, client_id=application.client_id)
         if all(known.not_after <= now for known in matching):
-            raise RefusedError(7000222, client_id=application.client_id)
+            raise aadsts(7000222, client_id=application.client_id)
         return None
 
-    def _issue(self, demand: Demand, application: Application, tenant: Tenant, proof: Proof | None) -> Response:
-        object_id = application.principals.get(tenant.id)
-        if object_id is None:
-            raise RefusedError(7000229, client_id=application.client_id, tenant=tenant.id)
+    def _issue(
+        self, demand: Demand, application: Application, principal: ServicePrincipal, proof: Proof | None
+    ) -> Response:
         api = self._directory.api(demand.resource)
         if api is None:
-            raise RefusedError(500011, resource=demand.resource, tenant=tenant.id)
-        if api.assignment_required and not self._directory.roles(object_id, api):
-            raise RefusedError(
+            raise aadsts(500011, resource=demand.resource, tenant=principal.tenant_id)
+        if api.assignment_required and not self._directory.roles(principal.object_id, api):
+            raise aadsts(
                 501051, client_id=application.client_id, client=application.name, app_id=api.app_id, api=api.name
             )
-        lifetime, refresh_in = self._directory.token_lifetime, self._directory.refresh_in
+        lifetime, refresh_in = self.token_lifetime, self.refresh_in
         if demand.claims.long_lived:
-            lifetime, refresh_in = self._directory.long_lifetime, self._directory.long_lifetime // 2
-        claims = self._directory.claims(
-            Principal(application.client_id, object_id, authentication="2" if proof else "1"),
-            tenant=tenant,
+            lifetime, refresh_in = LONG_LIFETIME, LONG_LIFETIME // 2
+        claims = self._tokens.claims(
+            principal,
             api=api,
             resource=demand.resource,
             lifetime=lifetime,
+            authentication="2" if proof else "1",
         )
         claims = demand.claims.stated(claims, now=int(self._directory.now()))
         forgery = self.forgery
@@ -209,21 +224,22 @@ class Entra:
             # Entra rounds down what is left of the hour.
             "expires_in": lifetime - 1,
             "ext_expires_in": lifetime - 1,
-            "access_token": self._directory.key.sign(_forged(claims, forgery.claims)),
+            "access_token": self._tokens.key.sign(_forged(claims, forgery.claims)),
         }
         if refresh_in is not None:
             answer["refresh_in"] = refresh_in
         text = json.dumps(_forged(answer, forgery.answer))  # JSONResponse refuses NaN
         return Response(text, headers={**NO_STORE, **forgery.headers}, media_type="application/json")
 
-    async def _refusal(self, request: Request, refusal: Exception) -> Response:
-        assert isinstance(refusal, RefusedError)
-        body = refusal.body(
-            authority=self._directory.authority,
+    async def _refused(self, request: Request, refusal: Exception) -> Response:
+        assert isinstance(refusal, Refusal)
+        body = errors.body(
+            refusal,
+            authority=self._tokens.authority,
             correlation_id=_correlation_id(request.headers.get("client-request-id", "")),
             now=self._directory.now(),
         )
-        return JSONResponse(body, status_code=refusal.meaning.status, headers=NO_STORE)
+        return JSONResponse(body, status_code=refusal.status, headers=NO_STORE)
 
 
 def _forged(truth: Mapping[str, object], lies: Mapping[str, object]) -> dict[str, object]:
@@ -231,7 +247,7 @@ def _forged(truth: Mapping[str, object], lies: Mapping[str, object]) -> dict[str
 
 
 def _correlation_id(offered: str) -> str:
-    """Take over the client's own id when it is a GUID, as Entra does, else make one."""
+    """Return the client's own id if it is a GUID, as Entra does, else a new one."""
     try:
         return str(uuid.UUID(offered))
     except ValueError:

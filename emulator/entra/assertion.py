@@ -1,7 +1,7 @@
-"""The proof of a client that holds a certificate: is this assertion good, and which certificate signed it?
+"""The client assertion of a client with a certificate: its validity, and the certificate that signed it.
 
-Source: learn.microsoft.com/entra/identity-platform/certificate-credentials and RFC 7523 section 3. As at Entra, the
-same assertion may come again until it expires.
+Source: https://learn.microsoft.com/entra/identity-platform/certificate-credentials and RFC 7523 section 3. As at
+Entra, the same assertion may be sent again until it expires.
 """
 
 import datetime as dt
@@ -15,12 +15,12 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 
 from emulator.directory.certificate import RegisteredCertificate
-from emulator.entra.errors import RefusedError
+from emulator.entra.errors import aadsts
 
 TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 SKEW = 300  # seconds
-# Entra sets no limit today and advises five to ten minutes. A client that asks for more than a day is mistaken
-# (milliseconds for seconds, mostly) and is better told here than trusted.
+# Entra sets no limit today and recommends five to ten minutes. More than a day is a mistake of the client, mostly
+# milliseconds for seconds, so it is refused here.
 MAX_LIFETIME = 86400  # seconds
 
 PADDING = {
@@ -31,7 +31,7 @@ PADDING = {
 
 @dataclass(frozen=True)
 class Proof:
-    """What may be written down about an assertion that was accepted."""
+    """The record of an accepted assertion, without the assertion."""
 
     jti: str
     algorithm: str
@@ -46,33 +46,33 @@ def verify(
     certificates: Collection[RegisteredCertificate],
     now: float,
 ) -> Proof:
-    """Check an assertion against the certificates that are registered on its client.
+    """Verify an assertion against the certificates that are registered for its client.
 
     Raises:
-        RefusedError: with the number of the first check it fails.
+        Refusal: with the number of the first check it fails.
     """
     header, claims, signature = _parse(assertion)
     algorithm = header.get("alg")
     if not isinstance(algorithm, str) or algorithm not in PADDING:
-        raise RefusedError(5002730)
+        raise aadsts(5002730)
     if str(claims.get("iss")).lower() != client_id:
-        raise RefusedError(700021)
+        raise aadsts(700021)
     if claims.get("sub") != claims.get("iss"):
-        raise RefusedError(50048)
+        raise aadsts(50048)
     _check_time(claims, now)
     audience = claims.get("aud")
     if not isinstance(audience, str):  # Entra refuses the list that RFC 7519 section 4.1.3 would allow
-        raise RefusedError(50027)
+        raise aadsts(50027)
     if audience not in audiences:
-        raise RefusedError(700023)
+        raise aadsts(700023)
     certificate = _signer(header, certificates)
     if not certificate.valid_at(now):
-        raise RefusedError(1000502)
+        raise aadsts(1000502)
     signed = assertion.rpartition(".")[0].encode()
     try:
         certificate.public_key.verify(signature, signed, PADDING[algorithm], hashes.SHA256())
     except InvalidSignature:
-        raise RefusedError(700027, reason="The key was found, but the signature is invalid.") from None
+        raise aadsts(700027, reason="The key was found, but the signature is invalid.") from None
     return Proof(jti=str(claims.get("jti", "")), algorithm=algorithm, thumbprint=certificate.x5t_s256)
 
 
@@ -80,16 +80,16 @@ def _parse(assertion: str) -> tuple[dict[str, object], dict[str, object], bytes]
     try:
         parts = jwt.decode_complete(assertion, options={"verify_signature": False})
     except jwt.InvalidTokenError:
-        raise RefusedError(50027) from None
+        raise aadsts(50027) from None
     return parts["header"], parts["payload"], parts["signature"]
 
 
 def _check_time(claims: dict[str, object], now: float) -> None:
     expires = _seconds(claims.get("exp"))
-    not_before = _seconds(claims.get("nbf", 0))  # Entra takes an absent nbf as 1970
+    not_before = _seconds(claims.get("nbf", 0))  # for Entra an absent nbf is 1970
     if not_before - SKEW <= now < expires + SKEW and expires <= now + MAX_LIFETIME + SKEW:
         return
-    raise RefusedError(700024, now=_moment(now), not_before=_moment(not_before), expires=_moment(expires))
+    raise aadsts(700024, now=_moment(now), not_before=_moment(not_before), expires=_moment(expires))
 
 
 def _seconds(value: object) -> float:
@@ -98,7 +98,7 @@ def _seconds(value: object) -> float:
         return int(value)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return value
-    raise RefusedError(50027)
+    raise aadsts(50027)
 
 
 def _moment(seconds: float) -> str:
@@ -109,18 +109,18 @@ def _moment(seconds: float) -> str:
 
 
 def _signer(header: dict[str, object], certificates: Collection[RegisteredCertificate]) -> RegisteredCertificate:
-    """Find the one registered certificate that every identifier in the header names."""
+    """Return the registered certificate that every identifier in the header names."""
     # MSAL Python pads the thumbprints.
     names: list[tuple[str, str]] = [
         (name, str(header[name]).rstrip("=")) for name in ("x5t#S256", "x5t") if name in header
     ]
     match header.get("x5c"):
         case [str(leaf), *_] | str(leaf):
-            names.append(("x5c", "".join(leaf.split())))  # MSAL Python leaves the lines of the PEM
+            names.append(("x5c", "".join(leaf.split())))  # MSAL Python keeps the line breaks of the PEM
     if not names:
-        raise RefusedError(700027, reason="The assertion names no certificate.")
+        raise aadsts(700027, reason="The assertion names no certificate.")
     for certificate in certificates:
         own = {"x5t#S256": certificate.x5t_s256, "x5t": certificate.x5t, "x5c": certificate.x5c}
         if all(own[parameter] == value for parameter, value in names):
             return certificate
-    raise RefusedError(700027, reason="The key was not found.")
+    raise aadsts(700027, reason="The key was not found.")

@@ -1,17 +1,19 @@
-"""What Entra's token endpoint says when it refuses: a table of its numbered errors, and their JSON form.
+"""The refusals of Entra's token endpoint: a table of its AADSTS numbers, and their JSON form.
 
-Microsoft's page: learn.microsoft.com/entra/identity-platform/reference-error-codes. Only `error` is a contract there;
-numbers and texts are what Entra answers today, and statuses those seen with them.
+Source: https://learn.microsoft.com/entra/identity-platform/reference-error-codes. Only `error` is a contract there;
+numbers, texts and statuses are those that Entra sends today.
 """
 
 import datetime as dt
 import uuid
 from dataclasses import dataclass
 
+from emulator.refusal import Refusal
+
 
 @dataclass(frozen=True)
 class Meaning:
-    """How one numbered error is answered; braces in the text stand for facts of the request."""
+    """The response to one AADSTS number; braces in the text stand for facts of the request."""
 
     status: int
     error: str
@@ -35,7 +37,7 @@ MEANINGS = {
         400, "invalid_request", "The request is not properly formatted. The parameter '{parameter}' is duplicated."
     ),
     9002313: Meaning(400, "invalid_request", "Invalid request. Request is malformed or invalid."),
-    # Sources show the number and the text; status and `error` are those of the other clients that may not.
+    # Sources show number and text only; status and `error` are those of the other unauthorized clients.
     100007: Meaning(
         400,
         "unauthorized_client",
@@ -113,31 +115,29 @@ MEANINGS = {
 }
 
 
-class RefusedError(Exception):
-    """Entra's refusal of a request, by number, with the facts that its text names."""
+def aadsts(number: int, **facts: str) -> Refusal:
+    """Return Entra's refusal with this AADSTS number, as `code`, and with the facts that its text names."""
+    meaning = MEANINGS[number]
+    return Refusal(meaning.status, meaning.text.format(**facts), code=str(number))
 
-    def __init__(self, code: int, **facts: str) -> None:
-        super().__init__(code)
-        self.code = code
-        self.meaning = MEANINGS[code]
-        self.text = self.meaning.text.format(**facts)
 
-    def body(self, *, authority: str, correlation_id: str, now: float) -> dict[str, object]:
-        """Render the JSON that Entra sends; the description's lines are part of its form."""
-        trace_id = str(uuid.uuid4())
-        timestamp = dt.datetime.fromtimestamp(now, dt.UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-        lines = (
-            f"AADSTS{self.code}: {self.text}",
-            f"Trace ID: {trace_id}",
-            f"Correlation ID: {correlation_id}",
-            f"Timestamp: {timestamp}",
-        )
-        return {
-            "error": self.meaning.error,
-            "error_description": "\r\n".join(lines),
-            "error_codes": [self.code],
-            "timestamp": timestamp,
-            "trace_id": trace_id,
-            "correlation_id": correlation_id,
-            "error_uri": f"{authority}/error?code={self.code}",
-        }
+def body(refusal: Refusal, *, authority: str, correlation_id: str, now: float) -> dict[str, object]:
+    """Return the JSON that Entra sends; the lines of the description are part of its form."""
+    number = int(refusal.code)
+    trace_id = str(uuid.uuid4())
+    timestamp = dt.datetime.fromtimestamp(now, dt.UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    lines = (
+        f"AADSTS{number}: {refusal.message}",
+        f"Trace ID: {trace_id}",
+        f"Correlation ID: {correlation_id}",
+        f"Timestamp: {timestamp}",
+    )
+    return {
+        "error": MEANINGS[number].error,
+        "error_description": "\r\n".join(lines),
+        "error_codes": [number],
+        "timestamp": timestamp,
+        "trace_id": trace_id,
+        "correlation_id": correlation_id,
+        "error_uri": f"{authority}/error?code={number}",
+    }

@@ -1,4 +1,4 @@
-"""The body of a token request: from bytes to what is asked and how the client proves itself (RFC 6749 section 4.4)."""
+"""The body of a token request: the requested resource and the proof of the client (RFC 6749 section 4.4)."""
 
 import base64
 import binascii
@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, unquote_plus
 
 from emulator.entra import assertion
 from emulator.entra.asked_claims import AskedClaims, read_claims
-from emulator.entra.errors import RefusedError
+from emulator.entra.errors import aadsts
 
 MEDIA_TYPE = "application/x-www-form-urlencoded"
 DEFAULT = "/.default"
@@ -16,7 +16,7 @@ DEFAULT = "/.default"
 
 @dataclass(frozen=True)
 class Demand:
-    """A request that is well formed; exactly one of `secret` and `assertion` is there."""
+    """A well-formed request; at most one of `secret` and `assertion` is set."""
 
     client_id: str
     resource: str
@@ -26,44 +26,44 @@ class Demand:
 
 
 def read(body: bytes, *, content_type: str) -> dict[str, str]:
-    """Split a form into its fields; an empty field counts as absent, as does all of a body of another media type.
+    """Return the fields of a form; an empty field and a body of another media type count as absent.
 
     Raises:
-        RefusedError: not a form, or a field comes twice (RFC 6749 section 3.2).
+        Refusal: the body is no form, or a field is repeated (RFC 6749 section 3.2).
     """
     if content_type.partition(";")[0].strip().lower() != MEDIA_TYPE:
         return {}
     try:
         pairs = parse_qsl(body.decode(), errors="strict")
     except ValueError:
-        raise RefusedError(9002313) from None
+        raise aadsts(9002313) from None
     fields: dict[str, str] = {}
     for name, value in pairs:
         if name in fields:
-            raise RefusedError(9000411, parameter=name)
+            raise aadsts(9000411, parameter=name)
         fields[name] = value
     return fields
 
 
 def understand(fields: Mapping[str, str], *, authorization: str) -> Demand:
-    """Check the fields against each other and the Authorization header.
+    """Return the request, with its fields and its Authorization header checked against each other.
 
     Raises:
-        RefusedError: a field is missing or wrong, or the client proves itself in more than one way.
+        Refusal: a field is missing or invalid, or the client authenticates in more than one way.
     """
     grant_type = _required(fields, "grant_type")
     if grant_type != "client_credentials":
-        raise RefusedError(70003, grant_type=grant_type)
+        raise aadsts(70003, grant_type=grant_type)
     basic = _basic(authorization)
     client_id = basic[0] if basic else _required(fields, "client_id")
     if (named := fields.get("client_id", client_id)) != client_id:
-        raise RefusedError(90011, first=client_id, second=named)
+        raise aadsts(90011, first=client_id, second=named)
     secret = fields.get("client_secret")
     signed = fields.get("client_assertion")
     if sum(way is not None for way in (basic, secret, signed)) > 1:
-        raise RefusedError(9002313)
+        raise aadsts(9002313)
     if signed is not None and _required(fields, "client_assertion_type") != assertion.TYPE:
-        raise RefusedError(9002313)
+        raise aadsts(9002313)
     return Demand(
         client_id=client_id.lower(),
         resource=_resource(_required(fields, "scope")),
@@ -75,7 +75,7 @@ def understand(fields: Mapping[str, str], *, authorization: str) -> Demand:
 
 def _required(fields: Mapping[str, str], name: str) -> str:
     if name not in fields:
-        raise RefusedError(900144, parameter=name)
+        raise aadsts(900144, parameter=name)
     return fields[name]
 
 
@@ -87,15 +87,15 @@ def _basic(authorization: str) -> tuple[str, str] | None:
     try:
         client_id, colon, secret = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
     except (binascii.Error, UnicodeDecodeError):
-        raise RefusedError(9002313) from None
+        raise aadsts(9002313) from None
     if not colon:
-        raise RefusedError(9002313)
+        raise aadsts(9002313)
     return unquote_plus(client_id), unquote_plus(secret)
 
 
 def _resource(scope: str) -> str:
     if len(scope.split()) != 1 or scope == DEFAULT:
-        raise RefusedError(70011, scope=scope)
+        raise aadsts(70011, scope=scope)
     if not scope.endswith(DEFAULT):
-        raise RefusedError(1002012, scope=scope)
+        raise aadsts(1002012, scope=scope)
     return scope.removesuffix(DEFAULT)

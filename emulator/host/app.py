@@ -1,26 +1,20 @@
 """The local Functions host: serves a function app over HTTP as Azure Functions does, with the same keys and log.
 
-`python -m emulator.host --app DIR --port 7071 --keys FILE` is one process with one worker. What the real host adds to a
-request or takes from it is done here too, for an app must not learn of it only in Azure.
+It adds to a request and removes from it what the real host does, so that an app meets no surprise in Azure.
 Source: https://github.com/Azure/azure-functions-host (named at each rule).
 """
 
-import argparse
 import asyncio
 import datetime as dt
 import json
 import os
 import re
-import signal
-import socket
-import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import uvicorn
 from azure_functions_runtime.bindings.datumdef import Datum
 from starlette.types import Receive, Scope, Send
 
@@ -31,14 +25,12 @@ from emulator.host.routes import Route, Router, compile_route
 from emulator.host.timer import StatusFile, Timer, Timers
 from emulator.host.worker import InvocationFailedError, Worker
 from emulator.host.worker_log import LEVELS, WorkerLog
-from emulator.network.serve import HOST, listening_socket
+from emulator.network.serve import HOST
 
 HTTP_TRIGGER = "httpTrigger"
 TIMER_TRIGGER = "timerTrigger"
 FUNCTION = re.compile("/admin/functions/([^/]+)", re.IGNORECASE)
 BODY_LIMIT = 104_857_600  # bytes: https://learn.microsoft.com/azure/azure-functions/functions-bindings-http-webhook-trigger#limits
-SECONDS_TO_FINISH = 5
-KEEP_ALIVE_SECONDS = 130  # as Kestrel has it
 NOT_FOUND = Answer(404)
 
 
@@ -74,17 +66,17 @@ class Host:
         log: Callable[[str], object],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> Self:
-        """Load the app of a folder and start its timers; the process's environment is its settings.
+        """Load the app of a folder and start its timers; its settings are the environment of the process.
 
         Args:
             app_dir: has host.json and function_app.py.
-            keys: the key store, made when it is not there; beside it the status of the timers is kept.
+            keys: the key store, created if absent; the status of the timers is stored beside it.
             now: the clock of the key cache and of the timers, in UTC.
-            log: takes every line that a reader of the app's log would see.
+            log: called with every line of the app's log.
             sleep: waits so many seconds by that clock, or less.
 
         Raises:
-            ValueError: host.json, the key store or the timers' status can not be read.
+            ValueError: host.json, the key store or the timers' status cannot be read.
             OSError: the same.
         """
         settings = json.loads((app_dir / "host.json").read_text())
@@ -109,7 +101,7 @@ class Host:
         self.close()
 
     def close(self) -> None:
-        """Stop the timers, let go of the app and of the process's log."""
+        """Stop the timers, unload the app and detach from the log of the process."""
         self._timers.stop()
         self._worker.stop()
         self._log.detach()
@@ -129,7 +121,7 @@ class Host:
         body: bytes = b"",
         route_params: Mapping[str, str] | None = None,
     ) -> Answer:
-        """Run one HTTP function, past routing and keys; a failure is an empty 500, its reason in the log alone.
+        """Run one HTTP function without routing and keys; a failure is an empty 500, and the log has the reason.
 
         Raises:
             KeyError: the app has no such function.
@@ -142,7 +134,7 @@ class Host:
         return answer_of(returned)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Be the ASGI application: route, check the key, read the body, invoke."""
+        """Serve one request: route, check the key, read the body, invoke."""
         if scope["type"] != "http":
             raise NotImplementedError(scope["type"])
         try:
@@ -184,7 +176,7 @@ class Host:
     async def _administer(self, method: str, path: str, key: str, receive: Receive) -> Answer:
         level = self._ring.level(key)
         if level is not Level.ADMIN:
-            # A key that is good for something else is known, and forbidden.
+            # A known key of a lower level is forbidden, an unknown key unauthorized.
             return Answer(401 if level is Level.ANONYMOUS else 403)
         if (method, path.lower()) == ("GET", "/admin/host/status"):
             return _json(200, {"state": "Running"})
@@ -196,7 +188,7 @@ class Host:
         return _json(*self._key_api.answer(method, path, body))
 
     def _run_now(self, name: str, body: bytes) -> Answer:
-        """Start a timer function and do not wait for it; an HTTP function has an address of its own.
+        """Start a timer function without waiting for it; HTTP functions have their own addresses.
 
         Source: https://learn.microsoft.com/azure/azure-functions/functions-manually-run-non-http
         """
@@ -210,7 +202,7 @@ class Host:
         return Answer(202) if self._timers.run_now(found) else NOT_FOUND
 
     def _routes(self, settings: Mapping[str, Any]) -> Iterable[Route]:
-        """Compile the routes of all HTTP functions; a function with a bad one is left out and the log says so."""
+        """Compile the routes of all HTTP functions; one with an invalid route is logged and left out."""
         prefix = _at(settings, "extensions", "http", "routePrefix")
         for function in self.functions.values():
             if function.trigger != HTTP_TRIGGER:
@@ -223,7 +215,7 @@ class Host:
 
 
 def _timers(worker: Worker, log: WorkerLog, *, now: dt.datetime) -> Iterable[Timer]:
-    """Read the timers; a function with a bad schedule is left out and the log says so, as in Azure."""
+    """Read the timers; one with an invalid schedule is logged and left out, as in Azure."""
     for function in worker.functions.values():
         if function.trigger != TIMER_TRIGGER:
             continue
@@ -234,7 +226,7 @@ def _timers(worker: Worker, log: WorkerLog, *, now: dt.datetime) -> Iterable[Tim
 
 
 async def _run_timer(worker: Worker, name: str, trigger: str) -> None:
-    with suppress(InvocationFailedError):  # the log has the reason, and the timer goes on
+    with suppress(InvocationFailedError):  # the log has the reason, and the timer continues
         await worker.run(worker.functions[name], Datum(trigger, "json"))
 
 
@@ -251,7 +243,7 @@ def _log_level(settings: Mapping[str, Any]) -> int:
 
 
 def _at(settings: Mapping[str, Any], *path: str) -> object:
-    """Follow keys into host.json; what is not there is None."""
+    """Return the value at these keys of host.json, or None."""
     found: Any = settings
     for name in path:
         found = found.get(name) if isinstance(found, Mapping) else None
@@ -265,10 +257,10 @@ def _json(status: int, content: Mapping[str, Any] | None) -> Answer:
 
 
 async def _read(receive: Receive) -> bytes | None:
-    """Read a whole body; None when it is over the limit.
+    """Return the whole body, or None for one over the limit.
 
     Raises:
-        ConnectionError: the client left before the end.
+        ConnectionError: the client disconnected before the end.
     """
     body = bytearray()
     while True:
@@ -280,69 +272,3 @@ async def _read(receive: Receive) -> bytes | None:
             return None
         if not message.get("more_body", False):
             return bytes(body)
-
-
-class _Server(uvicorn.Server):
-    """Says where it listens once it does."""
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        for sock in sockets or ():
-            sys.stdout.write(f"Functions host: http://{HOST}:{sock.getsockname()[1]}\n")
-        sys.stdout.flush()
-
-
-async def _serve(options: argparse.Namespace, sock: socket.socket, log: Callable[[str], object]) -> None:
-    try:
-        host = await Host.load(options.app, keys=options.keys, now=lambda: dt.datetime.now(dt.UTC), log=log)
-    except (OSError, ValueError) as error:
-        sys.exit(str(error))
-    with host:
-        config = uvicorn.Config(
-            host,
-            proxy_headers=False,
-            http="h11",
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=SECONDS_TO_FINISH,
-        )
-        # uvicorn stops on either signal and then raises it again for whoever else listens: nobody does.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: None)
-        await _Server(config).serve(sockets=[sock])
-        log(f"Stopped; dropped {host.dropped_lines} log lines that belonged to no running invocation")
-
-
-def _enter(app_dir: Path) -> None:
-    """Make the folder the current one, and local.settings.json part of the environment, which wins."""
-    file = app_dir / "local.settings.json"
-    if file.exists():
-        for name, value in json.loads(file.read_text()).get("Values", {}).items():
-            os.environ.setdefault(name, value)
-    os.chdir(app_dir)
-
-
-def main() -> None:
-    """Serve one app until SIGINT or SIGTERM."""
-    parser = argparse.ArgumentParser(prog="python -m emulator.host", description="A local Azure Functions host.")
-    parser.add_argument("--app", type=lambda text: Path(text).resolve(), required=True, help="folder of host.json")
-    parser.add_argument("--port", type=int, default=7071)
-    parser.add_argument(
-        "--keys", type=lambda text: Path(text).resolve(), required=True, help="key store; made if absent"
-    )
-    parser.add_argument("--log", type=lambda text: Path(text).resolve(), help="file for the app's log (else stderr)")
-    options = parser.parse_args()
-    if not (options.app / "host.json").is_file():
-        parser.error(f"{options.app} has no host.json")
-    with ExitStack() as stack:
-        try:
-            sock = stack.enter_context(listening_socket(options.port))
-        except OSError as error:
-            parser.error(f"port {options.port}: {error.strerror}")
-        stream = stack.enter_context(options.log.open("a", buffering=1)) if options.log else sys.stderr
-        _enter(options.app)
-        asyncio.run(_serve(options, sock, lambda line: stream.write(f"{line}\n")))

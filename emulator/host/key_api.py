@@ -1,6 +1,6 @@
-"""The host's key management API, which `az functionapp keys` and deployment tools call.
+"""The key management API of the host, which `az functionapp keys` and deployment tools call.
 
-It changes the store alone: an instance that runs sees the change when its own cache lets it.
+It changes the store alone: a running instance sees the change when its own cache reloads.
 Source: https://github.com/Azure/azure-functions-host/wiki/Key-management-API
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from emulator.host.keys import KeyFile, generate
 
-# The status and what is sent as JSON; None sends no body.
+# The status and the JSON of the response; None sends no body.
 type Outcome = tuple[int, dict[str, Any] | None]
 
 HOST_KEYS = re.compile(r"/admin/host/(?:keys|functionkeys)(?:/(?P<name>[^/]+))?", re.IGNORECASE)
@@ -19,15 +19,15 @@ FUNCTION_KEYS = re.compile(r"/admin/functions/(?P<function>[^/]+)/keys(?:/(?P<na
 
 
 class KeyApi:
-    """Lists, makes, sets and deletes keys; the master key itself is out of its reach."""
+    """Lists, creates, sets and deletes keys, except the master key."""
 
     def __init__(self, file: KeyFile, functions: Collection[str]) -> None:
         self._file = file
-        # The real host finds a function whatever the case of its name.
+        # The real host ignores the case of a function's name.
         self._functions = {name.lower(): name for name in functions}
 
     def answer(self, method: str, path: str, body: bytes) -> Outcome:
-        """Carry out one request, whose sender has shown the master key."""
+        """Answer one request, whose sender has presented the master key."""
         if asked := HOST_KEYS.fullmatch(path):
             return self._at(None, asked["name"], method, body)
         if asked := FUNCTION_KEYS.fullmatch(path):
@@ -54,18 +54,11 @@ class KeyApi:
         return (200, {"name": name, "value": held[name]}) if name in held else (404, None)
 
     def _set(self, function: str | None, name: str, value: str) -> Outcome:
-        keys = self._file.read()
-        is_new = name not in keys.scope(function)
-        keys.scope(function)[name] = value
-        self._file.write(keys)
+        is_new = self._file.set(function, name, value)
         return 201 if is_new else 200, {"name": name, "value": value}
 
     def _delete(self, function: str | None, name: str) -> Outcome:
-        keys = self._file.read()
-        if keys.scope(function).pop(name, None) is None:
-            return 404, None
-        self._file.write(keys)
-        return 204, None
+        return 204 if self._file.delete(function, name) else 404, None
 
 
 def _value(body: bytes) -> str | None:

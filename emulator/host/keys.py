@@ -1,7 +1,7 @@
-"""Function keys as the Functions host keeps them: a lasting store, and one instance's cached view of it.
+"""The function keys of a Functions host: a durable store, and the cached view that one instance has of it.
 
-The store stands for the blob that the real host reads. The view has both caches of the real host: an unknown key makes
-it read the store again, at most once a minute; a key that was accepted is remembered, even when it is deleted.
+The store is the blob of the real host. The view has both caches of the real host: an unknown key reloads the store, at
+most once a minute; an accepted key stays accepted, even after it is deleted.
 Source: SecretManager of https://github.com/Azure/azure-functions-host.
 """
 
@@ -10,19 +10,20 @@ import datetime as dt
 import hashlib
 import hmac
 import json
-import os
 import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from enum import IntEnum
 from pathlib import Path
 
+from emulator.host.files import replace_json
+
 RELOAD_INTERVAL = dt.timedelta(minutes=1)
 DEFAULT = "default"
 
 
 class Level(IntEnum):
-    """What a key opens; each level includes the ones before it."""
+    """The level of a key; each includes the ones before it."""
 
     ANONYMOUS = 0
     FUNCTION = 1
@@ -30,7 +31,7 @@ class Level(IntEnum):
 
 
 def generate() -> str:
-    """Make a key value of the platform's shape: 40 bytes as 56 URL-safe characters."""
+    """Return a new key value of the platform's form: 40 bytes as 56 URL-safe characters."""
     return base64.urlsafe_b64encode(secrets.token_bytes(40)).decode()
 
 
@@ -47,7 +48,7 @@ class Keys:
         return self.functionKeys if function is None else self.functions.setdefault(function, {})
 
     def level(self, key: str, function: str | None) -> Level:
-        """Return what a key opens, compared in a time that does not depend on how much of it is right."""
+        """Return the level of a key, in a time that does not depend on how much of it is right."""
         if _same(key, self.master):
             return Level.ADMIN
         candidates = [*self.functionKeys.values(), *self.functions.get(function or "", {}).values()]
@@ -56,16 +57,16 @@ class Keys:
 
 
 class KeyFile:
-    """The store: one JSON file that only its owner can read."""
+    """The store: one JSON file that only its owner may read."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def prepare(self, functions: Iterable[str] = ()) -> None:
-        """Make the file where there is none, and a default key for each function that has none.
+        """Create the file if it is absent, and a default key for each function without keys.
 
         Raises:
-            ValueError: the file is there and is no key store.
+            ValueError: the file exists and is no key store.
         """
         keys = self.read() if self._path.exists() else Keys(generate(), {DEFAULT: generate()}, {})
         for function in functions:
@@ -74,7 +75,7 @@ class KeyFile:
         self.write(keys)
 
     def read(self) -> Keys:
-        """Read every key.
+        """Return every key.
 
         Raises:
             ValueError: the file is no key store.
@@ -89,12 +90,24 @@ class KeyFile:
         return keys
 
     def write(self, keys: Keys) -> None:
-        """Replace the file whole, so that a reader never sees half of it."""
-        draft = self._path.with_name(f"{self._path.name}.{os.getpid()}")
-        draft.unlink(missing_ok=True)
-        draft.touch(mode=0o600)
-        draft.write_text(json.dumps(asdict(keys), indent=2) + "\n")
-        draft.replace(self._path)
+        """Replace every key."""
+        replace_json(self._path, asdict(keys))
+
+    def set(self, function: str | None, name: str, value: str) -> bool:
+        """Set one key of a function, or a host-scoped one for None; return whether its name is new."""
+        keys = self.read()
+        is_new = name not in keys.scope(function)
+        keys.scope(function)[name] = value
+        self.write(keys)
+        return is_new
+
+    def delete(self, function: str | None, name: str) -> bool:
+        """Delete one key of a function, or a host-scoped one for None; return whether there was one."""
+        keys = self.read()
+        if keys.scope(function).pop(name, None) is None:
+            return False
+        self.write(keys)
+        return True
 
 
 class KeyRing:
@@ -108,7 +121,7 @@ class KeyRing:
         self._reloaded: dt.datetime | None = None
 
     def level(self, key: str, function: str | None = None) -> Level:
-        """Return what a presented key opens at one function, or at the host itself for None."""
+        """Return the level of a presented key at one function, or at the host itself for None."""
         if not key:
             return Level.ANONYMOUS
         ticket = hashlib.sha256(f"{function or ''}\0{key}".encode()).digest()
@@ -123,7 +136,7 @@ class KeyRing:
         return level
 
     def _may_reload(self) -> bool:
-        """Throttle: a flood of wrong keys must not become a flood of reads."""
+        """Return whether the last reload is long enough ago: a flood of wrong keys causes no flood of reads."""
         now = self._now()
         if self._reloaded is not None and now - self._reloaded <= RELOAD_INTERVAL:
             return False

@@ -1,6 +1,6 @@
 """Timer triggers as the Functions host runs them: six fields, in UTC, never beside a run of the same timer.
 
-A monitored timer makes up at start for what it missed meanwhile, by one run that is told so.
+A monitored timer that missed runs while the host was away runs once at start, with `IsPastDue`.
 Source: TimerListener, ScheduleMonitor and CronSchedule of https://github.com/Azure/azure-webjobs-sdk-extensions
 """
 
@@ -15,11 +15,13 @@ from typing import Any, Self
 
 from croniter import croniter
 
+from emulator.host.files import replace_json
+
 SETTING = re.compile("%([^%]+)%")
 
 
 def _field(value: str) -> str:
-    """Match a list of values, ranges and steps, which is all that NCRONTAB has and not all that croniter takes."""
+    """Return a pattern for a list of values, ranges and steps: NCRONTAB has no more, croniter has."""
     one = rf"(?:\*|{value}(?:-{value})?)(?:/\d+)?"
     return f"{one}(?:,{one})*"
 
@@ -29,14 +31,14 @@ WEEKDAY = "(?:[0-6]|[A-Za-z]{3})"
 EXPRESSION = re.compile(f"(?:{_field(NUMBER_OR_NAME)} +){{5}}{_field(WEEKDAY)}")
 MINUTE = dt.timedelta(minutes=1)
 LONGEST_SLEEP = 60.0  # seconds: a machine that was suspended notices within this time
-NEVER = "0001-01-01T00:00:00"  # .NET's first moment, which the real host writes where there is none
+NEVER = "0001-01-01T00:00:00"  # the first moment of .NET, which the real host writes for none
 
 
 class Schedule:
     """One NCRONTAB expression.
 
     Raises:
-        ValueError: it is none, or no day ever fits it.
+        ValueError: the text is no such expression, or is never due.
     """
 
     def __init__(self, expression: str) -> None:
@@ -56,13 +58,13 @@ class Schedule:
         return found
 
     def is_dense(self, now: dt.datetime) -> bool:
-        """Whether it is due more than once in the next minute: such schedules are not monitored."""
+        """Return whether it is due more than once in the next minute: such schedules are not monitored."""
         return self.after(self.after(now)) <= now + MINUTE
 
 
 @dataclass(frozen=True)
 class Timer:
-    """One timer function; a monitored one makes up for a run that was missed while the host was away."""
+    """One timer function; a monitored one makes up for runs that were missed while the host was away."""
 
     name: str
     schedule: Schedule
@@ -74,7 +76,7 @@ class Timer:
         """Read the binding of a function.
 
         Raises:
-            ValueError: its schedule is wrong, or names a setting that is not there.
+            ValueError: its schedule is invalid, or names a setting that does not exist.
         """
         schedule = Schedule(SETTING.sub(lambda found: _setting(found[1], settings), binding["schedule"]))
         monitored = binding.get("useMonitor") is not False and not schedule.is_dense(now)
@@ -83,20 +85,20 @@ class Timer:
 
 @dataclass(frozen=True)
 class Status:
-    """When a timer ran last, when it is due, and from when that was reckoned."""
+    """When a timer ran last, when it is due next, and from which moment that was computed."""
 
     last: dt.datetime | None
     next: dt.datetime
     updated: dt.datetime
 
     def to_json(self) -> dict[str, str]:
-        """Write it as the real host keeps it, and shows it to the function."""
+        """Return it as the real host stores it and passes it to the function."""
         last = self.last.isoformat() if self.last else NEVER
         return {"Last": last, "Next": self.next.isoformat(), "LastUpdated": self.updated.isoformat()}
 
     @classmethod
     def of(cls, kept: Mapping[str, str]) -> Self:
-        """Read what `to_json` wrote; anything else raises one of Python's own errors."""
+        """Read the form of `to_json`; any other raises one of Python's own errors."""
         last = None if kept["Last"] == NEVER else dt.datetime.fromisoformat(kept["Last"])
         return cls(last, dt.datetime.fromisoformat(kept["Next"]), dt.datetime.fromisoformat(kept["LastUpdated"]))
 
@@ -105,7 +107,7 @@ class StatusFile:
     """The status of every monitored timer, in one JSON file; the real host has a blob for each.
 
     Raises:
-        ValueError: the file is something else.
+        ValueError: the file has other content.
     """
 
     def __init__(self, path: Path) -> None:
@@ -117,27 +119,25 @@ class StatusFile:
             raise ValueError(f"{path} is not a file of timers") from None
 
     def read(self, timer: Timer) -> Status | None:
-        """Return what is kept of a timer."""
+        """Return the stored status of a timer."""
         return self._kept.get(timer.name) if timer.monitored else None
 
     def write(self, timer: Timer, status: Status) -> None:
-        """Keep a status, if the timer is monitored; the file is replaced whole."""
+        """Store a status, if the timer is monitored."""
         if not timer.monitored:
             return
         self._kept[timer.name] = status
-        draft = self._path.with_name(f"{self._path.name}.new")
-        draft.write_text(json.dumps({name: kept.to_json() for name, kept in self._kept.items()}, indent=2) + "\n")
-        draft.replace(self._path)
+        replace_json(self._path, {name: kept.to_json() for name, kept in self._kept.items()})
 
 
 class Timers:
     """Runs timers from `start` to `stop`.
 
     Args:
-        file: where their status is kept.
+        file: stores their status.
         now: the clock.
         sleep: waits so many seconds by that clock, or less.
-        run: invokes a function with the JSON of its trigger; a failure is its own to report.
+        run: invokes a function with the JSON of its trigger and logs its failures.
     """
 
     def __init__(
@@ -156,7 +156,7 @@ class Timers:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, timers: Iterable[Timer]) -> None:
-        """Begin, on the running loop."""
+        """Start the timers on the running loop."""
         self._loop = asyncio.get_running_loop()
         self._timers = {timer.name: timer for timer in timers}
         for timer in self._timers.values():
@@ -165,13 +165,13 @@ class Timers:
             self._spawn(self._keep(timer, status, overdue=overdue))
 
     def stop(self) -> None:
-        """End from any thread; a run that is under way is cancelled."""
+        """Stop from any thread; a running function is cancelled."""
         if not self._loop.is_closed():
             for task in tuple(self._tasks):
                 self._loop.call_soon_threadsafe(task.cancel)
 
     def run_now(self, name: str) -> bool:
-        """Run a timer out of turn, even beside a run of its own, as the real host does; False: there is none."""
+        """Run a timer now, even beside its own run, as the real host does; return whether there is such a timer."""
         timer = self._timers.get(name)
         if timer is None:
             return False
@@ -179,7 +179,7 @@ class Timers:
         return True
 
     def _first(self, timer: Timer) -> Status:
-        """Take up the kept status; one that another schedule made says nothing about what was missed."""
+        """Return the stored status; one of another schedule does not show which runs were missed."""
         kept = self._file.read(timer)
         if kept and kept.next == timer.schedule.after(kept.updated):
             return kept
@@ -194,7 +194,7 @@ class Timers:
         while True:
             while (left := (status.next - self._now()).total_seconds()) > 0:
                 await self._sleep(min(left, LONGEST_SLEEP))
-            # What came due while it ran is made up for by one run.
+            # One run makes up for all that became due while it ran.
             status = await self._fire(timer, status, started=self._now(), past_due=False)
 
     async def _fire(self, timer: Timer, status: Status, *, started: dt.datetime, past_due: bool) -> Status:
@@ -210,7 +210,7 @@ class Timers:
 
 
 def _trigger(status: Status | None, *, past_due: bool = False) -> str:
-    """Write what a worker is sent: `Schedule` has nothing but this, `ScheduleStatus` is null without a monitor."""
+    """Return the JSON for the worker: `Schedule` has this one member, `ScheduleStatus` is null without a monitor."""
     return json.dumps(
         {
             "Schedule": {"AdjustForDST": True},

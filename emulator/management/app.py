@@ -1,39 +1,37 @@
-"""The local Azure Resource Manager: the host keys of function apps, and nothing else of it.
+"""The local Azure Resource Manager: the host keys of function apps.
 
 It changes the same key store as the host beside it, and answers and refuses as ARM does.
 Source: https://learn.microsoft.com/rest/api/appservice/web-apps/create-or-update-host-secret, -/delete-host-secret and
--/list-host-keys; the envelope `properties`, which those pages leave out, is what `az functionapp keys set` sends.
+-/list-host-keys. Those pages omit the envelope `properties`, which `az functionapp keys set` sends.
 """
 
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from emulator.directory.store import MANAGEMENT, Directory
+from emulator.bearer import bearer_token
 from emulator.host.keys import KeyFile, generate
+from emulator.management.errors import bad_request, not_authorized, not_found, unauthenticated
+from emulator.refusal import Refusal
 
+RESOURCE = "https://management.azure.com"
 API_VERSION = re.compile(r"20\d\d-\d\d-\d\d(-preview)?")
 
 
-@dataclass(eq=False)
-class Refusal(Exception):
-    """What ARM answers instead of a result."""
-
-    status: int
-    code: str
-    message: str
-
-
 class Management:
-    """Serves `app`: the sites that were added, to the principals that were made contributors."""
+    """Serves `app`: the sites that were added, to the principals that were made contributors.
 
-    def __init__(self, directory: Directory) -> None:
-        self._directory = directory
+    Args:
+        authenticate: returns the object id that a token for `RESOURCE` proves, or None for an invalid token.
+    """
+
+    def __init__(self, *, authenticate: Callable[[str], str | None]) -> None:
+        self._authenticate = authenticate
         self._sites: dict[str, KeyFile] = {}
         self._contributors: set[str] = set()
         at = "/{site:path}/host/default"
@@ -47,30 +45,27 @@ class Management:
         )
 
     def add_site(self, resource_id: str, keys: KeyFile) -> None:
-        """Make a function app known by its resource id, whose case does not count."""
+        """Add a function app by its resource id, in any case."""
         self._sites[resource_id.lower()] = keys
 
     def add_contributor(self, principal_id: str) -> None:
-        """Give a principal the right to read and write the keys of every site."""
+        """Allow a principal to read and write the keys of every site."""
         self._contributors.add(principal_id)
 
     def remove_contributor(self, principal_id: str) -> None:
-        """Take the right away; the next request is refused, where Azure needs minutes."""
+        """Withdraw that permission; the next request is refused, where Azure needs minutes."""
         self._contributors.discard(principal_id)
 
     async def _set(self, request: Request) -> Response:
         file, name = self._site(request), request.path_params["name"]
         if name.startswith("_"):
-            raise Refusal(400, "BadRequest", "Invalid key name.")
+            raise bad_request("Invalid key name.")
         try:
             properties = json.loads(await request.body())["properties"]
             value = properties.get("value") or generate()
         except (ValueError, LookupError, TypeError, AttributeError):
-            raise Refusal(400, "InvalidRequestContent", "The request content was invalid.") from None
-        keys = file.read()
-        is_new = name not in keys.functionKeys
-        keys.functionKeys[name] = value
-        file.write(keys)
+            raise bad_request("The request content was invalid.", code="InvalidRequestContent") from None
+        is_new = file.set(None, name, value)
         made = {
             "id": request.url.path,
             "name": name,
@@ -81,10 +76,8 @@ class Management:
 
     async def _delete(self, request: Request) -> Response:
         file, name = self._site(request), request.path_params["name"]
-        keys = file.read()
-        if keys.functionKeys.pop(name, None) is None:
-            raise Refusal(404, "NotFound", f"Key '{name}' was not found.")
-        file.write(keys)
+        if not file.delete(None, name):
+            raise not_found(f"Key '{name}' was not found.")
         return Response(status_code=204)
 
     async def _list(self, request: Request) -> Response:
@@ -92,35 +85,30 @@ class Management:
         return JSONResponse({"masterKey": keys.master, "functionKeys": keys.functionKeys, "systemKeys": {}})
 
     def _site(self, request: Request) -> KeyFile:
-        """Find the key store that a request is for, once its sender has shown the right to it."""
-        kind, _, token = request.headers.get("authorization", "").partition(" ")
-        if kind != "Bearer":
+        """Return the key store that a request is for, once its sender is authenticated and authorized."""
+        token = bearer_token(request)
+        if not token:
             message = "Authentication failed. The 'Authorization' header is missing."
-            raise Refusal(401, "AuthenticationFailed", message)
-        principal = self._directory.authenticate(token, audience=MANAGEMENT)
+            raise unauthenticated(message, code="AuthenticationFailed")
+        principal = self._authenticate(token)
         if principal is None:
-            raise Refusal(401, "InvalidAuthenticationToken", "The access token is invalid.")
+            raise unauthenticated("The access token is invalid.", code="InvalidAuthenticationToken")
         version = request.query_params.get("api-version")
         if not version:
             message = "The api-version query parameter (?api-version=) is required for all requests."
-            raise Refusal(400, "MissingApiVersionParameter", message)
+            raise bad_request(message, code="MissingApiVersionParameter")
         if not API_VERSION.fullmatch(version):
-            raise Refusal(400, "InvalidApiVersionParameter", f"The api-version '{version}' is invalid.")
+            raise bad_request(f"The api-version '{version}' is invalid.", code="InvalidApiVersionParameter")
         resource_id = f"/{request.path_params['site']}"
         if principal not in self._contributors:
-            message = (
-                f"The client with object id '{principal}' does not have authorization to perform action "
-                f"over scope '{resource_id}' or the scope is invalid."
-            )
-            raise Refusal(403, "AuthorizationFailed", message)
+            raise not_authorized(principal=principal, resource_id=resource_id)
         found = self._sites.get(resource_id.lower())
         if found is None:
-            raise Refusal(404, "ResourceNotFound", f"The Resource '{resource_id}' was not found.")
+            raise not_found(f"The Resource '{resource_id}' was not found.", code="ResourceNotFound")
         return found
 
 
 async def _refused(_request: Request, refusal: Exception) -> Response:
     assert isinstance(refusal, Refusal)
-    headers = {"www-authenticate": 'Bearer error="invalid_token"'} if refusal.status == 401 else None
     body = {"error": {"code": refusal.code, "message": refusal.message}}
-    return JSONResponse(body, status_code=refusal.status, headers=headers)
+    return JSONResponse(body, status_code=refusal.status, headers=refusal.headers)

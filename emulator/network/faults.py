@@ -1,7 +1,7 @@
-"""What can be made to go wrong with one part of the local cloud, and the switch that turns it on and off.
+"""The faults of one part of the local cloud, and the switch that turns them on and off.
 
-A fault is data. `refuse`, `cut`, `drip`, `tls` and `black_hole` happen to connections, in `emulator.gate`; the others
-happen to requests, in `HttpFaults` here.
+A fault is data. `refuse`, `cut`, `drip`, `tls` and `black_hole` happen to connections, in `emulator.network.gate`. The
+others happen to requests, in `HttpFaults` here.
 """
 
 import asyncio
@@ -26,22 +26,22 @@ PADDING = b" " * 16384  # white space, which may stand before any JSON
 class Kind(StrEnum):
     """One way to fail."""
 
-    REFUSE = "refuse"  # nobody listens: new connections are refused, live ones reset
+    REFUSE = "refuse"  # new connections are refused, live ones reset
     CUT = "cut"  # the connection is reset after so many bytes of the answer
-    DRIP = "drip"  # the answer trickles, headers and all, or from so many of its bytes on
-    TLS = "tls"  # the handshake goes wrong, see `emulator.flaws`
+    DRIP = "drip"  # the answer comes slowly, from its first byte or from a later one
+    TLS = "tls"  # the handshake goes wrong, see `emulator.network.flaws`
     BLACK_HOLE = "black_hole"  # the connection is accepted, then silence
     DELAY = "delay"  # the answer comes late
-    STATUS = "status"  # another answer, and the request never reaches the part
-    GARBAGE = "garbage"  # 200 and "JSON" that is none
-    ENDLESS = "endless"  # 200 and a body that goes on until the client goes away
-    HOLD = "hold"  # no answer until so many requests wait, or until it is switched off
+    STATUS = "status"  # another answer; the request does not reach the part
+    GARBAGE = "garbage"  # 200 and a body that is not JSON
+    ENDLESS = "endless"  # 200 and a body that continues until the client disconnects
+    HOLD = "hold"  # no answer until so many requests wait, or until the fault is switched off
 
 
 CONNECTION_KINDS = frozenset({Kind.CUT, Kind.DRIP, Kind.BLACK_HOLE})
 REQUEST_KINDS = frozenset({Kind.DELAY, Kind.STATUS, Kind.GARBAGE, Kind.ENDLESS, Kind.HOLD})
 
-# Which fields a kind takes; True: it cannot do without.
+# The fields of each kind; True marks a required one.
 TAKES: dict[Kind, dict[str, bool]] = {
     Kind.REFUSE: {"lasts_seconds": False},
     Kind.CUT: {"lasts_seconds": False, "times": False, "after_bytes": True},
@@ -54,7 +54,7 @@ TAKES: dict[Kind, dict[str, bool]] = {
     Kind.ENDLESS: {"lasts_seconds": False, "times": False},
     Kind.HOLD: {"lasts_seconds": False, "until": False},
 }
-# The least and the most that a number may be; all but those of seconds are whole.
+# The range of each number; all but those of seconds are whole.
 RANGES: dict[str, tuple[float, float]] = {
     "lasts_seconds": (0, 86_400),
     "times": (1, math.inf),
@@ -71,8 +71,8 @@ class Fault:
     """One fault, until it is switched off.
 
     Args:
-        times: the requests (or connections) that it happens to at most.
-        lasts_seconds: after these it switches itself off.
+        times: how many requests (or connections) it happens to at most.
+        lasts_seconds: how long until it switches itself off.
     """
 
     kind: Kind
@@ -92,7 +92,7 @@ def parse(text: bytes) -> Fault:
     """Read a fault from a JSON object that has the fields of its kind and no others.
 
     Raises:
-        ValueError: with a text that says what is wrong and what would be right.
+        ValueError: the text names the mistake and what is accepted.
     """
     try:
         given = json.loads(text)
@@ -150,9 +150,9 @@ class Runs(Protocol):
 
 
 class Switch:
-    """Holds the fault of one part. `set`, `clear` and `wait_for` are for other threads, `turn` for the serving loop.
+    """The fault of one part. `set`, `clear` and `wait_for` are for other threads, `turn` for the serving loop.
 
-    `waiting` counts the requests held now; `taken` how often a fault has happened since the start.
+    `waiting` counts the requests that are held now, `taken` how often a fault has happened since the start.
     """
 
     def __init__(self, run: Runs) -> None:
@@ -168,23 +168,23 @@ class Switch:
         self.taken = 0
 
     def set(self, fault: Fault) -> None:
-        """Switch a fault on, in place of another; returns once it is in force."""
+        """Switch a fault on, in place of the present one; it is in force on return."""
         self._run(self.turn(fault))
 
     def clear(self) -> None:
-        """Switch the fault off and let go of everything it holds."""
+        """Switch the fault off and release every request that it holds."""
         self._run(self.turn(None))
 
     def wait_for(self, waiting: int, *, seconds: float = SECONDS_TO_WAIT) -> None:
         """Block until so many requests are held.
 
         Raises:
-            TimeoutError: they did not come.
+            TimeoutError: fewer requests arrived.
         """
         self._run(self._wait_for(waiting, seconds))
 
     def follow(self, on_turn: Callable[[Fault | None], Awaitable[None]]) -> None:
-        """Tell the gate of this part about every change."""
+        """Call the gate of this part at every change."""
         self._on_turn = on_turn
 
     async def turn(self, fault: Fault | None) -> None:
@@ -202,7 +202,7 @@ class Switch:
             await self._on_turn(fault)
 
     def take(self, kinds: frozenset[Kind]) -> tuple[Fault, asyncio.Event] | None:
-        """Use the present fault once if it is of these kinds; the event tells when it was switched off."""
+        """Use the present fault once if it is of these kinds; the event is set when it is switched off."""
         fault = self.current
         if fault is None or fault.kind not in kinds:
             return None
@@ -215,7 +215,7 @@ class Switch:
         return fault, off
 
     async def hold(self, fault: Fault, off: asyncio.Event) -> None:
-        """Wait until the fault is off, or until as many wait as it asks for: then it is off."""
+        """Wait until the fault is off; it switches itself off once `until` requests wait."""
         self.waiting += 1
         try:
             async with self._changed:
@@ -230,7 +230,7 @@ class Switch:
         self._ending = asyncio.ensure_future(self._end_of(off))
 
     async def _end_of(self, off: asyncio.Event) -> None:
-        if self._off is off:  # else another fault took its place between the timer and this task
+        if self._off is off:  # otherwise another fault replaced it between the timer and this task
             await self.turn(None)
 
     async def _wait_for(self, waiting: int, seconds: float) -> None:
@@ -239,7 +239,7 @@ class Switch:
 
 
 class HttpFaults:
-    """ASGI middleware: what happens to requests before they reach the part."""
+    """ASGI middleware: applies the faults of requests before they reach the part."""
 
     def __init__(self, app: ASGIApp, switch: Switch) -> None:
         self._app = app
@@ -266,7 +266,7 @@ class HttpFaults:
                     await asyncio.wait_for(off.wait(), fault.seconds)
             case Kind.HOLD:
                 await self._switch.hold(fault, off)
-        with contextlib.suppress(ClientDisconnect):  # it waited no longer
+        with contextlib.suppress(ClientDisconnect):  # the client did not wait
             await self._app(scope, receive, send)
         return None
 
@@ -274,4 +274,4 @@ class HttpFaults:
 async def _padding(off: asyncio.Event) -> AsyncIterator[bytes]:
     while not off.is_set():
         yield PADDING
-        await asyncio.sleep(0)  # a server whose client is gone swallows everything at once
+        await asyncio.sleep(0)  # a server without a client accepts every chunk at once

@@ -1,7 +1,8 @@
-"""Serves ASGI applications on loopback from one background thread that a test or `make run` starts and stops."""
+"""Serves ASGI applications on loopback, from one background thread that a test or `make run` starts and stops."""
 
 import asyncio
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -13,8 +14,6 @@ from typing import Any, Self
 import uvicorn
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-from emulator.network.ca import ServerIdentity
 
 HOST = "127.0.0.1"
 SECONDS_TO_START = 10.0
@@ -38,7 +37,7 @@ def listening_socket(port: int = 0) -> socket.socket:
 
 
 class Dated:
-    """ASGI middleware: answers say when they were made (RFC 9110 section 6.6.1), by a clock that a test may hold."""
+    """ASGI middleware: sets `Date` (RFC 9110 section 6.6.1) by the clock of the cloud, which a test may hold."""
 
     def __init__(self, app: ASGIApp, now: Callable[[], float]) -> None:
         self._app = app
@@ -80,18 +79,18 @@ class Background(AbstractContextManager["Background"]):
         """Run a coroutine on the loop and wait for its result."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
-    def serve(self, app: ASGIApp, *, identity: ServerIdentity | None = None, port: int = 0) -> int:
-        """Serve one application, over TLS when it has an identity, and return its port once it listens.
+    def serve(self, app: ASGIApp, *, tls: ssl.SSLContext | None = None, port: int = 0) -> int:
+        """Serve one application, over TLS when it has a context, and return its port once it listens.
 
         Raises:
             OSError: the port is taken.
         """
         sock = listening_socket(port)
-        self.run(self._start(app, identity, sock))
+        self.run(self._start(app, tls, sock))
         bound: int = sock.getsockname()[1]
         return bound
 
-    async def _start(self, app: ASGIApp, identity: ServerIdentity | None, sock: socket.socket) -> None:
+    async def _start(self, app: ASGIApp, tls: ssl.SSLContext | None, sock: socket.socket) -> None:
         config = uvicorn.Config(
             Dated(app, self._now),
             http="h11",
@@ -100,8 +99,7 @@ class Background(AbstractContextManager["Background"]):
             access_log=False,
             server_header=False,
             date_header=False,
-            ssl_certfile=identity.certificate if identity else None,
-            ssl_keyfile=identity.key if identity else None,
+            ssl_context_factory=(lambda *_: tls) if tls else None,
             timeout_graceful_shutdown=1,
         )
         server = uvicorn.Server(config)

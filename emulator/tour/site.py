@@ -1,4 +1,4 @@
-"""A site: the local cloud, and the app that runs against it in a Functions host of its own process."""
+"""A site: the local cloud and the app, which runs against it in a Functions host of its own process."""
 
 import hashlib
 import json
@@ -34,19 +34,19 @@ SECONDS_TO_STOP = 10
 
 
 class SiteError(Exception):
-    """The site does not stand; the text says what is wrong, and where to look."""
+    """The site did not start; the text names the reason and the file to read."""
 
 
 def write_configuration(
     cloud: LocalCloud, folder: Path, keys: Mapping[str, str], *, limits: Mapping[str, float] = MappingProxyType({})
 ) -> None:
-    """Write vend.toml, callers.toml and the callers' key files.
+    """Write vend.toml, callers.toml and the key files of the callers.
 
     Args:
-        cloud: whose addresses are written.
-        folder: where to.
-        keys: by caller: its function key.
-        limits: knobs that are not to have their default.
+        cloud: supplies the addresses.
+        folder: for the files.
+        keys: the function key of each caller.
+        limits: limits that differ from their defaults.
     """
     knobs = "\n".join(f"{name} = {value}" for name, value in limits.items())
     (folder / "vend.toml").write_text(
@@ -108,7 +108,7 @@ signing = "vault"
 
 
 class App(AbstractContextManager["App"]):
-    """The app in a Functions host of its own process, so that its environment is its app settings and nothing else."""
+    """The app in a Functions host of its own process, whose environment is its app settings and nothing else."""
 
     def __init__(self, *, settings: Mapping[str, str], keys: Path, log: Path, port: int = 0, app: Path = ROOT) -> None:
         self._command = [
@@ -160,7 +160,7 @@ class Site:
 
 
 def app_settings(cloud: LocalCloud, config: Path) -> dict[str, str]:
-    """Make the app settings that Azure would give the app: its configuration, its schedule and its managed identity."""
+    """Return the app settings that Azure would set: the configuration, the schedule and the managed identity."""
     return {
         "GRAPH_SYNC_SCHEDULE": SCHEDULE,
         "VEND_CONFIG": str(config),
@@ -170,10 +170,8 @@ def app_settings(cloud: LocalCloud, config: Path) -> dict[str, str]:
 
 
 def write_keys(file: Path, callers: Mapping[str, str]) -> None:
-    """Write the host's key store: a host-scoped function key for each caller."""
-    file.touch(mode=0o600)
-    keys = Keys(master=generate(), functionKeys={"default": generate(), **callers}, functions={})
-    file.write_text(json.dumps({"master": keys.master, "functionKeys": keys.functionKeys, "functions": {}}))
+    """Write the key store of the host: a host-scoped function key for each caller."""
+    KeyFile(file).write(Keys(generate(), {"default": generate(), **callers}, {}))
 
 
 def start(
@@ -187,17 +185,17 @@ def start(
     app_folder: Path = ROOT,
     users: int = 20,
 ) -> Site:
-    """Start everything; the stack stops it.
+    """Start the cloud and the app; the stack stops them.
 
     Args:
-        stack: takes what is to be stopped.
-        folder: an empty one, for everything that is written.
-        ports: of the cloud's parts; those left out are free ones.
+        stack: receives what must be stopped.
+        folder: an empty one, for every file that is written.
+        ports: of the cloud's parts; the others get free ones.
         app_port: of the Functions host; 0 for a free one.
-        settings: app settings beside those that `app_settings` makes.
-        limits: knobs that are not to have their default.
-        app_folder: the function app.
-        users: how many the cloud's synthetic tenant has.
+        settings: app settings beside those of `app_settings`.
+        limits: limits that differ from their defaults.
+        app_folder: the folder of the function app.
+        users: how many people the synthetic tenant of the cloud has.
     """
     began = time.monotonic()
     cloud = stack.enter_context(LocalCloud(folder, ports=ports, users=users))
@@ -218,7 +216,7 @@ def start(
 
 
 def ask(site: Site, scope: str = SCOPE) -> tuple[int, dict[str, Any], float]:
-    """Ask for a token; return the status, the answer and the milliseconds."""
+    """Request a token; return the status, the answer and the milliseconds."""
     form = urllib.parse.urlencode({"grant_type": "client_credentials", "scope": scope}).encode()
     request = urllib.request.Request(  # noqa: S310  # our own http URL
         f"{site.app.url}/api/token", data=form, headers={"x-functions-key": site.key}
@@ -235,7 +233,7 @@ def ask(site: Site, scope: str = SCOPE) -> tuple[int, dict[str, Any], float]:
 
 
 def _inherited() -> dict[str, str]:
-    """What a process needs from this one's environment, and nothing that could configure an SDK."""
+    """Return what a process needs of this environment, without any variable that configures an SDK."""
     return {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR", "SYSTEMROOT") if name in os.environ}
 
 

@@ -1,6 +1,5 @@
-"""What `make run` shows: six steps, each compared with what it should be."""
+"""The tour of `make run`: six steps, each compared with its expected result."""
 
-import base64
 import hashlib
 import json
 import os
@@ -11,12 +10,13 @@ import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
+from emulator import base64url
 from emulator.network.faults import Fault, Kind
 from emulator.tour.site import CALLER, SCOPE, Site, ask
 
 OTHER_SCOPE = "https://vault.azure.net/.default"
 DUE_SECONDS = 2
-"""After which the first token of the tour is due for its refresh: Entra says so."""
+"""The `refresh_in` of the first token of the tour."""
 SYNC_SECONDS = 60.0
 SDK_SECONDS = 60.0
 AZURE_IDENTITY = f"""\
@@ -27,22 +27,22 @@ BAR = 30
 
 
 class TourError(Exception):
-    """A step is not as it should be; the text names it, and says what was expected, what came and where to look."""
+    """A step failed; the text names it, the expected and the actual result, and the file to read."""
 
 
 def tour(site: Site) -> None:
-    """Show the six steps.
+    """Run and print the six steps.
 
     Raises:
-        TourError: one did not go as it should.
+        TourError: one failed.
     """
     say("Local Entra, Key Vault, Graph and Functions host ................ up")
     say("Nothing leaves this machine. No Azure account is used.\n")
-    # A moment that in production comes after half an hour.
-    site.cloud.directory.refresh_in = DUE_SECONDS
+    # In production a token is due for its refresh after half an hour.
+    site.cloud.entra.refresh_in = DUE_SECONDS
     first = _vended(site, 1, f'"{CALLER}" asks for Microsoft Graph', "identity_provider")
     due = time.monotonic() + DUE_SECONDS
-    site.cloud.directory.refresh_in = None
+    site.cloud.entra.refresh_in = None
     secret = first["access_token"]
     claims = _claims(secret)
     signed = site.cloud.vault.signatures
@@ -74,7 +74,7 @@ def tour(site: Site) -> None:
     say(f"{_left(fifth)}; retrying in the background")
 
     _title(6, "Directory sync")
-    people = len(site.cloud.people.tenant())
+    people = len(site.cloud.directory.people.tenant())
     changes, _ = _sync(site, people)
     _expect(site, 6, expected=f"{people:,} users", got=f"{changes:,} users")
     _line(f"{changes:,} users   {site.folder.name}/directory.db")
@@ -85,7 +85,7 @@ def tour(site: Site) -> None:
 
 
 def requests(site: Site) -> Iterator[str]:
-    """Describe each request that the app has answered since the last look, in a line; for ever."""
+    """Yield a line for each request that the app answers, and an empty one while there is none."""
     with (site.folder / "app.log").open() as log:
         log.seek(0, os.SEEK_END)
         while True:
@@ -95,12 +95,12 @@ def requests(site: Site) -> Iterator[str]:
                 if event.get("event") == "token":
                     yield _described(event)
             else:
-                log.seek(log.tell() - len(line))  # the rest of it is still to be written
+                log.seek(log.tell() - len(line))  # the rest of the line is not written yet
                 yield ""
 
 
 def say(line: str, *, end: str = "\n") -> None:
-    """Tell the person at the terminal, at once even through a pipe."""
+    """Print a line at once, even through a pipe."""
     sys.stdout.write(line + end)
     sys.stdout.flush()
 
@@ -129,7 +129,7 @@ def _vended(site: Site, step: int, title: str, source: str) -> dict[str, Any]:
 
 
 def _by_azure_identity(site: Site) -> str:
-    """Have the stock library ask, in a process of its own; tell the token's fingerprint, or what it ended with."""
+    """Request a token by the stock library in its own process; return the token fingerprint, or its last line."""
     variables = {"IDENTITY_ENDPOINT": f"{site.app.url}/api/msi/token", "IDENTITY_HEADER": site.key}
     done = subprocess.run(  # noqa: S603  # our own program
         [sys.executable, "-I", "-c", AZURE_IDENTITY],
@@ -145,7 +145,7 @@ def _by_azure_identity(site: Site) -> str:
 
 
 def _sync(site: Site, people: int) -> tuple[int, int]:
-    """Have the timer run now; tell the changes and the rows that were written."""
+    """Run the timer now; return the changes and the rows that were written."""
     log = site.folder / "app.log"
     begun, read = len(log.read_text()), len(site.cloud.graph.requests)
     master = json.loads((site.folder / "host.keys.json").read_text())["master"]
@@ -178,7 +178,7 @@ def _event(line: str) -> dict[str, Any]:
 
 
 def _bar(done: int, whole: int) -> None:
-    """Draw how far the sync is, for somebody who watches."""
+    """Draw the progress of the sync, on a terminal alone."""
     if not whole or not sys.stdout.isatty():
         return
     filled = BAR * done // whole
@@ -213,6 +213,5 @@ def _left(answer: dict[str, Any]) -> str:
 
 
 def _claims(token: str) -> dict[str, Any]:
-    payload = token.split(".")[1]
-    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    claims: dict[str, Any] = json.loads(base64url.decode(token.split(".")[1]))
     return claims

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import ExtensionOID
 
+from emulator import base64url
 from emulator.vault.errors import bad_parameter
 from emulator.vault.policy import KEY_SIZES, PEM, Policy
 
@@ -136,7 +137,7 @@ def describe(certificate: x509.Certificate, policy: Policy) -> Policy:
 def thumbprint(certificate: x509.Certificate) -> str:
     """Compute `x5t`: base64url of the SHA-1 of the DER certificate (RFC 7517 section 4.8)."""
     digest = certificate.fingerprint(hashes.SHA1())  # noqa: S303 - the name of the field means SHA-1
-    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+    return base64url.encode(digest)
 
 
 def _read_pfx(value: str, password: str | None) -> Material:

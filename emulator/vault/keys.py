@@ -1,14 +1,13 @@
 """The key of a certificate: its public half as a JWK, and signatures over digests."""
 
-import base64
-import binascii
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
-from emulator.vault.errors import Refusal, bad_parameter, not_allowed
+from emulator import base64url
+from emulator.vault.errors import bad_parameter, not_allowed, not_permitted
 from emulator.vault.store import Version
 
 
@@ -39,7 +38,7 @@ FOR_OTHER_KEYS = {"ES256", "ES256K", "ES384", "ES512"}
 
 
 def jwk(version: Version, kid: str) -> dict[str, object]:
-    """Render the public key (RFC 7518 section 6.3.1)."""
+    """Return the public key (RFC 7518 section 6.3.1)."""
     numbers = version.material.key.public_key().public_numbers()
     return {
         "kid": kid,
@@ -67,15 +66,15 @@ def sign(version: Version, *, algorithm: str, value: str, now: float) -> str:
     if chosen is None:
         raise bad_parameter(f"Property alg has invalid value: {algorithm}")
     try:
-        digest = base64.b64decode(value + "=" * (-len(value) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError) as error:
+        digest = base64url.decode(value)
+    except ValueError as error:
         raise bad_parameter("Property value is not base64url") from error
     if len(digest) != chosen.digest.digest_size:
         raise bad_parameter(
             f"Invalid length of 'value': {len(digest)} bytes. {algorithm} requires {chosen.digest.digest_size} bytes, "
             "encoded with base64url."
         )
-    return _base64url(version.material.key.sign(digest, chosen.padding, Prehashed(chosen.digest)))
+    return base64url.encode(version.material.key.sign(digest, chosen.padding, Prehashed(chosen.digest)))
 
 
 def _refuse_by_state(version: Version, now: float) -> None:
@@ -87,12 +86,8 @@ def _refuse_by_state(version: Version, now: float) -> None:
     if now >= version.expires:
         raise not_allowed("sign", "expired", "key", "KeyExpired")
     if "sign" not in version.policy.operations():
-        raise Refusal(403, "Forbidden", "Operation sign is not permitted on this key.", "KeyOperationForbidden")
+        raise not_permitted("sign")
 
 
 def _number(value: int) -> str:
-    return _base64url(value.to_bytes((value.bit_length() + 7) // 8, "big"))
-
-
-def _base64url(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+    return base64url.encode(value.to_bytes((value.bit_length() + 7) // 8, "big"))

@@ -21,7 +21,7 @@ class HttpClient:
     """Sends bytes and brings back bytes.
 
     Args:
-        roots: certificates in PEM that are trusted beside the system's; "" for none.
+        tls: the client side of TLS.
         proxy: URL; "" for none. Loopback is never proxied.
         limits: the knobs; `attempt_seconds` is for one request as a whole: an answer of one byte a second ends too.
     """
@@ -29,14 +29,13 @@ class HttpClient:
     def __init__(
         self,
         *,
-        roots: str,
+        tls: ssl.SSLContext,
         proxy: str,
         limits: Limits,
     ) -> None:
         self._attempt_seconds = limits.attempt_seconds
         self._body_bytes = limits.upstream_body_bytes
         self._page_bytes = limits.graph_page_bytes
-        tls = _trust(roots)
         direct = {f"all://{host}": None for host in ("localhost", "127.0.0.1", "[::1]")}
         pool = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
         through = httpx.AsyncHTTPTransport(verify=tls, proxy=proxy, limits=pool) if proxy else None
@@ -122,13 +121,13 @@ def read_roots(ca_file: str) -> str:
         return ""
     try:
         roots = Path(ca_file).read_text()
-        ssl.create_default_context(cadata=roots)
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=roots)
     except (OSError, ValueError):
         raise DocumentError(["network.ca_file: is no file of PEM certificates"]) from None
     return roots
 
 
-def _trust(roots: str) -> ssl.SSLContext:
+def client_tls(roots: str) -> ssl.SSLContext:
     """Return the client side of TLS: the system's roots, and others in PEM."""
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2

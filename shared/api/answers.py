@@ -29,14 +29,14 @@ class Answer:
 
 
 class Vended(NamedTuple):
-    """A token for a caller, and what there is to say of it.
+    """A token for a caller, and what the answer says about it.
 
     Args:
-        token, source: what is handed out.
-        scope: that it is for.
-        client_id: of the app registration that it was issued to.
+        token, source: the token, and where it came from.
+        scope: of the token.
+        client_id: of the app registration that the token was issued to.
         now: both clocks.
-        margin: seconds that the caller is told less than are left, for the way and its clock.
+        margin: seconds subtracted from `expires_in`, to allow for network time and the caller's clock.
         correlation_id: of the request.
     """
 
@@ -50,25 +50,24 @@ class Vended(NamedTuple):
 
     @property
     def expires_in(self) -> int:
-        """Seconds that the caller may keep it."""
+        """Seconds that the caller may use the token."""
         return max(0, math.floor(self.token.remaining(self.now) - self.margin))
 
     @property
     def expires_on(self) -> int:
-        """The same as a moment, in seconds since the epoch."""
+        """The same as an instant, in seconds since the epoch."""
         return math.floor(self.now.wall) + self.expires_in
 
 
 def token_answer(vended: Vended) -> Answer:
     """Hand out a token in the form of RFC 6749 section 5.1."""
     token, now = vended.token, vended.now
-    told = vended.expires_in
     due = max(SHORTEST_REFRESH, math.ceil(token.refresh_after - (now.boot - token.asked.boot)))
     # Put together by hand: the encoder would look at every character of the token, at every request. Nothing in a scope
     # needs an escape (RFC 6749 section 3.3), and it was checked.
     body = (
-        f'{{"token_type": "Bearer", "access_token": {token.quoted}, "expires_in": {told}, '
-        f'"expires_on": {math.floor(now.wall) + told}, "refresh_in": {due}, "scope": "{vended.scope}", '
+        f'{{"token_type": "Bearer", "access_token": {token.quoted}, "expires_in": {vended.expires_in}, '
+        f'"expires_on": {vended.expires_on}, "refresh_in": {due}, "scope": "{vended.scope}", '
         f'"token_source": "{vended.source.value}", "correlation_id": "{vended.correlation_id}"}}'
     )
     return Answer(200, _HEADERS, body.encode())

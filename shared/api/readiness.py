@@ -1,4 +1,4 @@
-"""Whether this worker can serve, for whatever asks every few seconds: `GET /api/health/ready`."""
+"""Whether this worker can serve: `GET /api/health/ready`, which a probe requests every few seconds."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -12,8 +12,8 @@ from shared.system import System
 from shared.telemetry.events import Events
 
 ROUTE = "health/ready"
-KEPT = 5.0
-"""Seconds for which one look answers everybody."""
+REPORT_SECONDS = 5.0
+"""How long one report answers every probe."""
 METHODS = ("GET", "HEAD")
 
 _STATUS = {State.OK: "ready", State.DEGRADED: "degraded", State.FAILED: "not_ready"}
@@ -28,10 +28,10 @@ class _Report:
 
 
 class Readiness:
-    """Answers probes; a burst of them is one look.
+    """Answers probes; one run of the checks answers a burst of them.
 
     Args:
-        look: goes through the list of checks.
+        look: runs every check.
         system: clocks and correlation ids.
         events: where a change is reported, and nothing else: probes are many.
     """
@@ -55,7 +55,7 @@ class Readiness:
         correlation_id = self._new_id()
         try:
             check_envelope(incoming, method=incoming.method if incoming.method in METHODS else METHODS[0])
-            answer = self._tell(await self._current(), correlation_id)
+            answer = self._answer_for(await self._current(), correlation_id)
         except VendError as error:
             allow = {"Allow": ", ".join(METHODS)} if isinstance(error, MethodNotAllowed) else {}
             answer = error_answer(error, correlation_id=correlation_id, headers=allow)
@@ -65,9 +65,9 @@ class Readiness:
         return replace(answer, body=b"") if incoming.method == "HEAD" else answer
 
     async def _current(self) -> _Report:
-        kept = self._report
-        if kept is not None and self._clock().boot - kept.at < KEPT:
-            return kept
+        last = self._report
+        if last is not None and self._clock().boot - last.at < REPORT_SECONDS:
+            return last
         return await self._looks.join(ROUTE, self._renew)
 
     async def _renew(self) -> _Report:
@@ -76,16 +76,16 @@ class Readiness:
         before = self._report.status if self._report else _STATUS[State.OK]
         self._report = _Report(checks, _STATUS[worst], self._clock().boot)
         if self._report.status != before:
-            matters = [check for check in checks if check.state is not State.OK]
+            faults = [check for check in checks if check.state is not State.OK]
             self._events.defer(
                 "readiness_changed",
                 outcome=self._report.status,
-                cause="; ".join(f"{check.name}: {check.detail}" for check in matters) or None,
-                remedy="; ".join(check.remedy for check in matters) or None,
+                cause="; ".join(f"{check.name}: {check.detail}" for check in faults) or None,
+                remedy="; ".join(check.remedy for check in faults) or None,
             )
         return self._report
 
-    def _tell(self, report: _Report, correlation_id: str) -> Answer:
+    def _answer_for(self, report: _Report, correlation_id: str) -> Answer:
         body = {
             "status": report.status,
             "checks": [

@@ -137,6 +137,7 @@ class Callers:
         document = self._in_force(now.boot)
         if document is None:
             raise NotReady(cause="no valid callers document")
+        # The hash is looked up, never the key: the time that a look-up takes reveals nothing about any key.
         caller = self._by_key.get(hashlib.sha256(key.encode()).hexdigest())
         if caller is None and host_checked:
             caller = document.callers.get(EVERYBODY)

@@ -1,4 +1,4 @@
-"""Reads pages from Microsoft Graph: with a token, patience, and no trust in where a link leads."""
+"""Pages of Microsoft Graph: requests with a token, and retries where a retry can help."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
@@ -11,34 +11,34 @@ from shared.core.token import AccessToken, Acquired, Moment
 
 ATTEMPTS = 4
 LONGEST_WAIT = 60.0
-"""Seconds that a run waits for Graph; for longer it ends, and the next one goes on."""
+"""The longest wait in seconds for one retry. If Graph asks for more, the run ends and the next one continues."""
 
 
-class ForgottenError(Exception):
-    """Graph does not know any more what the link meant: a new copy has to begin."""
+class ResyncRequired(Exception):
+    """Graph no longer accepts the link, so a new copy must start."""
 
 
 class GetToken(Protocol):
-    """Gives a token for Graph."""
+    """Gets a token for Graph."""
 
     def __call__(self, *, rejected: str | None) -> Awaitable[Acquired]:
-        """Give one that is not the rejected one; raise an `UpstreamError` if there is none."""
+        """Return a token other than the one with the SHA-256 `rejected`; raise an `UpstreamError` if there is none."""
 
 
 class Get(Protocol):
     """Sends a request to Graph."""
 
     def __call__(self, url: str, *, headers: Mapping[str, str]) -> Awaitable[Reply]:
-        """Send it; raise an `UpstreamError` where no answer comes."""
+        """Return the answer; raise an `UpstreamError` if there is none."""
 
 
 class Graph:
     """Reads pages.
 
     Args:
-        get_token: gives a token for Graph.
+        get_token: gets a token for Graph.
         get: sends a request.
-        clock: both clocks.
+        clock: reads both clocks.
         sleep: waits for some seconds.
         new_id: makes request ids, by which Microsoft's support finds a request.
     """
@@ -59,26 +59,26 @@ class Graph:
         self._new_id = new_id
 
     async def page(self, link: str) -> bytes:
-        """Read what a link leads to; it has been checked to be Graph's own.
+        """Return the body of the page that a link leads to. The token is sent there: `read_page` checked the link.
 
         Raises:
-            ForgottenError: the link means nothing any more.
-            OperatorError: Graph refuses.
-            UpstreamError: Graph, or Entra before it, cannot be had now.
+            ResyncRequired: Graph no longer accepts the link.
+            OperatorError: Graph refuses the request.
+            UpstreamError: Graph, or Entra, is not available.
         """
         rejected: str | None = None
         attempt = 1
         while True:
-            served = await self._get_token(rejected=rejected)
+            token = (await self._get_token(rejected=rejected)).token
             try:
-                reply = await self._get(link, headers=self._headers(served.token))
+                reply = await self._get(link, headers=self._headers(token))
             except Unavailable as error:
                 failure: UpstreamError = error
             else:
                 if reply.status == 200:
                     return reply.body
                 if reply.status == 401 and rejected is None:
-                    rejected = served.token.sha256
+                    rejected = token.sha256
                     continue
                 failure = self._meaning(reply)
             wait = failure.upstream_wait.total_seconds() if failure.upstream_wait else 2.0 ** (attempt - 1)
@@ -91,19 +91,19 @@ class Graph:
         return {
             "authorization": f"Bearer {token.secret}",
             "client-request-id": self._new_id(),
-            # Others in the tenant go first: https://learn.microsoft.com/graph/throttling-limits
+            # Graph serves the tenant's other requests first: https://learn.microsoft.com/graph/throttling-limits
             "x-ms-throttle-priority": "low",
         }
 
     def _meaning(self, reply: Reply) -> UpstreamError:
-        """Say what an answer other than 200 means, without its words.
+        """Return the error for an answer other than 200; no text of the answer is in it.
 
         Raises:
-            ForgottenError: a new copy has to begin.
+            ResyncRequired: Graph no longer accepts the link.
         """
         status = reply.status
         if is_reset(status, reply.body):
-            raise ForgottenError
+            raise ResyncRequired
         cause = f"Graph answered {status}"
         wait = retry_after(reply.headers.get("retry-after"), now=self._clock().wall)
         if status == 429 or status >= 500:

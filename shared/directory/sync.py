@@ -1,50 +1,110 @@
-"""The sync: page after page from Graph into the store, until everything is read or the time is over."""
+"""The sync: reads the pages of a directory from Graph, and stores each one with the link behind it.
+
+Theory of operation
+===================
+
+The table `sync_stream` has a row for each stream of a tenant. The row has two states: one of the link, one of the
+lease. Each change of a state is one transaction of the store.
+
+**The state of the link.** In `copy`, the link leads to a page of all objects. In `delta`, it leads to the changes since
+the last round.
+
+| from | to | when | in |
+|---|---|---|---|
+| any state | copy | the stream is new, or its link was made for another Graph or other properties | `begin` |
+| copy, delta | copy | Graph no longer accepts the link (`ResyncRequired`) | `reset` |
+| copy | copy | a page with a next link was read | `commit` |
+| copy | delta | a page with a delta link was read; objects that this copy lacks are deleted | `commit` |
+| delta | delta | a page with either link was read | `commit` |
+
+Each copy has a number, its generation, and each object has the generation that saw it last. So a copy goes over the old
+rows, and its last page shows which objects it lacks.
+
+**The state of the lease.** A run may move the checkpoint while it holds the lease.
+
+| state | when | who changes it |
+|---|---|---|
+| free | `lease_until` is in the past | `begin` takes it and raises the fence |
+| held | `lease_until` is in the future | `commit` and `reset` renew it, `release` frees it |
+| lost | the fence is higher than ours | no call of ours: `commit` and `reset` raise `LeaseLost` |
+
+`begin` raises `LeaseHeld` while another run holds the lease. A run that was killed frees nothing: the next one begins
+when the lease has expired. A slow run may commit after its lease has expired, until another run begins. A migration of
+the database (`migrate`, in `begin`) raises every fence and frees every lease, so a run of an older version loses its
+own.
+
+**Page and link are one commit.** `commit` of the store first moves the checkpoint, by one UPDATE that names fence and
+page of this run, and then writes the rows, in the same transaction. An UPDATE that hits no row ends the transaction:
+this also stops the older of two runs. The line is in `_move`, in `shared/adapters/database/store.py`. No transaction is
+open during a request.
+
+**What a reader may rely on.** A reader sees all of a page or nothing of it. During a copy the rows of the copy before
+stay until a page changes them. An object is in a view once. After a run was killed at any point, the next one reads the
+same page again, and a page that is stored twice changes nothing.
+"""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from shared.core.directory.delta import BusyError, Link, Page, Place, Stream, read_page
+from shared.core.directory.checkpoint import Checkpoint, LeaseHeld, LeaseLost
+from shared.core.directory.delta import LinkKind, Page, read_page
+from shared.core.directory.streams import Stream
 from shared.core.errors import BadAnswer, VendError
 from shared.core.token import Moment
-from shared.directory.graph import ForgottenError
+from shared.directory.graph import ResyncRequired
 from shared.telemetry.events import Events
 
 
 class Pages(Protocol):
-    """Graph."""
+    """Reads pages from Graph."""
 
     async def page(self, link: str) -> bytes:
-        """Read what a link leads to."""
+        """Return the body of the page that a link leads to."""
 
 
-class Store(Protocol):
-    """Where rows and links are kept; every call blocks."""
+class DirectoryStore(Protocol):
+    """Holds the rows and the checkpoint of each stream; every call blocks."""
 
-    def begin(self, stream: Stream, *, tenant_id: str, root: str, now: float) -> Place:
-        """Take a stream over, where the last run left it."""
+    def begin(self, stream: Stream, *, tenant_id: str, root: str, now: float) -> Checkpoint:
+        """Take the lease of a stream and return its checkpoint."""
 
-    def reset(self, place: Place, *, root: str, now: float) -> Place:
-        """Begin a new copy."""
+    def reset(self, checkpoint: Checkpoint, *, root: str, now: float) -> Checkpoint:
+        """Start a new copy."""
 
-    def commit(self, place: Place, page: Page, *, now: float) -> tuple[Place, int]:
-        """Store a page and the link behind it; tell the next place, and how many rows were written."""
+    def commit(self, checkpoint: Checkpoint, page: Page, *, now: float) -> tuple[Checkpoint, int]:
+        """Store a page and the link behind it; return the new checkpoint and the number of rows that were written."""
 
-    def release(self, place: Place) -> None:
-        """Let another run begin at once."""
+    def release(self, checkpoint: Checkpoint) -> None:
+        """Free the lease."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectorySource:
+    """What is copied, and from where.
+
+    Args:
+        tenant_id: the tenant.
+        root: the root of Graph.
+        streams: the streams to copy.
+    """
+
+    tenant_id: str
+    root: str
+    streams: tuple[Stream, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What one run has done to one stream.
+    """What one run did to one stream.
 
     Args:
-        pages: committed.
-        changes: that they held.
-        rows: written because of them.
-        is_complete: whether all that there was has been read.
+        pages: the number of pages that were stored.
+        changes: the number of changes on them.
+        rows: the number of rows that were written.
+        is_complete: the run read all that there was.
     """
 
     pages: int = 0
@@ -57,31 +117,25 @@ class Sync:
     """Copies the directory of one tenant.
 
     Args:
-        streams: which.
-        tenant_id: whose.
-        root: of Graph.
+        source: what is copied.
         graph: reads pages.
-        store: keeps them.
-        pool: where the database's blocking calls run; one thread, so that they keep their order.
-        clock: both clocks.
-        events: what became of a run.
+        store: holds the copy.
+        pool: runs the store's blocking calls; one thread, so that they stay in order.
+        clock: reads both clocks.
+        events: takes one event for each stream and run.
     """
 
     def __init__(
         self,
         *,
-        streams: Sequence[Stream],
-        tenant_id: str,
-        root: str,
+        source: DirectorySource,
         graph: Pages,
-        store: Store,
+        store: DirectoryStore,
         pool: Executor,
         clock: Callable[[], Moment],
         events: Events,
     ) -> None:
-        self._streams = streams
-        self._tenant_id = tenant_id
-        self._root = root
+        self._source = source
         self._graph = graph
         self._store = store
         self._pool = pool
@@ -89,69 +143,84 @@ class Sync:
         self._events = events
 
     async def run(self, *, seconds: float) -> None:
-        """Sync every stream, one after the other; a stream that fails does not keep the next one from its turn.
+        """Sync one stream after the other. A failure in one stream does not stop the next.
 
         Args:
-            seconds: after which no further page is begun; the next run goes on where this one ends.
+            seconds: when to begin no further page. The next run continues where this one ends.
         """
         until = self._clock().boot + seconds
-        for stream in self._streams:
-            began = self._clock().boot
-            try:
-                report = await self._sync(stream, until)
-            except BusyError:
-                self._events.emit("sync_skipped", stream=stream.name, cause="another run is at it")
-            except VendError as error:
-                self._events.emit("sync_failed", stream=stream.name, cause=error.cause)
-            except Exception as error:  # noqa: BLE001  # a defect of ours is an event, and never a traceback in the log
-                self._events.emit("sync_failed", stream=stream.name, cause=type(error).__name__)
-            else:
-                self._events.emit(
-                    "sync_finished",
-                    stream=stream.name,
-                    outcome="complete" if report.is_complete else "to be continued",
-                    pages=report.pages,
-                    changes=report.changes,
-                    rows=report.rows,
-                    latency_ms=round((self._clock().boot - began) * 1000),
-                )
+        for stream in self._source.streams:
+            await self._run(stream, until)
         self._events.flush()
 
-    async def _sync(self, stream: Stream, until: float) -> Report:
-        place = await self._call(self._begin, stream)
+    async def _run(self, stream: Stream, until: float) -> None:
+        """Sync one stream and emit an event that says how it ended."""
+        began = self._clock().boot
+        try:
+            report = await self._read_pages(stream, until)
+        except LeaseHeld:
+            self._events.emit("sync_skipped", stream=stream.name, cause="another run is at it")
+        except LeaseLost:
+            self._events.emit("sync_skipped", stream=stream.name, cause="another run has taken over")
+        except VendError as error:
+            self._events.emit("sync_failed", stream=stream.name, cause=error.cause)
+        except Exception as error:  # noqa: BLE001  # a defect of ours is an event, and never a traceback in the log
+            self._events.emit("sync_failed", stream=stream.name, cause=type(error).__name__)
+        else:
+            self._events.emit(
+                "sync_finished",
+                stream=stream.name,
+                outcome="complete" if report.is_complete else "to be continued",
+                pages=report.pages,
+                changes=report.changes,
+                rows=report.rows,
+                latency_ms=round((self._clock().boot - began) * 1000),
+            )
+
+    async def _read_pages(self, stream: Stream, until: float) -> Report:
+        """Read and store pages until the round is complete or the time is over.
+
+        Raises:
+            LeaseHeld: another run has the lease.
+            LeaseLost: another run has taken over.
+            VendError: Graph, Entra or the store failed.
+        """
+        checkpoint = await self._call(self._begin, stream)
         report = Report()
-        read: set[str] = set()
+        links: set[str] = set()
         try:
             while not report.is_complete and self._clock().boot < until:
-                if place.link in read:
+                if checkpoint.link in links:
                     raise BadAnswer(cause="Graph leads in a circle")
-                read.add(place.link)
+                links.add(checkpoint.link)
                 try:
-                    page = read_page(await self._graph.page(place.link), stream, root=self._root)
-                except ForgottenError:
+                    body = await self._graph.page(checkpoint.link)
+                except ResyncRequired:
                     self._events.emit("sync_restarted", stream=stream.name, cause="Graph has forgotten the last link")
-                    place = await self._call(self._reset, place)
+                    checkpoint = await self._call(self._reset, checkpoint)
                     continue
-                place, rows = await self._call(self._commit, place, page)
+                page = read_page(body, stream, root=self._source.root)
+                checkpoint, rows = await self._call(self._commit, checkpoint, page)
                 report = replace(
                     report,
                     pages=report.pages + 1,
                     changes=report.changes + len(page.changes),
                     rows=report.rows + rows,
-                    is_complete=page.kind is Link.DELTA,
+                    is_complete=page.kind is LinkKind.DELTA,
                 )
         finally:
-            await self._call(self._store.release, place)
+            await self._call(self._store.release, checkpoint)
         return report
 
-    def _begin(self, stream: Stream) -> Place:
-        return self._store.begin(stream, tenant_id=self._tenant_id, root=self._root, now=self._clock().wall)
+    def _begin(self, stream: Stream) -> Checkpoint:
+        source = self._source
+        return self._store.begin(stream, tenant_id=source.tenant_id, root=source.root, now=self._clock().wall)
 
-    def _reset(self, place: Place) -> Place:
-        return self._store.reset(place, root=self._root, now=self._clock().wall)
+    def _reset(self, checkpoint: Checkpoint) -> Checkpoint:
+        return self._store.reset(checkpoint, root=self._source.root, now=self._clock().wall)
 
-    def _commit(self, place: Place, page: Page) -> tuple[Place, int]:
-        return self._store.commit(place, page, now=self._clock().wall)
+    def _commit(self, checkpoint: Checkpoint, page: Page) -> tuple[Checkpoint, int]:
+        return self._store.commit(checkpoint, page, now=self._clock().wall)
 
     async def _call[*A, T](self, work: Callable[[*A], T], *args: *A) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *args)

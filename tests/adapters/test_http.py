@@ -6,7 +6,8 @@ import pytest
 from emulator.cloud import LocalCloud
 from emulator.network.ca import CertificateAuthority
 from emulator.network.faults import Fault, Kind
-from shared.adapters.http import HttpClient, read_roots
+from shared.adapters.http import HttpClient, client_tls, read_roots
+from shared.core.documents.toml import DocumentError
 from shared.core.errors import BadAnswer, TimedOut, TlsRefused, Unavailable, VendError
 from shared.core.limits import Limits
 from shared.core.reply import Reply
@@ -27,7 +28,7 @@ def send(cloud: LocalCloud, *, ca_file: Path | None = None, proxy: str = "") -> 
 
     async def post() -> Reply:
         async with HttpClient(
-            roots=read_roots(str(ca_file or cloud.ca_file)),
+            tls=client_tls(read_roots(str(ca_file or cloud.ca_file))),
             proxy=proxy,
             limits=LIMITS,
         ) as client:
@@ -86,9 +87,9 @@ def test_a_redirect_is_an_answer_like_any_other(cloud: LocalCloud) -> None:
 
 def test_a_stranger_s_certificate_is_for_the_operator(cloud: LocalCloud, tmp_path: Path) -> None:
     """REL-21: a peer that cannot prove its name gets nothing, and no retry will change that."""
-    stranger = CertificateAuthority(tmp_path)
+    stranger = CertificateAuthority().write(tmp_path)
     with pytest.raises(TlsRefused) as failure:
-        send(cloud, ca_file=stranger.file)
+        send(cloud, ca_file=stranger)
     assert failure.value.cause == "TLS with upstream did not come about"
 
 
@@ -98,3 +99,16 @@ def test_only_the_setting_names_a_proxy(cloud: LocalCloud, monkeypatch: pytest.M
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     assert send(cloud).status == 400
     assert send(cloud, proxy="http://127.0.0.1:9").status == 400
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", "no certificate", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"]
+)
+def test_a_ca_file_without_certificates_is_a_mistake(text: str | None, tmp_path: Path) -> None:
+    """REL-48: `network.ca_file` is named by its key, whether the file is missing, empty or something else."""
+    file = tmp_path / "ca.pem"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(DocumentError) as caught:
+        read_roots(str(file))
+    assert caught.value.mistakes == ["network.ca_file: is no file of PEM certificates"]

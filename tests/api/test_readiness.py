@@ -8,7 +8,7 @@ import pytest
 
 from shared.api.answers import Answer
 from shared.api.checks import Checks
-from shared.api.readiness import KEPT, Readiness
+from shared.api.readiness import REPORT_SECONDS, Readiness
 from shared.callers.live import DocumentHealth, check_document
 from shared.core.check import Check
 from shared.core.errors import CredentialRefused, ScopeRefused, Unavailable, VendError
@@ -56,7 +56,7 @@ class Worker(Bench):
 
     async def matters(self) -> Mapping[str, Any]:
         """Ask, once the last look is old, and list what is not well, by the name of the check."""
-        await asyncio.sleep(KEPT)
+        await asyncio.sleep(REPORT_SECONDS)
         body = json.loads((await self.probe()).body)
         return {check["name"]: check["state"] for check in body["checks"] if check["state"] != "ok"}
 
@@ -76,7 +76,7 @@ def test_a_burst_of_probes_is_one_look_upstream() -> None:
         before = worker.looks
         answers = await asyncio.gather(*(worker.probe() for _ in range(PROBES)))
         assert worker.looks == before + 1
-        await asyncio.sleep(KEPT)
+        await asyncio.sleep(REPORT_SECONDS)
         return {(answer.status, answer.headers.get("Retry-After")) for answer in answers}
 
     async def story() -> None:
@@ -100,7 +100,7 @@ def test_one_look_answers_for_five_seconds() -> None:
     async def story() -> None:
         assert (await worker.probe()).status == 200
         worker.health = DocumentHealth(age=None, is_failing=True)
-        await asyncio.sleep(KEPT - 0.1)
+        await asyncio.sleep(REPORT_SECONDS - 0.1)
         assert (await worker.probe()).status == 200
         await asyncio.sleep(0.2)
         assert (await worker.probe()).status == 503
@@ -174,7 +174,7 @@ def test_a_certificate_is_told_of_in_time(days: int, state: str | None) -> None:
 
     async def story() -> None:
         end = worker.now() + timedelta(days=days, minutes=1) if days > 30 else worker.now() + timedelta(days=days)
-        worker.ends = [worker.now() + timedelta(days=200), end + timedelta(seconds=KEPT)]
+        worker.ends = [worker.now() + timedelta(days=200), end + timedelta(seconds=REPORT_SECONDS)]
         assert (await worker.matters()).get("certificate") == state
         (detail,) = [
             check["detail"]
@@ -227,9 +227,9 @@ def test_with_a_token_a_failure_degrades() -> None:
         await worker.secret()
         await settle()
         assert await worker.matters() == {"token": "degraded"}
-        await asyncio.sleep(LIFETIME - REFRESH_AFTER - FAILING_FLOOR - 3 * KEPT)
+        await asyncio.sleep(LIFETIME - REFRESH_AFTER - FAILING_FLOOR - 3 * REPORT_SECONDS)
         assert await worker.matters() == {"token": "degraded"}
-        await asyncio.sleep(KEPT)
+        await asyncio.sleep(REPORT_SECONDS)
         assert await worker.matters() == {"token": "failed"}
 
     worker.run(story)
@@ -259,7 +259,7 @@ def test_nobody_waits_long_for_the_first_token() -> None:
         worker.issuer.open.clear()
         began = worker.clock().boot
         assert await worker.matters() == {"token": "failed"}
-        assert worker.clock().boot - began == pytest.approx(KEPT + PATIENCE)
+        assert worker.clock().boot - began == pytest.approx(REPORT_SECONDS + PATIENCE)
         worker.issuer.open.set()
         await settle()
         assert await worker.matters() == {}
@@ -275,9 +275,9 @@ def test_lost_events_are_a_matter_for_ten_minutes() -> None:
     async def story() -> None:
         worker.events.lost = 2
         assert await worker.matters() == {"events": "degraded"}
-        await asyncio.sleep(LOSS_SECONDS - 2 * KEPT)
+        await asyncio.sleep(LOSS_SECONDS - 2 * REPORT_SECONDS)
         assert await worker.matters() == {"events": "degraded"}
-        await asyncio.sleep(KEPT)
+        await asyncio.sleep(REPORT_SECONDS)
         assert await worker.matters() == {}
         assert b"2 lost since" in (await worker.probe()).body
         worker.events.lost = 3

@@ -9,7 +9,7 @@ import pytest
 
 from emulator.cloud import LocalCloud
 from emulator.seed import CLIENT_ID, TENANT_ID
-from shared.api.readiness import KEPT
+from shared.api.readiness import REPORT_SECONDS
 from tests.clock import FakeClock, settle
 from tests.in_process import App, ParsedFault, Told, suffering
 from tests.tables import case_id, cases
@@ -56,7 +56,7 @@ def test_a_worker_says_how_it_is(case: Case, timeless: LocalCloud, fake_clock: F
                     await app.landed()
                 before = len(timeless.entra.requests)
                 told = await asyncio.gather(*(app.probe() for _ in range(PROBES)))
-                fake_clock.tick(0.9 * KEPT)
+                fake_clock.tick(0.9 * REPORT_SECONDS)
                 told.append(await app.probe())
                 assert len(timeless.entra.requests) - before == case.calls
             assert {(answer.status, answer.wait) for answer in told} == {(case.http, 30 if case.http == 503 else None)}
@@ -116,7 +116,7 @@ def test_a_log_that_blocks_is_seen(timeless: LocalCloud, fake_clock: FakeClock, 
             first = await app.probe()
             assert (first.status, state_of(first, "event_loop")) == (200, "ok")
             assert (await app.ask()).status == 200
-            fake_clock.tick(KEPT)
+            fake_clock.tick(REPORT_SECONDS)
             await settle()  # a probe comes by the network, when the loop has its turn again
             probed = await app.probe()
             assert (probed.status, state_of(probed, "event_loop")) == (200, "degraded")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from shared.adapters.database.store import LEASE_SECONDS
-from shared.build.directory import SYNC_SECONDS
+from shared.wiring.directory import SYNC_SECONDS
 
 ROOT = Path(__file__).parents[2]
 # Written in halves, so that this file does not find itself.

@@ -16,9 +16,9 @@ from emulator.entra.app import Forgery
 from emulator.network.faults import Fault, Kind
 from emulator.seed import CERTIFICATE, CLIENT_ID, TENANT_ID
 from emulator.tour.site import app_settings
-from shared.adapters.database.store import Store
-from shared.core.directory.delta import USERS
-from shared.directory.sync import Sync
+from shared.adapters.database.store import SqlStore
+from shared.core.directory.streams import STREAMS, USERS
+from shared.directory.sync import DirectorySource, Sync
 from shared.runtime import build
 from shared.system import System
 from shared.telemetry.events import Events
@@ -33,7 +33,7 @@ type Event = dict[str, Any]
 
 @dataclass
 class Pace:
-    """How fast the time goes: so many seconds pass whenever the cloud looks at its clock."""
+    """The seconds that pass whenever the cloud reads its clock."""
 
     seconds: float = 0.0
 
@@ -77,17 +77,17 @@ sync.store = {json.dumps(f"sqlite:///{folder}/directory.db")}
 
 
 def expected(cloud: LocalCloud) -> Mapping[str, Mapping[str, Any]]:
-    """List what a reader should find: everybody who is there and not disabled, by id."""
+    """Return the people whom a reader should find, by id: neither deleted nor disabled."""
     return {
-        person.id: {column: person.properties.get(name) for name, (column, _) in USERS.columns.items()}
+        person.id: {column.name: person.properties.get(name) for name, column in USERS.properties.items()}
         for person in cloud.people.tenant().values()
         if not person.removed and person.properties.get("accountEnabled") is not False
     }
 
 
 def found(folder: Path) -> Mapping[str, Mapping[str, Any]]:
-    """List what a reader finds."""
-    columns = ["id", *(column for column, _ in USERS.columns.values())]
+    """Return the people whom a reader finds, by id."""
+    columns = ["id", *(column.name for column in USERS.properties.values())]
     with closing(sqlite3.connect(folder / "directory.db")) as connection:
         rows = connection.execute(f"select {', '.join(columns)} from active_users").fetchall()  # noqa: S608  # ours
     people = {row[0]: dict(zip(columns[1:], row[1:], strict=True)) for row in rows}
@@ -97,8 +97,8 @@ def found(folder: Path) -> Mapping[str, Mapping[str, Any]]:
     return people
 
 
-def told(events: list[Event]) -> tuple[Any, ...]:
-    """Pick what matters of the one event of a run that went well."""
+def summary(events: list[Event]) -> tuple[Any, ...]:
+    """Return the fields of the one event of a run that succeeded."""
     (event,) = events
     return tuple(event.get(name) for name in ("event", "outcome", "pages", "changes", "rows"))
 
@@ -110,29 +110,29 @@ type Story = Callable[[App], Awaitable[None]]
 def run(directory: LocalCloud, fake_clock: FakeClock, tmp_path: Path) -> Callable[[Story], None]:
     """Run a story with an app that syncs from the cloud."""
 
-    def told_by(story: Story) -> None:
+    def run_story(story: Story) -> None:
         async def whole() -> None:
             async with App(directory, fake_clock, tmp_path, settings=settings(directory, tmp_path)) as app:
                 await story(app)
 
         asyncio.run(whole())
 
-    return told_by
+    return run_story
 
 
 def test_the_copy_is_the_tenant(run: Callable[[Story], None], directory: LocalCloud, tmp_path: Path) -> None:
     """The first run reads everybody, the second nothing, the third what has changed."""
 
     async def story(app: App) -> None:
-        assert told(await app.sync()) == ("sync_finished", "complete", 5, PEOPLE, 2 * PEOPLE)
+        assert summary(await app.sync()) == ("sync_finished", "complete", 5, PEOPLE, 2 * PEOPLE)
         assert found(tmp_path) == expected(directory)
-        assert told(await app.sync()) == ("sync_finished", "complete", 1, 0, 0)
+        assert summary(await app.sync()) == ("sync_finished", "complete", 1, 0, 0)
         first, second, third, fourth = list(directory.people.tenant())[:4]
         directory.people.update(first, department=None, jobTitle="Owner")
         directory.people.remove(second)
         directory.people.purge(third)
         directory.people.add(displayName="New", userPrincipalName="new@contoso.example")
-        assert told(await app.sync()) == ("sync_finished", "complete", 1, 4, 5)
+        assert summary(await app.sync()) == ("sync_finished", "complete", 1, 4, 5)
         assert found(tmp_path) == expected(directory)
         directory.people.restore(second)
         directory.people.update(fourth, accountEnabled=False)
@@ -147,7 +147,7 @@ def test_the_copy_is_the_tenant(run: Callable[[Story], None], directory: LocalCl
 def test_an_awkward_graph_makes_no_difference(
     run: Callable[[Story], None], directory: LocalCloud, tmp_path: Path
 ) -> None:
-    """REL-41: no order, people twice, changes again, pages with nobody on them."""
+    """REL-41: Graph sends people in any order and twice, changes again, and empty pages."""
     directory.graph.shuffled = directory.graph.repeats = directory.graph.empty_pages = True
 
     async def story(app: App) -> None:
@@ -157,7 +157,7 @@ def test_an_awkward_graph_makes_no_difference(
             directory.people.update(person, jobTitle="Other")
         await app.sync()
         assert found(tmp_path) == expected(directory)
-        assert told(await app.sync())[-1] == 0
+        assert summary(await app.sync())[-1] == 0
 
     run(story)
 
@@ -171,7 +171,7 @@ def test_a_forgotten_link_is_a_new_copy(
     status: int,
     code: str,
 ) -> None:
-    """REL-40: after its time the same run reads everybody again, and who has gone meanwhile is gone."""
+    """REL-40: the same run reads everybody again, and people who were purged meanwhile are deleted."""
 
     async def story(app: App) -> None:
         await app.sync()
@@ -187,16 +187,16 @@ def test_a_forgotten_link_is_a_new_copy(
 
 
 def test_a_run_goes_on_after_a_short_wait(run: Callable[[Story], None], directory: LocalCloud, tmp_path: Path) -> None:
-    """REL-39: Retry-After is waited for, a failure without one is tried again, and nothing is read twice."""
+    """REL-39: a run waits as long as Retry-After says, retries a failure without one, and reads no page twice."""
 
     async def story(app: App) -> None:
         for headers in ({"retry-after": "7"}, {}):
             directory.faults["graph"].set(Fault(kind=Kind.STATUS, status=429, times=2, headers=headers))
             before = app.clock().boot
-            assert told(await app.sync())[:2] == ("sync_finished", "complete")
+            assert summary(await app.sync())[:2] == ("sync_finished", "complete")
             assert app.clock().boot - before == (14 if headers else 3)
         directory.faults["graph"].set(Fault(kind=Kind.CUT, after_bytes=0, times=1))
-        assert told(await app.sync())[:2] == ("sync_finished", "complete")
+        assert summary(await app.sync())[:2] == ("sync_finished", "complete")
         assert found(tmp_path) == expected(directory)
 
     run(story)
@@ -205,13 +205,13 @@ def test_a_run_goes_on_after_a_short_wait(run: Callable[[Story], None], director
 def test_the_next_run_goes_on_where_one_had_to_end(
     run: Callable[[Story], None], directory: LocalCloud, pace: Pace, tmp_path: Path
 ) -> None:
-    """When its time is over a run begins no further page; what was stored stays, and only the rest is read then."""
+    """A run whose time is over begins no further page. The next run reads only the pages that are left."""
 
     async def story(app: App) -> None:
         pace.seconds = 40.0
-        first = told(await app.sync())
+        first = summary(await app.sync())
         pace.seconds = 0.0
-        second = told(await app.sync())
+        second = summary(await app.sync())
         assert (first[1], second[1]) == ("to be continued", "complete")
         assert first[2] + second[2] == len(directory.graph.requests) == 5
         assert found(tmp_path) == expected(directory)
@@ -249,7 +249,7 @@ def test_the_next_run_goes_on_where_one_had_to_end(
 def test_a_run_that_fails_leaves_the_copy_as_it_is(
     run: Callable[[Story], None], directory: LocalCloud, tmp_path: Path, fault: Fault, cause: str, requests: int
 ) -> None:
-    """REL-39, SEC-12, SEC-19: one event names the cause, nothing is changed, and the next run makes up for it."""
+    """REL-39, SEC-12, SEC-19: one event names the cause, nothing is changed, and the next run completes the copy."""
 
     async def story(app: App) -> None:
         await app.sync()
@@ -271,19 +271,19 @@ def test_a_run_that_fails_leaves_the_copy_as_it_is(
 
 
 def test_a_rejected_token_is_replaced(run: Callable[[Story], None], directory: LocalCloud) -> None:
-    """REL-42: 401 costs one new token, and the same link is read with it."""
+    """REL-42: after a 401 the run gets one new token and reads the same link with it."""
 
     async def story(app: App) -> None:
         await app.sync()
         directory.faults["graph"].set(Fault(kind=Kind.STATUS, status=401, times=1))
-        assert told(await app.sync())[:2] == ("sync_finished", "complete")
+        assert summary(await app.sync())[:2] == ("sync_finished", "complete")
 
     run(story)
     assert len(directory.entra.requests) == 2
 
 
 def test_a_second_run_stays_away(run: Callable[[Story], None], directory: LocalCloud, tmp_path: Path) -> None:
-    """REL-44: a run that finds another at work ends at once and says so."""
+    """REL-44: a run ends at once, with an event, while another run holds the lease."""
 
     async def story(app: App) -> None:
         directory.faults["graph"].set(Fault(kind=Kind.HOLD))
@@ -292,7 +292,7 @@ def test_a_second_run_stays_away(run: Callable[[Story], None], directory: LocalC
         other = App(directory, app.clock, tmp_path, settings=settings(directory, tmp_path))
         assert [event["event"] for event in await other.sync()] == ["sync_skipped"]
         directory.faults["graph"].clear()
-        assert told(await first)[:2] == ("sync_finished", "complete")
+        assert summary(await first)[:2] == ("sync_finished", "complete")
         async with other:
             pass  # nothing of it is left open
 
@@ -325,13 +325,13 @@ def test_a_registration_without_the_permission_is_told_so(run: Callable[[Story],
 def test_a_sync_that_cannot_be_is_told(
     directory: LocalCloud, tmp_path: Path, more: str, environ: Mapping[str, str], cause: str
 ) -> None:
-    """A disk that dies with its instance is no store, and tokens are vended all the same."""
+    """An event says why there is no sync: a disk that dies with its instance is no store."""
     lines: list[str] = []
     events = Events(lines.append, wall=lambda: 0.0, worker="w")
     more = settings(directory, tmp_path) if more == "sync" else more
     write_configuration(directory, tmp_path, scopes=(GRAPH_SCOPE,), settings=more, authority=directory.authority)
     text = (tmp_path / "vend.toml").read_text()
-    if environ:  # what a custom cloud would have to say there
+    if environ:  # a custom cloud needs these there
         text = "allow_custom_cloud = true\n" + text.replace("challenge = false", "challenge = true")
         (tmp_path / "vend.toml").write_text(text)
     runtime = build(environ, root=tmp_path, events=events, system=System())
@@ -341,19 +341,17 @@ def test_a_sync_that_cannot_be_is_told(
 
 
 def test_a_defect_of_ours_is_an_event(fake_clock: FakeClock, tmp_path: Path) -> None:
-    """An exception that nobody foresaw is named by its type alone, and the stream is free for the next run."""
+    """An unexpected exception is logged by its type alone, and its run frees the lease."""
 
     class Broken:
         async def page(self, link: str) -> bytes:
             raise ZeroDivisionError(link)
 
     lines: list[str] = []
-    store = Store(f"sqlite:///{tmp_path}/directory.db")
+    store = SqlStore(f"sqlite:///{tmp_path}/directory.db", streams=STREAMS.values())
     with ThreadPoolExecutor(1) as pool:
         sync = Sync(
-            streams=[USERS],
-            tenant_id=TENANT_ID,
-            root="https://graph.microsoft.com",
+            source=DirectorySource(tenant_id=TENANT_ID, root="https://graph.microsoft.com", streams=(USERS,)),
             graph=Broken(),
             store=store,
             pool=pool,

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from emulator.tour.site import Site
-from shared.build.settings import load_settings
 from shared.core import errors
 from shared.core.documents.callers import parse_callers
 from shared.core.documents.settings import Profile, Settings
 from shared.core.entra.aadsts import known_codes, meaning
 from shared.core.limits import Limits
+from shared.wiring.settings import load_settings
 from tests.telemetry.test_metrics import CASES, LOST
 
 ROOT = Path(__file__).parents[2]

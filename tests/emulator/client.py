@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from emulator.cloud import LocalCloud
-from emulator.directory.store import Principal
-from emulator.seed import CLIENT_ID, GRAPH, TENANT_ID
+from emulator.directory.objects import Application, ServicePrincipal
+from emulator.seed import GRAPH, TENANT_ID
 
 
 @dataclass
@@ -71,6 +71,20 @@ def key_pair(*, starts: float, ends: float) -> KeyPair:
     return KeyPair(key, certificate)
 
 
+def new_principal(cloud: LocalCloud, *, tenant_id: str = TENANT_ID) -> ServicePrincipal:
+    """Register an application and have a tenant consent to it."""
+    client_id = str(uuid.uuid4())
+    cloud.directory.add_application(Application(client_id, object_id=str(uuid.uuid4()), name="somebody"))
+    return cloud.directory.consent(client_id, tenant_id=tenant_id)
+
+
+def signed_token(cloud: LocalCloud, principal: ServicePrincipal, *, resource: str) -> str:
+    """Sign a token for a principal, without a request to Entra."""
+    api = cloud.directory.api(resource)
+    assert api
+    return cloud.tokens.key.sign(cloud.tokens.claims(principal, api=api, resource=resource, lifetime=3600))
+
+
 def graph_token(
     cloud: LocalCloud,
     *,
@@ -78,11 +92,7 @@ def graph_token(
     tenant_id: str = TENANT_ID,
     roles: frozenset[str] = frozenset({"User.Read.All"}),
 ) -> str:
-    """Have a token signed for somebody who was granted these roles of Graph."""
-    somebody = Principal(CLIENT_ID, str(uuid.uuid4()), "2")
-    cloud.directory.grant(somebody.object_id, resource=GRAPH, roles=roles)
-    tenant, api = cloud.directory.tenant(tenant_id), cloud.directory.api(resource)
-    assert tenant
-    assert api
-    claims = cloud.directory.claims(somebody, tenant=tenant, api=api, resource=resource, lifetime=3600)
-    return cloud.directory.key.sign(claims)
+    """Sign a token for a new principal that was granted these roles of Graph."""
+    principal = new_principal(cloud, tenant_id=tenant_id)
+    cloud.directory.grant(principal.object_id, resource=GRAPH, roles=roles)
+    return signed_token(cloud, principal, resource=resource)

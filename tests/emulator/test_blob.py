@@ -12,8 +12,9 @@ from azure.storage.blob import BlobClient
 
 from emulator.blob.app import RESOURCE
 from emulator.cloud import LocalCloud
-from emulator.directory.store import KEY_VAULT, Principal
-from emulator.seed import CLIENT_ID, CONTAINER, IDENTITY_CLIENT_ID, TENANT_ID
+from emulator.seed import CONTAINER, IDENTITY_CLIENT_ID, TENANT_ID
+from emulator.vault.app import RESOURCE as KEY_VAULT
+from tests.emulator.client import new_principal, signed_token
 
 READER, CONTRIBUTOR = "Storage Blob Data Reader", "Storage Blob Data Contributor"
 VERSION = "2023-11-03"
@@ -24,14 +25,10 @@ type Ask = Callable[..., httpx.Response]
 
 def token(cloud: LocalCloud, *roles: str, resource: str = RESOURCE) -> str:
     """Have a token signed for somebody who holds exactly these roles on the account."""
-    who = Principal(CLIENT_ID, "-".join(("holder", *roles)), "2")
+    who = new_principal(cloud)
     for role in roles:
         cloud.blob.assign(who.object_id, role)
-    tenant, api = cloud.directory.tenant(TENANT_ID), cloud.directory.api(resource)
-    assert tenant
-    assert api
-    claims = cloud.directory.claims(who, tenant=tenant, api=api, resource=resource, lifetime=3600)
-    return cloud.directory.key.sign(claims)
+    return signed_token(cloud, who, resource=resource)
 
 
 @pytest.fixture

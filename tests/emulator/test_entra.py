@@ -13,9 +13,10 @@ import jwt
 import pytest
 
 from emulator.cloud import LocalCloud
-from emulator.directory.store import KEY_VAULT, Api, Application
+from emulator.directory.objects import Api, Application
 from emulator.entra.app import HONEST, Forgery
 from emulator.seed import CLIENT_ID, GRAPH, GRAPH_ID, ORDERS, ORDERS_ID, TENANT_ID
+from emulator.vault.app import RESOURCE as KEY_VAULT
 from tests.emulator.client import Clock
 
 CASES = tomllib.loads((Path(__file__).parents[1] / "data" / "token_requests.toml").read_text())["case"]
@@ -109,7 +110,7 @@ def test_an_api_that_wants_v1_gets_what_was_asked_as_audience(
     """v1.0: `aud` is the resource to the letter, the double slash included; roles only those granted."""
     claims = claims_of(ask(http, cloud, client_secret=client_secret, scope=f"{GRAPH}//.default"))
 
-    principal = cloud.directory.consent(CLIENT_ID, tenant_id=TENANT_ID)
+    principal = cloud.directory.consent(CLIENT_ID, tenant_id=TENANT_ID).object_id
     issuer = f"https://sts.windows.net/{TENANT_ID}/"
     assert {name: value for name, value in claims.items() if name not in {"aio", "uti"}} == {
         "ver": "1.0",
@@ -167,14 +168,14 @@ def test_a_challenge_is_answered_in_the_token(
     assert (claims["acrs"], claims["nbf"], claims["exp"]) == (["c1"], now - nbf_age, now + 3600)
 
 
-def test_lifetime_and_refresh_in_are_the_directorys(cloud: LocalCloud, http: httpx.Client, client_secret: str) -> None:
+def test_lifetime_and_refresh_in_are_entras(cloud: LocalCloud, http: httpx.Client, client_secret: str) -> None:
     """Ordinary app tokens live an hour and have no `refresh_in`; both can be set for tests of longer ones."""
     ordinary = ask(http, cloud, client_secret=client_secret).json()
-    cloud.directory.token_lifetime, cloud.directory.refresh_in = 86400, 43200
+    cloud.entra.token_lifetime, cloud.entra.refresh_in = 86400, 43200
     try:
         long = ask(http, cloud, client_secret=client_secret).json()
     finally:
-        cloud.directory.token_lifetime, cloud.directory.refresh_in = 3600, None
+        cloud.entra.token_lifetime, cloud.entra.refresh_in = 3600, None
 
     assert (ordinary["expires_in"], ordinary["ext_expires_in"], "refresh_in" in ordinary) == (3599, 3599, False)
     assert (long["expires_in"], long["refresh_in"]) == (86399, 43200)
@@ -191,12 +192,13 @@ def test_an_expired_secret_is_told_apart_from_a_wrong_one(cloud: LocalCloud, htt
 
 
 def test_a_disabled_application_gets_nothing(cloud: LocalCloud, http: httpx.Client, client_secret: str) -> None:
-    """Deactivating the registration stops new tokens at once."""
-    cloud.directory.disable(CLIENT_ID)
+    """Disabling its service principal stops new tokens at once."""
+    principal = cloud.directory.consent(CLIENT_ID, tenant_id=TENANT_ID).object_id
+    cloud.directory.set_enabled(principal, enabled=False)
     try:
         answer = ask(http, cloud, client_secret=client_secret)
     finally:
-        cloud.directory.disable(CLIENT_ID, disabled=False)
+        cloud.directory.set_enabled(principal, enabled=True)
 
     assert (answer.status_code, answer.json()["error_codes"]) == (400, [7000112])
 
@@ -231,7 +233,7 @@ def test_an_api_may_demand_an_assignment(cloud: LocalCloud, http: httpx.Client, 
     principal = cloud.directory.consent(CLIENT_ID, tenant_id=TENANT_ID)
 
     before = ask(http, cloud, client_secret=client_secret, scope=f"{payroll}/.default")
-    cloud.directory.grant(principal, resource=payroll, roles=frozenset({"Pay"}))
+    cloud.directory.grant(principal.object_id, resource=payroll, roles=frozenset({"Pay"}))
     after = ask(http, cloud, client_secret=client_secret, scope=f"{payroll}/.default")
 
     assert (before.status_code, before.json()["error_codes"]) == (400, [501051])
@@ -283,11 +285,11 @@ def test_a_service_takes_a_token_that_is_meant_for_it_and_valid_now(
         token = ".".join([header, base64.urlsafe_b64encode(b'{"oid":"x"}').decode().rstrip("="), signature])
     clock.moment += seconds
     try:
-        caller = cloud.directory.authenticate(token)
+        caller = cloud.tokens.authenticate(token, audience=KEY_VAULT)
     finally:
         clock.moment -= seconds
 
-    assert caller == (cloud.directory.consent(CLIENT_ID, tenant_id=TENANT_ID) if good else None)
+    assert caller == (cloud.directory.consent(CLIENT_ID, tenant_id=TENANT_ID).object_id if good else None)
 
 
 @pytest.mark.parametrize(
@@ -324,7 +326,7 @@ def test_a_token_can_lie(cloud: LocalCloud, http: httpx.Client, clock: Clock, cl
         cloud.entra.forgery = HONEST
     honest = ask(http, cloud, client_secret=client_secret)
 
-    claims = cloud.directory.key.verify(forged.json()["access_token"]) or {}
+    claims = cloud.tokens.key.verify(forged.json()["access_token"]) or {}
     assert (claims["tid"], claims["appid"], claims["aud"], "roles" in claims) == ("another", "another", GRAPH_ID, False)
     assert "expires_in" not in forged.json()
     assert (forged.headers.get_list("date"), honest.headers.get_list("date")) == (

@@ -4,14 +4,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import httpx
 import pytest
 
 from emulator.cloud import LocalCloud
+from emulator.directory.objects import Tenant
 from emulator.directory.people import People, Person
-from emulator.directory.store import Tenant
 from emulator.seed import CLIENT_ID, GRAPH, ORDERS, TENANT_ID
 from tests.emulator.client import Clock, graph_token
 
@@ -411,8 +412,8 @@ def test_the_plain_list_is_paged_by_top(cloud: LocalCloud, reader: Reader) -> No
 
 def test_the_same_seed_makes_the_same_people() -> None:
     """A tenant is told by its size and its seed, and all but one person in it have a manager there."""
-    tenant = People(30, seed=3).tenant()
-    assert People(30, seed=3).tenant() == tenant != People(30, seed=4).tenant()
+    tenant, same, other = (People(30, lock=Lock(), seed=seed).tenant() for seed in (3, 3, 4))
+    assert tenant == same != other
     assert [person.properties.get("manager") in tenant for person in tenant.values()].count(False) == 1
 
 
@@ -428,7 +429,7 @@ def test_the_same_seed_makes_the_same_people() -> None:
 )
 def test_a_change_of_nobody_changes_nothing(method: str, values: Row, error: type[Exception]) -> None:
     """A mistake in a test is told to it, and no round tells of it."""
-    people = People(1)
+    people = People(1, lock=Lock())
     with pytest.raises(error):
         getattr(people, method)("nobody", **values)
     assert people.position == 0

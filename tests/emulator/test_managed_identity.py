@@ -4,8 +4,8 @@ from azure.core.exceptions import ClientAuthenticationError
 from azure.identity import CredentialUnavailableError, ManagedIdentityCredential
 
 from emulator.cloud import LocalCloud
-from emulator.directory.store import KEY_VAULT
 from emulator.seed import IDENTITY_CLIENT_ID, IDENTITY_PRINCIPAL_ID, TENANT_ID
+from emulator.vault.app import RESOURCE as KEY_VAULT
 from tests.emulator.client import Clock
 
 GOOD = {"api-version": "2019-08-01", "resource": KEY_VAULT, "client_id": IDENTITY_CLIENT_ID}
@@ -33,7 +33,7 @@ def test_azure_identity_gets_a_token_of_the_identity_it_names(
             return
         token = credential.get_token(f"{KEY_VAULT}/.default").token
 
-    assert cloud.directory.authenticate(token, tenant_id=TENANT_ID) == IDENTITY_PRINCIPAL_ID
+    assert cloud.tokens.authenticate(token, audience=KEY_VAULT, tenant_id=TENANT_ID) == IDENTITY_PRINCIPAL_ID
 
 
 def test_the_answer_is_that_of_app_service(cloud: LocalCloud, clock: Clock, header: str) -> None:

@@ -2,9 +2,12 @@ import httpx
 import pytest
 
 from emulator.cloud import LocalCloud
-from emulator.directory.store import KEY_VAULT, MANAGEMENT, Principal
+from emulator.directory.objects import ServicePrincipal
 from emulator.host.keys import KeyFile, Keys
+from emulator.management.app import RESOURCE as MANAGEMENT
 from emulator.seed import APP_RESOURCE_ID, CLIENT_ID, OPERATOR_CLIENT_ID, OPERATOR_PRINCIPAL_ID, TENANT_ID
+from emulator.vault.app import RESOURCE as KEY_VAULT
+from tests.emulator.client import signed_token
 
 MADE_BY_HAND = "a-key-that-somebody-made-up-himself"
 
@@ -59,12 +62,7 @@ def test_an_operator_has_keys_made_listed_and_deleted(
 
 def by(cloud: LocalCloud, principal_id: str) -> str:
     """Sign a token for ARM and some principal."""
-    tenant, api = cloud.directory.tenant(TENANT_ID), cloud.directory.api(MANAGEMENT)
-    assert tenant
-    assert api
-    somebody = Principal(CLIENT_ID, principal_id, "2")
-    claims = cloud.directory.claims(somebody, tenant=tenant, api=api, resource=MANAGEMENT, lifetime=600)
-    return cloud.directory.key.sign(claims)
+    return signed_token(cloud, ServicePrincipal(principal_id, CLIENT_ID, TENANT_ID), resource=MANAGEMENT)
 
 
 @pytest.mark.parametrize(

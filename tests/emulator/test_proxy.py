@@ -57,7 +57,7 @@ def test_a_regional_endpoint_is_not_for_everyone(named: LocalCloud, through: htt
     url = f"https://{REGION}.login.{DOMAIN}/{TENANT_ID}/oauth2/v2.0/token"
 
     refused = through.post(url, data=form)
-    named.directory.regional = True
+    named.entra.regional = True
     issued = through.post(url, data=form)
 
     assert (refused.status_code, refused.json()["error_codes"]) == (400, [100007])

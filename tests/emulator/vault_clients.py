@@ -103,10 +103,10 @@ class VaultClients:
 class VaultHost:
     """Serves any number of vaults, each on its own port."""
 
-    def __init__(self, background: Background, authority: CertificateAuthority) -> None:
+    def __init__(self, background: Background, *, ca_file: Path, tls: ssl.SSLContext) -> None:
         self._background = background
-        self._ca_file = authority.file
-        self._identity = authority.issue()
+        self._ca_file = ca_file
+        self._tls = tls
 
     @contextmanager
     def vault(self) -> Iterator[VaultClients]:
@@ -114,7 +114,7 @@ class VaultHost:
         clock = Clock()
         vault = KeyVault(authority=AUTHORITY, tenant_id=TENANT, authenticate=principal_of, now=clock)
         vault.assign(ADMIN, "Key Vault Administrator")
-        port = self._background.serve(vault.app, identity=self._identity)
+        port = self._background.serve(vault.app, tls=self._tls)
         with ExitStack() as stack:
             yield VaultClients(vault, port=port, ca_file=self._ca_file, clock=clock, stack=stack)
 
@@ -122,9 +122,9 @@ class VaultHost:
 @contextmanager
 def vault_host(folder: Path) -> Iterator[VaultHost]:
     """Start a host with its own certificate authority."""
-    authority = CertificateAuthority(folder)
+    authority = CertificateAuthority()
     with Background() as background:
-        yield VaultHost(background, authority)
+        yield VaultHost(background, ca_file=authority.write(folder), tls=authority.server_context("localhost"))
         # urllib3 closes a connection when nothing refers to its pool, and every error of an SDK does, in a cycle: the
         # server would wait for it in vain.
         gc.collect()

@@ -1,8 +1,8 @@
-"""Syncs in processes of their own, each of which kills itself before its n-th call to the store or to Graph.
+"""Syncs in processes of their own. Each process kills itself before its n-th call to the store or to Graph.
 
-`python -m tests.end_to_end.killed_sync URL ROOT CA`, with a token for Graph in the first line of stdin, an n in each
-line after it. How the process of that n ended is a line of stdout. They are forks of one that has imported everything:
-that takes a hundred times as long as a sync.
+`python -m tests.end_to_end.killed_sync URL ROOT CA` reads a token for Graph from the first line of stdin, and an n from
+each further line. It writes the exit code of each process to a line of stdout. The processes are forks of one that has
+imported everything, because the imports take a hundred times as long as a sync.
 """
 
 import asyncio
@@ -18,20 +18,20 @@ from itertools import count
 from sqlalchemy import Engine, event
 
 from emulator.seed import TENANT_ID
-from shared.adapters.database.store import Store
-from shared.adapters.http import HttpClient, read_roots
-from shared.core.directory.delta import USERS
+from shared.adapters.database.store import SqlStore
+from shared.adapters.http import HttpClient, client_tls, read_roots
+from shared.core.directory.streams import STREAMS, USERS
 from shared.core.limits import Limits
 from shared.core.reply import Reply
 from shared.core.token import AccessToken, Acquired, Moment, TokenSource
 from shared.directory.graph import Graph
-from shared.directory.sync import Sync
+from shared.directory.sync import DirectorySource, Sync
 from shared.system import System
 from shared.telemetry.events import Events
 
 
 class Doom:
-    """Counts calls, and kills at one of them, as a machine that loses its power does."""
+    """Counts calls, and kills the process at one of them, as a loss of power does."""
 
     def __init__(self, at: int) -> None:
         self._at = at
@@ -47,11 +47,11 @@ async def run(*, at: int, url: str, root: str, ca_file: str, later: float, secre
     """Sync once.
 
     Args:
-        at: the call to be killed at; 0: it lives.
-        url: of the database.
-        root: of Graph.
-        ca_file: whom to trust.
-        later: how many seconds after now it is: a lease that a killed run has left is over by then.
+        at: the number of the call at which the process is killed; 0: none.
+        url: the database.
+        root: the root of Graph.
+        ca_file: the certificates to trust.
+        later: how many seconds the clock is ahead, so that the lease of a killed run has expired.
         secret: a token for Graph.
     """
     doom, clock = Doom(at), System().clock
@@ -67,18 +67,16 @@ async def run(*, at: int, url: str, root: str, ca_file: str, later: float, secre
         now = clock()
         return Moment(now.wall + later, now.boot)
 
-    async with HttpClient(roots=read_roots(ca_file), proxy="", limits=Limits()) as http:
+    async with HttpClient(tls=client_tls(read_roots(ca_file)), proxy="", limits=Limits()) as http:
 
         async def get(url: str, *, headers: Mapping[str, str]) -> Reply:
             doom()
             return await http.get_page(url, headers=headers)
 
-        store = Store(url)
+        store = SqlStore(url, streams=STREAMS.values())
         with ThreadPoolExecutor(1) as pool:
             sync = Sync(
-                streams=[USERS],
-                tenant_id=TENANT_ID,
-                root=root,
+                source=DirectorySource(tenant_id=TENANT_ID, root=root, streams=(USERS,)),
                 graph=Graph(get_token=get_token, get=get, clock=late, sleep=asyncio.sleep, new_id=System().new_id),
                 store=store,
                 pool=pool,
@@ -98,7 +96,7 @@ def main() -> None:
         if child == 0:
             try:
                 asyncio.run(run(at=int(line), url=url, root=root, ca_file=ca_file, later=0, secret=secret))
-            except BaseException:  # noqa: BLE001  # nothing of a child may go on as its parent
+            except BaseException:  # noqa: BLE001  # a child must not continue as its parent
                 traceback.print_exc()
                 os._exit(1)
             os._exit(0)

@@ -70,7 +70,7 @@ def no_graph(site: Site) -> None:
 
 def knobs(site: Site, *, floor: float) -> None:
     """Set the least life that a token is served with, before the app reads it."""
-    lines = f"[limits]\nserved_floor_seconds = {floor}\nserved_floor_failing_seconds = {floor}\n"
+    lines = f"[limits]\nmin_remaining_seconds = {floor}\nmin_remaining_failing_seconds = {floor}\n"
     edit(site.folder / "vend.toml", "[limits]\n", lines)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.build.settings import load_settings
+from shared.wiring.settings import load_settings
 from tests.infra.deployment import INFRA, ROOT, SHAPES, read_deployment
 from tests.infra.policy import GIVEN
 

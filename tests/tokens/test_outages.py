@@ -12,7 +12,7 @@ import jwt
 import pytest
 
 from emulator.cloud import LocalCloud
-from emulator.directory.store import Api
+from emulator.directory.objects import Api
 from emulator.network.faults import Fault, Kind
 from tests.clock import FakeClock
 from tests.in_process import GRAPH_SCOPE, ORDERS_SCOPE, App, Told, suffering

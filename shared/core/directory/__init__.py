@@ -1,1 +1,1 @@
-"""The directory copy as pure functions: which streams there are, and what a page changes."""
+"""The directory copy as pure functions: its streams, their checkpoints, and the changes on a page."""

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from shared.core.directory.delta import STREAMS, USERS
+from shared.core.directory.streams import STREAMS, USERS
 from shared.core.documents.table import Unset, read_table
 from shared.core.documents.toml import DocumentError, parse_toml
 from shared.core.entra.clouds import CLOUDS, Cloud

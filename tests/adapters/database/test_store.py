@@ -1,101 +1,75 @@
-import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import closing
+"""The standard suite of the store: it runs for every declared stream, and for one that vend does not have."""
+
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.adapters.database.store import LEASE_SECONDS, Store
-from shared.core.directory.delta import USERS, BusyError, Change, Link, Page, Place, State, Value
+from shared.adapters.database.store import LEASE_SECONDS
+from shared.core.directory.checkpoint import LeaseHeld, LeaseLost
+from shared.core.directory.delta import Change, ColumnValue, LinkKind, ObjectState, Page
+from shared.core.directory.streams import Lookup, Stream
 from shared.core.errors import OperatorError
-
-TENANT = "aaaaaaaa-1111-1111-1111-111111111111"
-ROOT = "https://graph.microsoft.com"
-NOW = 1_800_000_000.0
+from tests.adapters.database.directory_copy import EVERY_STREAM, NOW, ROOT, TENANT, Copy, active, oid
 
 
-def oid(number: int) -> str:
-    """Make an id."""
-    return f"00000000-0000-0000-0000-{number:012d}"
-
-
-def user(number: int, **values: Value) -> Change:
-    """Say something of a user who is there."""
-    return Change(oid(number), State.ACTIVE, values)
-
-
-class Copy:
-    """A store in a file, and what a reader finds in it."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-        self.store = Store(f"sqlite:///{file}")
-
-    def begin(self, *, now: float = NOW, root: str = ROOT) -> Place:
-        """Take the users over."""
-        return self.store.begin(USERS, tenant_id=TENANT, root=root, now=now)
-
-    def round(self, *changes: Change, place: Place | None = None, now: float = NOW) -> int:
-        """Store one round of one page; tell how many rows were written."""
-        at = place or self.begin(now=now)
-        at, rows = self.store.commit(at, Page(changes, f"{ROOT}/{at.page}", Link.DELTA), now=now)
-        self.store.release(at)
-        return rows
-
-    def rows(self, table: str = "active_users") -> Mapping[str, Mapping[str, Any]]:
-        """Read a table of users as somebody does who knows SQL and nothing of us."""
-        with closing(sqlite3.connect(self.file)) as connection:
-            connection.row_factory = sqlite3.Row
-            found = [dict(row) for row in connection.execute(f"select * from {table}")]  # noqa: S608  # ours
-        return {row["id"]: row for row in found}
+@pytest.fixture(params=EVERY_STREAM, ids=lambda stream: stream.name)
+def stream(request: pytest.FixtureRequest) -> Stream:
+    """Each stream."""
+    found: Stream = request.param
+    return found
 
 
 @pytest.fixture
-def copy(tmp_path: Path) -> Iterator[Copy]:
+def copy(tmp_path: Path, stream: Stream) -> Iterator[Copy]:
     """A store that is empty."""
-    made = Copy(tmp_path / "directory.db")
+    made = Copy(tmp_path / "directory.db", stream)
     yield made
     made.store.close()
 
 
 def test_a_page_changes_what_it_names(copy: Copy) -> None:
-    """Cleared is null, what is left out stays, and who is not named stays as he is."""
-    copy.round(user(1, display_name="Ann", mail="ann@x", account_enabled=True), user(2, display_name="Ben"))
-    copy.round(user(1, mail=None, surname="Lee"), now=NOW + 60)
+    """Null clears a column, an absent property leaves it, and an object that is not named stays as it is."""
+    name, mark, more = copy.texts[:3]
+    copy.round(active(1, **{name: "Ann", mark: "a"}), active(2, **{name: "Ben"}))
+    copy.round(active(1, **{mark: None, more: "Lee"}), now=NOW + 60)
     ann, ben = copy.rows()[oid(1)], copy.rows()[oid(2)]
-    assert (ann["display_name"], ann["mail"], ann["surname"], ann["changed_at"]) == ("Ann", None, "Lee", NOW + 60)
-    assert (ben["display_name"], ben["tenant_id"], ben["changed_at"]) == ("Ben", TENANT, NOW)
+    assert (ann[name], ann[mark], ann[more], ann["changed_at"]) == ("Ann", None, "Lee", NOW + 60)
+    assert (ben[name], ben["tenant_id"], ben["changed_at"]) == ("Ben", TENANT, NOW)
 
 
 def test_an_equal_row_is_not_written(copy: Copy) -> None:
-    """A replay and an unchanged tenant cost no row, not even its time of change."""
-    people = [user(number, display_name=f"P{number}", mail=None) for number in range(50)]
-    assert copy.round(*people) == 100
-    assert copy.round(*people, now=NOW + 60) == 0
-    assert copy.round(user(1, display_name="Q"), *people[2:], now=NOW + 60) == 1
+    """A replay and an unchanged tenant write no row, not even its time of change."""
+    name, mark = copy.texts[:2]
+    objects = [active(number, **{name: f"P{number}", mark: None}) for number in range(50)]
+    assert copy.round(*objects) == 100
+    assert copy.round(*objects, now=NOW + 60) == 0
+    assert copy.round(active(1, **{name: "Q"}), *objects[2:], now=NOW + 60) == 1
     assert copy.rows()[oid(2)]["changed_at"] == NOW
 
 
 def test_a_removed_user_is_seen_no_more(copy: Copy) -> None:
-    """In the recycle bin the row waits for a restore; for good, nothing of the person is kept."""
-    copy.round(user(1, display_name="Ann"), user(2, display_name="Ben"))
-    copy.round(Change(oid(1), State.DELETED), Change(oid(2), State.PURGED), Change(oid(3), State.DELETED))
+    """A deleted object keeps its row for a restore. Of a purged one nothing stays."""
+    name = copy.texts[0]
+    copy.round(active(1, **{name: "Ann"}), active(2, **{name: "Ben"}))
+    deleted, purged = ObjectState.DELETED, ObjectState.PURGED
+    assert copy.round(Change(oid(1), deleted), Change(oid(2), purged), Change(oid(3), deleted)) == 2
     assert copy.rows() == {}
     assert copy.rows("directory_object").keys() == {oid(1)}
-    assert copy.round(Change(oid(1), State.DELETED)) == 0
-    copy.round(user(1))
-    assert copy.rows()[oid(1)]["display_name"] == "Ann"
-    with closing(sqlite3.connect(copy.file)) as connection:
-        assert connection.execute("select count(*) from directory_user").fetchone() == (1,)
+    assert copy.round(Change(oid(1), deleted)) == 0
+    copy.round(active(1))
+    assert copy.rows()[oid(1)][name] == "Ann"
+    assert len(copy.query(f"select * from {copy.stream.table}")) == 1  # noqa: S608  # ours
 
 
 def test_disabled_users_are_not_active(copy: Copy) -> None:
-    """active_users holds who may sign in; one of whom Graph has not said so counts as such."""
-    copy.round(user(1, account_enabled=False), user(2, account_enabled=True), user(3))
-    assert copy.rows().keys() == {oid(2), oid(3)}
+    """The view leaves out what is disabled, where the stream says which column tells. Null counts as enabled."""
+    flag = copy.stream.enabled_by
+    copy.round(active(1, **{flag: False} if flag else {}), active(2, **{flag: True} if flag else {}), active(3))
+    assert copy.rows().keys() == ({oid(2), oid(3)} if flag else {oid(1), oid(2), oid(3)})
     assert len(copy.rows("directory_object")) == 3
 
 
@@ -104,15 +78,26 @@ def test_disabled_users_are_not_active(copy: Copy) -> None:
     ["'; drop table directory_user; --", 'Robert"); --', "%s", "a\x00b", "\u202e", "\U0001f600", "", "\\", ":id", "?"],
 )
 def test_names_are_data(copy: Copy, name: str) -> None:
-    """SEC-18: whatever somebody is called arrives as it is."""
-    copy.round(user(1, display_name=name))
-    assert copy.rows()[oid(1)]["display_name"] == name
+    """SEC-18: every text arrives as it is."""
+    column = copy.texts[0]
+    copy.round(active(1, **{column: name}))
+    assert copy.rows()[oid(1)][column] == name
+
+
+def test_a_search_uses_an_index(copy: Copy) -> None:
+    """A reader that searches a column as the stream declares reads one entry of an index, not the table."""
+    copy.round()
+    for column in (column for column in copy.stream.properties.values() if column.lookup):
+        term = f'"{column.name}"' if column.lookup is Lookup.EXACT else f'lower("{column.name}")'
+        sql = f"select * from {copy.stream.view} where tenant_id = '{TENANT}' and {term} = 'x'"  # noqa: S608  # ours
+        plan = [row["detail"] for row in copy.query(f"explain query plan {sql}")]
+        assert any(f"USING INDEX {copy.stream.table}_{column.name} " in detail for detail in plan), plan
 
 
 def test_a_second_run_stays_away(copy: Copy) -> None:
-    """TST-06: until the first has let go, or was silent for the length of a lease."""
+    """TST-06: until the first frees its lease, or stores nothing for the length of it."""
     first = copy.begin()
-    with pytest.raises(BusyError):
+    with pytest.raises(LeaseHeld):
         copy.begin(now=NOW + LEASE_SECONDS - 1)
     copy.store.release(first)
     second = copy.begin()
@@ -121,50 +106,77 @@ def test_a_second_run_stays_away(copy: Copy) -> None:
 
 
 def test_a_run_that_was_overtaken_stores_nothing(copy: Copy) -> None:
-    """TST-06: it wakes behind a later one, and neither rows nor link get in; nor can it let the other go."""
+    """TST-06: a run behind a later one stores neither rows nor link, and does not free the lease of the other."""
     old = copy.begin()
     new = copy.begin(now=NOW + LEASE_SECONDS)
-    page = Page([user(1)], f"{ROOT}/old", Link.NEXT)
-    for place in (old, Place(**{name: getattr(new, name) for name in Place.__slots__} | {"page": new.page - 1})):
-        with pytest.raises(BusyError):
-            copy.store.commit(place, page, now=NOW)
-    with pytest.raises(BusyError):
+    page = Page([active(1)], f"{ROOT}/old", LinkKind.NEXT)
+    for checkpoint in (old, replace(new, page=new.page - 1)):
+        with pytest.raises(LeaseLost):
+            copy.store.commit(checkpoint, page, now=NOW)
+    with pytest.raises(LeaseLost):
         copy.store.reset(old, root=ROOT, now=NOW)
     copy.store.release(old)
-    with pytest.raises(BusyError):
+    with pytest.raises(LeaseHeld):
         copy.begin(now=NOW + LEASE_SECONDS)
     assert copy.rows("directory_object") == {}
 
 
 def test_a_run_goes_on_where_the_last_one_ended(copy: Copy) -> None:
     """The link is the one behind the last page that was stored, in another process too."""
-    place = copy.begin()
-    assert place.link == USERS.first_link(ROOT)
-    place, _ = copy.store.commit(place, Page([user(1)], f"{ROOT}/second", Link.NEXT), now=NOW)
-    copy.store.release(place)
-    other = Store(f"sqlite:///{copy.file}")
-    resumed = other.begin(USERS, tenant_id=TENANT, root=ROOT, now=NOW)
-    other.close()
+    checkpoint = copy.begin()
+    assert checkpoint.link == copy.stream.first_link(ROOT)
+    checkpoint, _ = copy.store.commit(checkpoint, Page([active(1)], f"{ROOT}/second", LinkKind.NEXT), now=NOW)
+    copy.store.release(checkpoint)
+    other = Copy(copy.file, copy.stream)
+    resumed = other.begin()
+    other.store.close()
     assert (resumed.link, resumed.is_copying) == (f"{ROOT}/second", True)
+
+
+def test_a_copy_ends_with_a_delta_link(copy: Copy) -> None:
+    """From then on the links lead to changes, whatever the number of pages in a round; each page is counted."""
+    checkpoint = copy.begin()
+    first, copying = checkpoint.page, []
+    for kind in (LinkKind.NEXT, LinkKind.DELTA, LinkKind.NEXT, LinkKind.DELTA):
+        copying.append(checkpoint.is_copying)
+        checkpoint, _ = copy.store.commit(checkpoint, Page([active(1)], f"{ROOT}/x", kind), now=NOW)
+    assert copying == [True, True, False, False]
+    assert checkpoint.page == first + 4
 
 
 def test_another_graph_is_another_copy(copy: Copy) -> None:
     """A link is good for the root and the properties that it was made for."""
-    copy.round(user(1))
-    assert copy.begin(root="https://graph.microsoft.us").link == USERS.first_link("https://graph.microsoft.us")
+    copy.round(active(1))
+    root = "https://graph.microsoft.us"
+    assert copy.begin(root=root).link == copy.stream.first_link(root)
 
 
 def test_a_new_copy_forgets_whom_it_does_not_find(copy: Copy) -> None:
-    """REL-40: readers keep the old rows until it is complete; who then was not in it is gone, with all values."""
-    copy.round(*(user(number, display_name="P") for number in range(100)))
-    place = copy.store.reset(copy.begin(), root=ROOT, now=NOW)
-    assert place.link == USERS.first_link(ROOT)
-    half = Page([user(number, display_name="P") for number in range(50)], f"{ROOT}/half", Link.NEXT)
-    place, _ = copy.store.commit(place, half, now=NOW)
+    """REL-40: readers see the old rows until it is complete. What it lacks then is deleted, with all columns."""
+    name = copy.texts[0]
+    copy.round(*(active(number, **{name: "P"}) for number in range(100)))
+    before = copy.begin()
+    checkpoint = copy.store.reset(before, root=ROOT, now=NOW)
+    assert (checkpoint.link, checkpoint.page) == (copy.stream.first_link(ROOT), before.page + 1)
+    half = Page([active(number, **{name: "P"}) for number in range(50)], f"{ROOT}/half", LinkKind.NEXT)
+    checkpoint, _ = copy.store.commit(checkpoint, half, now=NOW)
     assert len(copy.rows()) == 100
-    copy.round(*(user(number, display_name="P") for number in range(50, 95)), place=place)
+    rest = [active(number, **{name: "P"}) for number in range(50, 95)]
+    assert copy.round(*rest, checkpoint=checkpoint) == len(rest) + 5
     assert len(copy.rows()) == len(copy.rows("directory_object")) == 95
-    assert copy.round(user(200)) == 2
+    assert copy.round(active(200)) == 2
+
+
+def test_a_new_copy_leaves_other_streams_alone(copy: Copy) -> None:
+    """A copy of one stream deletes no object of another, and does not count it as lost."""
+    others = [Copy(copy.file, other) for other in EVERY_STREAM if other is not copy.stream]
+    for number, other in enumerate(others, 100):
+        other.round(active(number))
+    copy.round(active(1))
+    copy.round(active(1), checkpoint=copy.store.reset(copy.begin(), root=ROOT, now=NOW))
+    for number, other in enumerate(others, 100):
+        assert other.rows().keys() == {oid(number)}
+        other.store.close()
 
 
 @pytest.mark.parametrize(
@@ -173,51 +185,59 @@ def test_a_new_copy_forgets_whom_it_does_not_find(copy: Copy) -> None:
      (1_000, 500, True), (1_000, 499, False), (6_000, 5_399, False)],
 )  # fmt: skip
 def test_a_copy_that_lost_too_much_is_not_believed(copy: Copy, before: int, found: int, *, believed: bool) -> None:
-    """SEC-19: nobody left, under half of at least 20, over 500 and a tenth: nothing is deleted."""
-    copy.round(*(user(number) for number in range(before)))
-    place = copy.store.reset(copy.begin(), root=ROOT, now=NOW)
-    page = Page([user(number) for number in range(found)], f"{ROOT}/end", Link.DELTA)
+    """SEC-19: nothing left, under half of at least 20, over 500 and a tenth: nothing is deleted."""
+    copy.round(*(active(number) for number in range(before)))
+    checkpoint = copy.store.reset(copy.begin(), root=ROOT, now=NOW)
+    page = Page([active(number) for number in range(found)], f"{ROOT}/end", LinkKind.DELTA)
     if believed:
-        copy.store.commit(place, page, now=NOW)
+        copy.store.commit(checkpoint, page, now=NOW)
         assert len(copy.rows("directory_object")) == found
         return
     with pytest.raises(OperatorError, match=f"lacks {before - found} of {before} rows"):
-        copy.store.commit(place, page, now=NOW)
+        copy.store.commit(checkpoint, page, now=NOW)
     assert len(copy.rows("directory_object")) == before
-    assert copy.begin(now=NOW + LEASE_SECONDS).link == USERS.first_link(ROOT)
+    assert copy.begin(now=NOW + LEASE_SECONDS).link == copy.stream.first_link(ROOT)
 
 
+# The columns are the first two texts of the stream, here by their place.
 changes = st.builds(
     Change,
     st.integers(0, 4).map(oid),
-    st.sampled_from(State),
-    st.dictionaries(st.sampled_from(["mail", "surname"]), st.none() | st.sampled_from(["x", "y"])),
+    st.sampled_from(ObjectState),
+    st.dictionaries(st.sampled_from(["0", "1"]), st.none() | st.sampled_from(["x", "y"])),
 )
 rounds = st.lists(st.lists(changes, max_size=4, unique_by=lambda change: change.id), max_size=6)
 
 
 @given(pages=rounds)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40, deadline=None)
-def test_a_page_twice_is_a_page_once(tmp_path_factory: pytest.TempPathFactory, pages: list[list[Change]]) -> None:
+def test_a_page_twice_is_a_page_once(
+    tmp_path_factory: pytest.TempPathFactory, stream: Stream, pages: list[list[Change]]
+) -> None:
     """Graph delivers at least once: a replay changes nothing, and what is stored is what a dict would hold."""
-    copy = Copy(tmp_path_factory.mktemp("copy") / "directory.db")
-    model: dict[str, tuple[State, dict[str, Value]]] = {}
-    for page in pages:
+    copy = Copy(tmp_path_factory.mktemp("copy") / "directory.db", stream)
+    copy.round()
+    model: dict[str, tuple[ObjectState, dict[str, ColumnValue]]] = {}
+    for drawn in pages:
+        page = [
+            replace(change, values={copy.texts[int(place)]: value for place, value in change.values.items()})
+            for change in drawn
+        ]
         for change in page:
-            state, values = model.get(change.id, (State.PURGED, {}))
-            if change.state is State.PURGED:
+            state, values = model.get(change.id, (ObjectState.PURGED, {}))
+            if change.state is ObjectState.PURGED:
                 model.pop(change.id, None)
-            elif change.state is State.ACTIVE:
-                model[change.id] = (State.ACTIVE, {**values, **change.values})
-            elif state is not State.PURGED:
-                model[change.id] = (State.DELETED, values)
+            elif change.state is ObjectState.ACTIVE:
+                model[change.id] = (ObjectState.ACTIVE, {**values, **change.values})
+            elif state is not ObjectState.PURGED:
+                model[change.id] = (ObjectState.DELETED, values)
         copy.round(*page)
         assert copy.round(*page) == 0
     copy.store.close()
     objects = copy.rows("directory_object")
     assert {key: row["state"] for key, row in objects.items()} == {key: state for key, (state, _) in model.items()}
-    active = {key: values for key, (state, values) in model.items() if state is State.ACTIVE}
     seen = copy.rows()
-    assert seen.keys() == active.keys()
-    for key, values in active.items():
-        assert all(seen[key][name] == values.get(name) for name in ("mail", "surname"))
+    expected = {key: values for key, (state, values) in model.items() if state is ObjectState.ACTIVE}
+    assert seen.keys() == expected.keys()
+    for key, values in expected.items():
+        assert all(seen[key][name] == values.get(name) for name in copy.texts[:2])

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.build.settings import load_settings
 from shared.core.documents.settings import Settings
 from shared.core.documents.toml import DocumentError
 from shared.core.entra.clouds import CLOUDS
+from shared.wiring.settings import load_settings
 from tests.tables import case_id, cases, text
 
 EXAMPLE = text("settings.toml", "example")

@@ -6,11 +6,11 @@ from contextlib import AsyncExitStack
 from functools import cache
 from typing import Any
 
-from shared.core.directory.delta import STREAMS
-from shared.core.documents.settings import Settings, SyncSettings, is_on_azure
+from shared.core.directory.streams import STREAMS
+from shared.core.documents.settings import Settings, is_on_azure
 from shared.core.token import TokenKey, Tokens
 from shared.directory.graph import Get, Graph
-from shared.directory.sync import Sync
+from shared.directory.sync import DirectorySource, Sync
 from shared.system import System
 from shared.telemetry.events import Events
 
@@ -42,49 +42,27 @@ def build_sync(
         events: the report of a run.
         open_things: closes what is opened here.
     """
-    if settings.sync is None:
+    ours = settings.sync
+    if ours is None:
         return no_sync(events, "vend.toml has no [sync]")
     if is_on_azure(environ):
         return no_sync(events, "no shared store: SQLite is for one machine")
-    return _sync(settings, settings.sync, tokens=tokens, get=get, system=system, events=events, open_things=open_things)
-
-
-def no_sync(events: Events, cause: str) -> Job:
-    """Return a job that reports why nothing is synced."""
-
-    async def report() -> None:
-        events.emit("sync_disabled", cause=cause)
-
-    return report
-
-
-def _sync(
-    settings: Settings,
-    ours: SyncSettings,
-    *,
-    tokens: Tokens,
-    get: Get,
-    system: System,
-    events: Events,
-    open_things: AsyncExitStack,
-) -> Job:
-    profile, root = settings.profiles[ours.profile], settings.home.graph
-    tenant_id = profile.offer.tenants[0]
+    tenant_id, root = settings.profiles[ours.profile].offer.tenants[0], settings.home.graph
     key = TokenKey(ours.profile, tenant_id, f"{root}/.default")
 
     @cache
     def sync() -> Sync:
         # Late: a worker that only answers requests never imports the database.
-        from shared.adapters.database.store import Store  # noqa: PLC0415
+        from shared.adapters.database.store import SqlStore  # noqa: PLC0415
 
-        store = Store(ours.store)
+        store = SqlStore(ours.store, streams=STREAMS.values())
         pool = ThreadPoolExecutor(1, thread_name_prefix="store")
         open_things.callback(store.close)
         open_things.callback(pool.shutdown)
         return Sync(
-            streams=[STREAMS[name] for name in ours.streams],
-            tenant_id=tenant_id,
-            root=root,
+            source=DirectorySource(
+                tenant_id=tenant_id, root=root, streams=tuple(STREAMS[name] for name in ours.streams)
+            ),
             graph=Graph(
                 get_token=lambda rejected: tokens.get(key, rejected=rejected),
                 get=get,
@@ -99,3 +77,12 @@ def _sync(
         )
 
     return lambda: sync().run(seconds=SYNC_SECONDS)
+
+
+def no_sync(events: Events, cause: str) -> Job:
+    """Return a job that reports why nothing is synced."""
+
+    async def report() -> None:
+        events.emit("sync_disabled", cause=cause)
+
+    return report

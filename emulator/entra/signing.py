@@ -1,4 +1,4 @@
-"""The key that signs the local Entra's access tokens: made at start, published as a JWK set."""
+"""The key that signs the access tokens of the local Entra: created at start, published as a JWK set."""
 
 import json
 import secrets
@@ -10,8 +10,7 @@ from jwt.types import Options
 
 ALGORITHM = "RS256"  # what Entra signs access tokens with, whatever the client signed its assertion with
 
-
-# The claims are read by a clock that need not be this machine's.
+# The clock of the cloud, by which the reader checks the dates, need not be this machine's.
 UNCHECKED: Options = {"verify_aud": False, "verify_exp": False, "verify_nbf": False, "verify_iat": False}
 
 
@@ -24,11 +23,11 @@ class SigningKey:
         self.id = secrets.token_urlsafe(20)
 
     def sign(self, claims: dict[str, object]) -> str:
-        """Make a compact JWS of claims."""
+        """Return the claims as a compact JWS."""
         return jwt.encode(claims, self._private, algorithm=ALGORITHM, headers={"kid": self.id, "x5t": self.id})
 
     def verify(self, token: str) -> dict[str, object] | None:
-        """Return the claims of a token that this key signed; dates and audience are the reader's to check."""
+        """Return the claims of a token that this key signed, or None; the reader checks dates and audience."""
         try:
             claims: dict[str, object] = jwt.decode(token, self._public, algorithms=[ALGORITHM], options=UNCHECKED)
         except jwt.InvalidTokenError:
@@ -36,6 +35,6 @@ class SigningKey:
         return claims
 
     def public_keys(self) -> dict[str, object]:
-        """Describe the public half as a JWK set (RFC 7517)."""
+        """Return the public half as a JWK set (RFC 7517)."""
         key: dict[str, object] = json.loads(RSAAlgorithm.to_jwk(self._public))
         return {"keys": [{"kty": "RSA", "use": "sig", "kid": self.id, "x5t": self.id, "n": key["n"], "e": key["e"]}]}

@@ -1,0 +1,75 @@
+"""The entrance of the local vault: what is checked and marked on every request, whatever its address."""
+
+import re
+import uuid
+from collections.abc import Callable
+
+from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from emulator.bearer import bearer_token
+from emulator.refusal import Refusal
+from emulator.vault.errors import bad_parameter, body, unauthenticated
+
+API_VERSIONS = {"7.0", "7.1", "7.2", "7.3", "7.4", "7.5", "7.6", "2025-07-01", "2026-04-01"}
+
+
+class Door:
+    """ASGI middleware: checks token and api-version before the address, and sets the headers of every response.
+
+    `request.state.principal` is the object id of the caller.
+
+    Args:
+        inside: the application behind.
+        authenticate: returns the object id that a token proves, or None for an invalid token.
+        challenge: the `WWW-Authenticate` header of a 401.
+    """
+
+    def __init__(self, inside: ASGIApp, *, authenticate: Callable[[str], str | None], challenge: str) -> None:
+        self._inside = inside
+        self._authenticate = authenticate
+        self._challenge = challenge
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+
+        async def send_marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["cache-control"] = "no-cache"
+                headers["x-content-type-options"] = "nosniff"
+                headers["x-ms-keyvault-region"] = "local"
+                headers["x-ms-request-id"] = str(uuid.uuid4())
+            await send(message)
+
+        # The SDKs write an empty segment for the latest version: `/certificates/vend/`.
+        scope["path"] = re.sub("/+", "/", scope["path"]).rstrip("/") or "/"
+        application = self._inside
+        try:
+            self._check(Request(scope))
+        except Refusal as refusal:
+            application = refused(refusal)
+        await application(scope, receive, send_marked)
+
+    def _check(self, request: Request) -> None:
+        token = bearer_token(request)
+        if not token:
+            message = "AKV10000: Request is missing a Bearer or PoP token."
+            raise unauthenticated(message, challenge=self._challenge)
+        principal = self._authenticate(token)
+        if principal is None:
+            message = "[BearerReadAccessTokenFailed] Error validating token: 'S2S17000'."
+            raise unauthenticated(message, challenge=self._challenge)
+        request.state.principal = principal
+        api_version = request.query_params.get("api-version", "")
+        if not api_version:
+            raise bad_parameter("The api-version query parameter must be specified.")
+        if api_version not in API_VERSIONS:
+            raise bad_parameter(f"The specified version ({api_version}) is not recognized.")
+
+
+def refused(refusal: Refusal) -> Response:
+    """Return a refusal as the vault sends it."""
+    return JSONResponse(body(refusal), refusal.status, headers=refusal.headers)

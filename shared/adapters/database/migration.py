@@ -1,0 +1,112 @@
+"""The schema version: which version of vend may write a database, and how an older database is migrated.
+
+`migrate` runs at the beginning of every run of a stream, inside the transaction that takes the lease:
+
+| the database | `migrate` |
+|---|---|
+| is of this version, with this declaration | changes nothing |
+| is empty, older, or of another declaration | migrates it |
+| is newer, and this version may write it | changes nothing: it holds more than this version knows |
+| is newer | raises `OperatorError` |
+
+A migration runs the numbered steps, adds each table, column and index that the database lacks, and makes the views
+anew. It also raises every fence and frees every lease. A run of the old version that is under way fails at its next
+commit, so it stores nothing in tables that it does not know.
+
+What an addition cannot express (a new name, another type, a removal) is a step: SQL that never changes again. If a step
+needs a column that an earlier version added, write that addition as the step of the earlier version too: a database
+that is older than both has no such column yet.
+
+An older version may read and write a newer database (`writable_by`) if the newer one only added what the older one
+leaves out. Its rows then have null there. The fingerprint in `sync_stream` makes the newer version copy them again.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, Row, Table, delete, insert, inspect, select, update
+from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
+from sqlalchemy.sql.ddl import DropView
+
+from shared.adapters.database.tables import SCHEMA_VERSION, SYNC_STREAM, Schema, indexes
+from shared.core.errors import OperatorError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """The schema version of this code.
+
+    Args:
+        number: higher than that of any release with another declaration.
+        writable_by: the lowest number whose code may write a database of this version.
+        steps: by number, the SQL that a database of a lower number needs.
+    """
+
+    number: int
+    writable_by: int
+    steps: Mapping[int, Sequence[str]] = field(default_factory=dict)
+
+
+CURRENT = Version(number=1, writable_by=1)
+"""Databases of before 1 have no number. They count as 0."""
+
+
+def migrate(connection: Connection, schema: Schema, version: Version) -> None:
+    """Make the database fit this version, in the transaction of the caller.
+
+    Raises:
+        OperatorError: a newer version wrote the database, and this version may not write it.
+    """
+    number, writable_by, declaration = _recorded(connection) or (version.number, version.writable_by, "")
+    if number > version.number:
+        if writable_by > version.number:
+            raise OperatorError(
+                cause=f"a newer vend wrote this database (schema {number}); this one writes schema {version.number}: "
+                "deploy the newer vend again, or remove the database, and the next run copies anew"
+            )
+        return
+    if (number, declaration) == (version.number, schema.digest):
+        return
+    # First: SQLite refuses to rename or drop what a view names.
+    for view in schema.views:
+        connection.execute(DropView(view.table, if_exists=True))
+    for step in sorted(version.steps):
+        if step > number:
+            for statement in version.steps[step]:
+                connection.exec_driver_sql(statement)
+    _add_what_is_missing(connection, schema)
+    for view in schema.views:
+        connection.execute(view)
+    connection.execute(update(SYNC_STREAM).values(fence=SYNC_STREAM.c.fence + 1, lease_until=0.0))
+    connection.execute(delete(SCHEMA_VERSION))
+    connection.execute(
+        insert(SCHEMA_VERSION).values(number=version.number, writable_by=version.writable_by, declaration=schema.digest)
+    )
+
+
+def _recorded(connection: Connection) -> Row[int, int, str] | tuple[int, int, str] | None:
+    """Return number, `writable_by` and declaration of the database; None if it is empty."""
+    names = inspect(connection).get_table_names()
+    if SCHEMA_VERSION.name in names:
+        return connection.execute(select(SCHEMA_VERSION)).one()
+    return (0, 0, "") if SYNC_STREAM.name in names else None
+
+
+def _add_what_is_missing(connection: Connection, schema: Schema) -> None:
+    inspector = inspect(connection)
+    existing = inspector.get_table_names()
+    for table in schema.tables:
+        if table.name in existing:
+            _add_columns(connection, table, {column["name"] for column in inspector.get_columns(table.name)})
+        else:
+            connection.execute(CreateTable(table))
+        for index in indexes(table):
+            connection.execute(CreateIndex(index, if_not_exists=True))
+
+
+def _add_columns(connection: Connection, table: Table, existing: set[str]) -> None:
+    name = connection.dialect.identifier_preparer.format_table(table)
+    for column in table.columns:
+        if column.name not in existing:
+            definition = CreateColumn(column).compile(connection)
+            connection.exec_driver_sql(f"ALTER TABLE {name} ADD COLUMN {definition}")

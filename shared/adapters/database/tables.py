@@ -1,0 +1,137 @@
+"""The tables and views of the directory copy, derived from the declaration of the streams.
+
+| table | one row for each |
+|---|---|
+| `schema_version` | database: the version that wrote it, see `migration.py` |
+| `sync_stream` | tenant and stream: its checkpoint and its lease |
+| `directory_object` | tenant and object: its number here, its state, the copy that saw it last |
+| `directory_<kind>` | object of a stream: the columns that the stream declares |
+| view `active_<stream>` | object that a reader should see |
+"""
+
+import hashlib
+from collections.abc import Iterable
+from functools import cached_property
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    Executable,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    and_,
+    func,
+    select,
+    true,
+)
+from sqlalchemy.schema import CreateIndex, CreateTable
+from sqlalchemy.sql.ddl import CreateView
+
+from shared.core.directory.delta import ObjectState
+from shared.core.directory.streams import Lookup, Stream
+
+_FIXED = MetaData()
+# Every version of vend reads these columns of every other version: they keep their names and types.
+SCHEMA_VERSION = Table(
+    "schema_version",
+    _FIXED,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("writable_by", Integer, nullable=False),
+    Column("declaration", String(64), nullable=False),
+)
+SYNC_STREAM = Table(
+    "sync_stream",
+    _FIXED,
+    Column("tenant_id", String(36), primary_key=True),
+    Column("stream", String(32), primary_key=True),
+    Column("fingerprint", String(64)),
+    Column("generation", Integer, nullable=False),
+    Column("is_copying", Boolean, nullable=False),
+    Column("link", String),
+    Column("page", Integer, nullable=False),
+    Column("fence", Integer, nullable=False),
+    Column("lease_until", Float, nullable=False),
+    Column("complete_at", Float),
+)
+DIRECTORY_OBJECT = Table(
+    "directory_object",
+    _FIXED,
+    # A number of our own: relations between objects refer to it, and there are many times more of them.
+    Column("object", Integer, primary_key=True),
+    Column("tenant_id", String(36), nullable=False),
+    Column("id", String(36), nullable=False),
+    Column("stream", String(32), nullable=False),
+    Column("state", String(8), nullable=False),
+    Column("generation", Integer, nullable=False),
+    Index("directory_object_id", "tenant_id", "id", unique=True),
+    Index("directory_object_stream", "tenant_id", "stream", "generation"),
+)
+_TYPES = {str: String, bool: Boolean}
+
+
+class Schema:
+    """What a database holds for some streams.
+
+    Args:
+        streams: the declarations.
+
+    Attributes:
+        rows: by the name of the stream, the table of its columns.
+        tables: every table.
+        views: the statement that makes each view.
+    """
+
+    def __init__(self, streams: Iterable[Stream]) -> None:
+        streams = list(streams)
+        self.rows = {stream.name: _row_table(stream) for stream in streams}
+        self.tables = (SCHEMA_VERSION, SYNC_STREAM, DIRECTORY_OBJECT, *self.rows.values())
+        self.views = [_view(stream, self.rows[stream.name]) for stream in streams]
+
+    @cached_property
+    def digest(self) -> str:
+        """A digest of every table, index and view: two schemas with one digest are the same."""
+        statements: list[Executable] = [CreateTable(table) for table in self.tables]
+        statements += [CreateIndex(index) for table in self.tables for index in indexes(table)]
+        text = "\n".join(str(statement) for statement in (*statements, *self.views))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def indexes(table: Table) -> list[Index]:
+    """Return the indexes of a table in the order of their names; SQLAlchemy has them in a set."""
+    return sorted(table.indexes, key=lambda index: str(index.name))
+
+
+def _row_table(stream: Stream) -> Table:
+    """Return the table of a stream. Its columns allow null: Graph may leave out every property."""
+    table = Table(
+        stream.table,
+        MetaData(),
+        Column("object", Integer, primary_key=True, autoincrement=False),
+        *(Column(column.name, _TYPES[column.kind]) for column in stream.properties.values()),
+        Column("changed_at", Float, nullable=False),
+    )
+    for column in stream.properties.values():
+        match column.lookup:
+            case Lookup.EXACT:
+                Index(f"{stream.table}_{column.name}", table.c[column.name])
+            case Lookup.ANY_CASE:
+                Index(f"{stream.table}_{column.name}", func.lower(table.c[column.name]))
+            case None:
+                pass
+    return table
+
+
+def _view(stream: Stream, table: Table) -> CreateView:
+    """Return the view for readers: objects that are neither deleted nor disabled."""
+    # IS NOT false: an object is enabled if Graph has not said so.
+    enabled = true() if stream.enabled_by is None else table.c[stream.enabled_by].is_not(False)  # SQL
+    return CreateView(
+        select(DIRECTORY_OBJECT.c.tenant_id, DIRECTORY_OBJECT.c.id, *(c for c in table.c if c.name != "object"))
+        .join_from(table, DIRECTORY_OBJECT, table.c.object == DIRECTORY_OBJECT.c.object)
+        .where(and_(DIRECTORY_OBJECT.c.state == ObjectState.ACTIVE.value, enabled)),
+        stream.view,
+    )

@@ -1,0 +1,96 @@
+"""The streams of the directory copy. Each is declared once, here.
+
+The tables, their indexes, the views for readers, `$select` and the fingerprint of a stored link derive from the
+declaration. A new stream, or a new column, is a change to this module alone.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from urllib.parse import urlencode
+
+COPY_VERSION = 1
+"""Raised when every row must be read again although no `$select` changes: a property moves to another column."""
+
+
+class Lookup(StrEnum):
+    """How readers search a column."""
+
+    EXACT = "exact"
+    """By the value as it is stored."""
+    ANY_CASE = "any case"
+    """By `lower(column)`: Entra compares names and addresses without regard to case."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """Where the values of a property are stored.
+
+    Args:
+        name: the name in SQL.
+        kind: the type of a value; each may also be null.
+        lookup: how readers search the column, which gets an index for it; None if they do not.
+    """
+
+    name: str
+    kind: type[str] | type[bool] = str
+    lookup: Lookup | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """One kind of directory object.
+
+    Args:
+        name: the name in settings, in the store and in `active_<name>`, the view for readers.
+        path: the path in Graph's API, after the version.
+        table: the name of the table that holds the columns.
+        properties: by Graph's name, the column of each property that is copied.
+        enabled_by: the column in which Graph says whether an object is enabled. The view for readers leaves out an
+            object for which the column is false. None: the view has every object that is not deleted.
+    """
+
+    name: str
+    path: str
+    table: str
+    properties: Mapping[str, Column]
+    enabled_by: str | None = None
+
+    @property
+    def view(self) -> str:
+        """The name of the view for readers."""
+        return f"active_{self.name}"
+
+    def first_link(self, root: str) -> str:
+        """Return the URL that starts a copy. Graph makes every later link."""
+        return f"{root}/v1.0/{self.path}/delta?{urlencode({'$select': ','.join(self.properties)}, safe=',$')}"
+
+    def fingerprint(self, root: str) -> str:
+        """Return a digest of what a stored link depends on. Another digest means that the link is of no use."""
+        text = json.dumps([COPY_VERSION, self.first_link(root)])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+USERS = Stream(
+    name="users",
+    path="users",
+    table="directory_user",
+    properties={
+        "accountEnabled": Column("account_enabled", bool),
+        "createdDateTime": Column("created_at"),
+        "department": Column("department"),
+        "displayName": Column("display_name"),
+        "employeeId": Column("employee_id", lookup=Lookup.EXACT),
+        "givenName": Column("given_name"),
+        "jobTitle": Column("job_title"),
+        "mail": Column("mail", lookup=Lookup.ANY_CASE),
+        "officeLocation": Column("office_location"),
+        "surname": Column("surname"),
+        "userPrincipalName": Column("user_principal_name", lookup=Lookup.ANY_CASE),
+        "userType": Column("user_type"),
+    },
+    enabled_by="account_enabled",
+)
+STREAMS: Mapping[str, Stream] = {stream.name: stream for stream in (USERS,)}

@@ -1,0 +1,79 @@
+"""A copy of the directory in a file, for the tests of the store, and the streams that they run over."""
+
+import sqlite3
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from shared.adapters.database.migration import CURRENT, Version
+from shared.adapters.database.store import SqlStore
+from shared.core.directory.checkpoint import Checkpoint
+from shared.core.directory.delta import Change, ColumnValue, LinkKind, ObjectState, Page
+from shared.core.directory.streams import STREAMS, Column, Lookup, Stream
+
+TENANT = "7f3e9c52-1d6b-4a8f-9b0e-2c5d8a417e60"
+ROOT = "https://graph.microsoft.com"
+NOW = 1_800_000_000.0
+
+# A stream that vend does not have: the store knows no stream by its name, and a column may be a word of SQL.
+GADGETS = Stream(
+    name="gadgets",
+    path="gadgets",
+    table="directory_gadget",
+    properties={
+        "displayName": Column("display_name", lookup=Lookup.ANY_CASE),
+        "inUse": Column("in_use", bool),
+        "order": Column("order", lookup=Lookup.EXACT),
+        "maker": Column("maker"),
+    },
+)
+EVERY_STREAM = (*STREAMS.values(), GADGETS)
+
+
+def oid(number: int) -> str:
+    """Make an id."""
+    return f"00000000-0000-4000-8000-{number:012d}"
+
+
+def active(number: int, **values: ColumnValue) -> Change:
+    """Make the change of an object that is active."""
+    return Change(oid(number), ObjectState.ACTIVE, values)
+
+
+class Copy:
+    """A store in a file, one stream of it, and what a reader finds there."""
+
+    def __init__(
+        self,
+        file: Path,
+        stream: Stream,
+        *,
+        streams: Iterable[Stream] = EVERY_STREAM,
+        version: Version = CURRENT,
+    ) -> None:
+        self.file = file
+        self.stream = stream
+        self.store = SqlStore(f"sqlite:///{file}", streams=streams, version=version)
+        self.texts = [column.name for column in stream.properties.values() if column.kind is str]
+
+    def begin(self, *, now: float = NOW, root: str = ROOT) -> Checkpoint:
+        """Take the lease of the stream."""
+        return self.store.begin(self.stream, tenant_id=TENANT, root=root, now=now)
+
+    def round(self, *changes: Change, checkpoint: Checkpoint | None = None, now: float = NOW) -> int:
+        """Store one round of one page; return how many rows were written."""
+        at = checkpoint or self.begin(now=now)
+        at, rows = self.store.commit(at, Page(changes, f"{ROOT}/{at.page}", LinkKind.DELTA), now=now)
+        self.store.release(at)
+        return rows
+
+    def rows(self, table: str = "") -> Mapping[str, Mapping[str, Any]]:
+        """Read a table, or the view of the stream, with SQL alone; by id."""
+        return {row["id"]: row for row in self.query(f"select * from {table or self.stream.view}")}  # noqa: S608  # ours
+
+    def query(self, sql: str) -> list[dict[str, Any]]:
+        """Run a query with nothing but SQLite."""
+        with closing(sqlite3.connect(self.file)) as connection:
+            connection.row_factory = sqlite3.Row
+            return [dict(row) for row in connection.execute(sql)]

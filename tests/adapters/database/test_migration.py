@@ -1,0 +1,241 @@
+"""Databases of other versions: an older one is migrated, a newer one is refused or left as it is."""
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import create_engine, inspect
+
+from shared.adapters.database.migration import CURRENT, Version
+from shared.core.directory.checkpoint import LeaseLost
+from shared.core.directory.delta import Change, LinkKind, ObjectState, Page
+from shared.core.directory.streams import STREAMS, USERS, Column, Lookup, Stream
+from shared.core.errors import OperatorError, Unavailable
+from tests.adapters.database.directory_copy import GADGETS, NOW, ROOT, Copy, active, oid
+from tests.tables import DATA
+
+# A database of each release, as `.dump` of SQLite writes it. Version 0 had no number.
+SAMPLES = sorted((DATA / "databases").glob("version_*.sql"))
+NEXT = Version(number=CURRENT.number + 1, writable_by=CURRENT.number)
+MORE_USERS = replace(USERS, properties={**USERS.properties, "city": Column("city", lookup=Lookup.EXACT)})
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Where the database is."""
+    return tmp_path / "directory.db"
+
+
+@contextmanager
+def vend(file: Path, *streams: Stream, stream: Stream | None = None, version: Version = CURRENT) -> Iterator[Copy]:
+    """Open a database as a version of vend with some streams does, to sync one of them: the first by default."""
+    copy = Copy(file, stream or streams[0], streams=streams, version=version)
+    with closing(copy.store):
+        yield copy
+
+
+def load(sample: Path, file: Path) -> None:
+    """Make the database of a sample."""
+    with closing(sqlite3.connect(file)) as connection:
+        connection.executescript(sample.read_text())
+
+
+def schema(file: Path) -> Mapping[str, Any]:
+    """Describe all tables, columns, indexes and views. An added column is the last: their order does not count."""
+    engine = create_engine(f"sqlite:///{file}")
+    inspector = inspect(engine)
+    tables = {
+        table: {column["name"]: {**column, "type": str(column["type"])} for column in inspector.get_columns(table)}
+        for table in inspector.get_table_names()
+    }
+    engine.dispose()
+    with closing(sqlite3.connect(file)) as connection:
+        texts = connection.execute("select name, sql from sqlite_master where type in ('index', 'view')")
+        return tables | dict(texts.fetchall())
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.stem)
+def test_a_released_database_becomes_a_fresh_one(sample: Path, file: Path, tmp_path: Path) -> None:
+    """Migrated, it has the schema of a new one. Rows and link are as they were, and the sync continues there."""
+    load(sample, file)
+    with vend(tmp_path / "fresh.db", *STREAMS.values()) as copy:
+        copy.begin()
+    with vend(file, *STREAMS.values()) as copy:
+        before = copy.rows(), copy.rows("directory_object"), copy.query("select * from directory_user")
+        checkpoint = copy.begin()
+        assert schema(file) == schema(tmp_path / "fresh.db")
+        assert (checkpoint.link, checkpoint.page, checkpoint.is_copying) == (
+            f"{ROOT}/v1.0/users/delta?$deltatoken=sample-2",
+            4,
+            False,
+        )
+        assert (copy.rows(), copy.rows("directory_object"), copy.query("select * from directory_user")) == before
+        copy.round(active(3, display_name="Zoe"), checkpoint=checkpoint)
+        assert {key: row["display_name"] for key, row in copy.rows().items()} == {
+            oid(1): "Ann O'Hara",
+            oid(3): "Zoe",
+        }
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.stem)
+def test_another_declaration_has_a_higher_number(sample: Path, file: Path, tmp_path: Path) -> None:
+    """A change of a declaration that was released raises `CURRENT`: an older version decides by the number."""
+    load(sample, file)
+    with vend(tmp_path / "fresh.db", *STREAMS.values()) as copy:
+        copy.begin()
+        released = int(sample.stem.removeprefix("version_"))
+        assert released < CURRENT.number or schema(file) == schema(tmp_path / "fresh.db")
+
+
+def test_a_column_is_added(file: Path, tmp_path: Path) -> None:
+    """One more property in a declaration: its column, its index and the view follow, and a new copy fills them."""
+    with vend(file, USERS) as copy:
+        copy.round(active(1, display_name="Ann"))
+    with vend(file, MORE_USERS) as copy:
+        checkpoint = copy.begin()
+        assert checkpoint.link == MORE_USERS.first_link(ROOT)
+        assert copy.rows()[oid(1)]["city"] is None
+        copy.round(active(1, city="Ulm"), checkpoint=checkpoint)
+        ann = copy.rows()[oid(1)]
+        assert (ann["display_name"], ann["city"]) == ("Ann", "Ulm")
+    with vend(tmp_path / "fresh.db", MORE_USERS) as copy:
+        copy.begin()
+    assert schema(file) == schema(tmp_path / "fresh.db")
+
+
+def test_a_stream_is_added(file: Path) -> None:
+    """One more declaration: its table and its view are there, and the first stream continues."""
+    with vend(file, USERS) as copy:
+        copy.round(active(1))
+        (before,) = copy.query("select link from sync_stream")
+    with vend(file, USERS, GADGETS) as users, vend(file, USERS, GADGETS, stream=GADGETS) as gadgets:
+        gadgets.round(active(2, order="first"))
+        assert gadgets.rows()[oid(2)]["order"] == "first"
+        assert users.begin().link == before["link"]
+
+
+def test_a_view_is_made_anew(file: Path) -> None:
+    """A view follows its declaration, also where its columns stay the same."""
+    with vend(file, USERS) as copy:
+        copy.round(active(1, account_enabled=False))
+        assert copy.rows() == {}
+    with vend(file, replace(USERS, enabled_by=None)) as copy:
+        copy.begin()
+        assert copy.rows().keys() == {oid(1)}
+
+
+def test_a_run_of_the_old_version_stores_nothing(file: Path) -> None:
+    """A migration takes the lease from the run that is under way: it can neither commit nor start a copy."""
+    page = Page([active(1)], f"{ROOT}/old", LinkKind.NEXT)
+    with vend(file, USERS) as old, vend(file, MORE_USERS, version=NEXT) as new:
+        checkpoint = old.begin()
+        assert new.begin().fence > checkpoint.fence
+        with pytest.raises(LeaseLost):
+            old.store.commit(checkpoint, page, now=NOW)
+        with pytest.raises(LeaseLost):
+            old.store.reset(checkpoint, root=ROOT, now=NOW)
+        assert new.rows("directory_object") == {}
+
+
+def test_a_run_of_another_stream_loses_its_lease_too(file: Path) -> None:
+    """A migration raises every fence, not only that of the stream whose run migrates."""
+    with vend(file, USERS, GADGETS) as old, vend(file, USERS, GADGETS, stream=GADGETS, version=NEXT) as new:
+        checkpoint = old.begin()
+        new.begin()
+        with pytest.raises(LeaseLost):
+            old.store.commit(checkpoint, Page([active(1)], f"{ROOT}/old", LinkKind.NEXT), now=NOW)
+
+
+def test_an_unchanged_database_is_left_alone(file: Path) -> None:
+    """A second process of the same version raises no fence: the run of the first goes on."""
+    with vend(file, USERS, GADGETS) as first, vend(file, USERS, GADGETS, stream=GADGETS) as second:
+        checkpoint = first.begin()
+        second.begin()
+        first.round(active(1), checkpoint=checkpoint)
+        assert first.rows().keys() == {oid(1)}
+
+
+def test_a_newer_database_is_refused(file: Path) -> None:
+    """The operator learns which version wrote it and what to do. Nothing is changed."""
+    newer = replace(NEXT, writable_by=NEXT.number)
+    with vend(file, MORE_USERS, version=newer) as copy:
+        copy.round(active(1, city="Ulm"))
+    before = schema(file)
+    with vend(file, USERS) as copy:
+        with pytest.raises(OperatorError, match=r"newer vend .*schema 2.* deploy .* remove the database"):
+            copy.begin()
+        assert schema(file) == before
+        assert copy.query("select fence from sync_stream") == [{"fence": 1}]
+
+
+def test_a_rollback_works_where_the_newer_version_allows_it(file: Path) -> None:
+    """N writes; N-1 reads and writes, and leaves out the column that it does not know; N then copies again."""
+    with vend(file, MORE_USERS, version=NEXT) as newer, vend(file, USERS) as older:
+        newer.round(active(1, display_name="Ann", city="Ulm"))
+        before = schema(file)
+        older.round(active(1, display_name="Anna"), active(2, display_name="Ben"))
+        older.round(Change(oid(2), ObjectState.DELETED))
+        assert schema(file) == before
+        checkpoint = newer.begin()
+        assert checkpoint.link == MORE_USERS.first_link(ROOT)
+        newer.round(active(1, city="Bonn"), active(2), checkpoint=checkpoint)
+        rows = newer.rows()
+        assert (rows[oid(1)]["display_name"], rows[oid(1)]["city"], rows[oid(2)]["city"]) == ("Anna", "Bonn", None)
+
+
+# What an addition cannot express: the column gets another name, and its values another form.
+STEPS = {
+    NEXT.number: [
+        "ALTER TABLE directory_user RENAME COLUMN mail TO address",
+        "UPDATE directory_user SET address = lower(address)",
+        "DROP INDEX IF EXISTS directory_user_mail",
+    ],
+    NEXT.number + 1: ["UPDATE directory_user SET address = 'mailto:' || address"],
+}
+ADDRESSES = replace(
+    USERS,
+    properties={
+        name: replace(column, name="address") if column.name == "mail" else column
+        for name, column in USERS.properties.items()
+    },
+)
+AFTER_NEXT = Version(number=NEXT.number + 1, writable_by=NEXT.number, steps=STEPS)
+
+
+def test_steps_run_once_and_in_order(file: Path, tmp_path: Path) -> None:
+    """A database runs the steps above its own number; rows are kept. A new database runs none."""
+    with vend(file, USERS) as copy:
+        copy.round(active(1, mail="Ann@x"))
+    first = replace(NEXT, steps={NEXT.number: STEPS[NEXT.number]})
+    for version, address in ((first, "ann@x"), (AFTER_NEXT, "mailto:ann@x"), (AFTER_NEXT, "mailto:ann@x")):
+        with vend(file, ADDRESSES, version=version) as copy:
+            copy.store.release(copy.begin())
+            assert copy.rows()[oid(1)]["address"] == address
+    with vend(tmp_path / "fresh.db", ADDRESSES, version=AFTER_NEXT) as copy:
+        copy.begin()
+    assert schema(file) == schema(tmp_path / "fresh.db")
+
+
+def test_an_old_database_runs_every_step(file: Path) -> None:
+    """A database that skipped a version runs the steps of both; one without a number counts as the oldest."""
+    load(SAMPLES[0], file)
+    with vend(file, ADDRESSES, version=AFTER_NEXT) as copy:
+        copy.begin()
+        assert copy.rows()[oid(1)]["address"] == "mailto:ann.ohara@contoso.example"
+
+
+def test_a_migration_that_fails_changes_nothing(file: Path) -> None:
+    """Steps, additions, fences and number are one transaction: the old version goes on."""
+    broken = replace(NEXT, steps={NEXT.number: [*STEPS[NEXT.number], "UPDATE no_such_table SET x = 1"]})
+    with vend(file, USERS) as old, vend(file, ADDRESSES, version=broken) as new:
+        checkpoint = old.begin()
+        before = schema(file)
+        with pytest.raises(Unavailable):
+            new.begin()
+        assert schema(file) == before
+        old.round(active(1, mail="ann@x"), checkpoint=checkpoint)
+        assert old.rows()[oid(1)]["mail"] == "ann@x"
