@@ -12,7 +12,7 @@ MOST_WORDS = 30
 # How many longer sentences a file may have. These numbers only sink; a file that is not listed has none.
 CEILINGS = {
     "README.md": 3,
-    "docs/architecture.md": 15,
+    "docs/architecture.md": 14,
     "docs/cli.md": 2,
     "docs/configuration.md": 2,
     "docs/deployment.md": 2,
