@@ -8,14 +8,11 @@ import json
 import tomllib
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, Protocol, overload
+from typing import Protocol
 
 from pydantic import TypeAdapter, ValidationError
 
 DATA = Path(__file__).parent / "data"
-
-type Case = dict[str, Any]
-"""A case without a shape: only tests/core/directory reads such cases. The last reader takes this form away with it."""
 
 
 class Row(Protocol):
@@ -31,14 +28,11 @@ class TableError(Exception):
     """A file does not hold what its drivers declare."""
 
 
-def case_id(case: Row | Case) -> str:
+def case_id(case: Row) -> str:
     """Return the name of a case."""
-    return str(case["id"]) if isinstance(case, dict) else case.id
+    return case.id
 
 
-@overload
-def cases(file: str, shape: str) -> list[Case]: ...
-@overload
 def cases[Shape: Row](
     file: str,
     shape: type[Shape],
@@ -46,20 +40,12 @@ def cases[Shape: Row](
     *,
     beside: Collection[str] = (),
     unique: Callable[[Shape], object] = case_id,
-) -> list[Shape]: ...
-def cases[Shape: Row](
-    file: str,
-    shape: type[Shape] | str,
-    table: str = "case",
-    *,
-    beside: Collection[str] = (),
-    unique: Callable[[Shape], object] = case_id,
-) -> list[Shape] | list[Case]:
+) -> list[Shape]:
     """Read one table of a file.
 
     Args:
         file: its name.
-        shape: the dataclass of a case; for cases without a shape the name of the table.
+        shape: the dataclass of a case.
         table: its name.
         beside: what else the file holds: the names of its other tables and keys.
         unique: returns what no other case of the table has too.
@@ -68,8 +54,6 @@ def cases[Shape: Row](
         TableError: with every mistake, by file, case and key.
     """
     document = tomllib.loads((DATA / file).read_text())
-    if isinstance(shape, str):
-        return list(document[shape])
     if document.keys() != {table, *beside}:
         raise TableError(f"{file}: must hold {sorted({table, *beside})}, and holds {sorted(document)}")
     adapter, found, mistakes = TypeAdapter(shape), dict[object, Shape](), list[str]()
