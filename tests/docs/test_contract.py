@@ -5,21 +5,27 @@ import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from jsonschema_rs import Draft202012Validator
 
 from function_app import app
 from scripts.openapi import NEVER, refusals
 from shared.api.routes import ROUTES, Route
+from shared.core.errors import InvalidRequest
 from shared.core.names import is_default_scope, is_guid
+from shared.core.request import read_managed_identity_request
 from tests.contract import DOCUMENT, audit_conforms, conforms
 from tests.docs.test_docs import ROOT
 from tests.tables import case_id, cases
 
 FORM = DOCUMENT["paths"]["/api/token"]["post"]["requestBody"]["content"]["application/x-www-form-urlencoded"]["schema"]
+API_VERSION = next(
+    part for part in DOCUMENT["paths"]["/api/msi/token"]["get"]["parameters"] if part["name"] == "api-version"
+)
 HEADERS = {
     "Content-Type": "application/json",
     "Cache-Control": "no-store",
@@ -141,6 +147,22 @@ def test_a_field_is_as_the_reader_takes_it(text: str) -> None:
     """The patterns of scope and tenant take what the app takes, and nothing else."""
     for name, taken in (("scope", is_default_scope(text)), ("tenant", is_guid(text) or not text)):
         assert Draft202012Validator(FORM["properties"][name]).is_valid(text) is taken
+
+
+@given(version=st.from_regex(r"20[12][0-9]-[0-9]{2}-[0-9]{2}(-[a-z]+)?\n?") | st.text())
+@example(version="2019-07-99")
+@example(version="2019-08-00")
+@example(version="2019-08-01")
+@example(version="2019-10-00")
+@example(version="2020-01-01-preview")
+def test_an_api_version_is_as_the_reader_takes_it(version: str) -> None:
+    """The pattern of api-version takes what the app takes, and nothing else."""
+    try:
+        read_managed_identity_request(urlencode({"api-version": version, "resource": "x"}))
+        taken = True
+    except InvalidRequest:
+        taken = False
+    assert Draft202012Validator(API_VERSION["schema"]).is_valid(version) is taken
 
 
 def test_a_scope_has_a_length() -> None:
