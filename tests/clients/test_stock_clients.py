@@ -109,8 +109,9 @@ class Client(AbstractContextManager["Client"]):
                 assert answers[-1] in {400, 429}
 
     def _events(self) -> list[dict[str, Any]]:
-        lines = (self._site.folder / "app.log").read_text().splitlines()
-        events = [json.loads(line) for line in lines if line.startswith("{")]
+        # Another client's line may be under way while this one reads.
+        whole, _, _ = (self._site.folder / "app.log").read_text().rpartition("\n")
+        events = [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
         return [event for event in events if event.get("caller") == self.name]
 
 
