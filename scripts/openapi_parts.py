@@ -1,6 +1,7 @@
 """The parts of the OpenAPI document that no code knows: how requests look, and what each field is for."""
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,16 +10,17 @@ from typing import Any
 from shared.api.answers import SHORTEST_REFRESH, Answer
 from shared.core.check import State
 from shared.core.form import FIELD_LIMIT, FIELDS
+from shared.core.names import DEFAULT_SUFFIX, GUID, SCOPE_LIMIT, SCOPE_TOKEN, SHA256
 from shared.core.request import BODY_LIMIT, OLDEST_API_VERSION
+from shared.core.token import TokenSource
 
 type Part = dict[str, Any]
 
 ROOT = Path(__file__).parents[1]
 SCOPE = "https://graph.microsoft.com/.default"
 
-_GUID = "^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"
-_GUID_OR_NOTHING = f"^({_GUID[1:-1]})?$"  # an empty field counts as not sent
-_VISIBLE = r"[\x21\x23-\x5b\x5d-\x7e]"  # RFC 6749 appendix A: NQCHAR
+_GUID_OR_NOTHING = f"^({GUID})?$"  # an empty field counts as not sent
+# From OLDEST_API_VERSION on: JSON Schema compares no texts.
 _SINCE_2019_08_01 = (
     "^(2019-(08-(0[1-9]|[1-9][0-9])|(09|[1-9][0-9])-[0-9]{2})|"
     "(20[2-9][0-9]|2[1-9][0-9]{2}|[3-9][0-9]{3})-[0-9]{2}-[0-9]{2})(-[a-z]+)?$"
@@ -118,15 +120,15 @@ def _parameter(name: str, schema: Part, description: str, *, required: bool = Fa
 
 _REJECTED: Part = {
     "type": "string",
-    "pattern": "^([0-9a-f]{64})?$",
+    "pattern": f"^({SHA256})?$",
     "description": "SHA-256 of a token that an API has rejected: if the cached one is that one, a new one is acquired.",
 }
 _FORM: Mapping[str, Part] = {
     "grant_type": {"const": "client_credentials"},
     "scope": {
         "type": "string",
-        "maxLength": 1_024,
-        "pattern": rf"^{_VISIBLE}+/\.default$",
+        "maxLength": SCOPE_LIMIT,
+        "pattern": f"^{SCOPE_TOKEN}{re.escape(DEFAULT_SUFFIX)}$",
         "description": "Exactly one `resource/.default`.",
     },
     "tenant": {
@@ -176,8 +178,8 @@ MANAGED_IDENTITY_REQUEST: Part = {
             "resource",
             {
                 "type": "string",
-                "maxLength": 1_015,
-                "pattern": f"^{_VISIBLE}+$",
+                "maxLength": SCOPE_LIMIT - len(DEFAULT_SUFFIX),
+                "pattern": f"^{SCOPE_TOKEN}$",
                 "examples": ["https://graph.microsoft.com"],
             },
             "The API, with `/.default` behind it or without; a trailing slash may be meant, or not.",
@@ -234,7 +236,7 @@ SCHEMAS: Mapping[str, Part] = {
                 "description": "Seconds until vend expects to have a newer one.",
             },
             "scope": {"type": "string", "description": "As it was asked for."},
-            "token_source": {"enum": ["cache", "identity_provider"]},
+            "token_source": {"enum": [source.value for source in TokenSource]},
             "correlation_id": _CORRELATION_ID,
         },
     ),
@@ -260,7 +262,11 @@ SCHEMAS: Mapping[str, Part] = {
             },
             "resource": {"type": "string"},
             "token_type": {"const": "Bearer"},
-            "client_id": {"type": "string", "pattern": _GUID, "description": "The app registration that it is for."},
+            "client_id": {
+                "type": "string",
+                "pattern": f"^{GUID}$",
+                "description": "The app registration that it is for.",
+            },
             "correlationId": _CORRELATION_ID,
         },
     ),

@@ -9,11 +9,13 @@ from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
+from pydantic import PlainValidator
+
 from emulator.cloud import LocalCloud
-from emulator.network.faults import Fault, Switch
+from emulator.network.faults import Fault, Switch, parse
 from emulator.seed import CERTIFICATE, CLIENT_ID, GRAPH, IDENTITY_CLIENT_ID, ORDERS, TENANT_ID
 from emulator.tour.site import app_settings
 from shared.api.answers import Answer
@@ -28,6 +30,9 @@ from tests.contract import audit_conforms, conforms
 KEY = "a-function-key-of-billing"
 GRAPH_SCOPE, ORDERS_SCOPE = f"{GRAPH}/.default", f"{ORDERS}/.default"
 SECONDS_TO_LAND = 20.0
+
+type ParsedFault = Annotated[Fault, PlainValidator(lambda given: parse(json.dumps(given).encode()))]
+"""A fault in a table of cases: a key that its kind does not take is a mistake."""
 
 
 @dataclass(frozen=True)

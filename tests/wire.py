@@ -1,39 +1,78 @@
-"""Requests as they go over the wire: one case, told in the protocol of each route.
-
-A case changes a good request for a token. It may have:
-    method, path, query   in place of the route's own, or behind it; in `path` {route} and {folder} stand for its parts
-    headers               added or replaced; as a list of pairs, one name may come several times
-    without               names of headers and fields left out; `credentials` for what proves the caller
-    key, name             of the caller; a key is named, or is a literal
-    basic                 HTTP Basic by hand: `pair`, where {key} is the key, goes in base64 where `as` has {}; of
-                          `spelled`, the first is replaced there by the second
-    fields                of what is asked, encoded here: the form, or in the managed-identity protocol the query, where
-                          the scope is the resource
-    form                  the same as it stands, in place of all fields; `more` is appended to it
-    body                  whatever the protocol
-In every text {key:NAME} is a key that is named, and `<x*3>` is xxx; in what is repeated # is the repetition's number.
-"""
+"""Requests as they go over the wire: one change of a good request for a token, told in the protocol of each route."""
 
 import base64
+import dataclasses
 import re
 import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote_plus, urlencode
 
 from shared.core.request import Incoming
-from tests.tables import Case
 
 FORM_MEDIA = "application/x-www-form-urlencoded"
 SCOPE = "https://graph.microsoft.com/.default"
-WAYS = ("token", "oauth2/token", "msi/token")
-IN_THE_FORM = "oauth2/token in the form"
+type Way = Literal["token", "oauth2/token", "msi/token", "oauth2/token in the form"]
+WAYS: tuple[Way, ...] = ("token", "oauth2/token", "msi/token")
+IN_THE_FORM: Way = "oauth2/token in the form"
 """OAuth's other way to send name and key."""
 EVERY_WAY = (*WAYS, IN_THE_FORM)
 SECONDS_TO_ANSWER = 60
 
 _REPEATED = re.compile(r"<([^<>*]+)\*(\d+)>")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BasicByHand:
+    """An HTTP Basic header that no library would write.
+
+    Args:
+        pair: the text in base64; {key} stands for the key.
+        written: the header; {} stands for the base64.
+        spelled: a part of the base64, and the text that replaces it.
+    """
+
+    pair: str
+    written: str = "Basic {}"
+    spelled: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """The difference between a request and a good one.
+
+    In each text {key:NAME} stands for a key of that name, and `<x*3>` for xxx. In a repeated text # stands for the
+    number of the repetition.
+
+    Args:
+        method: replaces the method of the route.
+        path: replaces the path; {route} and {folder} stand for parts of the route.
+        query: follows the query of the route.
+        headers: are added or replaced; in pairs one name may come several times.
+        without: names of headers and fields that are left out; `credentials` for all that proves the caller.
+        key: the name of a key, or a literal key.
+        name: the name of the caller.
+        basic: replaces the HTTP Basic of the caller.
+        fields: replace fields of the form, which is encoded here. In the managed-identity protocol they replace fields
+            of the query, and the scope becomes the resource.
+        form: replaces the whole encoded form.
+        more: follows the encoded form.
+        body: replaces the body, in each protocol.
+    """
+
+    method: str | None = None
+    path: str = "/api/{route}"
+    query: str = ""
+    headers: Mapping[str, str] | tuple[tuple[str, str], ...] = ()
+    without: tuple[str, ...] = ()
+    key: str = "billing"
+    name: str = "billing"
+    basic: BasicByHand | None = None
+    fields: Mapping[str, str] = field(default_factory=dict)
+    form: str | None = None
+    more: str = ""
+    body: str | None = None
 
 
 @dataclass(frozen=True)
@@ -64,30 +103,31 @@ class Wire:
         return "\r\n".join([*lines, "", ""]).encode() + self.body
 
 
-def wire(case: Case, way: str, keys: Mapping[str, str]) -> Wire:
-    """Tell a case in the protocol of a route.
+def wire(change: Change, way: str, keys: Mapping[str, str]) -> Wire:
+    """Tell a change in the protocol of a route.
 
     Args:
-        case: see above.
+        change: of a good request.
         way: the route's name; one of `WAYS`, or `IN_THE_FORM`.
         keys: by the names that cases call them by; `billing` is the good one's.
     """
-    case = with_texts(case, {f"{{key:{name}}}": key for name, key in keys.items()})
+    change = with_texts(change, {f"{{key:{name}}}": key for name, key in keys.items()})
     route = way.split(maxsplit=1)[0]
-    key = keys.get(case.get("key", "billing"), _repeated(case.get("key", "")))
-    name, left_out = case.get("name", "billing"), case.get("without", [])
-    fields = _fields(case, way, key=key, name=name)
-    form = case.get("form", urlencode({name: text for name, text in fields.items() if name not in left_out}))
-    form = _repeated(form + case.get("more", ""))
+    key = keys.get(change.key, _repeated(change.key))
+    form = change.form
+    if form is None:
+        fields = _fields(change, way, key=key)
+        form = urlencode({name: text for name, text in fields.items() if name not in change.without})
+    form = _repeated(form + change.more)
     query, body = (form, "") if route == "msi/token" else ("", form)
-    query = "&".join(part for part in (query, _repeated(case.get("query", ""))) if part)
+    query = "&".join(part for part in (query, _repeated(change.query)) if part)
     folder = route.removesuffix("token")
     return Wire(
-        method=case.get("method", "GET" if route == "msi/token" else "POST"),
-        path=case.get("path", "/api/{route}").format(route=route, folder=folder),
+        method=change.method or ("GET" if route == "msi/token" else "POST"),
+        path=change.path.format(route=route, folder=folder),
         query=query,
-        headers=tuple(_headers(case, way, key=key, name=name)),
-        body=_repeated(case.get("body", body)).encode(),
+        headers=tuple(_headers(change, way, key=key)),
+        body=_repeated(body if change.body is None else change.body).encode(),
     )
 
 
@@ -98,9 +138,10 @@ def exchange(sent: Wire, port: int) -> bytes:
         return b"".join(iter(lambda: connection.recv(65_536), b""))
 
 
-def with_texts(case: Case, texts: Mapping[str, str]) -> Case:
-    """Replace texts wherever they stand in a case."""
-    return {name: _replaced(value, texts) for name, value in case.items()}
+def with_texts[Kind: Change](change: Kind, texts: Mapping[str, str]) -> Kind:
+    """Replace texts wherever they stand in a change."""
+    replaced: Kind = _replaced(change, texts)
+    return replaced
 
 
 def basic(name: str, key: str) -> str:
@@ -108,56 +149,58 @@ def basic(name: str, key: str) -> str:
     return "Basic " + base64.b64encode(f"{quote_plus(name)}:{quote_plus(key)}".encode()).decode()
 
 
-def _replaced(value: object, texts: Mapping[str, str]) -> Any:  # noqa: ANN401  # what a table holds
+def _replaced(value: Any, texts: Mapping[str, str]) -> Any:  # noqa: ANN401  # whatever a change holds
     match value:
         case str():
             for before, after in texts.items():
                 value = value.replace(before, after)
             return value
-        case list():
-            return [_replaced(item, texts) for item in value]
-        case dict():
+        case tuple():
+            return tuple(_replaced(item, texts) for item in value)
+        case Mapping():
             return {_replaced(name, texts): _replaced(item, texts) for name, item in value.items()}
+        case Change() | BasicByHand():
+            values = {part.name: getattr(value, part.name) for part in dataclasses.fields(value)}
+            return dataclasses.replace(value, **_replaced(values, texts))
         case _:
             return value
 
 
-def _fields(case: Case, way: str, *, key: str, name: str) -> dict[str, str]:
-    changed = {field: _repeated(text) for field, text in case.get("fields", {}).items()}
+def _fields(change: Change, way: str, *, key: str) -> dict[str, str]:
+    changed = {name: _repeated(text) for name, text in change.fields.items()}
     if way == "msi/token":
         if "scope" in changed:
             changed["resource"] = changed.pop("scope")
         return {"api-version": "2019-08-01", "resource": "https://graph.microsoft.com", **changed}
-    proof = {"client_id": name, "client_secret": key} if way == IN_THE_FORM else {}
-    if "credentials" in case.get("without", []):
+    proof = {"client_id": change.name, "client_secret": key} if way == IN_THE_FORM else {}
+    if "credentials" in change.without:
         proof = {}
     return {"grant_type": "client_credentials", "scope": SCOPE, **proof, **changed}
 
 
-def _headers(case: Case, way: str, *, key: str, name: str) -> Iterable[tuple[str, str]]:
+def _headers(change: Change, way: str, *, key: str) -> Iterable[tuple[str, str]]:
     own = {} if way == "msi/token" else {"content-type": FORM_MEDIA}
     proof = {
         "token": {"x-functions-key": key},
-        "oauth2/token": {"authorization": _by_hand(case["basic"], key) if "basic" in case else basic(name, key)},
+        "oauth2/token": {"authorization": _by_hand(change.basic, key) if change.basic else basic(change.name, key)},
         "msi/token": {"x-identity-header": key},
     }
-    left_out = case.get("without", [])
-    if "credentials" not in left_out:
+    if "credentials" not in change.without:
         own |= proof.get(way, {})
-    more = case.get("headers", {})
-    pairs = list(more.items() if isinstance(more, dict) else map(tuple, more))
+    pairs = list(change.headers.items() if isinstance(change.headers, Mapping) else change.headers)
     replaced = {name for name, _ in pairs}
     for header, value in [*((name, value) for name, value in own.items() if name not in replaced), *pairs]:
-        if header not in left_out:
+        if header not in change.without:
             yield header, _repeated(value)
 
 
-def _by_hand(wanted: Mapping[str, Any], key: str) -> str:
-    encoded = base64.b64encode(wanted["pair"].replace("{key}", key).encode()).decode()
-    before, after = wanted.get("spelled", ("", ""))
-    assert before in encoded  # else the case would show nothing
-    written = encoded.replace(before, after) if before else encoded
-    return str(wanted.get("as", "Basic {}").replace("{}", written))
+def _by_hand(wanted: BasicByHand, key: str) -> str:
+    encoded = base64.b64encode(wanted.pair.replace("{key}", key).encode()).decode()
+    if wanted.spelled:
+        before, after = wanted.spelled
+        assert before in encoded  # else the case would show nothing
+        encoded = encoded.replace(before, after)
+    return wanted.written.replace("{}", encoded)
 
 
 def _repeated(text: str) -> str:

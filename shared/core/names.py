@@ -1,11 +1,27 @@
-"""The names that requests and documents use: GUIDs, and the scopes of client credentials."""
+"""The names that requests and documents use: GUIDs, digests, and the scopes of client credentials.
+
+The patterns are without anchors, and mean the same to Python and to JSON Schema.
+"""
 
 import re
 
-_GUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z", re.IGNORECASE)
-# Visible ASCII without the quote and the backslash: the scope-token of RFC 6749 section 3.3.
-_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+/\.default\Z")
-_SCOPE_LENGTH = 1_024
+GUID = "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
+"""Pattern of a GUID in either case (RFC 9562 section 4)."""
+SHA256 = "[0-9a-f]{64}"
+"""Pattern of a SHA-256 in lower-case hex digits."""
+SCOPE_TOKEN = r"[\x21\x23-\x5b\x5d-\x7e]+"
+"""Pattern of a scope of any kind: visible ASCII without the quote and the backslash (RFC 6749 section 3.3)."""
+DEFAULT_SUFFIX = "/.default"
+"""What follows the resource in a scope of client credentials.
+
+https://learn.microsoft.com/entra/identity-platform/scopes-oidc#the-default-scope
+"""
+SCOPE_LIMIT = 1_024
+"""Characters of a scope; the limit is vend's own."""
+
+_GUID = re.compile(rf"{GUID}\Z")
+_SHA256 = re.compile(rf"{SHA256}\Z")
+_SCOPE = re.compile(rf"{SCOPE_TOKEN}{re.escape(DEFAULT_SUFFIX)}\Z")
 
 
 def is_guid(text: str) -> bool:
@@ -13,6 +29,11 @@ def is_guid(text: str) -> bool:
     return _GUID.match(text) is not None
 
 
+def is_sha256(text: str) -> bool:
+    """Return whether a text is a SHA-256 in lower-case hex digits."""
+    return _SHA256.match(text) is not None
+
+
 def is_default_scope(text: str) -> bool:
     """Return whether a scope is exactly one `resource/.default`, all that client credentials can ask for."""
-    return len(text) <= _SCOPE_LENGTH and _SCOPE.match(text) is not None
+    return len(text) <= SCOPE_LIMIT and _SCOPE.match(text) is not None

@@ -20,13 +20,12 @@ from shared.core.errors import (
     UnsupportedMedia,
 )
 from shared.core.form import first_of, read_form, read_value
-from shared.core.names import is_default_scope, is_guid
+from shared.core.names import is_default_scope, is_guid, is_sha256
 
 BODY_LIMIT = 16 * 1024
 OLDEST_API_VERSION = "2019-08-01"
 """Of App Service's managed-identity protocol; the one before had other names for everything."""
 
-_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _KEY = re.compile(r"[\x21-\x2b\x2d-\x7e]{16,512}\Z")
 # ASCII: in Unicode a long s would be an s.
 _BASIC = re.compile(r"basic +([A-Za-z0-9+/]+={0,2})\Z", re.IGNORECASE | re.ASCII)
@@ -242,7 +241,7 @@ def _meant(resource: str) -> tuple[str, ...]:
 
 def _rejected(fields: Mapping[str, str]) -> str | None:
     rejected = fields.get("token_sha256_to_refresh")
-    if rejected is not None and not _SHA256.match(rejected):
+    if rejected is not None and not is_sha256(rejected):
         raise InvalidRequest(
             "token_sha256_to_refresh is malformed", hint="send the SHA-256 of the token in 64 lower-case hex digits"
         )

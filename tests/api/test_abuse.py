@@ -1,11 +1,10 @@
-"""Bad input, at every route: tests/data/abuse.toml, and the driver of its cases."""
+"""Bad input, at every route: the driver of the cases of tests/data/abuse.toml."""
 
 import asyncio
 import gzip
 import hashlib
 import json
 import re
-import tomllib
 import tracemalloc
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -13,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 
@@ -21,21 +20,17 @@ from emulator.cloud import LocalCloud
 from emulator.seed import CERTIFICATE
 from emulator.tour.site import Site
 from shared.api.routes import ROUTES
+from tests.api.abuse import BAD_INPUT, KINDS, UNSEEN, BadInput, Kind, proofs
 from tests.clock import FakeClock
 from tests.contract import audit_conforms, conforms
 from tests.in_process import GRAPH_SCOPE, KEY, ORDERS_SCOPE, App
-from tests.tables import DATA, Case, cases
-from tests.wire import WAYS, Wire, basic, exchange, wire, with_texts
+from tests.tables import DATA
+from tests.wire import WAYS, Change, Wire, basic, exchange, wire, with_texts
 
 ROWS = {
     *range(1, 24), 26, 33, 35, 36, 38, 39, *range(41, 46), 47, 48, 49, 51, 52, 53, 55, 56, 58, *range(63, 69), 71, 72,
     75, 76, 77, 79, 85, *range(87, 91), 92, 93, 94, 96, 98,
 }  # fmt: skip
-KINDS: Mapping[str, tuple[int, str, Case]] = {
-    "denied": (400, "invalid_scope", {"fields": {"scope": "api://nobody/.default"}}),
-    "stranger": (401, "invalid_client", {"key": "default"}),
-}
-"""Status, error and an example of those whom nobody can tell apart."""
 ROUTE = {route.name: route for route in ROUTES}
 REFUSED_BY_ENTRA = "api://refused/.default"
 OTHERS = {"client_id": "22222222-2222-2222-2222-222222222222", "tenants": ["11111111-1111-1111-1111-111111111111"]}
@@ -91,7 +86,7 @@ class Door(ABC):
     def flights(self) -> int:
         """How often the app has set out for Entra."""
 
-    def _model(self, way: str, kind: str) -> Told:
+    def _model(self, way: str, kind: Kind) -> Told:
         return self.send(wire(KINDS[kind][2], way, self.keys), way)
 
 
@@ -211,36 +206,26 @@ def write_callers(folder: Path) -> None:
 def host_door(site: Site) -> HostDoor:
     """Open the host, with the token for Graph in the app's cache."""
     door = HostDoor(site)
-    assert door.send(wire({}, "token", door.keys), "token").status == 200
+    assert door.send(wire(Change(), "token", door.keys), "token").status == 200
     return door
 
 
-def proofs(*, at_the_host: bool) -> list[Any]:
-    """List the cases for one door, once for every route."""
-    return [
-        pytest.param(case, way, id=f"{case['id']}, {way}")
-        for case in cases("abuse.toml")
-        if case.get("at_the_host", False) is at_the_host
-        for way in case.get("routes", WAYS)
-    ]
-
-
 @pytest.mark.parametrize(("case", "way"), proofs(at_the_host=False))
-def test_bad_input(app_door: AppDoor, case: Case, way: str) -> None:
+def test_bad_input(app_door: AppDoor, case: BadInput, way: str) -> None:
     """Each request has the answer of its row, to the letter, and what is wrong with it goes no further."""
     prove_each(app_door, case, way)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("case", "way"), proofs(at_the_host=True))
-def test_bad_input_at_the_host(host_door: HostDoor, case: Case, way: str) -> None:
+def test_bad_input_at_the_host(host_door: HostDoor, case: BadInput, way: str) -> None:
     """The same through the host, where paths, methods, repeated headers and the host's own key check matter."""
     prove_each(host_door, case, way)
 
 
-def prove_each(door: Door, case: Case, way: str) -> None:
+def prove_each(door: Door, case: BadInput, way: str) -> None:
     """Send a case with each of its texts."""
-    for text in case.get("each", [""]):
+    for text in case.each:
         try:
             prove(door, with_texts(case, {"{each}": text}), way)
         except AssertionError as failed:
@@ -248,34 +233,33 @@ def prove_each(door: Door, case: Case, way: str) -> None:
             raise
 
 
-def prove(door: Door, case: Case, way: str) -> None:
+def prove(door: Door, case: BadInput, way: str) -> None:
     """Send a case and compare all that can be seen of its answer."""
-    kind = case.get("kind")
-    model = door.model(way, kind) if kind else None
+    model = door.model(way, case.kind) if case.kind else None
     door.log()
     flights = door.flights
     told = door.send(wire(case, way, door.keys), way)
     lines = door.log()
-    status, error = KINDS[kind][:2] if kind else (case.get("status", 200), case.get("error"))
+    status, error = KINDS[case.kind][:2] if case.kind else (case.status, case.error)
     assert told.status == status, told.body
-    assert door.flights - flights == case.get("entra", 0)
-    if "sends" in case:
-        assert door.cloud.entra.requests[-1].claims == case["sends"]
+    assert door.flights - flights == case.entra
+    if case.sends is not None:
+        assert door.cloud.entra.requests[-1].claims == case.sends
     check_silence(told, lines, door.keys)
-    if case.get("bare"):
+    if case.bare:
         assert (told.body, lines) == (b"", [])
         return
     route = way.split(maxsplit=1)[0]
-    assert conforms(f"/api/{route}", case.get("method", ROUTE[route].method), *told) == []
+    assert conforms(f"/api/{route}", case.method or ROUTE[route].method, *told) == []
     assert [fault for line in lines for fault in audit_conforms(line)] == []
-    assert told.headers.items() >= case.get("answers", {}).items()
+    assert told.headers.items() >= case.answers.items()
     (event,) = (event for event in map(json.loads, lines) if event["event"] == "token")
     assert (event["route"], event["status"]) == (route, status)
-    assert event.get("reason") == case.get("reason", event.get("reason"))
+    assert case.reason in {None, event.get("reason")}
     if model:
         assert told.plain == model.plain
     elif told.body:
-        check_body(told, error=error, hint=case.get("hint"), way=way)
+        check_body(told, error=error, hint=case.hint, way=way)
     if told.body:
         assert event["correlation_id"] in told.body.decode()
 
@@ -305,9 +289,8 @@ def check_silence(told: Told, lines: list[str], keys: Mapping[str, str]) -> None
 @pytest.mark.parametrize("way", ["token", "oauth2/token"])
 def test_a_bomb_is_not_unpacked(app_door: AppDoor, way: str) -> None:
     """ABU-10: what would be 15 MiB is refused as it came, in less than one of memory."""
-    packed = replace(
-        wire({"headers": {"content-encoding": "gzip"}}, way, app_door.keys), body=gzip.compress(bytes(15 << 20))
-    )
+    plain = wire(Change(headers={"content-encoding": "gzip"}), way, app_door.keys)
+    packed = replace(plain, body=gzip.compress(bytes(15 << 20)))
     tracemalloc.start()
     try:
         assert app_door.send(packed, way).status == 415
@@ -319,9 +302,8 @@ def test_a_bomb_is_not_unpacked(app_door: AppDoor, way: str) -> None:
 def test_a_flood_of_claims_costs_one_request(app_door: AppDoor) -> None:
     """ABU-65: of 10,000 different challenges at once one reaches Entra; those over the rate go no further."""
     flights, statuses = app_door.flights, Counter[int]()
-    good = wire(
-        {"key": "hurried", "fields": {"claims": '{"access_token":{"nbf":{"value":"#"}}}'}}, "token", KEYS
-    ).incoming()
+    claims = '{"access_token":{"nbf":{"value":"#"}}}'
+    good = wire(Change(key="hurried", fields={"claims": claims}), "token", KEYS).incoming()
 
     async def flood() -> None:
         for number in range(10_000):
@@ -340,25 +322,24 @@ def test_a_hash_in_a_loop_is_answered_from_the_cache(app_door: AppDoor) -> None:
     flights, last = app_door.flights, ""
     for _ in range(100):
         app_door.clock.tick(FLOOR / 4)
-        case = {"fields": {"token_sha256_to_refresh": hashlib.sha256(last.encode()).hexdigest()}}
-        last = json.loads(app_door.at_once(wire(case, "token", app_door.keys), "token").body)["access_token"]
+        change = Change(fields={"token_sha256_to_refresh": hashlib.sha256(last.encode()).hexdigest()})
+        last = json.loads(app_door.at_once(wire(change, "token", app_door.keys), "token").body)["access_token"]
     assert 20 <= app_door.flights - flights <= 25
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_enough_denials_are_compared(way: str) -> None:
     """SEC-05: at least twenty reasons have the one answer of their kind, on each route, Entra's own among them."""
-    denied = [case for case in cases("abuse.toml") if case.get("kind") == "denied" and way in case.get("routes", WAYS)]
-    assert sum(len(case.get("each", [""])) for case in denied) >= 20
-    assert [case for case in denied if case.get("entra")]
+    denied = [case for case in BAD_INPUT if case.kind == "denied" and way in case.routes]
+    assert sum(len(case.each) for case in denied) >= 20
+    assert [case for case in denied if case.entra]
 
 
 def test_every_row_is_proven() -> None:
     """Each row of bad input has a case, a test of its own that names it, or the reason why the platform answers it."""
-    by_case = {row for case in cases("abuse.toml") for row in rows(case["id"])}
+    by_case = {row for case in BAD_INPUT for row in rows(case.id)}
     by_test = {row for file in DATA.parent.rglob("test_*.py") for row in rows(file.read_text())}
-    answered_before_us = tomllib.loads((DATA / "abuse.toml").read_text())["platform"]
-    platform = {row for name, why in answered_before_us.items() if why for row in rows(name)}
+    platform = {row for case in UNSEEN if case.why for row in rows(case.id)}
     assert by_case | by_test | platform == ROWS
     assert not platform & (by_case | by_test)
 

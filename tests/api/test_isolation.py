@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
 
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
@@ -18,7 +17,7 @@ from shared.core.token import AccessToken, Acquired, TokenSource, Wanted
 from shared.telemetry.events import Events
 from shared.tokens.cache import TokenCache
 from tests.clock import FakeClock, fake_system
-from tests.wire import wire
+from tests.wire import Change, wire
 
 ROUTE = {route.name: route for route in ROUTES}
 TENANTS = ("7f3e9c52-1d6b-4a8f-9b0e-2c5d8a417e60", "7f3e9c52-1d6b-4a8f-9b0e-2c5d8a417e61")
@@ -54,12 +53,12 @@ class Asked:
     client_id: str | None = None
 
     @property
-    def case(self) -> dict[str, Any]:
-        """Tell it to `wire`."""
+    def change(self) -> Change:
+        """Return how the request differs from a good one."""
         wanted = {"scope": self.resource if self.way == "msi/token" else self.resource + "/.default"}
         more = {"client_id": self.client_id} if self.way == "msi/token" else {"tenant": self.tenant}
         wanted |= {name: value for name, value in more.items() if value is not None}
-        return {"key": self.caller, "name": self.caller, "fields": wanted}
+        return Change(key=self.caller, name=self.caller, fields=wanted)
 
     @property
     def meaning(self) -> tuple[str, str, str] | None:
@@ -119,7 +118,7 @@ class Worker:
         return asyncio.run(all_at_once())
 
     async def _answer(self, asked: Asked) -> str | None:
-        answer = await self._vendor.answer(ROUTE[asked.way], wire(asked.case, asked.way, KEYS).incoming())
+        answer = await self._vendor.answer(ROUTE[asked.way], wire(asked.change, asked.way, KEYS).incoming())
         assert answer.status in {200, 400}
         token: str | None = json.loads(answer.body).get("access_token")
         return token

@@ -1,57 +1,72 @@
 import asyncio
 import json
+from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from emulator.cloud import LocalCloud
-from emulator.network.faults import parse
 from emulator.seed import CLIENT_ID, TENANT_ID
 from shared.api.readiness import REPORT_SECONDS
 from tests.clock import FakeClock, settle
-from tests.in_process import App, Told, suffering
-from tests.tables import Case, case_id, cases
+from tests.in_process import App, ParsedFault, Told, suffering
+from tests.tables import case_id, cases
 
 pytestmark = pytest.mark.slow
 
 PROBES = 20
 
 
-@pytest.mark.parametrize("case", cases("readiness.toml"), ids=case_id)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A worker in trouble; tests/data/readiness.toml describes the fields."""
+
+    id: str
+    settings: str = ""
+    age: int | None = None
+    callers: str | None = None
+    part: str = ""
+    fault: ParsedFault | None = None
+    http: int
+    status: str
+    matters: Mapping[str, str] = field(default_factory=dict)
+    says: str = ""
+    calls: int
+
+
+@pytest.mark.parametrize("case", cases("readiness.toml", Case), ids=case_id)
 def test_a_worker_says_how_it_is(case: Case, timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path) -> None:
     """Each row: the status, the checks that matter, and the calls to Entra; and no id or address in any of it."""
 
     async def story() -> None:
-        async with App(timeless, fake_clock, tmp_path, settings=case.get("settings", "")) as app:
+        async with App(timeless, fake_clock, tmp_path, settings=case.settings) as app:
             document = tmp_path / "callers.toml"
-            if "age" in case:
+            if case.age is not None:
                 await app.ask()
-                fake_clock.tick(case["age"])
-            if "callers" in case:
+                fake_clock.tick(case.age)
+            if case.callers is not None:
                 document.unlink()
-                if case["callers"]:
-                    document.write_text(case["callers"])
-            fault = parse(json.dumps(case["fault"]).encode()) if "fault" in case else None
-            with suffering(timeless.faults[case["part"]], fault) if fault else nullcontext():
-                if fault and "age" in case:
+                if case.callers:
+                    document.write_text(case.callers)
+            with suffering(timeless.faults[case.part], case.fault) if case.fault else nullcontext():
+                if case.fault and case.age is not None:
                     await app.ask()  # which starts the refresh that fails
                     await app.landed()
                 before = len(timeless.entra.requests)
                 told = await asyncio.gather(*(app.probe() for _ in range(PROBES)))
                 fake_clock.tick(0.9 * REPORT_SECONDS)
                 told.append(await app.probe())
-                assert len(timeless.entra.requests) - before == case["calls"]
-            assert {(answer.status, answer.wait) for answer in told} == {
-                (case["http"], 30 if case["http"] == 503 else None)
-            }
+                assert len(timeless.entra.requests) - before == case.calls
+            assert {(answer.status, answer.wait) for answer in told} == {(case.http, 30 if case.http == 503 else None)}
             body = told[0].body
-            assert body["status"] == case["status"]
+            assert body["status"] == case.status
             matters = {check["name"]: check["state"] for check in body["checks"] if check["state"] != "ok"}
-            assert matters == case.get("matters", {})
-            assert case.get("says", "") in json.dumps(body["checks"])
+            assert matters == case.matters
+            assert case.says in json.dumps(body["checks"])
             assert not [word for word in (TENANT_ID, CLIENT_ID, "//") if word in json.dumps(body)]
-            assert len(app.everything("readiness_changed")) == (case["status"] != "ready")
+            assert len(app.everything("readiness_changed")) == (case.status != "ready")
 
     asyncio.run(story())
 

@@ -1,18 +1,20 @@
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from emulator.cloud import LocalCloud
-from emulator.network.faults import Fault, Kind, parse
+from emulator.network.faults import Fault, Kind
 from emulator.seed import CONTAINER, IDENTITY_PRINCIPAL_ID
 from shared.api.routes import ROUTES, Route
 from tests.clock import FakeClock
-from tests.in_process import KEY, App, callers_document, suffering
-from tests.tables import Case, case_id, cases
+from tests.in_process import KEY, App, ParsedFault, callers_document, suffering
+from tests.tables import case_id, cases
 
 NAME = "callers.toml"
 READER = "Storage Blob Data Reader"
@@ -20,11 +22,44 @@ KEYS = {"billing": KEY, "reports": "a-function-key-of-reports"}
 # Faults that a request meets before it reaches the storage: they are counted where they happen.
 UNREACHED = {Kind.BLACK_HOLE, Kind.STATUS, Kind.GARBAGE}
 
+type Where = Literal["file", "blob"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unread:
+    """A document that cannot be read or is no good; tests/data/callers_faults.toml describes the fields."""
+
+    id: str
+    where: Where
+    fault: ParsedFault | None = None
+    text: str | None = None
+    large: int = 0
+    gone: bool = False
+    forbidden: bool = False
+    known: bool = True
+    limits: Mapping[str, float] = field(default_factory=dict)
+    event: str
+    says: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """A document that changes; the same file describes the fields."""
+
+    id: str
+    where: Where
+    callers: tuple[str, ...]
+    key: str | None = None
+    generation: int = 1
+    age: int = 0
+    status: int
+    source: str | None = None
+
 
 class Shelf:
     """Where a document lies that several workers read: a file, or a blob."""
 
-    def __init__(self, cloud: LocalCloud, folder: Path, where: str) -> None:
+    def __init__(self, cloud: LocalCloud, folder: Path, where: Where) -> None:
         self._cloud = cloud
         self._file = folder / NAME
         self._in_blob = where == "blob"
@@ -52,29 +87,29 @@ class Shelf:
 
 
 @contextmanager
-def trouble(case: Case, cloud: LocalCloud, shelf: Shelf) -> Iterator[None]:
+def trouble(case: Unread, cloud: LocalCloud, shelf: Shelf) -> Iterator[None]:
     """Make happen what a case says."""
     with ExitStack() as stack:
-        if "fault" in case:
-            body = {"body": "x" * case["large"]} if "large" in case else {}
-            stack.enter_context(suffering(cloud.faults["blob"], parse(json.dumps(case["fault"] | body).encode())))
-        elif "forbidden" in case:
+        if case.fault:
+            fault = replace(case.fault, body="x" * case.large) if case.large else case.fault
+            stack.enter_context(suffering(cloud.faults["blob"], fault))
+        elif case.forbidden:
             cloud.blob.unassign(IDENTITY_PRINCIPAL_ID, READER)
             stack.callback(cloud.blob.assign, IDENTITY_PRINCIPAL_ID, READER)
-        elif "gone" in case:
+        elif case.gone:
             shelf.take_away()
         else:
-            shelf.put(case.get("text", "#" * case.get("large", 0)))
+            shelf.put("#" * case.large if case.text is None else case.text)
         yield
 
 
 class Reads:
     """Counts reads of the document: where they are met, or where nobody meets them, by what is told of each."""
 
-    def __init__(self, case: Case, cloud: LocalCloud, app: App) -> None:
-        self._kind = case.get("fault", {}).get("kind")
-        self._by_events = case["where"] == "file" or self._kind == Kind.REFUSE
-        self._event = case["event"]
+    def __init__(self, case: Unread, cloud: LocalCloud, app: App) -> None:
+        self._kind = case.fault.kind if case.fault else None
+        self._by_events = case.where == "file" or self._kind is Kind.REFUSE
+        self._event = case.event
         self._cloud = cloud
         self._app = app
         self._before = self._total()
@@ -91,16 +126,16 @@ class Reads:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", cases("callers_faults.toml", "unread"), ids=case_id)
+@pytest.mark.parametrize("case", cases("callers_faults.toml", Unread, "unread", beside=["changed"]), ids=case_id)
 def test_a_document_that_is_no_good_changes_nothing(
-    case: Case, timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path
+    case: Unread, timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path
 ) -> None:
     """Each row: who was known is served, one read and one event in 15 s, and a worker that never had one answers 503.
 
     And for every row: once the trouble is over, what lies there is in force.
     """
-    shelf = Shelf(timeless, tmp_path, case["where"])
-    limits = "".join(f"limits.{name} = {value}\n" for name, value in case.get("limits", {}).items())
+    shelf = Shelf(timeless, tmp_path, case.where)
+    limits = "".join(f"limits.{name} = {value}\n" for name, value in case.limits.items())
 
     async def known(app: App) -> None:
         while (await app.ask()).status != 200:  # the first one of a process imports the SDKs
@@ -115,9 +150,9 @@ def test_a_document_that_is_no_good_changes_nothing(
                 await app.landed()
                 counts.append(reads.since())
             assert counts == [1, 0, 1, 0, 1]
-        events = app.everything(case["event"])
+        events = app.everything(case.event)
         assert {event["outcome"] for event in events} == {"last good one kept"}
-        assert any((event.get("mistakes") or [event["cause"]])[0].startswith(case["says"]) for event in events)
+        assert any((event.get("mistakes") or [event["cause"]])[0].startswith(case.says) for event in events)
         shelf.put(callers_document({"reports": KEYS["reports"]}))
         fake_clock.tick(30)
         assert (await app.ask()).status == 401
@@ -129,14 +164,14 @@ def test_a_document_that_is_no_good_changes_nothing(
             await app.landed()
             assert [(answer.status, answer.wait) for answer in told] == [(503, 30), (503, 30)]
             assert reads.since() == 1
-        assert {event["outcome"] for event in app.everything(case["event"])} == {"none"}
+        assert {event["outcome"] for event in app.everything(case.event)} == {"none"}
         shelf.put(callers_document(KEYS))
         fake_clock.tick(30)
         assert (await app.ask()).status == 200
 
     async def story() -> None:
         shelf.put(callers_document({"billing": KEY}))
-        if case.get("known", True):
+        if case.known:
             async with shelf.worker(fake_clock, tmp_path / "known", limits=limits) as app:
                 await known(app)
         async with shelf.worker(fake_clock, tmp_path / "new", limits=limits) as app:
@@ -145,12 +180,12 @@ def test_a_document_that_is_no_good_changes_nothing(
     asyncio.run(story())
 
 
-@pytest.mark.parametrize("case", cases("callers_faults.toml", "changed"), ids=case_id)
+@pytest.mark.parametrize("case", cases("callers_faults.toml", Changed, "changed", beside=["unread"]), ids=case_id)
 def test_a_change_is_in_force_on_every_worker(
-    case: Case, timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path
+    case: Changed, timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path
 ) -> None:
     """Each row: half a minute after it both workers answer by it, with one read each, and tell that it changed."""
-    shelf = Shelf(timeless, tmp_path, case["where"])
+    shelf = Shelf(timeless, tmp_path, case.where)
 
     async def story() -> None:
         shelf.put(callers_document({"billing": KEY}))
@@ -158,18 +193,18 @@ def test_a_change_is_in_force_on_every_worker(
         async with one, other:
             old = {(await app.ask()).body["access_token"] for app in (one, other)}
             fake_clock.tick(14)
-            keys = {name: case.get("key", KEYS[name]) for name in case["callers"]}
-            shelf.put(callers_document(keys, generation=case.get("generation", 1)), age=case.get("age", 0))
+            keys = {name: case.key or KEYS[name] for name in case.callers}
+            shelf.put(callers_document(keys, generation=case.generation), age=case.age)
             assert [(await app.ask()).status for app in (one, other)] == [200, 200]
             fake_clock.tick(30)
             told = [await app.ask() for app in (one, other)]
-            assert [answer.status for answer in told] == [case["status"]] * 2
-            assert {answer.body.get("token_source") for answer in told} == {case.get("source")}
+            assert [answer.status for answer in told] == [case.status] * 2
+            assert {answer.body.get("token_source") for answer in told} == {case.source}
             kept = {answer.body.get("access_token") for answer in told} == old
-            assert kept is (case.get("source") == "cache")
+            assert kept is (case.source == "cache")
             for app in (one, other):
                 (event,) = app.everything("callers_changed")
-                assert (event["count"], event["generation"]) == (len(keys), case.get("generation", 1))
+                assert (event["count"], event["generation"]) == (len(keys), case.generation)
 
     asyncio.run(story())
 

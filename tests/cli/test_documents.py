@@ -1,18 +1,17 @@
 """`./vend check` and `./vend callers explain`."""
 
 import re
-import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from cli.documents import default_config
 from tests.cli.conftest import Run
-from tests.tables import DATA, Case, case_id, cases
+from tests.tables import case_id, cases, text
 
-TABLE = tomllib.loads((DATA / "explain.toml").read_text())
-SETTINGS: str = TABLE["settings"]
-CALLERS: str = TABLE["callers"]
+TABLE = "explain.toml"
+SETTINGS, CALLERS = text(TABLE, "settings"), text(TABLE, "callers")
 SHORT = {
     "ONE": "11111111-1111-1111-1111-111111111111",
     "TWO": "22222222-2222-2222-2222-222222222222",
@@ -20,6 +19,17 @@ SHORT = {
     "A": "api://a/.default",
     "B": "api://b/.default",
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """What is asked for; tests/data/explain.toml describes the fields."""
+
+    id: str
+    ask: str
+    exit: int
+    says: tuple[str, ...]
+    add: bool = False
 
 
 def write(folder: Path, settings: str = SETTINGS, callers: str = CALLERS) -> str:
@@ -123,15 +133,15 @@ def lengthened(text: str, folder: Path) -> str:
     return text.replace("FOLDER", str(folder))
 
 
-@pytest.mark.parametrize("case", cases("explain.toml"), ids=case_id)
+@pytest.mark.parametrize("case", cases(TABLE, Case, beside=["settings", "callers"]), ids=case_id)
 def test_who_asks_why_learns_it(run: Run, tmp_path: Path, case: Case) -> None:
     """Which entry decides, for which tenant, and what would have to change; and that change is the right one."""
-    words = ("callers", "explain", *lengthened(case["ask"], tmp_path).split(), "--config", write(tmp_path))
+    words = ("callers", "explain", *lengthened(case.ask, tmp_path).split(), "--config", write(tmp_path))
     done = run(*words)
     lines = done.output.splitlines()
-    assert done.exit_code == case["exit"]
-    assert [line for line in case["says"] if lengthened(line, tmp_path) not in lines] == []
-    if not case.get("add"):
+    assert done.exit_code == case.exit
+    assert [line for line in case.says if lengthened(line, tmp_path) not in lines] == []
+    if not case.add:
         return
     entry = re.search(r"add to allow of callers\.(\w+): (.*)", done.stdout)
     assert entry

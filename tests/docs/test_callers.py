@@ -15,9 +15,8 @@ import pytest
 from emulator.network.faults import Fault, Kind
 from emulator.seed import GRAPH
 from emulator.tour.site import CALLER, ROOT, Site, start
-from tests.clients.test_stock_clients import NODE
+from tests.clients.test_stock_clients import CASES, NODE
 from tests.conftest import measured
-from tests.tables import cases
 
 PAGE = (ROOT / "docs" / "callers.md").read_text()
 NODE_PROGRAMS = ROOT / "tests" / "clients" / "node"
@@ -148,8 +147,7 @@ def test_the_table_of_clients_is_what_the_tests_saw() -> None:
     table = PAGE.partition("| client | route |")[2].partition("\n\n")[0]
     rows = [[cell.strip() for cell in row.split("|")[1:4]] for row in table.splitlines()[2:]]
     assert rows == [
-        [case["name"], f"`/api/{case['route']}`", "yes, after `Retry-After`" if case["repeats"] else "no"]
-        for case in cases("stock_clients.toml")
+        [case.name, f"`/api/{case.route}`", "yes, after `Retry-After`" if case.repeats else "no"] for case in CASES
     ]
 
 

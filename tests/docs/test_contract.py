@@ -2,22 +2,30 @@
 
 import json
 import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from jsonschema_rs import Draft202012Validator
 
 from function_app import app
 from scripts.openapi import NEVER, refusals
 from shared.api.routes import ROUTES, Route
+from shared.core.errors import InvalidRequest
 from shared.core.names import is_default_scope, is_guid
+from shared.core.request import read_managed_identity_request
 from tests.contract import DOCUMENT, audit_conforms, conforms
 from tests.docs.test_docs import ROOT
-from tests.tables import Case, case_id, cases
+from tests.tables import case_id, cases
 
 FORM = DOCUMENT["paths"]["/api/token"]["post"]["requestBody"]["content"]["application/x-www-form-urlencoded"]["schema"]
+API_VERSION = next(
+    part for part in DOCUMENT["paths"]["/api/msi/token"]["get"]["parameters"] if part["name"] == "api-version"
+)
 HEADERS = {
     "Content-Type": "application/json",
     "Cache-Control": "no-store",
@@ -59,7 +67,32 @@ AUDITED: dict[str, Any] = {
 }
 
 
-def changed(good: dict[str, Any], changes: dict[str, Any], without: list[str]) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BadAnswer:
+    """An answer that breaks a rule; tests/data/bad_answers.toml describes the fields."""
+
+    id: str
+    route: str = "/api/token"
+    method: str = "POST"
+    status: int = 503
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Mapping[str, str | int | bool] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
+    raw: str | None = None
+    says: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BadLine:
+    """A line of the audit that breaks a rule; tests/data/bad_audit.toml describes the fields."""
+
+    id: str
+    event: Mapping[str, str | int] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
+    says: str
+
+
+def changed(good: Mapping[str, Any], changes: Mapping[str, Any], without: Collection[str]) -> dict[str, Any]:
     """Change a good thing as a case says; a number stands for so many letters."""
     made = {
         name: "x" * int(value) if str(value).isdecimal() and len(str(value)) > 2 and isinstance(value, str) else value
@@ -112,8 +145,24 @@ def test_the_page_of_errors_lists_the_same(path: str, never: set[tuple[str, str]
 )
 def test_a_field_is_as_the_reader_takes_it(text: str) -> None:
     """The patterns of scope and tenant take what the app takes, and nothing else."""
-    for field, taken in (("scope", is_default_scope(text)), ("tenant", is_guid(text) or not text)):
-        assert Draft202012Validator(FORM["properties"][field]).is_valid(text) is taken
+    for name, taken in (("scope", is_default_scope(text)), ("tenant", is_guid(text) or not text)):
+        assert Draft202012Validator(FORM["properties"][name]).is_valid(text) is taken
+
+
+@given(version=st.from_regex(r"20[12][0-9]-[0-9]{2}-[0-9]{2}(-[a-z]+)?\n?") | st.text())
+@example(version="2019-07-99")
+@example(version="2019-08-00")
+@example(version="2019-08-01")
+@example(version="2019-10-00")
+@example(version="2020-01-01-preview")
+def test_an_api_version_is_as_the_reader_takes_it(version: str) -> None:
+    """The pattern of api-version takes what the app takes, and nothing else."""
+    try:
+        read_managed_identity_request(urlencode({"api-version": version, "resource": "x"}))
+        taken = True
+    except InvalidRequest:
+        taken = False
+    assert Draft202012Validator(API_VERSION["schema"]).is_valid(version) is taken
 
 
 def test_a_scope_has_a_length() -> None:
@@ -123,18 +172,17 @@ def test_a_scope_has_a_length() -> None:
         assert Draft202012Validator(FORM["properties"]["scope"]).is_valid(scope) is is_default_scope(scope)
 
 
-@pytest.mark.parametrize("case", cases("bad_answers.toml"), ids=case_id)
-def test_an_answer_that_breaks_a_rule_is_seen(case: Case) -> None:
+@pytest.mark.parametrize("case", cases("bad_answers.toml", BadAnswer), ids=case_id)
+def test_an_answer_that_breaks_a_rule_is_seen(case: BadAnswer) -> None:
     """Faults.F: every invariant can fail."""
-    status = case.get("status", 503)
-    good = VENDED if status == 200 else REFUSED
-    waits = {} if status == 200 else {"Retry-After": "5"}
+    good = VENDED if case.status == 200 else REFUSED
+    waits = {} if case.status == 200 else {"Retry-After": "5"}
     assert conforms("/api/token", "POST", 200, HEADERS, json.dumps(VENDED).encode()) == []
     assert conforms("/api/token", "POST", 503, {**HEADERS, "Retry-After": "5"}, json.dumps(REFUSED).encode()) == []
-    headers = {name: value for name, value in {**HEADERS, **waits, **case.get("headers", {})}.items() if value}
-    body = case.get("raw") or json.dumps(changed(good, case.get("body", {}), case.get("without", [])))
-    faults = conforms(case.get("route", "/api/token"), case.get("method", "POST"), status, headers, body.encode())
-    assert [fault for fault in faults if case["says"] in fault], faults
+    headers = {name: value for name, value in {**HEADERS, **waits, **case.headers}.items() if value}
+    body = case.raw or json.dumps(changed(good, case.body, case.without))
+    faults = conforms(case.route, case.method, case.status, headers, body.encode())
+    assert [fault for fault in faults if case.says in fault], faults
 
 
 def test_an_answer_to_head_has_no_body() -> None:
@@ -145,12 +193,12 @@ def test_an_answer_to_head_has_no_body() -> None:
     assert conforms("/api/token", "HEAD", 405, HEADERS, b"") == ["allow is missing"]
 
 
-@pytest.mark.parametrize("case", cases("bad_audit.toml"), ids=case_id)
-def test_a_line_of_the_audit_that_breaks_a_rule_is_seen(case: Case) -> None:
+@pytest.mark.parametrize("case", cases("bad_audit.toml", BadLine), ids=case_id)
+def test_a_line_of_the_audit_that_breaks_a_rule_is_seen(case: BadLine) -> None:
     """SEC-21: the set of fields is closed, and each has its form."""
     assert audit_conforms(json.dumps(AUDITED)) == []
-    line = json.dumps(changed(AUDITED, case.get("event", {}), case.get("without", [])))
-    assert [fault for fault in audit_conforms(line) if case["says"] in fault]
+    line = json.dumps(changed(AUDITED, case.event, case.without))
+    assert [fault for fault in audit_conforms(line) if case.says in fault]
 
 
 def test_a_line_of_the_audit_is_ascii() -> None:

@@ -19,7 +19,7 @@ from shared.core.documents.settings import Profile, Settings
 from shared.core.entra.aadsts import known_codes, meaning
 from shared.core.limits import Limits
 from shared.wiring.settings import load_settings
-from tests.tables import cases
+from tests.telemetry.test_metrics import CASES, LOST
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -115,12 +115,12 @@ def test_every_metric_is_documented() -> None:
         (name, unit, attribute) for name, unit, rest in rows for attribute in re.findall(r"`(.+?)`", rest) or [""]
     }
     counted = {
-        (number["name"], number["unit"], attribute)
-        for case in cases("metrics.toml")
-        for number in case["numbers"]
-        for attribute in number["attributes"]
+        (number.name, number.unit, attribute)
+        for case in CASES
+        for number in case.numbers
+        for attribute in number.attributes
     }
-    assert documented == counted | {("vend.events.lost", "{event}", "")}
+    assert documented == counted | {(LOST.name, LOST.unit, "")}
 
 
 def test_every_number_of_entras_is_documented() -> None:

@@ -14,10 +14,13 @@ from scripts.schemas import CONFIGURATION, documents, meanings
 from shared.core.documents.callers import CallersDocument
 from shared.core.documents.settings import Settings
 from shared.core.documents.table import NOTHING, read_table
-from tests.core.documents.test_settings import ENVIRON, changed_example, mistakes
+from tests.core.documents.test_settings import CASES as SETTINGS_CASES
+from tests.core.documents.test_settings import ENVIRON, SettingsCase, changed_example, mistakes
+from tests.core.test_policy import CASES as CALLERS_CASES
+from tests.core.test_policy import CallersCase
 from tests.docs.test_docs import CONFIGURATION as PAGE
 from tests.docs.test_docs import ROOT
-from tests.tables import case_id, cases
+from tests.tables import case_id
 
 SCHEMAS = {name: json.loads((ROOT / "docs" / name).read_text()) for name in documents()}
 VEND, CALLERS = (Draft202012Validator(SCHEMAS[f"{name}.schema.json"]) for name in ("vend", "callers"))
@@ -137,19 +140,19 @@ def test_the_schema_and_the_reader_agree(validator: Draft202012Validator, shape:
     assert verdicts == {True, False}
 
 
-@pytest.mark.parametrize("case", cases("settings.toml"), ids=case_id)
-def test_what_the_settings_take_the_schema_takes(case: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize("case", SETTINGS_CASES, ids=case_id)
+def test_what_the_settings_take_the_schema_takes(case: SettingsCase, tmp_path: Path) -> None:
     """A document without mistakes is valid; one that the reader finds malformed is not."""
     text = changed_example(case)
     valid = is_valid(VEND, tomllib.loads(text))
-    assert valid or mistakes(text, tmp_path, {**ENVIRON, **case.get("environ", {})})
+    assert valid or mistakes(text, tmp_path, {**ENVIRON, **case.environ})
     assert not valid or is_well_formed(Settings, tomllib.loads(text))
 
 
-@pytest.mark.parametrize("case", cases("callers.toml"), ids=case_id)
-def test_what_the_callers_take_the_schema_takes(case: dict[str, Any]) -> None:
+@pytest.mark.parametrize("case", CALLERS_CASES, ids=case_id)
+def test_what_the_callers_take_the_schema_takes(case: CallersCase) -> None:
     """The same for the callers."""
-    document = tomllib.loads(case["document"])
+    document = tomllib.loads(case.document)
     assert is_valid(CALLERS, document) is is_well_formed(CallersDocument, document)
 
 

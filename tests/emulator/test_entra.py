@@ -2,9 +2,9 @@ import base64
 import json
 import math
 import re
-import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from email.utils import formatdate
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus, urlencode
 
@@ -18,8 +18,23 @@ from emulator.entra.app import HONEST, Forgery
 from emulator.seed import CLIENT_ID, GRAPH, GRAPH_ID, ORDERS, ORDERS_ID, TENANT_ID
 from emulator.vault.app import RESOURCE as KEY_VAULT
 from tests.emulator.client import Clock
+from tests.tables import case_id, cases
 
-CASES = tomllib.loads((Path(__file__).parents[1] / "data" / "token_requests.toml").read_text())["case"]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A change of a good token request; tests/data/token_requests.toml describes the fields."""
+
+    id: str
+    fields: Mapping[str, str] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
+    extra: str = ""
+    basic: tuple[str, str] | None = None
+    content_type: str = "application/x-www-form-urlencoded"
+    tenant: str = TENANT_ID
+    code: int | None = None
+    error: str | None = None
+    status: int = 200
 
 
 def ask(http: httpx.Client, cloud: LocalCloud, **changes: str) -> httpx.Response:
@@ -34,9 +49,9 @@ def claims_of(answer: httpx.Response) -> dict[str, Any]:
     return jwt.decode(token, options={"verify_signature": False})
 
 
-@pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
+@pytest.mark.parametrize("case", cases("token_requests.toml", Case), ids=case_id)
 def test_a_request_is_answered_or_refused_as_entra_does(
-    case: dict[str, Any], cloud: LocalCloud, http: httpx.Client, client_secret: str
+    case: Case, cloud: LocalCloud, http: httpx.Client, client_secret: str
 ) -> None:
     """Each row of the table gets a token, or the number, the word and the status of Entra's refusal."""
     words = {"client": CLIENT_ID, "secret": client_secret, "graph": GRAPH_ID}
@@ -46,27 +61,27 @@ def test_a_request_is_answered_or_refused_as_entra_does(
         "client_secret": client_secret,
         "scope": f"{GRAPH}/.default",
     }
-    for name, value in case.get("fields", {}).items():
+    for name, value in case.fields.items():
         fields[name] = value if name == "claims" else value.format(**words)
-    fields = {name: value for name, value in fields.items() if name not in case.get("without", [])}
-    headers = {"Content-Type": case.get("content_type", "application/x-www-form-urlencoded")}
-    if basic := case.get("basic"):
-        pair = ":".join(quote_plus(part.format(**words)) for part in basic)
+    fields = {name: value for name, value in fields.items() if name not in case.without}
+    headers = {"Content-Type": case.content_type}
+    if case.basic:
+        pair = ":".join(quote_plus(part.format(**words)) for part in case.basic)
         headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
 
     answer = http.post(
-        f"{cloud.authority}/{case.get('tenant', TENANT_ID)}/oauth2/v2.0/token",
-        content=urlencode(fields) + case.get("extra", ""),
+        f"{cloud.authority}/{case.tenant}/oauth2/v2.0/token",
+        content=urlencode(fields) + case.extra,
         headers=headers,
     )
 
     got = answer.json()
     assert (answer.status_code, got.get("error"), got.get("error_codes")) == (
-        case.get("status", 200),
-        case.get("error"),
-        [case["code"]] if "code" in case else None,
+        case.status,
+        case.error,
+        [case.code] if case.code else None,
     )
-    assert ("access_token" in got) is ("code" not in case)
+    assert ("access_token" in got) is (case.code is None)
 
 
 def test_a_refusal_has_all_that_entra_sends(cloud: LocalCloud, http: httpx.Client) -> None:

@@ -1,9 +1,9 @@
 import base64
 import json
-import tomllib
 import uuid
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import httpx
 import jwt
@@ -13,9 +13,29 @@ from emulator.cloud import LocalCloud
 from emulator.entra.assertion import TYPE
 from emulator.seed import CLIENT_ID, GRAPH, TENANT_ID
 from tests.emulator.client import Clock, KeyPair, key_pair
+from tests.tables import case_id, cases
 
-CASES = tomllib.loads((Path(__file__).parents[1] / "data" / "client_assertions.toml").read_text())["case"]
 DAY = 86400
+
+type Value = str | tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A change of a good assertion; tests/data/client_assertions.toml describes the fields."""
+
+    id: str
+    claims: Mapping[str, Value] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
+    nbf_in: int = 0
+    exp_in: int = 600
+    times_as_strings: bool = False
+    header: Mapping[str, Value] = field(default_factory=dict)
+    alg: str = "PS256"
+    signed_as: str | None = None
+    key: Literal["registered", "stranger"] = "registered"
+    code: int | None = None
+    status: int = 200
 
 
 @pytest.fixture(scope="module")
@@ -24,11 +44,9 @@ def stranger(clock: Clock) -> KeyPair:
     return key_pair(starts=clock() - DAY, ends=clock() + DAY)
 
 
-def filled(value: Any, words: dict[str, str]) -> Any:  # noqa: ANN401 - any JSON
+def filled(value: Value, words: Mapping[str, str]) -> Value:
     """Put the real names in place of the table's."""
-    if isinstance(value, list):
-        return [filled(one, words) for one in value]
-    return value.format(**words)
+    return value.format(**words) if isinstance(value, str) else tuple(one.format(**words) for one in value)
 
 
 def compact(header: dict[str, Any], claims: dict[str, Any], *, signed_as: str, key: KeyPair) -> str:
@@ -70,9 +88,9 @@ def send(http: httpx.Client, cloud: LocalCloud, assertion: str) -> httpx.Respons
     return http.post(f"{cloud.authority}/{TENANT_ID}/oauth2/v2.0/token", data=form)
 
 
-@pytest.mark.parametrize("case", CASES, ids=[case["name"] for case in CASES])
+@pytest.mark.parametrize("case", cases("client_assertions.toml", Case), ids=case_id)
 def test_an_assertion_is_taken_or_refused_as_entra_does(
-    case: dict[str, Any],
+    case: Case,
     cloud: LocalCloud,
     clock: Clock,
     http: httpx.Client,
@@ -89,26 +107,22 @@ def test_an_assertion_is_taken_or_refused_as_entra_does(
         "stranger": stranger.thumbprint("sha256").rstrip("="),
         "stranger_x5c": base64.b64encode(stranger.der).decode(),
     }
-    algorithm = case.get("alg", "PS256")
-    header = good_header(registered) | {"alg": algorithm}
-    header |= {name: filled(value, words) for name, value in case.get("header", {}).items()}
+    header = good_header(registered) | {"alg": case.alg}
+    header |= {name: filled(value, words) for name, value in case.header.items()}
     claims = good_claims(cloud, clock())
-    claims |= {"nbf": int(clock()) + case.get("nbf_in", 0), "exp": int(clock()) + case.get("exp_in", 600)}
-    claims |= {name: filled(value, words) for name, value in case.get("claims", {}).items()}
-    if case.get("times_as_strings"):
+    claims |= {"nbf": int(clock()) + case.nbf_in, "exp": int(clock()) + case.exp_in}
+    claims |= {name: filled(value, words) for name, value in case.claims.items()}
+    if case.times_as_strings:
         claims |= {"nbf": str(claims["nbf"]), "exp": str(claims["exp"])}
-    claims = {name: value for name, value in claims.items() if name not in case.get("without", [])}
+    claims = {name: value for name, value in claims.items() if name not in case.without}
     header = {name: value for name, value in header.items() if value != ""}
-    key = stranger if case.get("key") == "stranger" else registered
+    key = stranger if case.key == "stranger" else registered
 
-    answer = send(http, cloud, compact(header, claims, signed_as=case.get("signed_as", algorithm), key=key))
+    answer = send(http, cloud, compact(header, claims, signed_as=case.signed_as or case.alg, key=key))
 
     got = answer.json()
-    assert (answer.status_code, got.get("error_codes")) == (
-        case.get("status", 200),
-        [case["code"]] if "code" in case else None,
-    )
-    assert ("access_token" in got) is ("code" not in case)
+    assert (answer.status_code, got.get("error_codes")) == (case.status, [case.code] if case.code else None)
+    assert ("access_token" in got) is (case.code is None)
 
 
 def test_the_same_assertion_may_come_again_until_it_expires(

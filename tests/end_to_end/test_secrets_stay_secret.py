@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from emulator.network.faults import Fault, Kind
 from emulator.tour.site import ROOT, SCOPE, Site, start
+from tests.api.abuse import BAD_INPUT
 from tests.contract import check
-from tests.tables import cases
-from tests.wire import EVERY_WAY, WAYS, Wire, basic, exchange, wire, with_texts
+from tests.wire import EVERY_WAY, Change, Wire, basic, exchange, wire, with_texts
 
 pytestmark = pytest.mark.slow
 
@@ -142,24 +142,24 @@ def broken_upstream(loud: Site) -> Iterator[bytes]:
 
 def bad_requests(keys: Mapping[str, str]) -> Iterator[Wire]:
     """Make one request of each row of bad input, and those that hold a secret in a wrong place, by every way."""
-    for case in cases("abuse.toml"):
+    for case in BAD_INPUT:
         # Left out are those that are only large, and one spelling that fits no key but the table's.
-        if "body" not in case and "spelled" not in case.get("basic", {}):
-            for way in case.get("routes", WAYS):
-                yield wire(with_texts(case, {"{each}": case.get("each", [""])[0]}), way, keys)
+        if case.body is None and not (case.basic and case.basic.spelled):
+            for way in case.routes:
+                yield wire(with_texts(case, {"{each}": case.each[0]}), way, keys)
     for way in EVERY_WAY:
         for secret in (SENT_BY_MISTAKE, keys["billing"]):
             for name in MISTAKEN:
-                yield wire({"query": urllib.parse.urlencode({name: secret})}, way, keys)
-                yield wire({"fields": {name: secret}}, way, keys)
-                yield wire({"headers": {name.replace("_", "-"): secret}}, way, keys)
-            yield wire({"key": secret, "fields": {"claims": secret, "tenant": secret, "client_id": secret}}, way, keys)
-            yield wire({"fields": {"token_sha256_to_refresh": secret}}, way, keys)
-            yield wire({"method": "BREW", "path": f"/api/{way.split()[0]}", "query": f"code={secret}"}, way, keys)
-            yield wire(
-                {"headers": {"authorization": f"Bearer {secret}", "cookie": secret, "user-agent": secret}}, way, keys
-            )
-            yield wire({"headers": {"content-type": secret}, "name": secret}, way, keys)
+                yield wire(Change(query=urllib.parse.urlencode({name: secret})), way, keys)
+                yield wire(Change(fields={name: secret}), way, keys)
+                yield wire(Change(headers={name.replace("_", "-"): secret}), way, keys)
+            fields = {"claims": secret, "tenant": secret, "client_id": secret}
+            yield wire(Change(key=secret, fields=fields), way, keys)
+            yield wire(Change(fields={"token_sha256_to_refresh": secret}), way, keys)
+            yield wire(Change(method="BREW", path=f"/api/{way.split()[0]}", query=f"code={secret}"), way, keys)
+            headers = {"authorization": f"Bearer {secret}", "cookie": secret, "user-agent": secret}
+            yield wire(Change(headers=headers), way, keys)
+            yield wire(Change(headers={"content-type": secret}, name=secret), way, keys)
 
 
 @pytest.fixture(scope="module")

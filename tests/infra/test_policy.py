@@ -2,6 +2,7 @@
 
 import copy
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,21 @@ import pytest
 
 from tests.infra.deployment import SHAPES, Deployment, Json, read_deployment
 from tests.infra.policy import POLICY, Rule
-from tests.tables import Case, case_id, cases
+from tests.tables import case_id, cases
 
-BAD_SAMPLES = cases("infra_policy.toml")
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """The smallest shape with one thing changed; tests/data/infra_policy.toml describes the fields."""
+
+    id: str
+    rule: str
+    within: str
+    path: str | None = None
+    value: object = None
+
+
+BAD_SAMPLES = cases("infra_policy.toml", Case)
 RULES = {rule.id: rule for rule in POLICY}
 
 
@@ -26,31 +39,30 @@ def test_a_shape_holds_the_policy(shape: Path, rule: Rule) -> None:
 def test_a_rule_catches_its_bad_sample(case: Case) -> None:
     """The smallest shape with one thing changed breaks the rule that forbids it."""
     smallest = read_deployment(next(shape for shape in SHAPES if shape.stem == "smallest"))
-    assert list(RULES[case["rule"]].check(spoiled(smallest, case)))
+    assert list(RULES[case.rule].check(spoiled(smallest, case)))
 
 
 def test_every_rule_has_a_bad_sample() -> None:
     """No rule stands unproven."""
-    assert RULES.keys() == {case["rule"] for case in BAD_SAMPLES}
+    assert RULES.keys() == {case.rule for case in BAD_SAMPLES}
 
 
 def spoiled(deployment: Deployment, case: Case) -> Deployment:
     """Set, append (path ends in "-") or remove (no value) one thing of a file or of the first resource that fits."""
     bad = copy.deepcopy(deployment)
     files: dict[str, Json] = {"host.json": bad.host, "certificate-policy.json": bad.certificate}
-    document = files.get(case["in"]) or next(found for found in bad.resources if re.search(case["in"], found["id"]))
-    if "path" not in case:
+    document = files.get(case.within) or next(found for found in bad.resources if re.search(case.within, found["id"]))
+    if case.path is None:
         bad.resources.remove(document)
         return bad
-    *parents, last = case["path"].split("/")
+    *parents, last = case.path.split("/")
     place: Any = document
     for name in parents:
         place = place[int(name) if isinstance(place, list) else name]
-    match place, case:
-        case list(), {"value": value}:
-            place.append(value)
-        case _, {"value": value}:
-            place[last] = value
-        case _:
-            del place[last]
+    if case.value is None:
+        del place[last]
+    elif isinstance(place, list):
+        place.append(case.value)
+    else:
+        place[last] = case.value
     return bad

@@ -3,8 +3,9 @@ import logging
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,34 @@ from shared.api.routes import OAUTH
 from shared.telemetry.events import Events
 from shared.telemetry.metrics import Metrics
 from tests.api.test_vendor import Shop, denied, good
-from tests.tables import Case, case_id, cases
+from tests.tables import case_id, cases
 
 ROOT = Path(__file__).parents[2]
 SECONDS_TO_COME = 20
 EVERY_FEW_MILLISECONDS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Number:
+    """What a metric has come to."""
+
+    name: str
+    unit: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    value: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """Events, and the numbers that come of them."""
+
+    id: str
+    events: tuple[Mapping[str, str | int | float], ...]
+    numbers: tuple[Number, ...] = ()
+
+
+CASES = cases("metrics.toml", Case)
+LOST = Number(name="vend.events.lost", unit="{event}", value=0)
 
 
 @contextmanager
@@ -53,14 +77,14 @@ def numbers(data: MetricsData | None) -> list[dict[str, Any]]:
     ]
 
 
-@pytest.mark.parametrize("case", cases("metrics.toml"), ids=case_id)
+@pytest.mark.parametrize("case", CASES, ids=case_id)
 def test_an_event_is_counted(case: Case) -> None:
     """Each row: the events, and every number that comes of them, with nothing else in its attributes."""
     reader = InMemoryMetricReader()
     events = Events(lambda _: None, wall=lambda: 0.0, worker="w")
     with measuring(events, reader):
-        for event in case["events"]:
-            fields = dict(event)
+        for event in case.events:
+            fields: dict[str, Any] = dict(event)
             events.emit(fields.pop("event"), **fields)
         found = {
             (number["name"], number["unit"], json.dumps(number["attributes"], sort_keys=True)): (
@@ -69,8 +93,8 @@ def test_an_event_is_counted(case: Case) -> None:
             for number in numbers(reader.get_metrics_data())
         }
     expected = {
-        (number["name"], number["unit"], json.dumps(number.get("attributes", {}), sort_keys=True)): number["value"]
-        for number in [*case.get("numbers", []), {"name": "vend.events.lost", "unit": "{event}", "value": 0}]
+        (number.name, number.unit, json.dumps(number.attributes, sort_keys=True)): number.value
+        for number in (*case.numbers, LOST)
     }
     assert found == pytest.approx(expected)
 

@@ -1,19 +1,20 @@
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from emulator.cloud import LocalCloud
 from emulator.entra.app import HONEST, Forgery
-from emulator.network.faults import Fault, Kind, parse
+from emulator.network.faults import Fault, Kind
 from tests.clock import FakeClock
-from tests.in_process import ORDERS_SCOPE, App, Told, suffering
-from tests.tables import Case, case_id, cases
+from tests.in_process import ORDERS_SCOPE, App, ParsedFault, Told, suffering
+from tests.tables import case_id, cases
 
 pytestmark = pytest.mark.slow
 
@@ -25,31 +26,60 @@ UNREACHED = {Kind.TLS, Kind.BLACK_HOLE, Kind.DELAY, Kind.STATUS, Kind.GARBAGE, K
 AFTER_A_FIRST_WAIT = 6
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forged:
+    """What Entra says in place of the truth, as JSON."""
+
+    claims: str = "{}"
+    answer: str = "{}"
+    headers: str = "{}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """A row of the fault table; tests/data/faults.toml describes the fields."""
+
+    id: str
+    state: Literal["cold", "warm", "ending"]
+    fault: ParsedFault | None = None
+    retry_after_date: int | None = None
+    body_bytes: int | None = None
+    forged: Forged | None = None
+    authority: str = ""
+    limits: Mapping[str, float] = field(default_factory=dict)
+    status: int
+    error: str | None = None
+    retryable: bool | None = None
+    source: str | None = None
+    retry_after: tuple[int, int] | None = None
+    calls: tuple[int, int, int]
+    renewed: bool = False
+    after: int = AFTER_A_FIRST_WAIT
+    events: tuple[Mapping[str, str | int], ...] = ()
+
+
 @contextmanager
 def trouble(cloud: LocalCloud, clock: FakeClock, case: Case) -> Iterator[None]:
     """Make happen what a case says."""
-    if "forged" in case:
-        cloud.entra.forgery = Forgery(**{part: json.loads(lies) for part, lies in case["forged"].items()})
+    if forged := case.forged:
+        cloud.entra.forgery = Forgery(*map(json.loads, (forged.claims, forged.answer, forged.headers)))
         try:
             yield
         finally:
             cloud.entra.forgery = HONEST
-    elif "fault" in case:
-        with suffering(cloud.faults["entra"], fault_of(case, clock)):
+    elif case.fault:
+        with suffering(cloud.faults["entra"], completed(case.fault, case, clock)):
             yield
     else:
         yield
 
 
-def fault_of(case: Case, clock: FakeClock) -> Fault:
-    """Read a fault, with what a table cannot say: a date from now, a long body."""
-    fault = dict(case["fault"])
-    headers = fault.setdefault("headers", {}) if "retry_after_date" in case else {}
-    if "retry_after_date" in case:
-        headers["Retry-After"] = formatdate(clock().wall + case["retry_after_date"], usegmt=True)
-    if "body_bytes" in case:
-        fault["body"] = "x" * case["body_bytes"]
-    return parse(json.dumps(fault).encode())
+def completed(fault: Fault, case: Case, clock: FakeClock) -> Fault:
+    """Add to a fault what a table cannot say: a date from now, a long body."""
+    if case.retry_after_date is not None:
+        date = formatdate(clock().wall + case.retry_after_date, usegmt=True)
+        fault = replace(fault, headers={**fault.headers, "Retry-After": date})
+    return replace(fault, body="x" * case.body_bytes) if case.body_bytes else fault
 
 
 class Upstream:
@@ -58,9 +88,9 @@ class Upstream:
     def __init__(self, cloud: LocalCloud, app: App, case: Case) -> None:
         self._cloud = cloud
         self._app = app
-        kind = case.get("fault", {}).get("kind")
+        kind = case.fault.kind if case.fault else None
         self._unreached = kind in UNREACHED
-        self._deaf = kind == Kind.REFUSE or "authority" in case
+        self._deaf = kind is Kind.REFUSE or bool(case.authority)
         self._before = self._total()
 
     def since(self) -> int:
@@ -76,18 +106,19 @@ class Upstream:
 
 def check(told: Told, case: Case) -> None:
     """Compare an answer with the table."""
-    assert told.status == case["status"]
-    assert told.body.get("error") == case.get("error")
+    assert told.status == case.status
+    assert told.body.get("error") == case.error
     assert ("access_token" in told.body) is (told.status == 200)
-    assert told.body.get("token_source") == case.get("source")
+    assert told.body.get("token_source") == case.source
     if told.status != 200:
-        assert told.body["retryable"] is case["retryable"]
-    low, high = case.get("retry_after", [None, None])
-    assert (told.wait is None) is (low is None)
-    assert told.wait is None or low <= told.wait <= high
+        assert told.body["retryable"] is case.retryable
+    assert (told.wait is None) is (case.retry_after is None)
+    if told.wait is not None and case.retry_after is not None:
+        least, most = case.retry_after
+        assert least <= told.wait <= most
 
 
-@pytest.mark.parametrize("case", cases("faults.toml"), ids=case_id)
+@pytest.mark.parametrize("case", cases("faults.toml", Case), ids=case_id)
 def test_a_fault_is_survived(case: Case, timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path) -> None:
     """Each row: the answer, its wait and its events, the calls to Entra now, at once again and after the wait.
 
@@ -96,18 +127,18 @@ def test_a_fault_is_survived(case: Case, timeless: LocalCloud, fake_clock: FakeC
     """
 
     async def story() -> None:
-        limits = "".join(f"limits.{name} = {value}\n" for name, value in case.get("limits", {}).items())
-        app = App(timeless, fake_clock, tmp_path, settings=limits, authority=case.get("authority", ""))
+        limits = "".join(f"limits.{name} = {value}\n" for name, value in case.limits.items())
+        app = App(timeless, fake_clock, tmp_path, settings=limits, authority=case.authority)
         async with app:
             await told_by(app)
 
     async def told_by(app: App) -> None:
-        if "authority" not in case:
+        if not case.authority:
             await app.ask(ORDERS_SCOPE)  # so that the vault has signed, and nothing but Entra is asked
         old: Any = None
-        if case["state"] != "cold":
+        if case.state != "cold":
             old = (await app.ask()).body["access_token"]
-            fake_clock.tick(AGES[case["state"]])
+            fake_clock.tick(AGES[case.state])
         upstream = Upstream(timeless, app, case)
         app.pauses = 0
         with trouble(timeless, fake_clock, case):
@@ -119,17 +150,17 @@ def test_a_fault_is_survived(case: Case, timeless: LocalCloud, fake_clock: FakeC
             await app.landed()
             at_once = upstream.since()
             assert (again.status, again.body.get("error")) == (told.status, told.body.get("error"))
-            if old and not case.get("renewed"):
+            if old and not case.renewed:
                 assert {told.body["access_token"], again.body["access_token"]} == {old}
-            fake_clock.tick(told.wait or case.get("after", AFTER_A_FIRST_WAIT))
+            fake_clock.tick(told.wait or case.after)
             last = await app.ask()
             await app.landed()
-            assert [first, at_once, upstream.since()] == case["calls"]
-        for event in case.get("events", []):
-            assert any(event.items() <= seen.items() for seen in app.everything(event["event"])), event
-        if "authority" in case:
+            assert (first, at_once, upstream.since()) == case.calls
+        for event in case.events:
+            assert any(event.items() <= seen.items() for seen in app.everything(str(event["event"]))), event
+        if case.authority:
             return
-        fake_clock.tick(last.wait or case.get("after", AFTER_A_FIRST_WAIT) * 1.5)
+        fake_clock.tick(last.wait or case.after * 1.5)
         await app.ask()
         await app.landed()
         new = await app.ask()

@@ -6,10 +6,9 @@ from dataclasses import dataclass, field
 
 from shared.core.documents.table import read_table
 from shared.core.documents.toml import DocumentError, parse_toml
-from shared.core.names import is_default_scope
+from shared.core.names import is_default_scope, is_sha256
 from shared.core.policy import EVERYBODY, Allow, Caller, Mode, Offer, tenants_of
 
-_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 
 
@@ -76,7 +75,7 @@ def caller_mistakes(caller: Caller, offers: Mapping[str, Offer] | None) -> list[
     found += [
         f"{at}.key_sha256[{index}]: is not 64 lower-case hex digits"
         for index, digest in enumerate(caller.key_sha256)
-        if not _SHA256.match(digest)
+        if not is_sha256(digest)
     ]
     if caller.per_worker_per_minute is not None and caller.per_worker_per_minute < 1:
         found.append(f"{at}.per_worker_per_minute: is less than 1")

@@ -1,5 +1,7 @@
 import json
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -9,33 +11,53 @@ from hypothesis import strategies as st
 from shared.core.directory.delta import Change, LinkKind, ObjectState, is_reset, leads_to, read_page
 from shared.core.directory.streams import USERS
 from shared.core.errors import BadAnswer
-from tests.tables import Case, case_id, cases
+from tests.tables import case_id, cases
 
 ROOT = "https://graph.microsoft.com"
 IDS = {"A": "aaaaaaaa-0000-0000-0000-000000000001", "B": "bbbbbbbb-0000-0000-0000-000000000002"}
 
 
-@pytest.mark.parametrize("case", cases("pages.toml", "page"), ids=case_id)
-def test_a_page_is_read_or_refused(case: Case) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changed:
+    """An object of a page, and what is new of it; "NULL" stands for None."""
+
+    id: str
+    state: ObjectState
+    values: Mapping[str, str | bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """An answer of Graph; tests/data/pages.toml describes the fields."""
+
+    id: str
+    body: str
+    kind: LinkKind | None = None
+    changes: tuple[Changed, ...] = ()
+    refused: str | None = None
+
+
+@pytest.mark.parametrize("case", cases("pages.toml", Page, "page"), ids=case_id)
+def test_a_page_is_read_or_refused(case: Page) -> None:
     """Each answer of Graph is one list of changes and one link, or refused as a whole."""
-    body = case["body"].replace("ROOT", ROOT).replace("CAPITALS", IDS["A"].upper())
+    body = case.body.replace("ROOT", ROOT).replace("CAPITALS", IDS["A"].upper())
     for name, oid in IDS.items():
         body = body.replace(f'"{name}"', f'"{oid}"')
-    if "refused" in case:
+    if case.refused is not None:
         with pytest.raises(BadAnswer) as caught:
             read_page(body.encode(), USERS, root=ROOT)
-        assert caught.value.cause == case["refused"]
+        assert caught.value.cause == case.refused
         return
     page = read_page(body.encode(), USERS, root=ROOT)
-    assert page.kind is LinkKind(case["kind"])
+    assert page.kind is case.kind
     assert page.link.startswith(ROOT)
     assert page.changes == [
         Change(
-            IDS[change["id"]],
-            ObjectState(change["state"]),
-            {name: None if value == "NULL" else value for name, value in change["values"].items()},
+            IDS[change.id],
+            change.state,
+            {name: None if value == "NULL" else value for name, value in change.values.items()},
         )
-        for change in case["changes"]
+        for change in case.changes
     ]
 
 

@@ -1,5 +1,5 @@
-import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -10,10 +10,24 @@ from shared.core.documents.settings import Settings
 from shared.core.documents.toml import DocumentError
 from shared.core.entra.clouds import CLOUDS
 from shared.wiring.settings import load_settings
-from tests.tables import DATA, Case, case_id, cases
+from tests.tables import case_id, cases, text
 
-EXAMPLE: str = tomllib.loads((DATA / "settings.toml").read_text())["example"]
+EXAMPLE = text("settings.toml", "example")
 ENVIRON = {"AZURE_CLIENT_ID": "33333333-3333-3333-3333-333333333333", "KEY_VAULT_URL": "https://vend.vault.azure.net"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingsCase:
+    """A change of the example; tests/data/settings.toml describes the fields."""
+
+    id: str
+    change: tuple[tuple[str, str], ...] = ()
+    more: str = ""
+    environ: Mapping[str, str] = field(default_factory=dict)
+    mistakes: tuple[str, ...]
+
+
+CASES = cases("settings.toml", SettingsCase, beside=["example"])
 
 
 def load(text: str, folder: Path, environ: Mapping[str, str] = ENVIRON) -> Settings:
@@ -31,20 +45,20 @@ def mistakes(text: str, folder: Path, environ: Mapping[str, str] = ENVIRON) -> l
     return []
 
 
-def changed_example(case: Case) -> str:
+def changed_example(case: SettingsCase) -> str:
     """Write the document of a case."""
     text = EXAMPLE
-    for old, new in case.get("change", []):
+    for old, new in case.change:
         assert old in text
         text = text.replace(old, new)
-    return text + str(case.get("more", ""))
+    return text + case.more
 
 
-@pytest.mark.parametrize("case", cases("settings.toml"), ids=case_id)
-def test_every_mistake_is_named_by_its_key(case: Case, tmp_path: Path) -> None:
+@pytest.mark.parametrize("case", CASES, ids=case_id)
+def test_every_mistake_is_named_by_its_key(case: SettingsCase, tmp_path: Path) -> None:
     """REL-48: all mistakes that can be seen are told at once, each where it is."""
-    found = mistakes(changed_example(case), tmp_path, {**ENVIRON, **case.get("environ", {})})
-    assert [mistake.partition(":")[0] for mistake in found] == case["mistakes"]
+    found = mistakes(changed_example(case), tmp_path, {**ENVIRON, **case.environ})
+    assert [mistake.partition(":")[0] for mistake in found] == list(case.mistakes)
 
 
 def test_the_first_token_needs_twelve_lines(tmp_path: Path) -> None:

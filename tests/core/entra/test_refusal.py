@@ -1,4 +1,6 @@
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import pytest
@@ -9,20 +11,35 @@ from shared.core.entra.aadsts import meaning
 from shared.core.entra.refusal import refusal
 from shared.core.token import Moment
 from tests.core.entra.answers import bodies
-from tests.tables import Case, case_id, cases
+from tests.tables import case_id, cases
 
 ASKED = Moment(wall=1_800_000_000, boot=1_000)
 
 
-@pytest.mark.parametrize("case", cases("answers.toml", "refusal"), ids=case_id)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """An answer other than 200; tests/data/answers.toml describes the fields."""
+
+    id: str
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: str
+    becomes: str
+    answer: tuple[int, int]
+    cause: str
+    code: int | None = None
+    trace_id: str | None = None
+
+
+@pytest.mark.parametrize("case", cases("answers.toml", Case, "refusal", beside=["token"]), ids=case_id)
 def test_a_refusal_has_one_meaning(case: Case) -> None:
     """REL-03 to REL-10, REL-16: what the caller is told, and the bare number that the operator is."""
-    error = refusal(case["status"], case.get("headers", {}), case["body"].encode(), now=ASKED.wall)
+    error = refusal(case.status, case.headers, case.body.encode(), now=ASKED.wall)
     wait = error.wait.total_seconds() if error.wait else 0
-    assert (type(error).__name__, error.cause) == (case["becomes"], case["cause"])
-    assert [error.status, wait] == case["answer"]
-    known = meaning(case["code"]) if "code" in case else None
-    assert (error.remedy, error.trace_id) == (known.remedy if known else None, case.get("trace_id"))
+    assert (type(error).__name__, error.cause) == (case.becomes, case.cause)
+    assert (error.status, wait) == case.answer
+    known = meaning(case.code) if case.code else None
+    assert (error.remedy, error.trace_id) == (known.remedy if known else None, case.trace_id)
     assert vars(error.with_wait(error.wait)) == vars(error)
 
 

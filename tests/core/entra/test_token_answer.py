@@ -1,4 +1,5 @@
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import jwt
@@ -9,12 +10,26 @@ from shared.core.entra.token_answer import read_token
 from shared.core.errors import VendError
 from shared.core.token import AccessToken, Moment
 from tests.core.entra.answers import bodies
-from tests.tables import Case, case_id, cases
+from tests.tables import case_id, cases
 
 TENANT = "aaaaaaaa-1111-1111-1111-111111111111"
 CLIENT = "cccccccc-1111-1111-1111-111111111111"
 ASKED = Moment(wall=1_800_000_000, boot=1_000)
 CLAIMS = {"ver": "1.0", "aud": "https://graph.microsoft.com", "tid": TENANT, "appid": CLIENT, "idtyp": "app"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """An answer with status 200; tests/data/answers.toml describes the fields."""
+
+    id: str
+    members: str = "{}"
+    claims: str = "{}"
+    without: tuple[str, ...] = ()
+    refused: str | None = None
+    lifetime: int | None = None
+    refresh_after: int | None = None
+    uti: str | None = None
 
 
 def token_of(claims: dict[str, Any]) -> str:
@@ -27,23 +42,23 @@ def read(body: bytes) -> AccessToken:
     return read_token(body, asked=ASKED, fraction=0.6, tenant_id=TENANT, client_id=CLIENT)
 
 
-@pytest.mark.parametrize("case", cases("answers.toml", "token"), ids=case_id)
+@pytest.mark.parametrize("case", cases("answers.toml", Case, "token", beside=["refusal"]), ids=case_id)
 def test_an_answer_is_a_token_or_refused(case: Case) -> None:
     """REL-13 to REL-15, SEC-14: a sensible life, the right tenant and client, or nothing is delivered."""
-    claims = {**CLAIMS, **json.loads(case.get("claims", "{}"))}
+    claims = {**CLAIMS, **json.loads(case.claims)}
     secret = token_of({name: value for name, value in claims.items() if value is not None})
     answer = {"token_type": "Bearer", "expires_in": 3599, "access_token": secret}
-    answer |= json.loads(case.get("members", "{}"))
-    body = json.dumps({name: value for name, value in answer.items() if name not in case.get("without", [])}).encode()
-    if "refused" in case:
+    answer |= json.loads(case.members)
+    body = json.dumps({name: value for name, value in answer.items() if name not in case.without}).encode()
+    if case.lifetime is None:
         with pytest.raises(VendError) as caught:
             read(body)
-        assert (caught.value.status, caught.value.cause) == (502, case["refused"])
+        assert (caught.value.status, caught.value.cause) == (502, case.refused)
         return
     token = read(body)
-    assert (token.secret, token.asked, token.lifetime) == (answer["access_token"], ASKED, case["lifetime"])
-    assert token.refresh_after == pytest.approx(case.get("refresh_after", 0.4 * case["lifetime"]))
-    assert token.facts.uti == case.get("uti")
+    assert (token.secret, token.asked, token.lifetime) == (answer["access_token"], ASKED, case.lifetime)
+    assert token.refresh_after == pytest.approx(case.refresh_after or 0.4 * case.lifetime)
+    assert token.facts.uti == case.uti
 
 
 @pytest.mark.parametrize(
