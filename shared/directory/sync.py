@@ -10,6 +10,7 @@ from shared.core.directory.delta import BusyError, Link, Page, Place, Stream, re
 from shared.core.errors import BadAnswer, VendError
 from shared.core.token import Moment
 from shared.directory.graph import ForgottenError
+from shared.telemetry import catalogue
 from shared.telemetry.events import Events
 
 
@@ -100,20 +101,21 @@ class Sync:
             try:
                 report = await self._sync(stream, until)
             except BusyError:
-                self._events.emit("sync_skipped", stream=stream.name, cause="another run is at it")
+                self._events.emit(catalogue.SyncSkipped(stream=stream.name, cause="another run is at it"))
             except VendError as error:
-                self._events.emit("sync_failed", stream=stream.name, cause=error.cause)
+                self._events.emit(catalogue.SyncFailed(stream=stream.name, cause=error.cause))
             except Exception as error:  # noqa: BLE001  # a defect of ours is an event, and never a traceback in the log
-                self._events.emit("sync_failed", stream=stream.name, cause=type(error).__name__)
+                self._events.emit(catalogue.SyncFailed(stream=stream.name, cause=type(error).__name__))
             else:
                 self._events.emit(
-                    "sync_finished",
-                    stream=stream.name,
-                    outcome="complete" if report.is_complete else "to be continued",
-                    pages=report.pages,
-                    changes=report.changes,
-                    rows=report.rows,
-                    latency_ms=round((self._clock().boot - began) * 1000),
+                    catalogue.SyncFinished(
+                        stream=stream.name,
+                        outcome="complete" if report.is_complete else "to be continued",
+                        pages=report.pages,
+                        changes=report.changes,
+                        rows=report.rows,
+                        latency_ms=round((self._clock().boot - began) * 1000),
+                    )
                 )
         self._events.flush()
 
@@ -129,7 +131,9 @@ class Sync:
                 try:
                     page = read_page(await self._graph.page(place.link), stream, root=self._root)
                 except ForgottenError:
-                    self._events.emit("sync_restarted", stream=stream.name, cause="Graph has forgotten the last link")
+                    self._events.emit(
+                        catalogue.SyncRestarted(stream=stream.name, cause="Graph has forgotten the last link")
+                    )
                     place = await self._call(self._reset, place)
                     continue
                 place, rows = await self._call(self._commit, place, page)
