@@ -22,7 +22,7 @@ from emulator.seed import CERTIFICATE
 from emulator.tour.site import Site
 from shared.api.routes import ROUTES
 from tests.clock import FakeClock
-from tests.contract import audit_conforms, conforms
+from tests.contract import conforms, event_conforms
 from tests.in_process import GRAPH_SCOPE, KEY, ORDERS_SCOPE, App
 from tests.tables import DATA, Case, cases
 from tests.wire import WAYS, Wire, basic, exchange, wire, with_texts
@@ -267,7 +267,7 @@ def prove(door: Door, case: Case, way: str) -> None:
         return
     route = way.split(maxsplit=1)[0]
     assert conforms(f"/api/{route}", case.get("method", ROUTE[route].method), *told) == []
-    assert [fault for line in lines for fault in audit_conforms(line)] == []
+    assert [fault for line in lines for fault in event_conforms(line)] == []
     assert told.headers.items() >= case.get("answers", {}).items()
     (event,) = (event for event in map(json.loads, lines) if event["event"] == "token")
     assert (event["route"], event["status"]) == (route, status)
