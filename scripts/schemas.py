@@ -1,8 +1,8 @@
 """`make schemas`: write the contracts of docs/, each from the one place that decides it.
 
 An editor checks vend.toml and callers.toml by their schemas, a client of vend is made from the OpenAPI document, and
-whoever collects the log knows by a schema what a line of the audit holds. A test fails while a file is not what this
-script makes.
+a log reader knows by a schema what each event holds. docs/operations.md is written by hand but for its tables of events
+and metrics. A test fails while a file is not what this script makes.
 """
 
 import dataclasses
@@ -15,7 +15,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
-from scripts.audit_schema import audit_schema
+from scripts.event_schema import event_schema
+from scripts.event_tables import with_tables
 from scripts.openapi import openapi
 from shared.core.documents.callers import CallersDocument
 from shared.core.documents.settings import Settings
@@ -24,6 +25,7 @@ from shared.core.documents.table import kinds_of
 ROOT = Path(__file__).parents[1]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 CONFIGURATION = "docs/configuration.md"
+OPERATIONS = "operations.md"
 
 type Schema = dict[str, Any]
 
@@ -44,13 +46,16 @@ _ROW = re.compile(r"^\| `(?:\[(?P<table>[^]]+)\])? ?(?P<key>\w*)` \|[^|]*\| (?P<
 def documents() -> Mapping[str, str]:
     """Make every file: its text, by its name in docs/."""
     page = (ROOT / CONFIGURATION).read_text()
-    made = {
+    made: Mapping[str, Schema] = {
         "vend.schema.json": file_schema(Settings, "vend.toml", page, variables=True),
         "callers.schema.json": file_schema(CallersDocument, "callers.toml", page, variables=False),
-        "audit.schema.json": {"$schema": DIALECT, **audit_schema()},
+        "events.schema.json": {"$schema": DIALECT, **event_schema()},
         "openapi.json": openapi(),
     }
-    return {name: json.dumps(document, indent=2, ensure_ascii=False) + "\n" for name, document in made.items()}
+    return {
+        **{name: json.dumps(document, indent=2, ensure_ascii=False) + "\n" for name, document in made.items()},
+        OPERATIONS: with_tables((ROOT / "docs" / OPERATIONS).read_text()),
+    }
 
 
 def file_schema(shape: type, title: str, page: str, *, variables: bool) -> Schema:

@@ -25,6 +25,7 @@ from shared.core.errors import NotReady
 from shared.core.request import Incoming
 from shared.credentials.credential import check_certificates
 from shared.system import System
+from shared.telemetry import catalogue
 from shared.telemetry.events import Events, log_line
 from shared.telemetry.loop_lag import LoopLag
 from shared.telemetry.metrics import observer
@@ -106,7 +107,7 @@ def build(environ: Mapping[str, str], *, root: Path, events: Events, system: Sys
         settings = load_settings(environ, root=root)
         roots = read_roots(settings.network.ca_file)
     except DocumentError as error:
-        events.emit("settings_invalid", mistakes=error.mistakes)
+        events.emit(catalogue.SettingsInvalid(mistakes=error.mistakes))
         return Runtime(
             vend=_not_ready(events, system),
             ready=Readiness(unconfigured, system=system, events=events).answer,
@@ -174,12 +175,13 @@ def _not_ready(events: Events, system: System) -> Vend:
     async def answer(route: Route, incoming: Incoming) -> Answer:
         error, correlation_id = NotReady(cause="no valid settings"), system.new_id()
         events.emit(
-            "token",
-            correlation_id=correlation_id,
-            route=route.name,
-            status=error.status,
-            outcome=error.error,
-            reason=error.cause,
+            catalogue.TokenAnswered(
+                correlation_id=correlation_id,
+                route=route.name,
+                status=error.status,
+                outcome=error.error,
+                reason=error.cause,
+            )
         )
         return route.refused(error, method=incoming.method, correlation_id=correlation_id)
 

@@ -1,4 +1,4 @@
-"""What every answer of the app and every line of its audit keep to, whatever was asked: docs/openapi.json and more.
+"""What every answer of the app and every event keep to, whatever was asked: docs/openapi.json and more.
 
 Where answers pass through one place on their way to a test, it asks here; then each test is a test of this as well.
 The document decides what is answered, and what stands below is true of every answer: the rules that no schema can say.
@@ -19,7 +19,11 @@ from shared.core.request import BODY_LIMIT
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT: Mapping[str, Any] = json.loads((ROOT / "docs" / "openapi.json").read_text())
-AUDIT = Draft202012Validator(json.loads((ROOT / "docs" / "audit.schema.json").read_text()))
+EVENTS: Mapping[str, Validator] = {
+    name: Draft202012Validator(schema)
+    for name, schema in json.loads((ROOT / "docs" / "events.schema.json").read_text())["$defs"].items()
+}
+"""By name: the whole document would only say that a line is no event."""
 LONGEST = BODY_LIMIT
 """Bytes of a body: no answer is longer than the longest question."""
 FRAMING = {"connection", "content-length", "content-type", "date", "transfer-encoding"}
@@ -66,15 +70,18 @@ def check(response: httpx.Response) -> None:
     assert conforms(request.url.path, request.method, response.status_code, response.headers, body) == []
 
 
-def audit_conforms(line: str) -> list[str]:
-    """List what is wrong with a line of the log that is an event `token`; another line is not judged."""
+def event_conforms(line: str) -> list[str]:
+    """List what is wrong with a line of the log that is an event; another line is not judged."""
     try:
         event = json.loads(line)
     except ValueError:
         return []
-    if not isinstance(event, dict) or event.get("event") != "token":
+    if not isinstance(event, dict) or "event" not in event:
         return []
-    wrong = list(_faults(AUDIT, event))
+    schema = EVENTS.get(event["event"])
+    if schema is None:
+        return [f"{event['event']} is no event of the document"]
+    wrong = list(_faults(schema, event))
     return wrong if line.isascii() else [*wrong, "the line is not ASCII"]
 
 

@@ -25,7 +25,7 @@ from shared.runtime import build
 from shared.system import System
 from shared.telemetry.events import Events
 from tests.clock import FakeClock
-from tests.contract import audit_conforms, conforms
+from tests.contract import conforms, event_conforms
 
 KEY = "a-function-key-of-billing"
 GRAPH_SCOPE, ORDERS_SCOPE = f"{GRAPH}/.default", f"{ORDERS}/.default"
@@ -96,7 +96,7 @@ class App(AbstractAsyncContextManager["App"]):
         asked = request(route, scope=scope, key=key, **fields)
         answer = await self.send(route.name, asked)
         assert conforms(f"/api/{route.name}", asked.method, answer.status, answer.headers, answer.body) == []
-        assert [fault for line in self.lines[before:] for fault in audit_conforms(line)] == []
+        assert [fault for line in self.lines[before:] for fault in event_conforms(line)] == []
         return Told(answer.status, answer.headers, json.loads(answer.body))
 
     async def probe(self, method: str = "GET", query: str = "") -> Told:

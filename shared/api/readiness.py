@@ -1,6 +1,6 @@
 """Whether this worker can serve: `GET /api/health/ready`, which a probe requests every few seconds."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from shared.api.answers import Answer, error_answer, report_answer
@@ -9,6 +9,7 @@ from shared.core.errors import MethodNotAllowed, NotReady, VendError
 from shared.core.request import Incoming, check_envelope
 from shared.single_flight import Flights
 from shared.system import System
+from shared.telemetry import catalogue
 from shared.telemetry.events import Events
 
 ROUTE = "health/ready"
@@ -18,14 +19,18 @@ CHECK_SECONDS = 30.0
 """After which the checks are given up; each one has a shorter bound of its own."""
 METHODS = ("GET", "HEAD")
 
-_STATUS = {State.OK: "ready", State.DEGRADED: "degraded", State.FAILED: "not_ready"}
+_STATUS: Mapping[State, catalogue.Readiness] = {
+    State.OK: "ready",
+    State.DEGRADED: "degraded",
+    State.FAILED: "not_ready",
+}
 _WORST_FIRST = (State.FAILED, State.DEGRADED, State.OK)
 
 
 @dataclass(frozen=True, slots=True)
 class _Report:
     checks: Sequence[Check]
-    status: str
+    status: catalogue.Readiness
     at: float
 
 
@@ -80,10 +85,11 @@ class Readiness:
         if self._report.status != before:
             faults = [check for check in checks if check.state is not State.OK]
             self._events.defer(
-                "readiness_changed",
-                outcome=self._report.status,
-                cause="; ".join(f"{check.name}: {check.detail}" for check in faults) or None,
-                remedy="; ".join(check.remedy for check in faults) or None,
+                catalogue.ReadinessChanged(
+                    outcome=self._report.status,
+                    cause="; ".join(f"{check.name}: {check.detail}" for check in faults) or None,
+                    remedy="; ".join(check.remedy for check in faults) or None,
+                )
             )
         return self._report
 

@@ -14,6 +14,7 @@ from shared.core.rate import Bucket
 from shared.core.request import Incoming, TokenRequest
 from shared.core.token import Acquired, Moment, Tokens
 from shared.system import System
+from shared.telemetry import catalogue
 from shared.telemetry.events import Events
 
 
@@ -169,24 +170,25 @@ class Vendor:
     ) -> None:
         self._events.flush()  # what background work has left: lines of an invocation that has ended are dropped
         if self._unlogged:
-            self._events.emit("unknown_keys", count=self._unlogged)
+            self._events.emit(catalogue.UnknownKeys(count=self._unlogged))
             self._unlogged = 0
         key = trail.grant.key if trail.grant else None
         scope = key.scope if key else trail.request.scopes[0] if trail.request else None
         self._events.emit(
-            "token",
-            correlation_id=trail.correlation_id,
-            route=trail.route.name,
-            caller=trail.caller.name if trail.caller else None,
-            profile=key.profile if key else None,
-            tenant_id=key.tenant_id if key else None,
-            scope=scope,
-            status=status,
-            outcome=outcome,
-            reason=reason or (trail.grant.would_deny if trail.grant else None),
-            source=acquired.source.value if acquired else None,
-            token=acquired.token.fingerprint if acquired else None,
-            uti=acquired.token.facts.uti if acquired else None,
-            expires_on=int(now.wall + acquired.token.remaining(now)) if acquired else None,
-            latency_ms=round((now.boot - trail.began) * 1000, 2),
+            catalogue.TokenAnswered(
+                correlation_id=trail.correlation_id,
+                route=trail.route.name,
+                caller=trail.caller.name if trail.caller else None,
+                profile=key.profile if key else None,
+                tenant_id=key.tenant_id if key else None,
+                scope=scope,
+                status=status,
+                outcome=outcome,
+                reason=reason or (trail.grant.would_deny if trail.grant else None),
+                source=acquired.source.value if acquired else None,
+                token=acquired.token.fingerprint if acquired else None,
+                uti=acquired.token.facts.uti if acquired else None,
+                expires_on=int(now.wall + acquired.token.remaining(now)) if acquired else None,
+                latency_ms=round((now.boot - trail.began) * 1000, 2),
+            )
         )

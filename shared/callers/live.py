@@ -40,7 +40,9 @@ from shared.core.limits import Limits
 from shared.core.policy import EVERYBODY, Caller, Offer
 from shared.core.token import Moment
 from shared.single_flight import Flights
-from shared.telemetry.events import Events, Value
+from shared.telemetry import catalogue
+from shared.telemetry.event import Event
+from shared.telemetry.events import Events
 
 
 class Source(Protocol):
@@ -176,7 +178,7 @@ class Callers:
             # The check goes on, and counts when it ends. The first request whose wait ended reports it for all.
             if now - self._last_attempt >= self._limits.callers_refresh_seconds:
                 self._last_attempt = now
-                self._report("callers_unread", cause=f"{self._source.name}: no answer within {seconds:g} s")
+                self._events.defer(self._unread(f"no answer within {seconds:g} s"))
 
     async def _check(self, begun: float) -> None:
         """Check the document once, and put it in force if it has changed; a failure changes nothing."""
@@ -191,28 +193,30 @@ class Callers:
                     self._etag = content.etag
             self._last_success = self._last_attempt = begun
         except TimeoutError:
-            self._fail(begun, "callers_unread", cause=f"{self._source.name}: no answer within {seconds:g} s")
+            self._fail(begun, self._unread(f"no answer within {seconds:g} s"))
         except DocumentError as error:
-            self._fail(begun, "callers_invalid", mistakes=error.mistakes)
+            self._fail(begun, catalogue.CallersInvalid(outcome=self._kept(), mistakes=error.mistakes))
         except VendError as error:
-            self._fail(begun, "callers_unread", cause=f"{self._source.name}: {error.cause}")
+            self._fail(begun, self._unread(error.cause))
         except Exception as error:  # noqa: BLE001  # a defect of ours is no reason to refuse known callers
-            self._fail(begun, "callers_unread", cause=f"{self._source.name}: {type(error).__name__}")
+            self._fail(begun, self._unread(type(error).__name__))
 
     def _put_in_force(self, document: CallersDocument) -> None:
         if self._generation is not None and document.generation > self._generation:
             self._on_new_generation()
         if self._document is not None:
-            self._events.defer("callers_changed", count=len(document.callers), generation=document.generation)
+            self._events.defer(catalogue.CallersChanged(count=len(document.callers), generation=document.generation))
         self._document, self._by_key, self._generation = document, document.by_key(), document.generation
 
-    def _fail(self, begun: float, event: str, **facts: Value) -> None:
+    def _fail(self, begun: float, event: Event) -> None:
         self._last_attempt = max(self._last_attempt, begun)
-        self._report(event, **facts)
+        self._events.defer(event)
 
-    def _report(self, event: str, **facts: Value) -> None:
-        kept = self._in_force(self._clock().boot) is not None
-        self._events.defer(event, outcome="last good one kept" if kept else "none", **facts)
+    def _unread(self, cause: str) -> catalogue.CallersUnread:
+        return catalogue.CallersUnread(outcome=self._kept(), cause=f"{self._source.name}: {cause}")
+
+    def _kept(self) -> catalogue.Kept:
+        return "none" if self._in_force(self._clock().boot) is None else "last good one kept"
 
 
 def check_document(health: DocumentHealth) -> Check:

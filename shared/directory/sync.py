@@ -55,6 +55,7 @@ from shared.core.directory.streams import Stream
 from shared.core.errors import BadAnswer, VendError
 from shared.core.token import Moment
 from shared.directory.graph import ResyncRequired
+from shared.telemetry import catalogue
 from shared.telemetry.events import Events
 
 
@@ -159,22 +160,23 @@ class Sync:
         try:
             report = await self._read_pages(stream, until)
         except LeaseHeld:
-            self._events.emit("sync_skipped", stream=stream.name, cause="another run is at it")
+            self._events.emit(catalogue.SyncSkipped(stream=stream.name, cause="another run is at it"))
         except LeaseLost:
-            self._events.emit("sync_skipped", stream=stream.name, cause="another run has taken over")
+            self._events.emit(catalogue.SyncSkipped(stream=stream.name, cause="another run has taken over"))
         except VendError as error:
-            self._events.emit("sync_failed", stream=stream.name, cause=error.cause)
+            self._events.emit(catalogue.SyncFailed(stream=stream.name, cause=error.cause))
         except Exception as error:  # noqa: BLE001  # a defect of ours is an event, and never a traceback in the log
-            self._events.emit("sync_failed", stream=stream.name, cause=type(error).__name__)
+            self._events.emit(catalogue.SyncFailed(stream=stream.name, cause=type(error).__name__))
         else:
             self._events.emit(
-                "sync_finished",
-                stream=stream.name,
-                outcome="complete" if report.is_complete else "to be continued",
-                pages=report.pages,
-                changes=report.changes,
-                rows=report.rows,
-                latency_ms=round((self._clock().boot - began) * 1000),
+                catalogue.SyncFinished(
+                    stream=stream.name,
+                    outcome="complete" if report.is_complete else "to be continued",
+                    pages=report.pages,
+                    changes=report.changes,
+                    rows=report.rows,
+                    latency_ms=round((self._clock().boot - began) * 1000),
+                )
             )
 
     async def _read_pages(self, stream: Stream, until: float) -> Report:
@@ -196,7 +198,9 @@ class Sync:
                 try:
                     body = await self._graph.page(checkpoint.link)
                 except ResyncRequired:
-                    self._events.emit("sync_restarted", stream=stream.name, cause="Graph has forgotten the last link")
+                    self._events.emit(
+                        catalogue.SyncRestarted(stream=stream.name, cause="Graph has forgotten the last link")
+                    )
                     checkpoint = await self._call(self._reset, checkpoint)
                     continue
                 page = read_page(body, stream, root=self._source.root)

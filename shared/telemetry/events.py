@@ -1,39 +1,34 @@
-"""Events: one line of ASCII JSON each, as the message of an ordinary log record.
+"""Writes events: one line of ASCII JSON each, as the message of an ordinary log record.
 
 Why the message and nothing else: the Functions worker hands the host the formatted message alone, so `extra` is lost,
 and a traceback would break the line. Why a buffer: the host drops lines that do not belong to an invocation that is
 still running, so an event of background work waits here and leaves with the next invocation.
 
-Only fields with a name from `FIELDS` leave, so that a secret cannot be logged by adding an argument.
+Only events of the catalogue are written, and only their fields, so that no secret is logged by adding an argument.
 """
 
 import json
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from datetime import UTC, datetime
 
 from shared.core.check import Check, State
+from shared.telemetry.catalogue import EVENTS
+from shared.telemetry.event import Event
 
-FIELDS = frozenset(
-    {
-        "audience", "caller", "cause", "changes", "correlation_id", "count", "expires_on", "generation", "latency_ms",
-        "mistakes", "outcome", "pages", "profile", "reason", "region", "remedy", "retry_seconds", "route", "rows",
-        "scope", "seconds", "source", "status", "stream", "tenant_id", "token", "trace_id", "uti",
-    }
-)  # fmt: skip
 BUFFER = 1_000
 LONGEST_VALUE = 512
 LOSS_SECONDS = 600.0
 """How long a lost event keeps the check degraded."""
-LONG = (str, list)
 
+_FIELDS: Mapping[type[Event], tuple[str, ...]] = {kind: tuple(field.name for field in fields(kind)) for kind in EVENTS}
 _LOGGER = logging.getLogger("vend")
 
 _to_json = json.JSONEncoder(separators=(",", ":")).encode
 
-type Value = str | int | float | bool | list[str] | None
-type Observer = Callable[[str, Mapping[str, Value]], None]
+type Observer = Callable[[Event], None]
 
 
 class Events:
@@ -45,7 +40,7 @@ class Events:
         worker: names this process in a fleet.
 
     Attributes:
-        observer: told of each event and its fields as it happens; an error in it is counted in `lost` too.
+        observer: called with each event as it happens; an error in it is counted in `lost` too.
         lost: how many lines and observations got nowhere.
     """
 
@@ -60,22 +55,27 @@ class Events:
         self.lost = 0
         self._last_loss = (0, 0.0)
 
-    def emit(self, event: str, **fields: Value) -> None:
-        """Report something inside the invocation that it belongs to.
+    def emit(self, event: Event) -> None:
+        """Log an event inside the invocation that it belongs to.
 
         Raises:
-            ValueError: a field is not in `FIELDS`: a mistake of the programmer's.
+            ValueError: the event is not in the catalogue: a mistake of the programmer's.
         """
-        self._write(self._line(event, fields))
-        self._observe(event, fields)
+        self._write(self._line(event))
+        self._observe(event)
 
-    def defer(self, event: str, **fields: Value) -> None:
-        """Report something from background work: it leaves with the next invocation, or is counted in `lost`."""
+    def defer(self, event: Event) -> None:
+        """Keep an event of background work until the next invocation; the oldest one beyond the buffer is lost.
+
+        Raises:
+            ValueError: as in `emit`.
+        """
+        line = self._line(event)
         if len(self._waiting) == BUFFER:
             self._waiting.popleft()
             self.lost += 1
-        self._waiting.append(self._line(event, fields))
-        self._observe(event, fields)
+        self._waiting.append(line)
+        self._observe(event)
 
     async def check(self, now: float) -> Check:
         """Return the line of the events.
@@ -101,13 +101,17 @@ class Events:
         while self._waiting:
             self._write(self._waiting.popleft())
 
-    def _line(self, event: str, fields: dict[str, Value]) -> str:
-        if not FIELDS.issuperset(fields):
-            raise ValueError(f"not a field of an event: {sorted(fields.keys() - FIELDS)}")
-        line: dict[str, Value] = {"event": event, "time": self._time()}
-        for name, value in fields.items():
-            if value is not None:
-                line[name] = _clipped(value) if type(value) in LONG else value
+    def _line(self, event: Event) -> str:
+        names = _FIELDS.get(type(event))
+        if names is None:
+            raise ValueError(f"not an event of the catalogue: {type(event).__name__}")
+        line: dict[str, object] = {"event": event.about.name, "time": self._time()}
+        for name in names:
+            value = getattr(event, name)
+            if type(value) is str:
+                line[name] = value[:LONGEST_VALUE]
+            elif value is not None:
+                line[name] = [item[:LONGEST_VALUE] for item in value] if type(value) is list else value
         line["worker"] = self._worker
         return _to_json(line)
 
@@ -124,11 +128,11 @@ class Events:
         except Exception:  # noqa: BLE001  # whatever a log handler does, the answer is given
             self.lost += 1
 
-    def _observe(self, event: str, fields: Mapping[str, Value]) -> None:
+    def _observe(self, event: Event) -> None:
         if self.observer is None:
             return
         try:
-            self.observer(event, fields)
+            self.observer(event)
         except Exception:  # noqa: BLE001  # the same
             self.lost += 1
 
@@ -138,9 +142,3 @@ def log_line(line: str) -> None:
     # What `info` does, without looking through the stack for who called it: that costs as much as the rest.
     if _LOGGER.isEnabledFor(logging.INFO):
         _LOGGER.handle(_LOGGER.makeRecord(_LOGGER.name, logging.INFO, __file__, 0, line, (), None))
-
-
-def _clipped(value: Value) -> Value:
-    if isinstance(value, str):
-        return value[:LONGEST_VALUE]
-    return [item[:LONGEST_VALUE] for item in value] if isinstance(value, list) else value

@@ -1,8 +1,8 @@
-"""Metrics, as far as somebody wants them: each is derived from an event, so the two cannot tell different stories.
+"""Counts events as OpenTelemetry metrics. Each metric derives from events, so metrics and log cannot disagree.
 
-vend brings no exporter. Where the operator has set up the OpenTelemetry SDK in the worker (docs/operations.md), the
-events are counted there; elsewhere nothing is imported and nothing is counted. Exporting is the SDK's, in a thread of
-its own: an event is added up in memory, which waits for nobody.
+vend brings no exporter. Where the operator has set up the OpenTelemetry SDK in the worker (docs/operations.md), events
+are counted there; elsewhere nothing is imported and nothing is counted. Exporting is the SDK's, in a thread of its own:
+an event is added up in memory, which waits for nobody.
 
 Names and units: https://opentelemetry.io/docs/specs/semconv/general/metrics/. No attribute can have more values than
 the two documents and this code have names, so none is a scope, a tenant or an id.
@@ -10,19 +10,26 @@ the two documents and this code have names, so none is a scope, a tenant or an i
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from shared.core.entra.aadsts import known_codes
-from shared.core.errors import UnknownCaller
-from shared.telemetry.events import Observer, Value
+from shared.telemetry.catalogue import EVENTS
+from shared.telemetry.event import Event, Feed, Instrument
+from shared.telemetry.events import Observer
 
 if TYPE_CHECKING:
-    from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation
+    from opentelemetry.metrics import CallbackOptions, Histogram, Meter, MeterProvider, Observation
 
 # Whoever sets up a meter provider has imported this: the worker does so before it calls the app.
 SDK = "opentelemetry.sdk.metrics"
-SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
-"""Bounds of the buckets: from an answer out of the cache to the longest that a caller waits."""
+LOST = Instrument(
+    "vend.events.lost",
+    "{event}",
+    "lines of the log and measurements that got nowhere; anything but 0 is a gap in the audit trail",
+)
+"""The one instrument that no event feeds."""
+INSTRUMENTS = tuple(dict.fromkeys(feed.instrument for kind in EVENTS for feed in kind.about.feeds))
 
 _CAUSES = frozenset(f"AADSTS{code}" for code in known_codes())
 
@@ -37,11 +44,11 @@ def observer(lost: Callable[[], int]) -> Observer | None:
 
 
 class Metrics:
-    """The instruments; called with each event.
+    """Adds up events; called with each one.
 
     Args:
         provider: of the meter.
-        lost: tells how many events got nowhere.
+        lost: returns how many events got nowhere.
     """
 
     def __init__(self, provider: "MeterProvider", *, lost: Callable[[], int]) -> None:
@@ -51,46 +58,44 @@ class Metrics:
             yield Observation(lost())
 
         meter = provider.get_meter("vend")
-        self._requests = meter.create_counter("vend.token.requests", "{request}", "Answers of the token routes")
-        self._duration = meter.create_histogram(
-            "vend.token.duration", "s", "Time to answer a request", explicit_bucket_boundaries_advisory=SECONDS
-        )
-        self._failures = meter.create_counter(
-            "vend.upstream.failures", "{failure}", "Attempts to get a token that failed"
-        )
-        self._runs = meter.create_counter("vend.sync.runs", "{run}", "Runs of the directory sync")
-        self._changes = meter.create_counter("vend.sync.changes", "{change}", "Changes that Graph told of")
-        meter.create_observable_counter("vend.events.lost", [lost_events], "{event}", "Events that got nowhere")
+        self._add = {instrument.name: _create(meter, instrument) for instrument in INSTRUMENTS}
+        meter.create_observable_counter(LOST.name, [lost_events], LOST.unit, LOST.meaning)
 
-    def __call__(self, event: str, fields: Mapping[str, Value]) -> None:
-        """Count an event."""
-        match event:
-            case "token":
-                self._requests.add(1, _named(fields, "route", "caller", "profile", "outcome", "source"))
-                took = fields.get("latency_ms")
-                if isinstance(took, int | float):
-                    self._duration.record(took / 1000, _named(fields, "route", "outcome", "source"))
-            case "unknown_keys":
-                self._requests.add(_number(fields["count"]), {"vend.outcome": UnknownCaller.error})
-            case "acquire_failed" | "security_token_mismatch" | "security_tls_refused":
-                self._failures.add(1, {**_named(fields, "profile"), "error.type": _cause(str(fields["cause"]))})
-            case "sync_finished":
-                self._runs.add(1, _named(fields, "stream", "outcome"))
-                self._changes.add(_number(fields["changes"]), _named(fields, "stream"))
-            case "sync_failed" | "sync_skipped":
-                self._runs.add(1, {**_named(fields, "stream"), "vend.outcome": event.removeprefix("sync_")})
+    def __call__(self, event: Event) -> None:
+        """Add an event to every instrument that it feeds."""
+        for feed in event.about.feeds:
+            amount = getattr(event, feed.amount) if feed.amount else 1
+            if amount is not None:
+                self._add[feed.instrument.name](amount, _attributes(event, feed))
 
 
-def _named(fields: Mapping[str, Value], *names: str) -> dict[str, str]:
-    """Give the attributes of these names, as far as the event has them."""
-    return {f"vend.{name}": str(value) for name in names if (value := fields.get(name)) is not None}
+def attribute(field: str) -> str:
+    """Return the attribute that a field becomes; `error.type` is OpenTelemetry's own name."""
+    return "error.type" if field == "cause" else f"vend.{field}"
+
+
+def _create(meter: "Meter", instrument: Instrument) -> "Callable[[float, Mapping[str, str]], None]":
+    name, unit, meaning, buckets = instrument
+    if not buckets:
+        return meter.create_counter(name, unit, meaning).add
+    histogram = meter.create_histogram(name, unit, meaning, explicit_bucket_boundaries_advisory=buckets)
+    return partial(_record, histogram)
+
+
+def _record(histogram: "Histogram", milliseconds: float, attributes: Mapping[str, str]) -> None:
+    histogram.record(milliseconds / 1000, attributes)
+
+
+def _attributes(event: Event, feed: Feed) -> dict[str, str]:
+    """Return the attributes that the event has."""
+    values = {**feed.fixed, **{field: getattr(event, field) for field in feed.by}}
+    return {
+        attribute(field): _cause(value) if field == "cause" else value
+        for field, value in values.items()
+        if value is not None
+    }
 
 
 def _cause(cause: str) -> str:
-    """Name a cause; numbers of Entra's that nobody knows are one, as Entra could make up any."""
+    """Return the name of a cause. Numbers that vend does not know share one, because Entra can send any number."""
     return "AADSTS other" if cause.startswith("AADSTS") and cause not in _CAUSES else cause
-
-
-def _number(value: Value) -> int:
-    assert isinstance(value, int)
-    return value

@@ -17,6 +17,7 @@ from shared.core.token import AccessToken, Acquired, TokenKey, TokenSource, Want
 from shared.credentials.chain import Chain
 from shared.credentials.credential import Proof
 from shared.system import System
+from shared.telemetry import catalogue
 from shared.telemetry.events import Events
 
 CLOCK_TOLERANCE = 120
@@ -96,7 +97,9 @@ class Entra:
                 if not region:
                     raise
                 self._no_region.add(wanted.key.profile)
-                self._events.defer("region_refused", profile=wanted.key.profile, region=region, cause=error.cause)
+                self._events.defer(
+                    catalogue.RegionRefused(profile=wanted.key.profile, region=region, cause=error.cause)
+                )
             except CredentialRefused:
                 assert proof is not None
                 if not client.credential.refused(proof):
@@ -126,7 +129,7 @@ class Entra:
         now = self._system.clock()
         ahead = clock_difference(reply.headers, now=now.wall)
         if ahead is not None and abs(ahead) > CLOCK_TOLERANCE:
-            self._events.defer("clock_differs", profile=key.profile, seconds=round(ahead))
+            self._events.defer(catalogue.ClockDiffers(profile=key.profile, seconds=round(ahead)))
         if reply.status != 200:
             raise refusal(reply.status, reply.headers, reply.body, now=now.wall)
         spread = knobs.refresh_fraction_max - knobs.refresh_fraction_min
@@ -143,11 +146,11 @@ class Entra:
         facts = token.facts
         about = {"profile": key.profile, "tenant_id": key.tenant_id, "scope": key.scope, "token": token.fingerprint}
         if facts.has_roles is False:
-            self._events.defer("token_without_roles", cause="consent missing?", **about)
+            self._events.defer(catalogue.TokenWithoutRoles(cause="consent missing?", **about))
         if facts.scope is not None and facts.scope != key.scope:
-            self._events.defer("scope_differs", cause="the answer names another scope", **about)
+            self._events.defer(catalogue.ScopeDiffers(cause="the answer names another scope", **about))
         if facts.audience is not None:
             before = self._audiences.setdefault((key.profile, key.scope), facts.audience)
             if before != facts.audience:
                 self._audiences[key.profile, key.scope] = facts.audience
-                self._events.defer("audience_changed", audience=facts.audience, **about)
+                self._events.defer(catalogue.AudienceChanged(audience=facts.audience, **about))

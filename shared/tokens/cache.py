@@ -38,6 +38,7 @@ from shared.core.limits import Limits
 from shared.core.token import AccessToken, Acquired, Freshness, Moment, TokenKey, TokenSource, Wanted
 from shared.single_flight import Flights
 from shared.system import System
+from shared.telemetry import catalogue
 from shared.telemetry.events import Events
 from shared.tokens.failures import Failure
 from shared.tokens.forced_refresh import Forced, Step, next_step
@@ -313,14 +314,15 @@ class TokenCache:
             entry.failure = failure
         key = wanted.key
         self._events.defer(
-            error.event,
-            profile=key.profile,
-            tenant_id=key.tenant_id or None,
-            scope=key.scope,
-            cause=error.cause,
-            remedy=error.remedy,
-            trace_id=error.trace_id,
-            retry_seconds=round(failure.until - now.boot, 1),
+            catalogue.FAILED_ATTEMPTS[error.event](
+                profile=key.profile,
+                tenant_id=key.tenant_id,
+                scope=key.scope,
+                cause=error.cause,
+                remedy=error.remedy,
+                trace_id=error.trace_id,
+                retry_seconds=round(failure.until - now.boot, 1),
+            )
         )
         return failure
 

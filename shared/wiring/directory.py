@@ -13,6 +13,7 @@ from shared.core.token import TokenKey, Tokens
 from shared.directory.graph import Graph
 from shared.directory.sync import DirectorySource, Sync
 from shared.system import System
+from shared.telemetry import catalogue
 from shared.telemetry.events import Events
 
 type Job = Callable[[], Coroutine[Any, Any, None]]
@@ -84,6 +85,6 @@ def no_sync(events: Events, cause: str) -> Job:
     """Return a job that reports why nothing is synced."""
 
     async def report() -> None:
-        events.emit("sync_disabled", cause=cause)
+        events.emit(catalogue.SyncDisabled(cause=cause))
 
     return report

@@ -22,7 +22,7 @@ from emulator.tour.site import Site
 from shared.api.routes import ROUTES
 from tests.api.abuse import BAD_INPUT, KINDS, UNSEEN, BadInput, Kind, proofs
 from tests.clock import FakeClock
-from tests.contract import audit_conforms, conforms
+from tests.contract import conforms, event_conforms
 from tests.in_process import GRAPH_SCOPE, KEY, ORDERS_SCOPE, App
 from tests.tables import DATA
 from tests.wire import WAYS, Change, Wire, basic, exchange, wire, with_texts
@@ -251,7 +251,7 @@ def prove(door: Door, case: BadInput, way: str) -> None:
         return
     route = way.split(maxsplit=1)[0]
     assert conforms(f"/api/{route}", case.method or ROUTE[route].method, *told) == []
-    assert [fault for line in lines for fault in audit_conforms(line)] == []
+    assert [fault for line in lines for fault in event_conforms(line)] == []
     assert told.headers.items() >= case.answers.items()
     (event,) = (event for event in map(json.loads, lines) if event["event"] == "token")
     assert (event["route"], event["status"]) == (route, status)

@@ -21,7 +21,7 @@ from shared.core.request import Incoming
 from shared.core.token import AccessToken, Acquired, TokenFacts, TokenKey, TokenSource
 from shared.telemetry.events import Events, log_line
 from tests.clock import FakeClock, fake_system
-from tests.contract import audit_conforms, conforms
+from tests.contract import conforms, event_conforms
 
 TENANT = "11111111-1111-1111-1111-111111111111"
 CLIENT_ID = "22222222-2222-2222-2222-222222222222"
@@ -67,7 +67,7 @@ class Shop:
         before = len(self.lines)
         answer = asyncio.run(self.vendor.answer(route, incoming))
         assert conforms(f"/api/{route.name}", incoming.method, answer.status, answer.headers, answer.body) == []
-        assert [fault for line in self.lines[before:] for fault in audit_conforms(line)] == []
+        assert [fault for line in self.lines[before:] for fault in event_conforms(line)] == []
         return answer
 
     def token(self, lifetime: float = 3600.0) -> AccessToken:

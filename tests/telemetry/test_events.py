@@ -1,16 +1,22 @@
 import json
 import logging
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.telemetry.events import BUFFER, FIELDS, LONGEST_VALUE, Events, Value, log_line
+from shared.telemetry.catalogue import EVENTS, CallersInvalid, SettingsInvalid, TokenAnswered, UnknownKeys
+from shared.telemetry.event import About, Event
+from shared.telemetry.events import BUFFER, LONGEST_VALUE, Events, log_line
 
 # What breaks lines, terminals and formatters, beside whatever Hypothesis thinks of.
 NASTY = '\r\n\x00\x1b\x7f\x85\u2028\u2029\u202e\ud800"\\%s{0.__class__}'
 texts = st.text(st.characters() | st.sampled_from(NASTY), max_size=LONGEST_VALUE)
-values = texts | st.integers() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.lists(texts)
+values: st.SearchStrategy[Any] = (
+    texts | st.integers() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.lists(texts)
+)
 
 
 def events(lines: list[str]) -> Events:
@@ -18,41 +24,71 @@ def events(lines: list[str]) -> Events:
     return Events(lines.append, wall=lambda: 1_800_000_000.0, worker="w")
 
 
-@given(event=texts, fields=st.dictionaries(st.sampled_from(sorted(FIELDS)), values))
-def test_an_event_is_one_line_of_ascii_json(event: str, fields: dict[str, Value]) -> None:
+def any_event(kind: type[Event]) -> st.SearchStrategy[Any]:
+    """Make events of a kind, with any value in any field."""
+    return st.builds(kind, **{field.name: values for field in fields(kind)})
+
+
+def answered(*, caller: str | None = None, scope: str | None = None) -> TokenAnswered:
+    """Make the event of an answer."""
+    return TokenAnswered(correlation_id="c", route="token", status=200, outcome="vended", caller=caller, scope=scope)
+
+
+@given(event=st.sampled_from(EVENTS).flatmap(any_event))
+def test_an_event_is_one_line_of_ascii_json(event: Any) -> None:  # noqa: ANN401  # an event of any kind
     """SEC-20: whatever a caller puts into a value, it comes out whole and forges no second line."""
     lines: list[str] = []
-    events(lines).emit(event, **fields)
+    events(lines).emit(event)
     (line,) = lines
     assert line.isascii()
     assert line.isprintable()
-    assert json.loads(line) == {"event": event, "time": "2027-01-15T08:00:00.000+00:00", **fields, "worker": "w"}
+    envelope = {"event": event.about.name, "time": "2027-01-15T08:00:00.000+00:00", "worker": "w"}
+    assert json.loads(line) == {**envelope, **asdict(event)}
 
 
 def test_a_long_value_is_cut() -> None:
     """ABU-96: nobody fills the log through one value."""
     lines: list[str] = []
-    events(lines).emit("token", scope="x" * 10_000, mistakes=["y" * 10_000])
-    written = json.loads(lines[0])
-    assert (written["scope"], written["mistakes"]) == ("x" * LONGEST_VALUE, ["y" * LONGEST_VALUE])
+    events(lines).emit(answered(scope="x" * 10_000))
+    events(lines).emit(SettingsInvalid(mistakes=["y" * 10_000]))
+    scope, mistakes = json.loads(lines[0])["scope"], json.loads(lines[1])["mistakes"]
+    assert (scope, mistakes) == ("x" * LONGEST_VALUE, ["y" * LONGEST_VALUE])
 
 
 def test_a_field_that_is_unset_is_left_out() -> None:
     """What is not known is not written as null."""
     lines: list[str] = []
-    events(lines).emit("token", caller=None)
+    events(lines).emit(answered(caller=None))
     assert "caller" not in json.loads(lines[0])
 
 
 @pytest.mark.parametrize("name", ["secret", "event_", "time", "worker", "access_token"])
 def test_a_field_with_another_name_is_refused(name: str) -> None:
-    """SEC-21: a positive list; nothing is written, and no field of the envelope can be replaced."""
+    """SEC-21: a positive list; a field cannot be added later either, and none of the envelope can be replaced."""
+    event: Any = UnknownKeys
+    with pytest.raises(TypeError, match=name):
+        event(count=1, **{name: "x"})
+    with pytest.raises(AttributeError, match=name):
+        setattr(event(count=1), name, "x")
+
+
+@dataclass(slots=True, kw_only=True)
+class Undeclared(CallersInvalid):
+    """An event that is not in the catalogue, and has one field more than its base."""
+
+    about = About("callers_invalid")
+
+    secret: str
+
+
+def test_an_event_that_is_not_in_the_catalogue_is_refused() -> None:
+    """SEC-21: no schema describes it, so nothing of it is written, now or later."""
     lines: list[str] = []
-    fields: dict[str, Value] = {name: "x"}
-    with pytest.raises(ValueError, match=name):
-        events(lines).emit("token", **fields)
-    with pytest.raises(ValueError, match=name):
-        events(lines).defer("token", **fields)
+    reporter = events(lines)
+    for report in (reporter.emit, reporter.defer):
+        with pytest.raises(ValueError, match="Undeclared"):
+            report(Undeclared(outcome="none", mistakes=[], secret="x"))
+    reporter.flush()
     assert lines == []
 
 
@@ -60,23 +96,23 @@ def test_background_events_wait_for_the_next_flush() -> None:
     """The host drops lines that belong to no invocation, so none is written outside of one, and each but once."""
     lines: list[str] = []
     reporter = events(lines)
-    reporter.defer("refresh_failed", cause="first")
-    reporter.defer("refresh_failed", cause="second")
+    reporter.defer(UnknownKeys(count=1))
+    reporter.defer(UnknownKeys(count=2))
     assert lines == []
     reporter.flush()
     reporter.flush()
-    assert [json.loads(line)["cause"] for line in lines] == ["first", "second"]
+    assert [json.loads(line)["count"] for line in lines] == [1, 2]
 
 
 def test_the_buffer_is_bounded_and_counts_what_it_loses() -> None:
     """REL-38: the oldest go first."""
     lines: list[str] = []
     reporter = events(lines)
-    for status in range(BUFFER + 2):
-        reporter.defer("refresh_failed", status=status)
+    for count in range(BUFFER + 2):
+        reporter.defer(UnknownKeys(count=count))
     reporter.flush()
     assert reporter.lost == 2
-    assert [json.loads(line)["status"] for line in lines] == list(range(2, BUFFER + 2))
+    assert [json.loads(line)["count"] for line in lines] == list(range(2, BUFFER + 2))
 
 
 class Broken(logging.Handler):
@@ -95,8 +131,8 @@ def test_a_log_handler_that_raises_breaks_nothing() -> None:
     logger.setLevel(logging.INFO)
     try:
         reporter = Events(log_line, wall=lambda: 0.0, worker="w")
-        reporter.emit("token")
-        reporter.defer("refresh_failed")
+        reporter.emit(answered())
+        reporter.defer(UnknownKeys(count=1))
         reporter.flush()
     finally:
         logger.removeHandler(handler)

@@ -21,6 +21,8 @@ from opentelemetry.sdk.metrics.export import (
 )
 
 from shared.api.routes import OAUTH
+from shared.telemetry.catalogue import EVENTS, UnknownKeys
+from shared.telemetry.event import Event
 from shared.telemetry.events import Events
 from shared.telemetry.metrics import Metrics
 from tests.api.test_vendor import Shop, denied, good
@@ -29,6 +31,7 @@ from tests.tables import case_id, cases
 ROOT = Path(__file__).parents[2]
 SECONDS_TO_COME = 20
 EVERY_FEW_MILLISECONDS = 5
+KINDS: Mapping[str, Callable[..., Event]] = {kind.about.name: kind for kind in EVENTS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +88,7 @@ def test_an_event_is_counted(case: Case) -> None:
     with measuring(events, reader):
         for event in case.events:
             fields: dict[str, Any] = dict(event)
-            events.emit(fields.pop("event"), **fields)
+            events.emit(KINDS[fields.pop("event")](**fields))
         found = {
             (number["name"], number["unit"], json.dumps(number["attributes"], sort_keys=True)): (
                 getattr(number["point"], "value", None) or getattr(number["point"], "sum", 0)
@@ -178,13 +181,13 @@ def test_an_exporter_that_raises_breaks_nothing(caplog: pytest.LogCaptureFixture
 def test_a_metric_that_raises_breaks_nothing() -> None:
     """REL-38: the answer and its event are given, and the loss is counted."""
 
-    def fail(event: str, fields: object) -> None:
-        raise RuntimeError(event, fields)
+    def fail(event: Event) -> None:
+        raise RuntimeError(event)
 
     shop = Shop(Shop.token)
     shop.events.observer = fail
     assert shop.ask().status == 200
-    shop.events.defer("acquire_failed", cause="timeout")
+    shop.events.defer(UnknownKeys(count=1))
     assert len(shop.lines) == 1
     assert shop.events.lost == 2
 
