@@ -22,7 +22,7 @@ class Flights[K: Hashable, T]:
         return key in self._flying
 
     def start(self, key: K, work: Callable[[], Coroutine[Any, Any, T]]) -> list[asyncio.Future[T]]:
-        """Start a flight, unless this key has one; give the list of those who wait for it."""
+        """Start a flight, unless this key has one; return the list of its waiters, to which the caller may append."""
         flying = self._flying.get(key)
         if flying is None:
             task = asyncio.get_running_loop().create_task(self._bounded(work()))

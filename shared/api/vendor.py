@@ -51,7 +51,7 @@ class Vendor:
         app_checked_routes: whether the routes are open whose keys the host does not check.
         limits: the knobs.
         system: clocks and correlation ids.
-        events: the audit event is written before the answer leaves.
+        events: the audit event is written before the answer is sent; a log that fails is counted as a loss.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Vendor:
             assert trail.grant is not None  # nothing is served that was not granted
             now = self._clock()
             answer = route.vended(self._vended(acquired, trail, now))
-            # Behind the answer, which could fail, and before its way out: what it says has come about.
+            # After the answer was built, which could fail, and before it is sent: so what the event says is true.
             self._audit(trail, now, status=answer.status, outcome="vended", acquired=acquired)
         except VendError as error:
             return self._refuse(error, incoming, trail)

@@ -19,9 +19,9 @@ While a failure is remembered no flight starts. The token is then served without
 A *flight* acquires one token for one key and one demand (the claims of a challenge, or none). All requests with the
 same key and demand wait for the same flight, and it goes on when they leave.
 
-An entry changes in three places: a flight that succeeds (`_store`), a flight that fails (`_remember`), and the start of
-a forced refresh (`_force`, with the table of `forced_refresh.py`). The kill switch (`clear`) replaces all entries at
-once: a flight that is under way then lands in an entry that nobody reads.
+The token and the failures of an entry change in three places: a flight that succeeds (`_store`), a flight that fails
+(`_remember`), and the start of a forced refresh (`_force`, with the table of `forced_refresh.py`). The kill switch
+(`clear`) replaces all entries at once: a flight that is under way then lands in an entry that nobody reads.
 
 A reader may rely on this: a token that `hit` returns has at least `min_remaining_failing_seconds` left by both clocks,
 and a token that was asked for earlier never replaces one that was asked for later.

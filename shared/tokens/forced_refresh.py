@@ -1,4 +1,4 @@
-"""What a request means that will not take the cached token: a table of cases.
+"""A request that does not accept the cached token: what the cache does with it, as a table of cases.
 
 A resource has answered 401. Its client asks vend again, with the `claims` of the challenge, or with the hash of the
 token that was rejected. https://learn.microsoft.com/entra/identity-platform/claims-challenge

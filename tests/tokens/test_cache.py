@@ -100,8 +100,9 @@ def number(count: int) -> str:
 
 
 def key(count: int) -> TokenKey:
-    """Make a key."""
-    return TokenKey("graph", "tenant", f"api://{count}/.default")
+    """Make a key; neighbours differ in one of its fields, by turns."""
+    turn, step = divmod(count, 3)
+    return TokenKey(f"profile-{turn + (step > 0)}", f"tenant-{turn + (step > 1)}", f"api://{turn}/.default")
 
 
 def test_a_token_is_got_once_and_then_served_from_the_cache() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from jwt.utils import base64url_decode
 
-from shared.core.errors import BadAnswer, TokenMismatch, UnreadableAnswer
+from shared.core.errors import BadAnswer, TokenMismatch, TokenUnidentified, UnreadableAnswer
 from shared.core.reply import json_object
 from shared.core.token import AccessToken, Moment, TokenFacts, refresh_after
 
@@ -75,6 +75,8 @@ def _check_claims(claims: Mapping[str, Any], *, tenant_id: str, client_id: str) 
         return
     client = claims.get("azp" if claims.get("ver") == "2.0" else "appid")
     for name, seen, expected in (("tid", claims.get("tid"), tenant_id), ("client", client, client_id)):
+        if seen is None:
+            raise TokenUnidentified(cause=f"Entra: token without {name}")
         if not isinstance(seen, str) or seen.lower() != expected.lower():
             raise TokenMismatch(cause=f"Entra: token of another {name}")
     if claims.get("idtyp", "app") != "app":
