@@ -73,7 +73,9 @@ class Vendor:
         self._clock = system.clock
         self._new_id = system.new_id
         self._events = events
-        self._buckets: dict[str, Bucket] = {}  # by the name of a caller in the document
+        # Both by the name of a caller in the document.
+        self._buckets: dict[str, Bucket] = {}
+        self._challenges: dict[str, Bucket] = {}
         self._unknown_keys = Bucket(per_minute=limits.unknown_keys_per_minute, now=system.clock().boot)
         self._unlogged = 0
 
@@ -125,7 +127,11 @@ class Vendor:
         self._check_rate(trail.caller, trail.began)
         trail.request = route.read(incoming)
         trail.grant = decide(trail.caller, trail.request, self._offers)
-        return await self._tokens.get(trail.grant.key, claims=trail.request.claims, rejected=trail.request.rejected)
+        if trail.request.claims is not None:
+            self._check_claims(trail.caller, trail.began)
+        return await self._tokens.get(
+            trail.grant.key, claims=trail.request.claims, rejected=trail.request.rejected, caller=trail.caller.name
+        )
 
     def _who(self, incoming: Incoming, route: Route) -> Caller:
         credentials = route.credentials(incoming)
@@ -140,15 +146,25 @@ class Vendor:
         Raises:
             RateLimited: it is over; with the time until it is not.
         """
-        per_minute = caller.per_worker_per_minute
-        if per_minute is None:
-            return
-        bucket = self._buckets.get(caller.name)
+        if caller.per_worker_per_minute is not None:
+            self._count(self._buckets, caller, per_minute=caller.per_worker_per_minute, now=now, of="the caller's rate")
+
+    def _check_claims(self, caller: Caller, now: float) -> None:
+        """Count a challenge: each may cost a request to Entra, which throttles the client for all of its callers.
+
+        Raises:
+            RateLimited: the caller has shown too many.
+        """
+        limit = self._limits.claims_per_minute
+        self._count(self._challenges, caller, per_minute=limit, now=now, of="the rate of challenges")
+
+    def _count(self, buckets: dict[str, Bucket], caller: Caller, *, per_minute: int, now: float, of: str) -> None:
+        bucket = buckets.get(caller.name)
         if bucket is None:
-            bucket = self._buckets[caller.name] = Bucket(per_minute=per_minute, now=now)
+            bucket = buckets[caller.name] = Bucket(per_minute=per_minute, now=now)
         wait = bucket.take(per_minute=per_minute, now=now)
         if wait > 0:
-            raise RateLimited(cause="over the caller's rate", wait=timedelta(seconds=wait))
+            raise RateLimited(cause=f"over {of}", wait=timedelta(seconds=wait))
 
     def _refuse(self, error: VendError, incoming: Incoming, trail: _Trail) -> Answer:
         answer = trail.route.refused(error, method=incoming.method, correlation_id=trail.correlation_id)

@@ -91,6 +91,7 @@ class AccessToken:
         lifetime: seconds from `asked` to its expiry.
         refresh_after: seconds from `asked` to the moment from which a newer one should be got.
         facts: for events alone; nothing here proves the token.
+        clock_ahead: seconds that our wall clock was ahead of Entra's when it was asked for.
         sha256: of the secret, in lower-case hex, as a caller names a token that was rejected.
         quoted: the secret as JSON.
     """
@@ -100,6 +101,7 @@ class AccessToken:
     lifetime: float
     refresh_after: float
     facts: TokenFacts = NO_FACTS
+    clock_ahead: float = 0.0
     sha256: str = field(init=False, repr=False)
     quoted: str = field(init=False, repr=False)
 
@@ -114,6 +116,11 @@ class AccessToken:
     def fingerprint(self) -> str:
         """The only form of the token that is logged: the first 12 digits of its SHA-256."""
         return self.sha256[:12]
+
+    @property
+    def asked_by_entra(self) -> float:
+        """When the request for it left, in seconds since the epoch by Entra's clock."""
+        return self.asked.wall - self.clock_ahead
 
     def remaining(self, now: Moment) -> float:
         """Tell the seconds of life left, by the clock that leaves fewer; negative once it is over."""
@@ -183,9 +190,12 @@ class Acquired(NamedTuple):
 class Tokens(Protocol):
     """Where a feature gets tokens."""
 
-    def get(self, key: TokenKey, *, claims: str | None = None, rejected: str | None = None) -> Awaitable[Acquired]:
-        """Return a token that answers these claims and is not the rejected one.
+    def get(
+        self, key: TokenKey, *, claims: str | None = None, rejected: str | None = None, caller: str = ""
+    ) -> Awaitable[Acquired]:
+        """Return a token that answers these claims, which are those of a caller, and is not the rejected one.
 
         Raises:
             UpstreamError: none can be acquired now.
+            InvalidRequest: the claims ask for a token that nobody can have yet.
         """

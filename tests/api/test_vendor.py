@@ -85,9 +85,11 @@ class Shop:
             return Caller(name=EVERYBODY, allow=BILLING.allow)
         raise UnknownCaller(cause="unknown key")
 
-    async def get(self, key: TokenKey, *, claims: str | None = None, rejected: str | None = None) -> Acquired:
+    async def get(
+        self, key: TokenKey, *, claims: str | None = None, rejected: str | None = None, caller: str = ""
+    ) -> Acquired:
         """Serve from the cache what the test makes."""
-        assert (claims, rejected) == (None, None)
+        assert (claims, rejected, caller) == (None, None, self.caller.name if caller != EVERYBODY else EVERYBODY)
         assert key == TokenKey("graph", TENANT, SCOPE)
         return Acquired(self._get_token(self), TokenSource.CACHE)
 
