@@ -169,7 +169,14 @@ class Vendor:
     def _refuse(self, error: VendError, incoming: Incoming, trail: _Trail) -> Answer:
         answer = trail.route.refused(error, method=incoming.method, correlation_id=trail.correlation_id)
         if trail.is_logged:
-            self._audit(trail, self._clock(), status=answer.status, outcome=error.error, reason=error.cause)
+            self._audit(
+                trail,
+                self._clock(),
+                status=answer.status,
+                outcome=error.error,
+                reason=error.cause,
+                flight_id=error.flight_id,
+            )
         else:
             self._unlogged += 1
         return answer
@@ -182,6 +189,7 @@ class Vendor:
         status: int,
         outcome: str,
         reason: str | None = None,
+        flight_id: str | None = None,
         acquired: Acquired | None = None,
     ) -> None:
         self._events.flush()  # what background work has left: lines of an invocation that has ended are dropped
@@ -201,6 +209,7 @@ class Vendor:
                 status=status,
                 outcome=outcome,
                 reason=reason or (trail.grant.would_deny if trail.grant else None),
+                flight_id=flight_id,
                 source=acquired.source.value if acquired else None,
                 token=acquired.token.fingerprint if acquired else None,
                 uti=acquired.token.facts.uti if acquired else None,

@@ -62,6 +62,8 @@ class VendError(Exception):
         self.public = public or self.default
         self.cause = cause or type(self).__name__
         self.hint = hint
+        self.flight_id: str | None = None
+        """Of the flight that failed, where one has."""
         self.wait = wait or self.default_wait
         """How long until the same request can succeed; None where waiting changes nothing."""
         super().__init__(self.cause)

@@ -40,6 +40,9 @@ _Fingerprint = Annotated[str, Doc("the first 12 hex digits of the token's SHA-25
 _Source = Annotated[str, Doc("where the token came from", {"enum": [source.value for source in TokenSource]})]
 _Cause = Annotated[str, Doc("a short name of the cause")]
 _Mistakes = Annotated[list[str], Doc("each mistake by its dotted key")]
+_FlightId = Annotated[
+    str, Doc("of the flight that failed: `acquire_failed` has the same, and so has Entra's sign-in log")
+]
 _Stream = Annotated[str, Doc("name of the stream in `vend.toml`")]
 _Milliseconds = Annotated[float, Doc("milliseconds that it took", {"minimum": 0})]
 
@@ -70,6 +73,7 @@ class TokenAnswered(Event):
     status: Annotated[int, Doc("HTTP status of the answer", {"minimum": 200, "maximum": 599})]
     outcome: Annotated[str, Doc("`vended`, or the `error` of the answer")]
     reason: Annotated[str, Doc('why the request was refused; with `mode = "audit"`, why it would be')] | None = None
+    flight_id: _FlightId | None = None
     source: _Source | None = None
     token: _Fingerprint | None = None
     uti: Annotated[str, Doc("Entra's id of the token, also in the API's logs and the sign-in log")] | None = None
@@ -105,6 +109,9 @@ class AcquireFailed(Event):
     profile: _Profile
     tenant_id: _TenantId
     scope: _Scope
+    flight_id: Annotated[
+        str, Doc("the correlation id of its requests to Entra; the answers that it failed have it too")
+    ]
     cause: Annotated[str, Doc("`AADSTS` and Entra's number, or a short name")]
     remedy: Annotated[str, Doc("what to do about Entra's number, where it is a known one")] | None = None
     trace_id: Annotated[str, Doc("the id by which Microsoft's support finds Entra's answer")] | None = None
