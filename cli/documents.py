@@ -97,8 +97,10 @@ def read_documents(config: Path | None, *, absent: bytes | None = None) -> Docum
             callers = parse_callers(content, None if mistakes else settings.offers, name=name.rpartition("/")[2])
         except DocumentError as error:
             raise _end({shown(config): mistakes, name: error.mistakes}) from None
-    if mistakes:
-        raise _end({shown(config): mistakes, name: []})
+    if mistakes or callers.mistakes:
+        for warning in callers.warnings:
+            say(f"warning: {warning}")
+        raise _end({shown(config): mistakes, name: list(callers.mistakes)})
     return Documents(settings, callers, shown(config), name, config, store, version)
 
 

@@ -47,6 +47,9 @@ Kept = Literal["last good one kept", "none"]
 Readiness = Literal["ready", "degraded", "not_ready"]
 
 _Kept = Annotated[Kept, Doc("whether an earlier document stays in force")]
+_DIGEST = {"pattern": "^[0-9a-f]{12}$"}
+_InForce = Annotated[str, Doc("the first 12 hex digits of the SHA-256 of the document in force", _DIGEST)]
+_Newest = Annotated[str, Doc("the same of the newest document that was read", _DIGEST)]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -201,17 +204,44 @@ class CallersChanged(Event):
 
     about = About("callers_changed")
 
-    count: Annotated[int, Doc("number of callers", {"minimum": 0})]
+    count: Annotated[int, Doc("number of callers that are served", {"minimum": 0})]
     generation: Annotated[int, Doc("`generation` of the document; a higher one than before has emptied the cache")]
+    in_force: _InForce
+
+
+@dataclass(slots=True, kw_only=True)
+class CallersRefused(Event):
+    """The callers document that this worker has put in force has mistakes, which cost the callers that have them."""
+
+    about = About(
+        "callers_refused",
+        remedy="correct each mistake; where a profile lacks what an entry lists, deploy `vend.toml` first",
+    )
+
+    count: Annotated[int, Doc("callers that are refused or lack a grant", {"minimum": 1})]
+    in_force: _InForce
+    mistakes: _Mistakes
+
+
+@dataclass(slots=True, kw_only=True)
+class CallersWarning(Event):
+    """Something in the callers document that this worker has put in force is probably not meant."""
+
+    about = About("callers_warning", remedy="see `warnings`: keep one of two entries, and each key readable")
+
+    in_force: _InForce
+    warnings: Annotated[list[str], Doc("each by its dotted key")]
 
 
 @dataclass(slots=True, kw_only=True)
 class CallersInvalid(Event):
-    """The callers document has mistakes, and changes nothing."""
+    """The callers document has mistakes that concern all callers, and changes nothing."""
 
     about = About("callers_invalid", remedy="correct each mistake; `./vend check` names them too")
 
     outcome: _Kept
+    in_force: _InForce | None = None
+    newest: _Newest
     mistakes: _Mistakes
 
 

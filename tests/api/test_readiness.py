@@ -9,7 +9,7 @@ import pytest
 from shared.api.answers import Answer
 from shared.api.checks import Checks
 from shared.api.readiness import REPORT_SECONDS, Readiness
-from shared.callers.live import DocumentHealth, check_document
+from shared.callers.health import DocumentHealth, check_document
 from shared.core.check import Check
 from shared.core.errors import CredentialRefused, ScopeRefused, Unavailable, VendError
 from shared.core.request import Incoming

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from shared.callers.live import Callers, DocumentHealth
+from shared.callers.health import DocumentHealth
+from shared.callers.live import Callers
 from shared.core.documents.content import Content
 from shared.core.errors import NotReady, Unavailable, UnknownCaller
 from shared.core.limits import Limits
