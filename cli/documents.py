@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,9 +98,7 @@ def read_documents(config: Path | None, *, absent: bytes | None = None) -> Docum
         except DocumentError as error:
             raise _end({shown(config): mistakes, name: error.mistakes}) from None
     if mistakes or callers.mistakes:
-        for warning in callers.warnings:
-            say(f"warning: {warning}")
-        raise _end({shown(config): mistakes, name: list(callers.mistakes)})
+        raise _end({shown(config): mistakes, name: list(callers.mistakes)}, warnings=callers.warnings)
     return Documents(settings, callers, shown(config), name, config, store, version)
 
 
@@ -130,11 +128,13 @@ def _store(settings: Settings) -> Store:
     return FileStore(ROOT / settings.callers)
 
 
-def _end(by_file: Mapping[str, list[str]]) -> typer.Exit:
+def _end(by_file: Mapping[str, list[str]], *, warnings: Sequence[str] = ()) -> typer.Exit:
     for file, mistakes in by_file.items():
         say(file if mistakes else f"{file}: none so far; its profiles are looked at once those of vend.toml are good")
         for mistake in mistakes:
             say(f"  {mistake}")
+    for warning in warnings:
+        say(f"  warning: {warning}")
     found = [mistake for mistakes in by_file.values() for mistake in mistakes]
     say(f"{counted(len(found), 'mistake')}.", style=BAD)
     unset = dict.fromkeys(re.findall(r"the app setting (\w+) is not set", "\n".join(found)))
