@@ -130,6 +130,6 @@ def test_the_event_says_which_denial_it_was(denial: str, reason: str) -> None:
 )
 def test_audit_mode_serves_what_it_would_deny(request_: TokenRequest, expected: TokenKey) -> None:
     """What the caller's profiles have is served, and the grant says that `enforce` would have refused it."""
-    grant = decide(caller(SECOND_TENANT, mode=Mode.AUDIT), request_, OFFERS)
+    grant = decide(caller(GONE, OTHER_ID, SECOND_TENANT, mode=Mode.AUDIT), request_, OFFERS)
     assert grant.key == expected
     assert grant.would_deny

@@ -60,7 +60,7 @@ def first_of(mistakes: Sequence[str]) -> list[str]:
     """Return the first mistakes, as many as an event or an answer has room for, and the number of the others."""
     room, kept = TOLD, 0
     for mistake in mistakes:
-        room -= len(json.dumps(mistake[:LONGEST_MISTAKE])) + len(",")
+        room -= len(json.dumps(mistake[:LONGEST_MISTAKE]))
         if room < 0:
             break
         kept += 1

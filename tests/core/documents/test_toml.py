@@ -127,6 +127,7 @@ BOUNDS = {
     "line": Bound(
         text=lambda length: "a = 1\n#" + "x" * (length - 1) + "\nb = 1", most=LINE, says="a line of more than"
     ),
+    "line behind an empty one": Bound(text=lambda length: "\n#" + "x" * (length - 1), most=LINE, says="a line of"),
     "line of characters, not of bytes": Bound(
         text=lambda length: "#" + "é" * (length - 1), most=LINE, says="a line of"
     ),
@@ -157,6 +158,13 @@ def test_a_bound_is_exact_and_told_as_one_mistake(name: str) -> None:
     (mistake,) = caught.value.mistakes
     assert mistake.startswith("callers.toml: ")
     assert bound.says in mistake
+
+
+@pytest.mark.parametrize(("depth", "says"), [(DEPTH, "is not valid TOML at line 1"), (DEPTH + 1, "16 deep")])
+def test_lists_that_do_not_end_have_a_depth_too(depth: int, says: str) -> None:
+    """SEC-30: a few are no TOML, and the place is named; many would be nested first."""
+    with pytest.raises(DocumentError, match=says):
+        parse_toml(("a = " + "[" * depth).encode(), name="callers.toml")
 
 
 def is_parsed(text: str) -> bool:
@@ -204,6 +212,9 @@ def test_what_stands_in_a_string_is_never_counted(strings: list[str]) -> None:
 def test_mistakes_that_are_told_have_a_size() -> None:
     """FND-B3: the first ones, each cut, and the number of the others; few are told as they are."""
     assert first_of(["a: b", "c: d"]) == ["a: b", "c: d"]
+    full = ["x" * 510] * (TOLD // 512)  # each with its quotation marks
+    assert first_of(full) == full
+    assert first_of([*full, "x"]) == [*full, "and 1 more"]
     told = first_of([f"{number}: {'é' * 600}" for number in range(900)])
     assert len(json.dumps(told)) <= TOLD + 100
     assert told[0].startswith("0: é")
