@@ -1,6 +1,6 @@
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -221,28 +221,26 @@ class Editor:
         # Of each entry that there was: what it is called now, and its keys.
         self._entries = {name: set(entry.get("key_sha256", ())) for name, entry in table["callers"].items()}
 
-    def edit(self, draw: Callable[[st.SearchStrategy[Any]], Any]) -> None:
-        """Change one element, if there is any."""
-        if not (paths := list(_paths(self.table))):
-            return
-        *above, last = draw(st.sampled_from(paths))
+    def edit(self, path: Path, how: str, instead: object = None) -> None:
+        """Change one element: remove it, rename it, or put something else in its place."""
+        *above, last = path
         parent: Any = self.table
         for step in above:
             parent = parent[step]
-        match draw(st.sampled_from(["remove", "spoil", "rename"])):
+        match how:
             case "spoil":
-                parent[last] = deepcopy(draw(st.sampled_from(SPOILT)))
+                parent[last] = deepcopy(instead)
             case "rename" if isinstance(parent, dict):
                 parent[f"{last}x"] = parent.pop(last)
                 if above == ["callers"]:
-                    self._entries[f"{last}x"] = self._entries.pop(last, set())
+                    self._entries[f"{last}x"] = self._entries.pop(str(last), set())
             case _ if last != "tenants":
                 del parent[last]
-                self._free([*above, last])
+                self._free(path)
 
-    def _free(self, path: list[Any]) -> None:
-        if len(path) == 2 or path[2:3] == ["key_sha256"]:
-            self.freed |= self._entries.get(path[1], set())
+    def _free(self, path: Path) -> None:
+        if len(path) == 2 or path[2:3] == ("key_sha256",):
+            self.freed |= self._entries.get(str(path[1]), set())
 
 
 @given(table=good_documents(), data=st.data())
@@ -254,13 +252,25 @@ def test_what_is_removed_or_spoiled_gives_nobody_more(table: dict[str, Any], dat
     """
     base = parsed(_text(table))
     assert not base.mistakes
-    before, editor = given_by(base), Editor(table)
-    anybody = before[NOBODY]
-    for _ in range(data.draw(st.integers(1, 3))):
-        editor.edit(data.draw)
+    before = given_by(base)
+
+    def check(editor: Editor) -> None:
         try:
-            after = given_by(parsed(_text(table)))
+            after = given_by(parsed(_text(editor.table)))
         except DocumentError:
-            continue  # it is not taken
+            return  # it is not taken
         for digest in (*KEYS, NOBODY):
-            assert after[digest] <= before[digest] | (anybody if digest in editor.freed else set())
+            assert after[digest] <= before[digest] | (before[NOBODY] if digest in editor.freed else set())
+
+    for path in list(_paths(table)):
+        for how, instead in (("remove", None), ("spoil", []), ("spoil", 7)):
+            editor = Editor(deepcopy(table))
+            editor.edit(path, how, instead)
+            check(editor)
+    editor = Editor(table)
+    for _ in range(3):
+        if not (paths := list(_paths(table))):
+            return
+        how = data.draw(st.sampled_from(["remove", "spoil", "rename"]))
+        editor.edit(data.draw(st.sampled_from(paths)), how, data.draw(st.sampled_from(SPOILT)))
+        check(editor)
