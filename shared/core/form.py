@@ -5,12 +5,17 @@ This one reads exactly what RFC 6749 appendix B and the URL standard's form enco
 """
 
 import re
+from collections.abc import Collection
 from urllib.parse import unquote_to_bytes
 
 from shared.core.errors import InvalidRequest
 
 FIELD_LIMIT = 8 * 1024
 FIELDS = 32
+CREDENTIAL_NAME_LIMIT = 32
+"""Bytes, still escaped: the names that are decoded before the caller is known."""
+CREDENTIAL_LIMIT = 512
+"""Bytes, still escaped: the names and keys of callers that are decoded before the caller is known."""
 
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
@@ -46,26 +51,34 @@ def read_form(form: bytes, *, of: str = "form") -> dict[str, str]:
     return {name: value for name, value in fields.items() if value}
 
 
-def first_of(form: bytes, name: str) -> str | None:
-    """Find the first field of a name, in a form that may be no good otherwise.
+def first_of(form: bytes, names: Collection[str]) -> dict[str, str]:
+    """Find the first field of each name, in a form that may be malformed otherwise.
+
+    This runs before the caller is known, so its work is bounded whatever is sent: it reads the first `FIELDS` fields,
+    and decodes names up to `CREDENTIAL_NAME_LIMIT` and values up to `CREDENTIAL_LIMIT`.
 
     Raises:
-        InvalidRequest: its value cannot be read.
+        InvalidRequest: the value of such a field cannot be read.
     """
-    wanted = name.encode()
-    for part in form.split(b"&"):
+    found: dict[str, bytes] = {}
+    for part in form.split(b"&", FIELDS)[:FIELDS]:
         escaped, _, value = part.partition(b"=")
-        if unquote_to_bytes(escaped) == wanted:
-            return read_value(value) or None
-    return None
+        if len(escaped) > CREDENTIAL_NAME_LIMIT:
+            continue
+        name = unquote_to_bytes(escaped).decode(errors="replace")
+        if name in names:
+            found.setdefault(name, value)
+    return {name: text for name, value in found.items() if (text := read_credential(value))}
 
 
-def read_value(escaped: bytes) -> str:
-    """Decode one value that stands alone, as in HTTP Basic (RFC 6749 section 2.3.1).
+def read_credential(escaped: bytes) -> str:
+    """Decode the name or the key of a caller (RFC 6749 section 2.3.1).
 
     Raises:
-        InvalidRequest: it is not clean UTF-8 in clean escapes.
+        InvalidRequest: it is longer than `CREDENTIAL_LIMIT`, or not clean UTF-8 in clean escapes.
     """
+    if len(escaped) > CREDENTIAL_LIMIT:
+        raise InvalidRequest(f"a credential is larger than {CREDENTIAL_LIMIT} bytes")
     _check_escapes(escaped, "value")
     return _decoded(escaped, "value")
 

@@ -9,6 +9,7 @@ import tracemalloc
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -38,6 +39,10 @@ FLOOR = 0.5
 HURRIED_PER_MINUTE = 100
 NAMES = ("billing", "orders", "expired", "nothing", "hurried", "unknown", "default")
 KEYS = {name: f"a-function-key-of-{name}" for name in NAMES} | {
+    "second of billing": "another-function-key-of-billing",
+    "colon": "a:function:key:of:colon",
+    "plus": "a+function+key+of+plus%",
+    "escape": "a-function-key-of-%65scape",
     "changed": KEY[:-1] + chr(ord(KEY[-1]) ^ 1),
     "shorter": KEY[:-1],
     "twice": f"{KEY},{KEY}",
@@ -164,8 +169,24 @@ def app_door(
     tmp_path_factory: pytest.TempPathFactory, timeless: LocalCloud, fake_clock: FakeClock
 ) -> Iterator[AppDoor]:
     """Open the app with its token for Graph in the cache."""
-    folder = tmp_path_factory.mktemp("abuse")
-    credential = f'{{ type = "certificate", vault = "{timeless.vault_url}", name = "{CERTIFICATE}" }}'
+    with opened(timeless, fake_clock, tmp_path_factory.mktemp("abuse")) as door:
+        yield door
+
+
+@pytest.fixture(scope="module")
+def open_door(
+    tmp_path_factory: pytest.TempPathFactory, timeless: LocalCloud, fake_clock: FakeClock
+) -> Iterator[AppDoor]:
+    """Open the same with an entry for everybody."""
+    everybody = f'[callers."*"]\nallow = [{{ profile = "graph", scopes = ["{GRAPH_SCOPE}"] }}]\n'
+    with opened(timeless, fake_clock, tmp_path_factory.mktemp("open"), more=everybody) as door:
+        yield door
+
+
+@contextmanager
+def opened(cloud: LocalCloud, clock: FakeClock, folder: Path, *, more: str = "") -> Iterator[AppDoor]:
+    """Open an app with its token for Graph in the cache; `more` stands in its callers document."""
+    credential = f'{{ type = "certificate", vault = "{cloud.vault_url}", name = "{CERTIFICATE}" }}'
     others = f'tenants = {OTHERS["tenants"]}, client_id = "{OTHERS["client_id"]}", credentials = [{credential}]'
     # What is shrunken is over at the next request.
     settings = f"""\
@@ -176,30 +197,34 @@ profiles.private = {{ scopes = ["api://private/.default"], vendable = false, {ot
 profiles.other = {{ scopes = ["api://other/.default"], {others} }}
 """
     with asyncio.Runner() as runner:
-        app = App(timeless, fake_clock, folder, scopes=(GRAPH_SCOPE, ORDERS_SCOPE, REFUSED_BY_ENTRA), settings=settings)
-        write_callers(folder)
+        app = App(cloud, clock, folder, scopes=(GRAPH_SCOPE, ORDERS_SCOPE, REFUSED_BY_ENTRA), settings=settings)
+        write_callers(folder, more=more)
         runner.run(app.__aenter__())
         assert runner.run(app.ask()).status == 200
-        door = AppDoor(timeless, fake_clock, app, runner)
+        door = AppDoor(cloud, clock, app, runner)
         door.log()
         yield door
         runner.run(app.__aexit__(None, None, None))
 
 
-def write_callers(folder: Path) -> None:
+def write_callers(folder: Path, *, more: str = "") -> None:
     """Write who calls; beside `billing` there is one with something else, one with nothing, and one that was."""
     graph = f'allow = [{{ profile = "graph", scopes = ["{GRAPH_SCOPE}"] }}]'
-    more = {
+    entries = {
         "billing": f'allow = [{{ profile = "graph", scopes = ["{GRAPH_SCOPE}", "{REFUSED_BY_ENTRA}"] }}]',
         "orders": f'allow = [{{ profile = "graph", scopes = ["{ORDERS_SCOPE}"] }}]',
         "nothing": "",
         "expired": f"not_after = 2020-01-01T00:00:00Z\n{graph}",
         "hurried": f"per_worker_per_minute = {HURRIED_PER_MINUTE}\n{graph}",
+        "colon": graph,
+        "plus": graph,
+        "escape": graph,
     }
-    digests = {name: hashlib.sha256(KEYS[name].encode()).hexdigest() for name in more}
-    (folder / "callers.toml").write_text(
-        "\n".join(f'[callers.{name}]\nkey_sha256 = ["{digests[name]}"]\n{lines}\n' for name, lines in more.items())
-    )
+    for name, lines in entries.items():
+        keys = [key for known, key in KEYS.items() if known in {name, f"second of {name}"}]
+        digests = json.dumps([hashlib.sha256(key.encode()).hexdigest() for key in keys])
+        more += f"[callers.{name}]\nkey_sha256 = {digests}\n{lines}\n"
+    (folder / "callers.toml").write_text(more)
 
 
 @pytest.fixture(scope="module")
@@ -210,10 +235,32 @@ def host_door(site: Site) -> HostDoor:
     return door
 
 
+def is_stranger_to_the_app_alone(case: BadInput, way: str) -> bool:
+    """Tell whether a case is refused for want of a key, on a route whose keys the host does not check."""
+    return case.kind in {"stranger", "silent"} and not ROUTE[way.split(maxsplit=1)[0]].host_checked
+
+
 @pytest.mark.parametrize(("case", "way"), proofs(at_the_host=False))
 def test_bad_input(app_door: AppDoor, case: BadInput, way: str) -> None:
     """Each request has the answer of its row, to the letter, and what is wrong with it goes no further."""
     prove_each(app_door, case, way)
+
+
+@pytest.mark.parametrize(
+    ("case", "way"), [proof for proof in proofs(at_the_host=False) if is_stranger_to_the_app_alone(*proof.values)]
+)
+def test_an_entry_for_everybody_is_for_those_whom_the_host_let_in(open_door: AppDoor, case: BadInput, way: str) -> None:
+    """FND-H1: with `"*"` in the document, no stranger is everybody where the app alone checks the key."""
+    prove_each(open_door, case, way)
+
+
+def test_an_entry_for_everybody_is_in_force(open_door: AppDoor) -> None:
+    """FND-H1: the same key is a caller's on the route whose keys the host checks."""
+    ways = [wire(Change(key="unknown"), way, open_door.keys) for way in ("token", "msi/token")]
+    assert [open_door.send(sent, way).status for sent, way in zip(ways, ("token", "msi/token"), strict=True)] == [
+        200,
+        401,
+    ]
 
 
 @pytest.mark.slow

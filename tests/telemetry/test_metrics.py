@@ -21,7 +21,7 @@ from opentelemetry.sdk.metrics.export import (
 )
 
 from shared.api.routes import OAUTH
-from shared.telemetry.catalogue import EVENTS, UnknownKeys
+from shared.telemetry.catalogue import EVENTS, RequestsUnlogged
 from shared.telemetry.event import Event
 from shared.telemetry.events import Events
 from shared.telemetry.metrics import Metrics
@@ -187,7 +187,7 @@ def test_a_metric_that_raises_breaks_nothing() -> None:
     shop = Shop(Shop.token)
     shop.events.observer = fail
     assert shop.ask().status == 200
-    shop.events.defer(UnknownKeys(count=1))
+    shop.events.defer(RequestsUnlogged(outcome="invalid_client", count=1))
     assert len(shop.lines) == 1
     assert shop.events.lost == 2
 
