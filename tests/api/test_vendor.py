@@ -5,8 +5,11 @@ import json
 import logging
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Executor, Future
 from dataclasses import replace
+from datetime import timedelta
+from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 import pytest
@@ -14,43 +17,69 @@ import pytest
 from shared.api.answers import Answer
 from shared.api.routes import FUNCTION_KEY, MANAGED_IDENTITY, OAUTH, ROUTES, Route
 from shared.api.vendor import Vendor
-from shared.core.errors import CredentialRefused, Unavailable, UnknownCaller, UnreadableAnswer, VendError
+from shared.callers.live import Callers
+from shared.core.documents.content import Content
+from shared.core.errors import CredentialRefused, Unavailable, UnreadableAnswer, VendError
 from shared.core.limits import Limits
-from shared.core.policy import EVERYBODY, Allow, Caller, Offer
+from shared.core.policy import Offer
 from shared.core.request import Incoming
 from shared.core.token import AccessToken, Acquired, TokenFacts, TokenKey, TokenSource
 from shared.telemetry.events import Events, log_line
-from tests.clock import FakeClock, fake_system
+from tests.clock import FakeClock, fake_system, run_virtual
 from tests.contract import conforms, event_conforms
 
 TENANT = "11111111-1111-1111-1111-111111111111"
 CLIENT_ID = "22222222-2222-2222-2222-222222222222"
 SCOPE = "https://graph.microsoft.com/.default"
-KEY, ANYBODYS = "k" * 40, "a" * 40
+KEY, ANYBODYS, OTHERS = "k" * 40, "a" * 40, "o" * 40
 FORM = b"grant_type=client_credentials&scope=https%3A%2F%2Fgraph.microsoft.com%2F.default"
 MEDIA = "application/x-www-form-urlencoded"
-BILLING = Caller(name="billing", allow=(Allow(profile="graph", scopes=(SCOPE,)),))
+OFFERS = {"graph": Offer(tenants=(TENANT,), scopes=(SCOPE,), client_id=CLIENT_ID, vendable=True)}
+ALLOW = f'allow = [{{ profile = "graph", scopes = ["{SCOPE}"] }}]'
+EVERYBODY = f'[callers."*"]\n{ALLOW}\n'
+
+
+def entry(name: str, *lines: str, key: str) -> str:
+    """Write a caller into the document."""
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    return "\n".join([f"[callers.{name}]", f'key_sha256 = ["{digest}"]', *lines, ""])
+
+
+BILLING = entry("billing", ALLOW, key=KEY)
 
 
 class Shop:
-    """A vendor whose token source does as it is told; what leaves it is listed in order."""
+    """A vendor with a document of callers and a token source that does as told; what leaves it is listed in order."""
+
+    name = "callers.toml"
 
     def __init__(
         self,
-        get_token: Callable[["Shop"], AccessToken],
+        get_token: Callable[["Shop"], AccessToken | Awaitable[AccessToken]],
         *,
         log: Callable[[str], None] | None = None,
         app_checked_routes: bool = True,
+        document: str = BILLING,
     ) -> None:
         self.lines: list[str] = []
-        self.caller = BILLING
+        self.document = document
+        self.source = TokenSource.CACHE
         self._get_token = get_token
         self.clock = FakeClock()
         self.events = Events(log or self.lines.append, wall=lambda: self.clock().wall, worker="w")
+        callers = Callers(
+            self,
+            OFFERS,
+            pool=InPlace(),
+            limits=Limits(),
+            clock=self.clock,
+            events=self.events,
+            on_new_generation=lambda: None,
+        )
         self.vendor = Vendor(
-            callers=self,
+            callers=callers,
             tokens=self,
-            offers={"graph": Offer(tenants=(TENANT,), scopes=(SCOPE,), client_id=CLIENT_ID, vendable=True)},
+            offers=OFFERS,
             app_checked_routes=app_checked_routes,
             limits=Limits(),
             system=fake_system(self.clock),
@@ -74,22 +103,29 @@ class Shop:
         """Make a token that was got now."""
         return AccessToken("secret", self.clock(), lifetime=lifetime, refresh_after=1440.0)
 
-    def revalidate(self, now: float) -> None:
-        """Find the document new enough."""
-
-    def identify(self, key: str, *, host_checked: bool) -> Caller:
-        """Find the caller of a key."""
-        if key == KEY:
-            return self.caller
-        if host_checked and key == ANYBODYS:
-            return Caller(name=EVERYBODY, allow=BILLING.allow)
-        raise UnknownCaller(cause="unknown key")
+    async def read(self, etag: str) -> Content | None:
+        """Read the document, as its source."""
+        return None if etag == self.document else Content(self.document, self.document.encode())
 
     async def get(self, key: TokenKey, *, claims: str | None = None, rejected: str | None = None) -> Acquired:
-        """Serve from the cache what the test makes."""
+        """Serve what the test makes."""
         assert (claims, rejected) == (None, None)
         assert key == TokenKey("graph", TENANT, SCOPE)
-        return Acquired(self._get_token(self), TokenSource.CACHE)
+        made = self._get_token(self)
+        return Acquired(made if isinstance(made, AccessToken) else await made, self.source)
+
+
+class InPlace(Executor):
+    """Runs everything at once, in the thread that asks."""
+
+    def submit[**P, T](self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Run it."""
+        future = Future[T]()
+        try:
+            future.set_result(work(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001  # as an executor does
+            future.set_exception(error)
+        return future
 
 
 def test_the_answer_tells_less_than_is_left() -> None:
@@ -191,8 +227,8 @@ def test_the_first_check_that_fails_answers(route: Route) -> None:
     for index, (status, _) in enumerate(WRONG):
         if (status, route) == (415, MANAGED_IDENTITY):  # which has no body
             continue
-        shop = Shop(Shop.token)
-        shop.caller = replace(BILLING, per_worker_per_minute=1 if index <= 5 else None)
+        limited = ("per_worker_per_minute = 1",) if index <= 5 else ()
+        shop = Shop(Shop.token, document=entry("billing", *limited, ALLOW, key=KEY))
         shop.answer(route, denied(good(route)))
         incoming = good(route)
         for _, spoil in reversed(WRONG[index:]):
@@ -214,8 +250,9 @@ def test_a_route_whose_keys_the_host_does_not_check_is_shut(route: Route) -> Non
 
 @pytest.mark.parametrize("route", ROUTES, ids=[route.name for route in ROUTES])
 def test_everybody_is_who_the_host_let_in(route: Route) -> None:
-    """The entry `*` is for keys that the host has accepted, and for no others."""
-    assert Shop(Shop.token).answer(route, good(route, key=ANYBODYS)).status == (200 if route.host_checked else 401)
+    """FND-H1: the entry `*` is for keys that the host has accepted, and for no others."""
+    shop = Shop(Shop.token, document=BILLING + EVERYBODY)
+    assert shop.answer(route, good(route, key=ANYBODYS)).status == (200 if route.host_checked else 401)
 
 
 def test_a_key_is_good_for_its_own_name_alone() -> None:
@@ -235,27 +272,78 @@ def test_only_what_is_worth_it_has_an_azure_sdk_wait(error: type[VendError]) -> 
     assert (answer.status, "Retry-After" in answer.headers) == ((503, True) if error.retryable else (502, False))
 
 
-@pytest.mark.parametrize("route", [MANAGED_IDENTITY, OAUTH], ids=["msi", "oauth2"])
-def test_a_flood_of_unknown_keys_fills_no_log(route: Route) -> None:
-    """SEC-17: the same 401 for each, a line for 60 a minute, and the caller that comes between notices nothing."""
+# Each is a request of a stranger, and the outcome that it is counted under.
+STRANGE: list[tuple[str, Callable[[Incoming], Incoming]]] = [
+    ("invalid_client", lambda incoming: replace(incoming, headers={**incoming.headers, "x-identity-header": "u" * 40})),
+    ("invalid_client", lambda incoming: replace(incoming, headers={})),
+    ("invalid_request", lambda incoming: replace(incoming, method="PATCH")),
+    ("invalid_request", lambda incoming: replace(incoming, url=f"{incoming.url}&code=x")),
+    ("invalid_request", lambda incoming: replace(incoming, body=b"x" * 20_000)),
+]
+
+
+def test_a_flood_of_strangers_fills_no_log() -> None:
+    """SEC-17, FND-B5: a line for 60 a minute whatever is wrong, then a count by outcome, though nobody asks again."""
     shop = Shop(Shop.token)
-    flood = [shop.answer(route, good(route, key=f"{number:040}")) for number in range(10_000)]
-    assert len({(answer.status, answer.body) for answer in flood}) == 1
-    assert flood[0].status == 401
+
+    async def flood() -> None:
+        assert (await shop.vendor.answer(FUNCTION_KEY, good(FUNCTION_KEY))).status == 200
+        shop.lines.clear()
+        for _ in range(2_000):
+            for outcome, spoil in STRANGE:
+                answer = await shop.vendor.answer(MANAGED_IDENTITY, spoil(good(MANAGED_IDENTITY)))
+                assert json.loads(answer.body)["error"] == outcome
+        assert len(shop.lines) == 60
+        await asyncio.sleep(60)
+        assert len(shop.lines) == 60  # the host would drop what is written outside of an invocation
+        shop.events.flush()  # as a probe does
+        counts = {event["outcome"]: event["count"] for event in events("requests_unlogged")}
+        assert counts == {"invalid_client": 4_000 - 24, "invalid_request": 6_000 - 36}
+        assert len(shop.lines) == 62
+        await asyncio.sleep(60)
+        assert (await shop.vendor.answer(MANAGED_IDENTITY, good(MANAGED_IDENTITY))).status == 200
+        assert len(shop.lines) == 63
+
+    def events(name: str) -> list[dict[str, Any]]:
+        return [event for event in map(json.loads, shop.lines) if event["event"] == name]
+
+    run_virtual(flood, shop.clock)
+    assert [fault for line in shop.lines for fault in event_conforms(line)] == []
+
+
+@pytest.mark.parametrize("route", [MANAGED_IDENTITY, OAUTH], ids=["msi", "oauth2"])
+def test_a_flood_at_a_route_that_is_switched_off_fills_no_log(route: Route) -> None:
+    """FND-B5: anybody can ask there too."""
+    shop = Shop(Shop.token, app_checked_routes=False)
+
+    async def flood() -> None:
+        for _ in range(1_000):
+            assert (await shop.vendor.answer(route, good(route))).status == 403
+
+    asyncio.run(flood())
     assert len(shop.lines) == 60
-    assert shop.answer(route, good(route)).status == 200
-    told = json.loads(shop.lines[60])
-    assert (told["event"], told["count"]) == ("unknown_keys", 9_940)
-    assert len(shop.lines) == 62
-    shop.clock.tick(1)
-    shop.answer(route, good(route, key="x" * 40))
-    assert len(shop.lines) == 63
+
+
+def test_a_flood_costs_the_known_callers_no_line() -> None:
+    """FND-B5: each answer to a caller has its event, a refusal too, and each on the route that the host guards."""
+    shop = Shop(Shop.token)
+
+    async def flood() -> None:
+        for _ in range(100):
+            await shop.vendor.answer(OAUTH, good(OAUTH, key="u" * 40))
+        shop.lines.clear()
+        for route in (OAUTH, MANAGED_IDENTITY):
+            for incoming in (good(route), denied(good(route)), malformed(good(route))):
+                await shop.vendor.answer(route, incoming)
+        await shop.vendor.answer(FUNCTION_KEY, good(FUNCTION_KEY, key="u" * 40))
+
+    asyncio.run(flood())
+    assert [json.loads(line)["status"] for line in shop.lines] == [200, 400, 400, 200, 400, 400, 401]
 
 
 def test_a_caller_over_its_rate_is_told_when_to_come_back() -> None:
     """SEC-16: counted once the key is known and before anything is done for the request, bad ones too."""
-    shop = Shop(Shop.token)
-    shop.caller = replace(BILLING, per_worker_per_minute=2)
+    shop = Shop(Shop.token, document=entry("billing", "per_worker_per_minute = 2", ALLOW, key=KEY))
     assert [shop.ask(b"x").status, shop.ask().status] == [400, 200]
     refused = shop.ask()
     assert (refused.status, json.loads(refused.body)["error"]) == (429, "slow_down")
@@ -265,6 +353,99 @@ def test_a_caller_over_its_rate_is_told_when_to_come_back() -> None:
     shop.clock.tick(30)
     assert [shop.ask().status, shop.ask().status] == [200, 429]
     assert json.loads(shop.lines[-1])["outcome"] == "slow_down"
+
+
+def test_a_rate_is_that_of_one_caller() -> None:
+    """FND-H4: two callers with a rate use up each its own."""
+    both = [entry(name, "per_worker_per_minute = 2", ALLOW, key=key) for name, key in (("billing", KEY), ("o", OTHERS))]
+    shop = Shop(Shop.token, document="".join(both))
+    assert [shop.ask(key=key).status for key in (KEY, KEY, KEY, OTHERS, OTHERS, OTHERS)] == [200, 200, 429] * 2
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=[route.name for route in ROUTES])
+@pytest.mark.parametrize(
+    ("later", "status", "reason"),
+    [
+        (entry("other", ALLOW, key=OTHERS), 401, "unknown key"),
+        (entry("billing", "not_after = 2020-01-01T00:00:00Z", ALLOW, key=KEY), 401, "the time of billing is over"),
+        (entry("billing", key=KEY), 400, "the caller may have nothing"),
+        (entry("billing", 'mode = "audit"', ALLOW, key=KEY), 200, None),
+    ],
+    ids=["revoked", "expired", "denied", "other"],
+)
+def test_who_was_revoked_while_entra_was_slow_gets_no_token(
+    route: Route, later: str, status: int, reason: str | None
+) -> None:
+    """FND-C8: after a wait the caller is identified, and its request decided, by the document as it is then."""
+
+    async def slow(shop: Shop) -> AccessToken:
+        shop.document = later
+        await asyncio.sleep(16)
+        return shop.token()
+
+    shop = Shop(slow)
+    shop.source = TokenSource.IDENTITY_PROVIDER
+
+    async def story() -> None:
+        await shop.vendor.answer(FUNCTION_KEY, replace(good(FUNCTION_KEY), body=b"x"))  # the document is read
+        await asyncio.sleep(14)
+        answer = await shop.vendor.answer(route, good(route))
+        assert answer.status == status
+        assert conforms(f"/api/{route.name}", route.method, answer.status, answer.headers, answer.body) == []
+
+    run_virtual(story, shop.clock)
+    event = json.loads(shop.lines[-1])
+    assert (event["status"], event["caller"], event.get("reason")) == (status, "billing", reason)
+    assert ("token" in event) is (status == 200)
+
+
+@pytest.mark.parametrize(
+    ("route", "text"),
+    [
+        (FUNCTION_KEY, "no credentials were sent: the header x-functions-key"),
+        (OAUTH, "no credentials were sent: HTTP Basic, or client_id and client_secret"),
+        (MANAGED_IDENTITY, "no credentials were sent: the header x-identity-header"),
+    ],
+    ids=[route.name for route in ROUTES],
+)
+def test_a_request_without_credentials_is_told_what_it_lacks(route: Route, text: str) -> None:
+    """FND-C12: the status and the challenge are those of any unknown caller."""
+    answer = Shop(Shop.token).answer(route, replace(good(route), headers={"content-type": MEDIA}))
+    assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, route.challenge)
+    assert json.loads(answer.body)["error_description"] == text
+
+
+@pytest.mark.parametrize("wait", [1, 10, 11, 3_600])
+def test_an_azure_sdk_is_told_to_wait_ten_seconds_at_most(wait: int) -> None:
+    """FND-C17: it blocks three times as long as it is told; an OAuth client decides for itself."""
+
+    def fail(_: Shop) -> AccessToken:
+        raise Unavailable(wait=timedelta(seconds=wait))
+
+    answers = [Shop(fail).answer(route, good(route)) for route in ROUTES]
+    assert [answer.headers["Retry-After"] for answer in answers] == [str(wait), str(wait), str(min(wait, 10))]
+
+
+def test_a_caller_over_its_rate_is_told_the_same_by_an_azure_sdk() -> None:
+    """FND-C17: whatever the reason for the wait is."""
+    shop = Shop(Shop.token, document=entry("billing", "per_worker_per_minute = 1", ALLOW, key=KEY))
+    answers = [shop.answer(MANAGED_IDENTITY, good(MANAGED_IDENTITY)) for _ in range(2)]
+    assert (answers[1].status, answers[1].headers["Retry-After"]) == (429, "10")
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=[route.name for route in ROUTES])
+@pytest.mark.parametrize("method", ["HEAD", None], ids=["HEAD", "an error of the app"])
+def test_the_event_has_the_status_of_the_answer(route: Route, method: str | None) -> None:
+    """FND-C7: of an answer without a body, and of one that a defect made, too."""
+
+    def fail(_: Shop) -> AccessToken:
+        raise KeyError
+
+    shop = Shop(fail)
+    answer = shop.answer(route, replace(good(route), method=method or route.method))
+    (event,) = map(json.loads, shop.lines)
+    assert event["status"] == answer.status == (405 if method else 500)
+    assert (answer.body == b"") is (method == "HEAD")
 
 
 def test_the_event_names_the_token_and_does_not_hold_it() -> None:
@@ -331,6 +512,7 @@ def test_no_value_of_a_caller_forges_a_line(caplog: pytest.LogCaptureFixture) ->
 
     async def ask_all() -> None:
         for route, incoming in hostile_requests():
+            shop.clock.tick(1)  # or those that nobody knows would only be counted
             await shop.vendor.answer(route, incoming)
 
     with caplog.at_level(logging.DEBUG):
