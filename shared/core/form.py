@@ -5,7 +5,6 @@ This one reads exactly what RFC 6749 appendix B and the URL standard's form enco
 """
 
 import re
-from collections.abc import Collection
 from urllib.parse import unquote_to_bytes
 
 from shared.core.errors import InvalidRequest
@@ -13,11 +12,19 @@ from shared.core.errors import InvalidRequest
 FIELD_LIMIT = 8 * 1024
 FIELDS = 32
 CREDENTIAL_NAME_LIMIT = 32
-"""Bytes, still escaped: the names that are decoded before the caller is known."""
+"""Bytes, still escaped: the names that are looked at before the caller is known."""
 CREDENTIAL_LIMIT = 512
 """Bytes, still escaped: the names and keys of callers that are decoded before the caller is known."""
 
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+
+
+def _spellings(name: str) -> re.Pattern[bytes]:
+    """Return a pattern for a name of which each character may be escaped."""
+    return re.compile(rf"{''.join(f'(?:{sign}|%(?i:{ord(sign):02x}))' for sign in name)}\Z".encode())
+
+
+_CLIENT_ID, _CLIENT_SECRET = _spellings("client_id"), _spellings("client_secret")
 
 
 def read_form(form: bytes, *, of: str = "form") -> dict[str, str]:
@@ -51,24 +58,25 @@ def read_form(form: bytes, *, of: str = "form") -> dict[str, str]:
     return {name: value for name, value in fields.items() if value}
 
 
-def first_of(form: bytes, names: Collection[str]) -> dict[str, str]:
-    """Find the first field of each name, in a form that may be malformed otherwise.
+def client_of(form: bytes) -> tuple[bytes, bytes]:
+    """Find the first `client_id` and the first `client_secret` of a form that may be malformed otherwise.
 
-    This runs before the caller is known, so its work is bounded whatever is sent: it reads the first `FIELDS` fields,
-    and decodes names up to `CREDENTIAL_NAME_LIMIT` and values up to `CREDENTIAL_LIMIT`.
+    This runs before the caller is known, so its work is bounded whatever is sent: it looks at the first `FIELDS` fields
+    and at names up to `CREDENTIAL_NAME_LIMIT`, and decodes nothing.
 
-    Raises:
-        InvalidRequest: the value of such a field cannot be read.
+    Returns:
+        Both values, still escaped; empty where there is none.
     """
-    found: dict[str, bytes] = {}
-    for part in form.split(b"&", FIELDS)[:FIELDS]:
-        escaped, _, value = part.partition(b"=")
-        if len(escaped) > CREDENTIAL_NAME_LIMIT:
+    client_id = client_secret = None
+    for field in form.split(b"&", FIELDS)[:FIELDS]:
+        name, _, value = field.partition(b"=")
+        if len(name) > CREDENTIAL_NAME_LIMIT:
             continue
-        name = unquote_to_bytes(escaped).decode(errors="replace")
-        if name in names:
-            found.setdefault(name, value)
-    return {name: text for name, value in found.items() if (text := read_credential(value))}
+        if client_id is None and _CLIENT_ID.match(name):
+            client_id = value
+        elif client_secret is None and _CLIENT_SECRET.match(name):
+            client_secret = value
+    return client_id or b"", client_secret or b""
 
 
 def read_credential(escaped: bytes) -> str:

@@ -18,7 +18,7 @@ from shared.core.errors import (
     UnsupportedGrant,
     UnsupportedMedia,
 )
-from shared.core.form import CREDENTIAL_LIMIT, first_of, read_credential, read_form
+from shared.core.form import CREDENTIAL_LIMIT, client_of, read_credential, read_form
 from shared.core.names import is_default_scope, is_guid, is_sha256
 from shared.core.url import check_no_secret
 
@@ -151,23 +151,19 @@ def client_credentials(headers: Mapping[str, str], body: bytes) -> Credentials:
         UnknownCaller: there are none, not in the form of a name and a key, or of two names.
     """
     authorization = headers.get("authorization")
-    try:
-        sent = first_of(body, ("client_id", "client_secret"))
-        named = sent.get("client_id", "")
-        if authorization is None:
-            name, key = named, sent.get("client_secret", "")
-        else:
-            # Both halves are form-encoded before they are put together; the name has no colon, the key may.
-            name, key = map(read_credential, _halves(authorization))
-    except (ValueError, InvalidRequest):
-        raise UnknownCaller(cause="malformed credentials") from None
-    if authorization is None and not (name or key):
+    client_id, client_secret = client_of(body)
+    if authorization is None and not client_id and not client_secret:
         raise UnknownCaller(
             "no credentials were sent: HTTP Basic, or client_id and client_secret",
             cause="no credentials",
             hint=None if body else _NO_BODY,
         )
-    return _client(name, key, named=named)
+    try:
+        # Both halves are form-encoded before they are put together; the name has no colon, the key may.
+        name, key = (client_id, client_secret) if authorization is None else _halves(authorization)
+        return _client(read_credential(name), read_credential(key), named=read_credential(client_id))
+    except (ValueError, InvalidRequest):
+        raise UnknownCaller(cause="malformed credentials") from None
 
 
 def unencoded_credentials(headers: Mapping[str, str], body: bytes) -> Credentials | None:
@@ -180,8 +176,8 @@ def unencoded_credentials(headers: Mapping[str, str], body: bytes) -> Credential
         name, key = _halves(headers.get("authorization", ""))
         if b"+" not in key and b"%" not in key:
             return None
-        named = first_of(body, ("client_id",)).get("client_id", "")
-        return _client(read_credential(name), key.decode(), named=named)
+        client_id, _ = client_of(body)
+        return _client(read_credential(name), key.decode(), named=read_credential(client_id))
     except (ValueError, InvalidRequest, UnknownCaller):
         return None
 

@@ -6,7 +6,7 @@ from urllib.parse import unquote
 from shared.core.errors import InvalidRequest
 from shared.core.form import FIELDS
 
-NAME_LIMIT = 64
+NAME_LIMIT = 48
 """Characters, still escaped: the names of a URL that are decoded before the caller is known."""
 
 _KEYS = ("code", "key", "function_key", "functions_key", "x_functions_key", "identity_header", "x_identity_header")

@@ -1,131 +1,38 @@
 import asyncio
-import base64
 import hashlib
 import json
 import logging
 import math
 import random
-from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import Executor, Future
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 import pytest
 
-from shared.api.answers import Answer
 from shared.api.routes import FUNCTION_KEY, MANAGED_IDENTITY, OAUTH, ROUTES, Route
-from shared.api.vendor import Vendor
-from shared.callers.live import Callers
-from shared.core.documents.content import Content
 from shared.core.errors import CredentialRefused, Unavailable, UnreadableAnswer, VendError
-from shared.core.limits import Limits
-from shared.core.policy import Offer
 from shared.core.request import Incoming
-from shared.core.token import AccessToken, Acquired, TokenFacts, TokenKey, TokenSource
-from shared.telemetry.events import Events, log_line
-from tests.clock import FakeClock, fake_system, run_virtual
-from tests.contract import conforms, event_conforms
-
-TENANT = "11111111-1111-1111-1111-111111111111"
-CLIENT_ID = "22222222-2222-2222-2222-222222222222"
-SCOPE = "https://graph.microsoft.com/.default"
-KEY, ANYBODYS, OTHERS = "k" * 40, "a" * 40, "o" * 40
-FORM = b"grant_type=client_credentials&scope=https%3A%2F%2Fgraph.microsoft.com%2F.default"
-MEDIA = "application/x-www-form-urlencoded"
-OFFERS = {"graph": Offer(tenants=(TENANT,), scopes=(SCOPE,), client_id=CLIENT_ID, vendable=True)}
-ALLOW = f'allow = [{{ profile = "graph", scopes = ["{SCOPE}"] }}]'
-EVERYBODY = f'[callers."*"]\n{ALLOW}\n'
-
-
-def entry(name: str, *lines: str, key: str) -> str:
-    """Write a caller into the document."""
-    digest = hashlib.sha256(key.encode()).hexdigest()
-    return "\n".join([f"[callers.{name}]", f'key_sha256 = ["{digest}"]', *lines, ""])
-
-
-BILLING = entry("billing", ALLOW, key=KEY)
-
-
-class Shop:
-    """A vendor with a document of callers and a token source that does as told; what leaves it is listed in order."""
-
-    name = "callers.toml"
-
-    def __init__(
-        self,
-        get_token: Callable[["Shop"], AccessToken | Awaitable[AccessToken]],
-        *,
-        log: Callable[[str], None] | None = None,
-        app_checked_routes: bool = True,
-        document: str = BILLING,
-    ) -> None:
-        self.lines: list[str] = []
-        self.document = document
-        self.source = TokenSource.CACHE
-        self._get_token = get_token
-        self.clock = FakeClock()
-        self.events = Events(log or self.lines.append, wall=lambda: self.clock().wall, worker="w")
-        callers = Callers(
-            self,
-            OFFERS,
-            pool=InPlace(),
-            limits=Limits(),
-            clock=self.clock,
-            events=self.events,
-            on_new_generation=lambda: None,
-        )
-        self.vendor = Vendor(
-            callers=callers,
-            tokens=self,
-            offers=OFFERS,
-            app_checked_routes=app_checked_routes,
-            limits=Limits(),
-            system=fake_system(self.clock),
-            events=self.events,
-        )
-
-    def ask(self, body: bytes = FORM, *, method: str = "POST", key: str = KEY, query: str = "") -> Answer:
-        """Answer one request to `/api/token`."""
-        headers = {"x-functions-key": key, "content-type": MEDIA}
-        return self.answer(FUNCTION_KEY, Incoming(method, f"http://localhost/api/token{query}", headers, body))
-
-    def answer(self, route: Route, incoming: Incoming) -> Answer:
-        """Answer one request; the answer and what is told of it keep to the contract."""
-        before = len(self.lines)
-        answer = asyncio.run(self.vendor.answer(route, incoming))
-        assert conforms(f"/api/{route.name}", incoming.method, answer.status, answer.headers, answer.body) == []
-        assert [fault for line in self.lines[before:] for fault in event_conforms(line)] == []
-        return answer
-
-    def token(self, lifetime: float = 3600.0) -> AccessToken:
-        """Make a token that was got now."""
-        return AccessToken("secret", self.clock(), lifetime=lifetime, refresh_after=1440.0)
-
-    async def read(self, etag: str) -> Content | None:
-        """Read the document, as its source."""
-        return None if etag == self.document else Content(self.document, self.document.encode())
-
-    async def get(self, key: TokenKey, *, claims: str | None = None, rejected: str | None = None) -> Acquired:
-        """Serve what the test makes."""
-        assert (claims, rejected) == (None, None)
-        assert key == TokenKey("graph", TENANT, SCOPE)
-        made = self._get_token(self)
-        return Acquired(made if isinstance(made, AccessToken) else await made, self.source)
-
-
-class InPlace(Executor):
-    """Runs everything at once, in the thread that asks."""
-
-    def submit[**P, T](self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Run it."""
-        future = Future[T]()
-        try:
-            future.set_result(work(*args, **kwargs))
-        except Exception as error:  # noqa: BLE001  # as an executor does
-            future.set_exception(error)
-        return future
+from shared.core.token import AccessToken, TokenFacts, TokenSource
+from shared.telemetry.events import log_line
+from tests.api.shop import (
+    ALLOW,
+    ANYBODYS,
+    BILLING,
+    EVERYBODY,
+    FORM,
+    KEY,
+    MEDIA,
+    OTHERS,
+    Shop,
+    denied,
+    entry,
+    good,
+    malformed,
+)
+from tests.clock import run_virtual
+from tests.contract import conforms
 
 
 def test_the_answer_tells_less_than_is_left() -> None:
@@ -177,32 +84,6 @@ def test_a_log_that_fails_breaks_nothing() -> None:
     shop = Shop(Shop.token, log=full)
     assert shop.ask().status == 200
     assert shop.events.lost == 1
-
-
-def good(route: Route, *, key: str = KEY, name: str = "billing") -> Incoming:
-    """Make a request that is answered with a token."""
-    url, media = f"https://vend.test/api/{route.name}", {"content-type": MEDIA}
-    if route is MANAGED_IDENTITY:
-        query = "?api-version=2019-08-01&resource=https://graph.microsoft.com/"
-        return Incoming("GET", url + query, {"x-identity-header": key}, b"")
-    if route is OAUTH:
-        basic = base64.b64encode(f"{name}:{key}".encode()).decode()
-        return Incoming("POST", url, {**media, "authorization": f"Basic {basic}"}, FORM)
-    return Incoming("POST", url, {**media, "x-functions-key": key}, FORM)
-
-
-def denied(incoming: Incoming) -> Incoming:
-    """Ask for what the caller may not have."""
-    return replace(
-        incoming,
-        url=incoming.url.replace("graph.microsoft.com", "vault.azure.net"),
-        body=incoming.body.replace(b"graph.microsoft.com", b"vault.azure.net"),
-    )
-
-
-def malformed(incoming: Incoming) -> Incoming:
-    """Break what stands behind the caller's credentials."""
-    return replace(incoming, url=f"{incoming.url}?resource=%", body=incoming.body and b"x")
 
 
 # Each is what is wrong with a request, beside all that is wrong with those behind it: the first alone is answered.
@@ -270,75 +151,6 @@ def test_only_what_is_worth_it_has_an_azure_sdk_wait(error: type[VendError]) -> 
 
     answer = Shop(fail).answer(MANAGED_IDENTITY, good(MANAGED_IDENTITY))
     assert (answer.status, "Retry-After" in answer.headers) == ((503, True) if error.retryable else (502, False))
-
-
-# Each is a request of a stranger, and the outcome that it is counted under.
-STRANGE: list[tuple[str, Callable[[Incoming], Incoming]]] = [
-    ("invalid_client", lambda incoming: replace(incoming, headers={**incoming.headers, "x-identity-header": "u" * 40})),
-    ("invalid_client", lambda incoming: replace(incoming, headers={})),
-    ("invalid_request", lambda incoming: replace(incoming, method="PATCH")),
-    ("invalid_request", lambda incoming: replace(incoming, url=f"{incoming.url}&code=x")),
-    ("invalid_request", lambda incoming: replace(incoming, body=b"x" * 20_000)),
-]
-
-
-def test_a_flood_of_strangers_fills_no_log() -> None:
-    """SEC-17, FND-B5: a line for 60 a minute whatever is wrong, then a count by outcome, though nobody asks again."""
-    shop = Shop(Shop.token)
-
-    async def flood() -> None:
-        assert (await shop.vendor.answer(FUNCTION_KEY, good(FUNCTION_KEY))).status == 200
-        shop.lines.clear()
-        for _ in range(2_000):
-            for outcome, spoil in STRANGE:
-                answer = await shop.vendor.answer(MANAGED_IDENTITY, spoil(good(MANAGED_IDENTITY)))
-                assert json.loads(answer.body)["error"] == outcome
-        assert len(shop.lines) == 60
-        await asyncio.sleep(60)
-        assert len(shop.lines) == 60  # the host would drop what is written outside of an invocation
-        shop.events.flush()  # as a probe does
-        counts = {event["outcome"]: event["count"] for event in events("requests_unlogged")}
-        assert counts == {"invalid_client": 4_000 - 24, "invalid_request": 6_000 - 36}
-        assert len(shop.lines) == 62
-        await asyncio.sleep(60)
-        assert (await shop.vendor.answer(MANAGED_IDENTITY, good(MANAGED_IDENTITY))).status == 200
-        assert len(shop.lines) == 63
-
-    def events(name: str) -> list[dict[str, Any]]:
-        return [event for event in map(json.loads, shop.lines) if event["event"] == name]
-
-    run_virtual(flood, shop.clock)
-    assert [fault for line in shop.lines for fault in event_conforms(line)] == []
-
-
-@pytest.mark.parametrize("route", [MANAGED_IDENTITY, OAUTH], ids=["msi", "oauth2"])
-def test_a_flood_at_a_route_that_is_switched_off_fills_no_log(route: Route) -> None:
-    """FND-B5: anybody can ask there too."""
-    shop = Shop(Shop.token, app_checked_routes=False)
-
-    async def flood() -> None:
-        for _ in range(1_000):
-            assert (await shop.vendor.answer(route, good(route))).status == 403
-
-    asyncio.run(flood())
-    assert len(shop.lines) == 60
-
-
-def test_a_flood_costs_the_known_callers_no_line() -> None:
-    """FND-B5: each answer to a caller has its event, a refusal too, and each on the route that the host guards."""
-    shop = Shop(Shop.token)
-
-    async def flood() -> None:
-        for _ in range(100):
-            await shop.vendor.answer(OAUTH, good(OAUTH, key="u" * 40))
-        shop.lines.clear()
-        for route in (OAUTH, MANAGED_IDENTITY):
-            for incoming in (good(route), denied(good(route)), malformed(good(route))):
-                await shop.vendor.answer(route, incoming)
-        await shop.vendor.answer(FUNCTION_KEY, good(FUNCTION_KEY, key="u" * 40))
-
-    asyncio.run(flood())
-    assert [json.loads(line)["status"] for line in shop.lines] == [200, 400, 400, 200, 400, 400, 401]
 
 
 def test_a_caller_over_its_rate_is_told_when_to_come_back() -> None:

@@ -25,7 +25,7 @@ from shared.telemetry.catalogue import EVENTS, RequestsUnlogged
 from shared.telemetry.event import Event
 from shared.telemetry.events import Events
 from shared.telemetry.metrics import Metrics
-from tests.api.test_vendor import Shop, denied, good
+from tests.api.shop import Shop, denied, good
 from tests.tables import case_id, cases
 
 ROOT = Path(__file__).parents[2]
