@@ -2,14 +2,17 @@ import asyncio
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shared.api.routes import FUNCTION_KEY, MANAGED_IDENTITY, OAUTH, Route
 from shared.core.request import Incoming
+from shared.runtime import build
+from shared.telemetry.events import Events
 from tests.api.shop import Shop, denied, good, malformed
-from tests.clock import run_virtual
+from tests.clock import FakeClock, fake_system, run_virtual
 from tests.contract import event_conforms
 
 # Each is a request of a stranger, and the outcome that it is counted under.
@@ -79,3 +82,23 @@ def test_a_flood_costs_the_known_callers_no_line() -> None:
 
     asyncio.run(flood())
     assert [json.loads(line)["status"] for line in shop.lines] == [200, 400, 400, 200, 400, 400, 401]
+
+
+def test_a_flood_at_an_app_without_settings_fills_no_log(tmp_path: Path) -> None:
+    """FND-B5: a mistake in the settings closes no route."""
+    lines: list[str] = []
+    clock = FakeClock()
+    events = Events(lines.append, wall=clock.wall, worker="w")
+    runtime = build({}, root=tmp_path, events=events, system=fake_system(clock))
+
+    async def flood() -> None:
+        for _ in range(1_000):
+            assert (await runtime.routes[OAUTH.name](good(OAUTH))).status == 503
+        assert len(lines) == 1 + 60
+        await asyncio.sleep(60)
+        assert (await runtime.routes[FUNCTION_KEY.name](good(FUNCTION_KEY))).status == 503
+
+    run_virtual(flood, clock)
+    counted, answered = map(json.loads, lines[61:])
+    assert (counted["outcome"], counted["count"]) == ("temporarily_unavailable", 940)
+    assert (answered["event"], answered["route"]) == ("token", "token")
