@@ -3,20 +3,15 @@
 from collections.abc import Iterable, Mapping
 
 from scripts.event_schema import declared_fields, meaning
+from scripts.page_tables import table
 from shared.telemetry.catalogue import EVENTS, TokenAnswered
 from shared.telemetry.event import Instrument
 from shared.telemetry.metrics import INSTRUMENTS, LOST, attribute
 
 
-def with_tables(page: str) -> str:
-    """Return the page with every table as the catalogue makes it."""
-    tables: Mapping[str, str] = {"events": _events(), "fields of token": _token(), "instruments": _instruments()}
-    for name, table in tables.items():
-        begin, end = f"<!-- make schemas: {name} -->\n\n", "\n<!-- end -->\n"
-        before, rest = page.split(begin)
-        _, after = rest.split(end, maxsplit=1)
-        page = before + begin + table + end + after
-    return page
+def event_tables() -> Mapping[str, str]:
+    """Make every table, by its name."""
+    return {"events": _events(), "fields of token": _token(), "instruments": _instruments()}
 
 
 def _events() -> str:
@@ -29,12 +24,12 @@ def _events() -> str:
         )
         for event in EVENTS
     ]
-    return _table("event", "means", "fields", "what to do", rows=rows)
+    return table("event", "means", "fields", "what to do", rows=rows)
 
 
 def _token() -> str:
     rows = [(f"`{field.name}`", field.doc.meaning) for field in declared_fields(TokenAnswered)]
-    return _table("field", "holds", rows=rows)
+    return table("field", "holds", rows=rows)
 
 
 def _instruments() -> str:
@@ -42,15 +37,10 @@ def _instruments() -> str:
         (f"`{each.name}`", f"`{each.unit}`", ", ".join(f"`{name}`" for name in _attributes(each)), each.meaning)
         for each in (*INSTRUMENTS, LOST)
     ]
-    return _table("instrument", "unit", "attributes", "counts", rows=rows)
+    return table("instrument", "unit", "attributes", "counts", rows=rows)
 
 
 def _attributes(instrument: Instrument) -> Iterable[str]:
     """List the attributes of an instrument, in the order in which the catalogue names them."""
     feeds = [feed for event in EVENTS for feed in event.about.feeds if feed.instrument == instrument]
     return dict.fromkeys(attribute(field) for feed in feeds for field in (*feed.by, *feed.fixed))
-
-
-def _table(*head: str, rows: Iterable[tuple[str, ...]]) -> str:
-    lines = [head, ("---",) * len(head), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from shared.api.answers import SHORTEST_REFRESH, Answer
+from shared.api.answers import Answer
 from shared.core.check import State
 from shared.core.form import FIELD_LIMIT, FIELDS
 from shared.core.names import DEFAULT_SUFFIX, GUID, SCOPE_LIMIT, SCOPE_TOKEN, SHA256
 from shared.core.request import BODY_LIMIT, OLDEST_API_VERSION
-from shared.core.token import TokenSource
+from shared.core.token import SHORTEST_REFRESH, TokenSource
 
 type Part = dict[str, Any]
 

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from scripts.event_schema import event_schema
-from scripts.event_tables import with_tables
+from scripts.event_tables import event_tables
 from scripts.openapi import openapi
+from scripts.page_tables import entra_numbers, with_tables
 from shared.core.documents.callers import CallersDocument
 from shared.core.documents.settings import Settings
 from shared.core.documents.table import kinds_of
@@ -25,7 +26,6 @@ from shared.core.documents.table import kinds_of
 ROOT = Path(__file__).parents[1]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 CONFIGURATION = "docs/configuration.md"
-OPERATIONS = "operations.md"
 
 type Schema = dict[str, Any]
 
@@ -54,7 +54,10 @@ def documents() -> Mapping[str, str]:
     }
     return {
         **{name: json.dumps(document, indent=2, ensure_ascii=False) + "\n" for name, document in made.items()},
-        OPERATIONS: with_tables((ROOT / "docs" / OPERATIONS).read_text()),
+        **{
+            name: with_tables((ROOT / "docs" / name).read_text(), tables)
+            for name, tables in {"operations.md": event_tables(), "errors.md": entra_numbers()}.items()
+        },
     }
 
 

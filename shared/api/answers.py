@@ -8,9 +8,8 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from shared.core.errors import VendError
-from shared.core.token import AccessToken, Moment, TokenSource
+from shared.core.token import SHORTEST_REFRESH, AccessToken, Moment, TokenSource
 
-SHORTEST_REFRESH = 30
 LONGEST_SDK_WAIT = timedelta(seconds=10)
 """The Azure SDKs sit out a Retry-After three times over, while the service that asked them is blocked."""
 _HEADERS = {

@@ -55,7 +55,7 @@ class Vendor:
         app_checked_routes: whether the routes are open whose keys the host does not check.
         limits: the knobs.
         system: clocks and correlation ids.
-        events: the audit event is written before the answer leaves.
+        events: the audit event is written before the answer is sent; a log that fails is counted as a loss.
     """
 
     def __init__(
@@ -77,7 +77,9 @@ class Vendor:
         self._clock = system.clock
         self._new_id = system.new_id
         self._events = events
-        self._buckets: dict[str, Bucket] = {}  # by the name of a caller in the document
+        # Both by the name of a caller in the document.
+        self._buckets: dict[str, Bucket] = {}
+        self._challenges: dict[str, Bucket] = {}
         self._anonymous = AnonymousLines(per_minute=limits.unknown_keys_per_minute, clock=system.clock, events=events)
 
     async def answer(self, route: Route, incoming: Incoming) -> Answer:
@@ -88,7 +90,7 @@ class Vendor:
             assert trail.grant is not None  # nothing is served that was not granted
             now = self._clock()
             answer = route.vended(self._vended(acquired, trail, now))
-            # Behind the answer, which could fail, and before its way out: what it says has come about.
+            # After the answer was built, which could fail, and before it is sent: so what the event says is true.
             self._audit(trail, now, status=answer.status, outcome="vended", acquired=acquired)
         except VendError as error:
             return self._refuse(error, incoming, trail)
@@ -119,16 +121,18 @@ class Vendor:
         self._check_rate(trail.caller, trail.began)
         request = trail.request = route.read(incoming)
         trail.grant = decide(trail.caller, request, self._offers)
+        if request.claims is not None:
+            self._check_claims(trail.caller, trail.began)
         while True:
-            key = trail.grant.key
-            acquired = await self._tokens.get(key, claims=request.claims, rejected=request.rejected)
+            key, caller = trail.grant.key, trail.caller.name
+            acquired = await self._tokens.get(key, claims=request.claims, rejected=request.rejected, caller=caller)
             now = self._clock().boot
             if acquired.source is TokenSource.CACHE and now - trail.began < _AT_ONCE:
                 return acquired
             # While the request waited the caller may have been revoked, or its entries changed.
             trail.caller = await self._identify(incoming, route, now)
             trail.grant = decide(trail.caller, request, self._offers)
-            if trail.grant.key == key:
+            if (trail.grant.key, trail.caller.name) == (key, caller):
                 return acquired
 
     async def _identify(self, incoming: Incoming, route: Route, now: float) -> Caller:
@@ -157,15 +161,25 @@ class Vendor:
         Raises:
             RateLimited: it is over; with the time until it is not.
         """
-        per_minute = caller.per_worker_per_minute
-        if per_minute is None:
-            return
-        bucket = self._buckets.get(caller.name)
+        if caller.per_worker_per_minute is not None:
+            self._count(self._buckets, caller, per_minute=caller.per_worker_per_minute, now=now, of="the caller's rate")
+
+    def _check_claims(self, caller: Caller, now: float) -> None:
+        """Count a challenge: each may cost a request to Entra, which throttles the client for all of its callers.
+
+        Raises:
+            RateLimited: the caller has shown too many.
+        """
+        limit = self._limits.claims_per_minute
+        self._count(self._challenges, caller, per_minute=limit, now=now, of="the rate of challenges")
+
+    def _count(self, buckets: dict[str, Bucket], caller: Caller, *, per_minute: int, now: float, of: str) -> None:
+        bucket = buckets.get(caller.name)
         if bucket is None:
-            bucket = self._buckets[caller.name] = Bucket(per_minute=per_minute, now=now)
+            bucket = buckets[caller.name] = Bucket(per_minute=per_minute, now=now)
         wait = bucket.take(per_minute=per_minute, now=now)
         if wait > 0:
-            raise RateLimited(cause="over the caller's rate", wait=timedelta(seconds=wait))
+            raise RateLimited(cause=f"over {of}", wait=timedelta(seconds=wait))
 
     def _refuse(self, error: VendError, incoming: Incoming, trail: _Trail) -> Answer:
         answer = trail.route.refused(error, method=incoming.method, correlation_id=trail.correlation_id)

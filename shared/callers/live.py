@@ -12,7 +12,8 @@ it in force, with two instants of the boot clock:
     age of last_attempt                     a request
     under `callers_refresh_seconds`         uses what is in force
     under `callers_must_check_seconds`      uses what is in force; a check runs in the background
-    older                                   waits for the check, at most `callers_deadline_seconds`
+    older                                   waits for the check, at most `callers_deadline_seconds`; for the first
+                                            document of a worker, `attempt_seconds`
 
 A failed check counts as an attempt, so nobody waits for a source that is down until the next check must come first.
 The document stays in force until `last_success` is `callers_max_age_seconds` old. After that everybody is refused.

@@ -24,7 +24,8 @@
         └── OperatorError        502  a retry changes nothing until the operator acts
             ├── CredentialRefused     Entra refuses the credential
             ├── RegionRefused         Entra does not serve this client by its regional endpoint
-            └── TlsRefused            the peer could not prove to be the service that was asked
+            ├── TlsRefused            the peer could not prove to be the service that was asked
+            └── TokenUnidentified     a token does not say of which tenant and client it is
 
 An error has two texts. The public one is written here and goes to the caller. The `cause` is a short name for the
 operator and goes into the event alone. Text that came from upstream is in neither.
@@ -259,6 +260,12 @@ class CredentialRefused(OperatorError):
 
 class RegionRefused(OperatorError):
     """Entra serves this client by its global endpoint alone."""
+
+
+class TokenUnidentified(OperatorError):
+    """The token is a JWT that does not name its tenant or its client: Entra's always do, so a retry changes nothing."""
+
+    event = "security_token_mismatch"
 
 
 class TlsRefused(OperatorError):

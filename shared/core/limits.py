@@ -24,6 +24,9 @@ class Limits:
     min_remaining_failing_seconds: float = 60
     expiry_margin_seconds: float = 10
     forced_refresh_interval_seconds: float = 30
+    shed_after_seconds: float = 5
+    waiting_max: int = 64
+    claims_per_minute: int = 6
     cache_entries: int = 1_000
     upstream_body_bytes: int = 100 * 1024
     graph_page_bytes: int = 8 * 1024 * 1024

@@ -1,4 +1,7 @@
-"""How long to wait before asking again: within a flight, and between flights."""
+"""How long to wait before asking Entra or Key Vault again: within a flight, and between flights.
+
+The sync has rules of its own for Graph, in `shared/directory/graph.py`.
+"""
 
 import re
 from datetime import UTC, timedelta
@@ -11,10 +14,11 @@ SECOND_ATTEMPT_AFTER = 1.0
 """Seconds, as MSAL.NET waits before its one retry."""
 GROWTH = 1.5
 JITTER = 0.1
-"""The share by which a wait of ours is shortened, and one of upstream's is lengthened, at the most."""
+"""The largest share by which our own waits are shortened here. A wait that upstream named is lengthened by as much for
+callers, in `tokens/failures.py`, so that they do not all come back at once."""
 
 _SECONDS = re.compile(r"\s*(\d{1,18})\s*\Z", re.ASCII)
-_LONGEST = timedelta(days=1)  # of what is read; how much of it is honoured is a knob
+_LONGEST = timedelta(days=1)  # of what is read; `retry_after_cap_seconds` bounds what is honoured
 
 
 def retry_after(value: str | None, *, now: float) -> timedelta | None:
@@ -58,7 +62,7 @@ def failure_wait(error: UpstreamError, *, failures: int, limits: Limits, draw: f
         error: what the flight failed with.
         failures: how many flights have failed in a row, this one included.
         limits: the knobs.
-        draw: from 0 to 1; jitter only ever shortens a wait.
+        draw: from 0 to 1; shortens a wait of our own.
     """
     if error.upstream_wait is not None:
         return min(error.upstream_wait.total_seconds(), limits.retry_after_cap_seconds)

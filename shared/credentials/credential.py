@@ -34,7 +34,7 @@ class Credential(Protocol):
 
     @property
     def not_after(self) -> datetime | None:
-        """When the credential ends; None while that is not known, or where it has no end."""
+        """When the credential ends; None while that is not known."""
 
     async def proof(self, audience: str, claims: str | None) -> Proof:
         """Return a proof for a token endpoint.

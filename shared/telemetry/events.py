@@ -20,6 +20,10 @@ from shared.telemetry.event import Event
 
 BUFFER = 1_000
 LONGEST_VALUE = 512
+LONGEST_LINE = 16 * 1024
+"""Application Insights cuts a message at 32 Ki characters, and what is left of its JSON cannot be parsed."""
+SHORT_VALUE, SHORT_LIST = 100, 20
+"""Characters of a text and items of a list in a line that would be longer: an escape takes six characters at most."""
 LOSS_SECONDS = 600.0
 """How long a lost event keeps the check degraded."""
 
@@ -113,7 +117,8 @@ class Events:
             elif value is not None:
                 line[name] = [item[:LONGEST_VALUE] for item in value] if type(value) is list else value
         line["worker"] = self._worker
-        return _to_json(line)
+        text = _to_json(line)
+        return text if len(text) <= LONGEST_LINE else _to_json(_shortened(line))
 
     def _time(self) -> str:
         """Write the time of now in RFC 3339; its seconds are written once a second."""
@@ -135,6 +140,20 @@ class Events:
             self.observer(event)
         except Exception:  # noqa: BLE001  # the same
             self.lost += 1
+
+
+def _shortened(line: Mapping[str, object]) -> Mapping[str, object]:
+    """Return a line that fits: the first items of each list with the number of the others, and short texts."""
+    return {name: _short(value) for name, value in line.items()}
+
+
+def _short(value: object) -> object:
+    if isinstance(value, str):
+        return value[:SHORT_VALUE]
+    if isinstance(value, list):
+        first = [item[:SHORT_VALUE] for item in value[:SHORT_LIST]]
+        return [*first, f"and {len(value) - SHORT_LIST} more"] if len(value) > SHORT_LIST else first
+    return value
 
 
 def log_line(line: str) -> None:

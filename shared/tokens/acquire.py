@@ -139,6 +139,7 @@ class Entra:
             fraction=knobs.refresh_fraction_min + self._system.chance() * spread,
             tenant_id=key.tenant_id,
             client_id=client.client_id,
+            clock_ahead=ahead or 0.0,
         )
 
     def _report_oddities(self, key: TokenKey, token: AccessToken) -> None:

@@ -16,11 +16,13 @@ The cache has one entry per key. A request never waits for Entra while its entry
 While a failure is remembered no flight starts. The token is then served without any wait until
 `min_remaining_failing_seconds` before its end; after that the remembered error is the answer.
 
-A *flight* acquires one token for one key and one demand (the claims of a challenge, or none). All requests with the
-same key and demand wait for the same flight, and it goes on when they leave.
+A *flight* acquires one token for one key and one demand (none, `nbf`, or the claims of one caller). All requests with
+the same key and demand wait for the same flight, and it goes on when they leave. Once a flight is old and many wait for
+such flights, the youngest waiters are sent away with 503 (`Shedding`). A request that starts a flight, or joins a young
+one, is never sent away.
 
-An entry changes in three places: a flight that succeeds (`_store`), a flight that fails (`_remember`), and the start of
-a forced refresh (`_force`, with the table of `forced_refresh.py`). The kill switch (`clear`) replaces all entries at
+The token and the failure of an entry change where a flight succeeds (`_store`) or fails (`_remember`). A token for
+claims other than `nbf` alone is stored nowhere (`forced_refresh.py`). The kill switch (`clear`) replaces all entries at
 once: a flight that is under way then lands in an entry that nobody reads.
 
 A reader may rely on this: a token that `hit` returns has at least `min_remaining_failing_seconds` left by both clocks,
@@ -29,73 +31,32 @@ and a token that was asked for earlier never replaces one that was asked for lat
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from datetime import timedelta
 from math import inf
-from typing import NamedTuple
 
-from shared.core.errors import Defect, TimedOut, Unavailable, UpstreamError
+from shared.core.entra.claims import not_before
+from shared.core.errors import Defect, InvalidRequest, TimedOut, Unavailable, UpstreamError
 from shared.core.limits import Limits
-from shared.core.token import AccessToken, Acquired, Freshness, Moment, TokenKey, TokenSource, Wanted
-from shared.single_flight import Flights
+from shared.core.token import AccessToken, Acquired, Freshness, Moment, TokenKey, TokenSource, Wanted, min_remaining
+from shared.single_flight import Flights, Shedding
 from shared.system import System
 from shared.telemetry import catalogue
 from shared.telemetry.events import Events
+from shared.tokens.entry import Counters, Entry, EntryView
 from shared.tokens.failures import Failure
-from shared.tokens.forced_refresh import Forced, Step, next_step
+from shared.tokens.forced_refresh import EVERYBODY, Demand, Forced, Step, next_step
 
-NEVER = Moment(-inf, -inf)
+FUTURE = 300
+"""Seconds that an `nbf` may lie ahead of our clock: more than clocks differ, and nobody has such a token."""
+CHALLENGES = 1_000
+"""How many challenges are remembered."""
+IMPATIENT_AFTER_FAILURE = 0.4
+"""The share of `shed_after_seconds` after which a flight is old, once the last one failed because of an outage."""
 
 type Acquire = Callable[[Wanted], Awaitable[Acquired]]
 type Outcome = Acquired | Failure
-
-
-class EntryView(NamedTuple):
-    """One entry, for an observer; never the token."""
-
-    key: TokenKey
-    token: str | None
-    """Fingerprint of the token."""
-    age: float
-    """Seconds since the token was asked for; 0 without a token."""
-    remaining: float
-    """Seconds of life; 0 without a token."""
-    cause: str | None
-    """Why the last flight failed; None if it succeeded."""
-    is_failing: bool
-    """Whether that failure is in force, so that no flight starts."""
-
-
-@dataclass(slots=True)
-class Counters:
-    """What has happened since this worker started."""
-
-    hits: int = 0
-    """Answers from the cache, stale ones among them."""
-    stale_hits: int = 0
-    """Answers with a token whose refresh was due."""
-    misses: int = 0
-    """Requests that the cache alone could not answer."""
-    refreshes: int = 0
-    """Flights that started in the background."""
-    acquired: int = 0
-    """Flights that succeeded."""
-    failures: int = 0
-    """Flights that failed."""
-    waiting: int = 0
-    """Requests that wait for a flight now."""
-
-
-class _Entry:
-    """What is known of one key."""
-
-    __slots__ = ("failure", "forced", "fresh_boot", "fresh_wall", "token", "used")
-
-    def __init__(self) -> None:
-        self.token: AccessToken | None = None
-        self.fresh_wall, self.fresh_boot = NEVER
-        self.used = 0
-        self.failure: Failure | None = None
-        self.forced = Forced(-inf, None)
+type Route = tuple[TokenKey, Demand | None]
 
 
 class TokenCache:
@@ -119,8 +80,10 @@ class TokenCache:
         self._chance = system.chance
         self._events = events
         self._wall, self._boot = system.clock.wall, system.clock.boot
-        self._entries: dict[TokenKey, _Entry] = {}
-        self._flights: Flights[tuple[TokenKey, str | None], Outcome] = self._no_flights()
+        self._entries: dict[TokenKey, Entry] = {}
+        self._challenges: dict[Route, Forced] = {}  # the last flight for each challenge
+        self._has_outage = False
+        self._flights: Flights[Route, Outcome] = self._no_flights()
         self._counters = Counters()
         self._uses = 0
         self._lookups = 0
@@ -147,19 +110,25 @@ class TokenCache:
             return entry.token
         return None if entry.token is None else self._stale(key, entry, self._clock())
 
-    async def get(self, key: TokenKey, *, claims: str | None = None, rejected: str | None = None) -> Acquired:
+    async def get(
+        self, key: TokenKey, *, claims: str | None = None, rejected: str | None = None, caller: str = ""
+    ) -> Acquired:
         """Return a token, waiting for Entra where no cached one is usable or the cached one will not do.
 
         Args:
             key: profile, tenant and scope.
             claims: of a challenge, in canonical form: the cached token did not satisfy its API.
-            rejected: SHA-256 of a rejected token: the cached one will not do if it is that one.
+            rejected: SHA-256 of a rejected token: the cached one will not do if it is that one. Claims go before it.
+            caller: whose challenge it was.
 
         Raises:
             UpstreamError: no token can be acquired now; a copy of the flight's error, with the wait that is left.
+            InvalidRequest: the claims ask for a token of the future.
         """
-        if claims is not None or rejected is not None:
-            return await self._force(key, claims, rejected)
+        if claims is not None:
+            return await self._challenge(key, claims, caller)
+        if rejected is not None:
+            return await self._replace(key, rejected)
         token = self.hit(key)
         if token is not None:
             return Acquired(token, TokenSource.CACHE)
@@ -168,36 +137,39 @@ class TokenCache:
     def clear(self) -> None:
         """Drop every token, and those of the flights that are under way: the kill switch."""
         self._entries = {}
+        self._challenges = {}
         self._flights = self._no_flights()
 
-    def _no_flights(self) -> Flights[tuple[TokenKey, str | None], Outcome]:
+    def _no_flights(self) -> Flights[Route, Outcome]:
+        limits = self._limits
+        cause = "too many requests wait for an answer"
+        shedding = Shedding(
+            after=lambda: limits.shed_after_seconds * (IMPATIENT_AFTER_FAILURE if self._has_outage else 1),
+            most=limits.waiting_max,
+            error=lambda: Unavailable(cause=cause, wait=timedelta(seconds=5 + 5 * self._chance())),
+        )
         # A flight bounds itself, so that its timeout is remembered as a failure; this bound is never the first.
-        return Flights(seconds=2 * self._limits.caller_budget_seconds)
+        return Flights(seconds=2 * limits.caller_budget_seconds, shedding=shedding)
 
     def entries(self) -> list[EntryView]:
         """List what is cached, the longest unused first; it changes nothing."""
         now = self._clock()
         return [
-            EntryView(
-                key,
-                token=entry.token.fingerprint if entry.token else None,
-                age=now.boot - entry.token.asked.boot if entry.token else 0.0,
-                remaining=entry.token.remaining(now) if entry.token else 0.0,
-                cause=entry.failure.error.cause if entry.failure else None,
-                is_failing=self._in_force(entry.failure, key, now) is not None,
-            )
+            entry.view(key, now, is_failing=self._in_force(entry.failure, key, now) is not None)
             for key, entry in sorted(self._entries.items(), key=lambda item: item[1].used)
         ]
 
-    def _stale(self, key: TokenKey, entry: _Entry, now: Moment) -> AccessToken | None:
+    def _stale(self, key: TokenKey, entry: Entry, now: Moment) -> AccessToken | None:
         """Serve a token whose refresh is due, and start the refresh unless the last one has just failed."""
         failing = self._in_force(entry.failure, key, now)
-        floor = self._limits.min_remaining_failing_seconds if failing else self._limits.min_remaining_seconds
         token = entry.token
-        if token is None or token.freshness(now, floor=floor) is Freshness.EXPIRED:
+        if token is None:
+            return None
+        floor = self._limits.min_remaining_failing_seconds if failing else self._floor(token)
+        if token.freshness(now, floor=floor) is Freshness.EXPIRED:
             return None
         if not failing and (key, None) not in self._flights:
-            self._flights.start((key, None), lambda: self._flight(key, None))
+            self._flights.start((key, None), lambda: self._flight(Wanted(key), None))
             self._counters.refreshes += 1
         self._uses = entry.used = self._uses + 1
         self._counters.stale_hits += 1
@@ -214,7 +186,7 @@ class TokenCache:
             if failure:
                 raise failure.for_caller(now, self._chance())
             spare = self._usable(entry, now)
-        outcome = await self._outcome(key, None, self._limits.short_wait_seconds if spare else None)
+        outcome = await self._outcome(Wanted(key), None, patience=self._limits.short_wait_seconds if spare else None)
         if isinstance(outcome, Acquired):
             return outcome
         if spare:
@@ -222,37 +194,67 @@ class TokenCache:
         assert outcome is not None  # without a spare it was waited for to its end
         raise outcome.for_caller(self._clock(), self._chance())
 
-    async def _force(self, key: TokenKey, claims: str | None, rejected: str | None) -> Acquired:
-        """Replace the cached token, unless that has just been done or has just failed."""
-        now = self._clock()
-        entry = self._entry(key)
-        token, last = self._usable(entry, now), entry.forced
-        equal = last.claims == claims
-        failure = self._in_force(last.failure if equal else None, key, now) or self._in_force(entry.failure, key, now)
+    async def _replace(self, key: TokenKey, rejected: str) -> Acquired:
+        """Answer a request whose token an API has rejected: the cached one will do, unless it is that one."""
+        now, entry = self._clock(), self._entry(key)
+        token = self._usable(entry, now)
         step = next_step(
-            replaced=rejected is not None and (token.sha256 != rejected if token else claims is None),
-            flying=(key, claims) in self._flights,
-            failing=failure is not None,
-            claims=claims is not None,
-            recent=now.boot - last.at < self._limits.forced_refresh_interval_seconds and not (last.failure and equal),
+            met=token is None or token.sha256 != rejected,
+            flying=(key, None) in self._flights,
+            failing=self._in_force(entry.failure, key, now) is not None,
+            strict=False,
+            recent=now.boot - entry.replaced < self._limits.forced_refresh_interval_seconds,
         )
         if step is Step.ORDINARY:
             return await self.get(key)
-        if step is Step.REFUSE:
-            assert failure is not None
-            raise failure.for_caller(now, self._chance())
         if step is Step.START:
-            entry.forced = Forced(now.boot, claims)
+            entry.replaced = now.boot
         self._counters.misses += 1
-        outcome = await self._outcome(key, claims, None, rejected=rejected)
+        outcome = await self._outcome(Wanted(key, rejected=rejected), None)
+        return outcome if isinstance(outcome, Acquired) else await self.get(key)
+
+    async def _challenge(self, key: TokenKey, claims: str, caller: str) -> Acquired:
+        """Answer a request with the claims of a challenge."""
+        now, entry, wanted = self._clock(), self._entry(key), not_before(claims)
+        if wanted is not None and wanted > now.wall + FUTURE:
+            raise InvalidRequest("claims asks for a token of the future", hint="compare the clock of the API with UTC")
+        demand = Demand(caller, claims) if wanted is None else Demand(EVERYBODY, "")
+        last = self._challenges.get((key, demand), Forced(-inf))
+        failure = self._in_force(last.failure, key, now) or self._in_force(entry.failure, key, now)
+        step = next_step(
+            met=wanted is not None and self._usable(entry, now) is not None and wanted <= entry.not_before,
+            flying=(key, demand) in self._flights and (wanted is None or wanted <= last.not_before),
+            failing=failure is not None,
+            strict=True,
+            recent=now.boot - last.at < self._limits.forced_refresh_interval_seconds and not last.failure,
+        )
+        match step:
+            case Step.ORDINARY:
+                return await self.get(key)
+            case Step.REFUSE:
+                assert failure is not None
+                raise failure.for_caller(now, self._chance())
+            case Step.TOO_SOON:
+                left = last.at + self._limits.forced_refresh_interval_seconds - now.boot
+                raise Unavailable(cause="a token for these claims was acquired just now", wait=timedelta(seconds=left))
+            case Step.START:
+                asked = now.wall - (entry.token.clock_ahead if entry.token else 0.0)
+                self._began((key, demand), Forced(now.boot, max(asked, wanted or -inf)))
+        self._counters.misses += 1
+        outcome = await self._outcome(Wanted(key, claims=claims), demand)
         if isinstance(outcome, Acquired):
             return outcome
-        if claims is None:
-            return await self.get(key)
         assert outcome is not None  # it was waited for to its end
         raise outcome.for_caller(self._clock(), self._chance())
 
-    def _usable(self, entry: _Entry, now: Moment) -> AccessToken | None:
+    def _began(self, route: Route, forced: Forced) -> None:
+        """Remember when a flight for a challenge began: for the bound on the next, and for what its token meets."""
+        self._challenges.pop(route, None)
+        self._challenges[route] = forced
+        if len(self._challenges) > CHALLENGES:
+            del self._challenges[next(iter(self._challenges))]
+
+    def _usable(self, entry: Entry, now: Moment) -> AccessToken | None:
         """Return the token that can be served if nothing better comes."""
         token, floor = entry.token, self._limits.min_remaining_failing_seconds
         return None if token is None or token.freshness(now, floor=floor) is Freshness.EXPIRED else token
@@ -260,25 +262,30 @@ class TokenCache:
     def _in_force(self, failure: Failure | None, key: TokenKey, now: Moment) -> Failure | None:
         return failure if failure and failure.is_in_force(now, lambda: self._version(key)) else None
 
-    async def _outcome(
-        self, key: TokenKey, claims: str | None, patience: float | None, *, rejected: str | None = None
-    ) -> Outcome | None:
-        """Wait for the flight of a key and claims, which starts if there is none; None once `patience` is over."""
+    def _floor(self, token: AccessToken) -> float:
+        most, least = self._limits.min_remaining_seconds, self._limits.min_remaining_failing_seconds
+        return min_remaining(token.lifetime, most=most, least=least)
+
+    async def _outcome(self, wanted: Wanted, demand: Demand | None, *, patience: float | None = None) -> Outcome | None:
+        """Wait for the flight of a key and a demand, which starts if there is none; None once `patience` is over."""
         self._counters.waiting += 1
         try:
-            flight = self._flights.join((key, claims), lambda: self._flight(key, claims, rejected))
+            flight = self._flights.join((wanted.key, demand), lambda: self._flight(wanted, demand))
             return await (flight if patience is None else asyncio.wait_for(flight, patience))
         except TimeoutError:
+            return None
+        except Unavailable:  # sent away: a flight itself never raises
+            if patience is None:
+                raise
             return None
         finally:
             self._counters.waiting -= 1
 
-    async def _flight(self, key: TokenKey, claims: str | None, rejected: str | None = None) -> Outcome:
-        """Acquire a token, and put it or the failure into the entry of the key."""
-        entries = self._entries  # after a kill switch these are nobody's
-        version = self._version(key)
+    async def _flight(self, wanted: Wanted, demand: Demand | None) -> Outcome:
+        """Acquire a token, and put it or the failure where later requests find it."""
+        entries, key = self._entries, wanted.key  # after a kill switch these entries are nobody's
         cached = entries[key].token if key in entries else None
-        wanted = Wanted(key, claims=claims, newer_than=cached.asked if cached else None, rejected=rejected)
+        wanted = wanted._replace(newer_than=cached.asked if cached else None)
         try:
             async with asyncio.timeout(self._limits.caller_budget_seconds):
                 acquired = await self._acquire(wanted)
@@ -289,30 +296,34 @@ class TokenCache:
         except Exception as failed:  # noqa: BLE001  # a defect of ours is remembered like any other failure
             error = Defect(cause=type(failed).__name__)
         else:
-            self._store(entries.get(key, _Entry()), acquired.token)
+            self._has_outage = False
+            self._counters.acquired += 1
+            if demand is None or demand.is_shared:
+                self._store(entries.get(key, Entry()), acquired.token, self._challenges.get((key, demand)))
             return acquired
-        return self._remember(entries.get(key, _Entry()), wanted, error, version)
+        self._has_outage = isinstance(error, Unavailable)
+        return self._remember(entries.get(key, Entry()), wanted, demand, error)
 
-    def _store(self, entry: _Entry, token: AccessToken) -> None:
-        self._counters.acquired += 1
+    def _store(self, entry: Entry, token: AccessToken, forced: Forced | None) -> None:
         entry.failure = None
         # A flight that left earlier may land later: the token that was asked for last stays.
         if entry.token is None or entry.token.asked.boot <= token.asked.boot:
             entry.token = token
-            entry.fresh_wall, entry.fresh_boot = token.fresh_until(floor=self._limits.min_remaining_seconds)
+            entry.not_before = max(token.asked_by_entra, forced.not_before if forced else -inf)
+            entry.fresh_wall, entry.fresh_boot = token.fresh_until(floor=self._floor(token))
 
-    def _remember(self, entry: _Entry, wanted: Wanted, error: UpstreamError, version: str) -> Failure:
+    def _remember(self, entry: Entry, wanted: Wanted, demand: Demand | None, error: UpstreamError) -> Failure:
         self._counters.failures += 1
-        now = self._clock()
+        now, key = self._clock(), wanted.key
+        # The version after the flight: the first flight of a worker learns only then with which credential it flew.
         failure = Failure.after(
-            entry.failure, error, now=now, version=version, limits=self._limits, draw=self._chance()
+            entry.failure, error, now=now, version=self._version(key), limits=self._limits, draw=self._chance()
         )
-        if wanted.claims is not None:
-            entry.forced = entry.forced._replace(failure=failure)
+        if forced := self._challenges.get((key, demand)):
+            self._challenges[key, demand] = forced._replace(failure=failure)
         # What Entra refuses for certain claims says nothing about the same request without them.
-        if wanted.claims is None or isinstance(error, Unavailable):
+        if demand is None or isinstance(error, Unavailable):
             entry.failure = failure
-        key = wanted.key
         self._events.defer(
             catalogue.FAILED_ATTEMPTS[error.event](
                 profile=key.profile,
@@ -326,14 +337,14 @@ class TokenCache:
         )
         return failure
 
-    def _entry(self, key: TokenKey) -> _Entry:
+    def _entry(self, key: TokenKey) -> Entry:
         """Return the entry of a key and mark it as used; the one unused for longest gives way to a new one."""
         entry = self._entries.get(key)
         if entry is None:
             if len(self._entries) >= self._limits.cache_entries:
                 # Searched when it is needed, once per new key, so that a hit need not keep an order.
                 del self._entries[min(self._entries, key=lambda known: self._entries[known].used)]
-            entry = self._entries[key] = _Entry()
+            entry = self._entries[key] = Entry()
         self._uses = entry.used = self._uses + 1
         self._lookups += 1
         return entry

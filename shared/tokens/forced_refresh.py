@@ -1,13 +1,43 @@
-"""What a request means that will not take the cached token: a table of cases.
+"""A request that does not accept the cached token: what the cache does with it, as a table of cases.
 
 A resource has answered 401. Its client asks vend again, with the `claims` of the challenge, or with the hash of the
 token that was rejected. https://learn.microsoft.com/entra/identity-platform/claims-challenge
+
+There are three kinds of demand:
+
+    hash            the rejected token           a newer token replaces the entry; the cached one is a spare
+    nbf alone       revoked older tokens         a newer token replaces the entry, for every caller
+    other claims    the caller that was          a token for this caller and these claims alone; it answers its own
+                    challenged                   flight and is kept nowhere
 """
 
+from dataclasses import dataclass
 from enum import Enum
+from math import inf
 from typing import NamedTuple
 
 from shared.tokens.failures import Failure
+
+EVERYBODY = ""
+"""In place of the caller in the demand of a flight that is every caller's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a flight is for, beside its key; equal demands share one.
+
+    Args:
+        caller: whose the claims are; `EVERYBODY` for `nbf` alone.
+        claims: in canonical form; "" for `nbf` alone, which differs from flight to flight.
+    """
+
+    caller: str
+    claims: str
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the token replaces the entry."""
+        return self.caller == EVERYBODY
 
 
 class Step(Enum):
@@ -19,36 +49,38 @@ class Step(Enum):
     """Wait for the flight that is under way with the same demand."""
     REFUSE = "refuse"
     """Raise the remembered failure."""
+    TOO_SOON = "too soon"
+    """Raise an error with the seconds until the next flight with this demand may start."""
     START = "start"
-    """Start a flight whose token replaces the cached one."""
+    """Start a flight."""
 
 
 class Forced(NamedTuple):
-    """The last forced flight of a key.
+    """The last flight for a challenge.
 
     Args:
         at: when it started, on the boot clock.
-        claims: what it asked for, in canonical form.
+        not_before: the `nbf` that its token meets, in seconds since the epoch.
         failure: how it ended, if it failed.
     """
 
     at: float
-    claims: str | None
+    not_before: float = -inf
     failure: Failure | None = None
 
 
-def next_step(*, replaced: bool, flying: bool, failing: bool, claims: bool, recent: bool) -> Step:
+def next_step(*, met: bool, flying: bool, failing: bool, strict: bool, recent: bool) -> Step:
     """Return what to do with a request that demands a newer token.
 
     Args:
-        replaced: the cached token is not the rejected one any more, or there is none to replace.
-        flying: a flight with the same demand is under way.
-        failing: a failure of this key, or of the same claims, is in force.
-        claims: the request has claims, so that the cached token cannot answer it.
-        recent: the last forced flight started less than `forced_refresh_interval_seconds` ago. A challenge whose own
-            flight failed may be tried again earlier.
+        met: the cached token meets the demand already.
+        flying: a flight that meets the demand is under way.
+        failing: a failure of this key, or of the same demand, is in force.
+        strict: the demand has claims, so that the cached token cannot answer it.
+        recent: the last flight with this demand started less than `forced_refresh_interval_seconds` ago, and has not
+            failed. What failed may be tried again earlier.
     """
-    match replaced, flying, failing, claims, recent:
+    match met, flying, failing, strict, recent:
         case True, _, _, _, _:
             return Step.ORDINARY
         case _, True, _, _, _:
@@ -57,7 +89,9 @@ def next_step(*, replaced: bool, flying: bool, failing: bool, claims: bool, rece
             return Step.REFUSE
         case _, _, True, False, _:
             return Step.ORDINARY
-        case _, _, _, _, True:
+        case _, _, _, True, True:
+            return Step.TOO_SOON
+        case _, _, _, False, True:
             return Step.ORDINARY
         case _:
             return Step.START

@@ -155,10 +155,12 @@ def opened(cloud: LocalCloud, clock: FakeClock, folder: Path, *, more: str = "")
     """Open an app with its token for Graph in the cache; `more` stands in its callers document."""
     credential = f'{{ type = "certificate", vault = "{cloud.vault_url}", name = "{CERTIFICATE}" }}'
     others = f'tenants = {OTHERS["tenants"]}, client_id = "{OTHERS["client_id"]}", credentials = [{credential}]'
-    # What is shrunken is over at the next request.
+    # What is shrunken is over at the next request; no refresh in the background is due before all cases are through.
     settings = f"""\
 app_checked_routes = true
 limits.forced_refresh_interval_seconds = {FLOOR}
+limits.refresh_fraction_min = 0.1
+limits.refresh_fraction_max = 0.1
 limits.failure_permanent_seconds = 0.5
 profiles.private = {{ scopes = ["api://private/.default"], vendable = false, {others} }}
 profiles.other = {{ scopes = ["api://other/.default"], {others} }}

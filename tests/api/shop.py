@@ -99,9 +99,12 @@ class Shop:
         """Read the document, as its source."""
         return None if etag == self.document else Content(self.document, self.document.encode())
 
-    async def get(self, key: TokenKey, *, claims: str | None = None, rejected: str | None = None) -> Acquired:
+    async def get(
+        self, key: TokenKey, *, claims: str | None = None, rejected: str | None = None, caller: str = ""
+    ) -> Acquired:
         """Serve what the test makes."""
         assert (claims, rejected) == (None, None)
+        assert f"[callers.{caller}]" in self.document.replace('"', "")
         assert key == TokenKey("graph", TENANT, SCOPE)
         made = self._get_token(self)
         return Acquired(made if isinstance(made, AccessToken) else await made, self.source)

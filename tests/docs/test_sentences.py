@@ -12,9 +12,9 @@ MOST_WORDS = 30
 # How many longer sentences a file may have. These numbers only sink; a file that is not listed has none.
 CEILINGS = {
     "README.md": 3,
-    "docs/architecture.md": 14,
+    "docs/architecture.md": 13,
     "docs/cli.md": 2,
-    "docs/configuration.md": 2,
+    "docs/configuration.md": 1,
     "docs/deployment.md": 2,
     "docs/errors.md": 1,
     "docs/local.md": 2,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from shared.telemetry.catalogue import EVENTS, CallersInvalid, RequestsUnlogged, SettingsInvalid, TokenAnswered
 from shared.telemetry.event import About, Event
-from shared.telemetry.events import BUFFER, LONGEST_VALUE, Events, log_line
+from shared.telemetry.events import BUFFER, LONGEST_LINE, LONGEST_VALUE, Events, log_line
 
 # What breaks lines, terminals and formatters, beside whatever Hypothesis thinks of.
 NASTY = '\r\n\x00\x1b\x7f\x85\u2028\u2029\u202e\ud800"\\%s{0.__class__}'
@@ -53,6 +53,17 @@ def test_a_long_value_is_cut() -> None:
     events(lines).emit(SettingsInvalid(mistakes=["y" * 10_000]))
     scope, mistakes = json.loads(lines[0])["scope"], json.loads(lines[1])["mistakes"]
     assert (scope, mistakes) == ("x" * LONGEST_VALUE, ["y" * LONGEST_VALUE])
+
+
+@pytest.mark.parametrize("text", ["x" * 600, "\u202e" * 600, '"' * 600])
+def test_a_line_fits_into_a_message(text: str) -> None:
+    """FND-B3: 900 mistakes are the first ones and their number, whatever is in them, in JSON that can be parsed."""
+    lines: list[str] = []
+    Events(lines.append, wall=lambda: 0.0, worker="w").emit(SettingsInvalid(mistakes=[text] * 900))
+    assert len(lines[0]) <= LONGEST_LINE
+    mistakes = json.loads(lines[0])["mistakes"]
+    assert mistakes[-1] == "and 880 more"
+    assert {mistake[:50] for mistake in mistakes[:-1]} == {text[:50]}
 
 
 def test_a_field_that_is_unset_is_left_out() -> None:

@@ -5,6 +5,7 @@ One question is asked at a time; flights that nobody waits for land while time p
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from math import inf
 
 from shared.core.errors import CredentialRefused, TimedOut, Unavailable, UpstreamError
 from shared.core.limits import Limits
@@ -47,6 +48,11 @@ class Token:
         """Seconds of life, by the clock that leaves fewer."""
         return self.upstream.lifetime - max(now.wall - self.asked.wall, now.boot - self.asked.boot)
 
+    @property
+    def floor(self) -> float:
+        """Seconds of life with which it is served at the least, while nothing fails."""
+        return max(60, min(300, self.upstream.lifetime / 10))
+
     def is_due(self, now: Moment) -> bool:
         """Whether a newer one should be got, by the clock that never jumps."""
         return now.boot - self.asked.boot >= self.upstream.refresh_after
@@ -67,10 +73,26 @@ class Known:
     """What is known of a key."""
 
     token: Token | None = None
+    not_before: float = -inf
     failure: Failure | None = None
-    forced_at: float | None = None
-    forced_claims: str | None = None
-    forced_failure: Failure | None = None
+    replaced_at: float = -inf
+
+
+@dataclass
+class Forced:
+    """The last flight for a challenge."""
+
+    at: float = -inf
+    not_before: float = -inf
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """Claims of a caller; those with an instant ask for `nbf` alone, and are everybody's."""
+
+    caller: str = ""
+    claims: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,7 +101,6 @@ class Flight:
 
     asked: Moment
     lands: float
-    version: int
     token: Token | None
     error: type[UpstreamError] | None
     retry_after: float | None
@@ -101,14 +122,15 @@ class Model:
 
     known: dict[TokenKey, Known] = field(default_factory=dict)
     """The longest unused first."""
-    flights: dict[tuple[TokenKey, str | None], Flight] = field(default_factory=dict)
+    flights: dict[tuple[TokenKey, Challenge | None], Flight] = field(default_factory=dict)
+    forced: dict[tuple[TokenKey, Challenge | None], Forced] = field(default_factory=dict)
     asked: list[tuple[TokenKey, str | None]] = field(default_factory=list)
     """Every question that went to Entra."""
     version: int = 1
 
     def kill(self) -> None:
         """Raise the generation: no token from before it is kept."""
-        self.known, self.flights = {}, {}
+        self.known, self.flights, self.forced = {}, {}, {}
 
     def pass_until(self, boot: float) -> None:
         """Let the flights land that do so by then, in their order."""
@@ -122,8 +144,7 @@ class Model:
         self.pass_until(now.boot)
         failure = self._failing(key, now.boot)
         known = self._use(key)
-        floor = LIMITS.min_remaining_failing_seconds if failure else LIMITS.min_remaining_seconds
-        if known.token and known.token.left(now) >= floor:
+        if known.token and known.token.left(now) >= (60 if failure else known.token.floor):
             if known.token.is_due(now) and not failure:
                 self._fly(key, None, now, upstream)
             return Answer(now.boot, known.token.name, TokenSource.CACHE)
@@ -141,38 +162,46 @@ class Model:
         assert known.failure
         return self._refusal(known.failure, flight.lands)
 
-    def force(
-        self, key: TokenKey, now: Moment, upstream: Upstream, *, claims: str | None, rejected: str | None
-    ) -> Answer:
-        """Replace the cached token for a challenge, or because it is the one that was rejected."""
+    def replace(self, key: TokenKey, now: Moment, upstream: Upstream, rejected: str) -> Answer:
+        """Replace the cached token if it is the rejected one, unless that was done or has failed just now."""
         self.pass_until(now.boot)
         known = self._use(key)
         cached = self._spare(known, now)
-        if rejected and (cached.name != rejected if cached else not claims):
+        if cached is None or cached.name != rejected:
             return self.ask(key, now, upstream)
-        flight = self.flights.get((key, claims))
+        flight = self.flights.get((key, None))
         if flight is None:
-            failure = self._failing(key, now.boot)
-            if claims and claims == known.forced_claims and self._counts(known.forced_failure, now.boot):
-                failure = known.forced_failure
-            if failure and claims:
-                return self._refusal(failure, now.boot)
-            just_forced = (
-                known.forced_at is not None and now.boot - known.forced_at < LIMITS.forced_refresh_interval_seconds
-            )
-            in_vain = known.forced_failure is not None and known.forced_claims == claims
-            if failure or (just_forced and not in_vain):
+            if self._failing(key, now.boot) or now.boot - known.replaced_at < 30:
                 return self.ask(key, now, upstream)
-            known.forced_at, known.forced_claims, known.forced_failure = now.boot, claims, None
-            flight = self._fly(key, claims, now, upstream)
-        passed = flight.lands - now.boot
+            known.replaced_at = now.boot
+            flight = self._fly(key, None, now, upstream)
         self.pass_until(flight.lands)
         if flight.token:
             return Answer(flight.lands, flight.token.name, TokenSource.IDENTITY_PROVIDER)
-        if claims:
-            assert known.forced_failure
-            return self._refusal(known.forced_failure, flight.lands)
-        return self.ask(key, Moment(now.wall + passed, flight.lands), upstream)
+        return self.ask(key, Moment(now.wall + flight.lands - now.boot, flight.lands), upstream)
+
+    def challenge(
+        self, key: TokenKey, now: Moment, upstream: Upstream, challenge: Challenge, not_before: float | None
+    ) -> Answer:
+        """Acquire a token for a challenge: `nbf` concerns everybody, other claims their caller alone."""
+        self.pass_until(now.boot)
+        known, forced = self._use(key), self.forced.get((key, challenge), Forced())
+        if not_before is not None and self._spare(known, now) and not_before <= known.not_before:
+            return self.ask(key, now, upstream)
+        flight = self.flights.get((key, challenge))
+        if flight is None or (not_before is not None and not_before > forced.not_before):
+            failure = forced.failure if self._counts(forced.failure, now.boot) else self._failing(key, now.boot)
+            if failure:
+                return self._refusal(failure, now.boot)
+            if now.boot - forced.at < 30 and not forced.failure:
+                return Answer(now.boot, Unavailable, wait=timedelta(seconds=forced.at + 30 - now.boot).total_seconds())
+            forced = self.forced[key, challenge] = Forced(now.boot, max(now.wall, not_before or -inf))
+            flight = self._fly(key, challenge, now, upstream)
+        self.pass_until(flight.lands)
+        if flight.token:
+            return Answer(flight.lands, flight.token.name, TokenSource.IDENTITY_PROVIDER)
+        assert forced.failure
+        return self._refusal(forced.failure, flight.lands)
 
     def _use(self, key: TokenKey) -> Known:
         known = self.known.pop(key) if key in self.known else Known()
@@ -199,27 +228,28 @@ class Model:
         # An error tells its wait as a timedelta, which knows no more than microseconds.
         return Answer(boot, failure.error, wait=timedelta(seconds=failure.until - boot).total_seconds())
 
-    def _fly(self, key: TokenKey, claims: str | None, now: Moment, upstream: Upstream) -> Flight:
+    def _fly(self, key: TokenKey, challenge: Challenge | None, now: Moment, upstream: Upstream) -> Flight:
         """Ask Entra, or join who has asked the same."""
-        flight = self.flights.get((key, claims))
+        flight = self.flights.get((key, challenge))
         if flight is None:
-            self.asked.append((key, claims))
+            self.asked.append((key, challenge.caller if challenge else None))
             token = None if upstream.error else Token(f"{'|'.join(key)}#{len(self.asked)}", now, upstream)
             error, delay, retry_after = upstream.error, upstream.delay, upstream.retry_after
             if delay > LIMITS.caller_budget_seconds:
                 token, error, delay, retry_after = None, TimedOut, LIMITS.caller_budget_seconds, None
-            flight = Flight(now, now.boot + delay, self.version, token, error, retry_after)
-            self.flights[key, claims] = flight
+            flight = Flight(now, now.boot + delay, token, error, retry_after)
+            self.flights[key, challenge] = flight
         return flight
 
-    def _land(self, key: TokenKey, claims: str | None, flight: Flight) -> None:
-        known = self.known.get(key)
-        if known is None:
-            return  # nobody has asked for it for long: it gave way
+    def _land(self, key: TokenKey, challenge: Challenge | None, flight: Flight) -> None:
+        known, forced = self.known.get(key, Known()), self.forced.get((key, challenge))
         if flight.error is None:
+            if challenge is not None and challenge.caller:
+                return  # it is its callers', and nobody keeps it
             known.failure = None
             if known.token is None or (flight.token and flight.asked.boot >= known.token.asked.boot):
                 known.token = flight.token
+                known.not_before = max(flight.asked.wall, forced.not_before if forced else -inf)
             return
         in_a_row = known.failure.in_a_row + 1 if known.failure else 1
         wait = flight.retry_after or min(
@@ -227,9 +257,9 @@ class Model:
         )
         if flight.error is CredentialRefused:
             wait = LIMITS.failure_permanent_seconds
-        failure = Failure(flight.error, in_a_row, flight.lands + wait, flight.version)
-        if claims:
-            known.forced_failure = failure
+        failure = Failure(flight.error, in_a_row, flight.lands + wait, self.version)
+        if forced:
+            forced.failure = failure
         # What is refused to claims need not be refused without them; an outage is one for both.
-        if claims is None or issubclass(flight.error, Unavailable):
+        if challenge is None or issubclass(flight.error, Unavailable):
             known.failure = failure

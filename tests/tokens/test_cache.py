@@ -7,11 +7,20 @@ from datetime import timedelta
 
 import pytest
 
-from shared.core.errors import CredentialRefused, OperatorError, ScopeRefused, TimedOut, Unavailable, VendError
+from shared.core.errors import (
+    CredentialRefused,
+    InvalidRequest,
+    OperatorError,
+    ScopeRefused,
+    TimedOut,
+    Unavailable,
+    VendError,
+)
 from shared.core.limits import Limits
 from shared.core.token import AccessToken, Acquired, TokenKey, TokenSource, Wanted
 from shared.telemetry.events import Events
-from shared.tokens.cache import Counters, TokenCache
+from shared.tokens.cache import TokenCache
+from shared.tokens.entry import Counters
 from tests.clock import FakeClock, fake_system, run_virtual, settle
 
 KEY = TokenKey("graph", "tenant", "https://graph.microsoft.com/.default")
@@ -66,10 +75,16 @@ class Bench:
         )
 
     async def secret(
-        self, key: TokenKey = KEY, *, claims: str | None = None, rejected: AccessToken | None = None
+        self,
+        key: TokenKey = KEY,
+        *,
+        claims: str | None = None,
+        rejected: AccessToken | None = None,
+        caller: str = "billing",
     ) -> str:
         """Get a token as a caller does."""
-        served = await self.cache.get(key, claims=claims, rejected=rejected.sha256 if rejected else None)
+        digest = rejected.sha256 if rejected else None
+        served = await self.cache.get(key, claims=claims, rejected=digest, caller=caller)
         return served.token.secret
 
     async def refused(self, *, claims: str | None = None) -> VendError:
@@ -100,8 +115,9 @@ def number(count: int) -> str:
 
 
 def key(count: int) -> TokenKey:
-    """Make a key."""
-    return TokenKey("graph", "tenant", f"api://{count}/.default")
+    """Make a key; neighbours differ in one of its fields, by turns."""
+    turn, step = divmod(count, 3)
+    return TokenKey(f"profile-{turn + (step > 0)}", f"tenant-{turn + (step > 1)}", f"api://{turn}/.default")
 
 
 def test_a_token_is_got_once_and_then_served_from_the_cache() -> None:
@@ -480,24 +496,107 @@ def test_a_rejected_token_is_replaced_once() -> None:
     assert bench.issuer.claims == [None, None]
 
 
+def newer_than(instant: float) -> str:
+    """Write claims that ask for a token of this instant or later, as an API does that has revoked older ones."""
+    return json.dumps({"access_token": {"nbf": {"value": str(int(instant))}}})
+
+
 def test_a_key_is_forced_every_thirty_seconds_at_most() -> None:
-    """ABU-65, ABU-66: within the floor the entry is the answer, whatever was asked for."""
+    """ABU-65: within the interval the replaced token is the answer, even for the hash of itself."""
     bench = Bench()
 
     async def story() -> None:
-        await bench.secret(claims=CLAIMS)
-        for claims in (CLAIMS, OTHER_CLAIMS):
-            assert await bench.secret(claims=claims) == number(1)
-        assert await bench.secret(rejected=bench.cache.hit(KEY)) == number(1)
+        old = await bench.cached()
+        assert await bench.secret(rejected=old) == number(2)
+        assert await bench.secret(rejected=bench.cache.hit(KEY)) == number(2)
         bench.clock.tick(30)
-        assert await bench.secret(claims=OTHER_CLAIMS) == await bench.secret() == number(2)
+        assert await bench.secret(rejected=bench.cache.hit(KEY)) == number(3)
 
     bench.run(story)
-    assert bench.issuer.claims == [CLAIMS, OTHER_CLAIMS]
+
+
+def test_a_challenge_of_one_caller_is_nobody_elses() -> None:
+    """FND-C6, SEC-31: each caller and each of its challenges has a flight of its own, and the entry stays as it is."""
+    bench = Bench()
+
+    async def story() -> None:
+        old = await bench.cached()
+        assert await bench.secret(claims=CLAIMS) == number(2)
+        assert await bench.secret(claims=OTHER_CLAIMS) == number(3)
+        assert await bench.secret(claims=CLAIMS, caller="reports") == number(4)
+        assert await bench.secret() == await bench.secret(caller="reports") == old.secret
+        bench.clock.tick(10)
+        again = await bench.refused(claims=CLAIMS)
+        assert (type(again), again.wait) == (Unavailable, timedelta(seconds=20))
+        bench.clock.tick(20)
+        assert await bench.secret(claims=CLAIMS) == number(5)
+
+    bench.run(story)
+
+
+def test_a_revocation_of_older_tokens_costs_one_request() -> None:
+    """FND-C6: sixty callers are told of one `nbf` within a second: one request, and its token serves everybody."""
+    bench = Bench()
+
+    async def story() -> None:
+        await bench.cached()
+        bench.clock.tick(100)
+        revoked = newer_than(bench.clock().wall)
+        bench.issuer.open.clear()
+        first = [asyncio.create_task(bench.secret(claims=revoked, caller=f"caller-{count}")) for count in range(30)]
+        await asyncio.sleep(0.5)
+        bench.issuer.open.set()
+        assert await asyncio.gather(*first) == [number(2)] * 30
+        later = [await bench.secret(claims=revoked, caller=f"caller-{count}") for count in range(30, 60)]
+        assert later == [number(2)] * 30
+        assert await bench.secret() == number(2)
+
+    bench.run(story)
+    assert len(bench.issuer.asked) == 2
+
+
+@pytest.mark.parametrize("landed", [True, False])
+def test_a_later_revocation_is_not_met_by_an_earlier_token(*, landed: bool) -> None:
+    """FND-C6: `nbf` of twenty seconds later is told to wait, and then gets a token of its own."""
+    bench = Bench()
+
+    async def story() -> None:
+        await bench.cached()
+        bench.clock.tick(100)
+        earlier = bench.clock().wall
+        bench.issuer.open.clear()
+        first = asyncio.create_task(bench.secret(claims=newer_than(earlier)))
+        await settle()
+        if landed:
+            bench.issuer.open.set()
+            assert await first == number(2)
+        bench.clock.tick(1)
+        too_soon = await bench.refused(claims=newer_than(earlier + 20))
+        assert (type(too_soon), too_soon.wait) == (Unavailable, timedelta(seconds=29))
+        bench.issuer.open.set()
+        assert await first == number(2)
+        bench.clock.tick(29)
+        assert await bench.secret(claims=newer_than(earlier + 20)) == number(3)
+
+    bench.run(story)
+
+
+def test_a_token_of_the_future_is_refused() -> None:
+    """FND-C6: an `nbf` of more than five minutes ahead is a mistake of the API's clock, or of the caller."""
+    bench = Bench()
+
+    async def story() -> None:
+        await bench.cached()
+        with pytest.raises(InvalidRequest) as caught:
+            await bench.secret(claims=newer_than(bench.clock().wall + 301))
+        assert caught.value.public == "claims asks for a token of the future"
+        assert await bench.secret(claims=newer_than(bench.clock().wall + 299)) == number(2)
+
+    bench.run(story)
 
 
 def test_claims_join_only_what_asks_for_the_same() -> None:
-    """An ordinary flight does not answer a challenge; an equal challenge shares its flight; the later question wins."""
+    """An ordinary flight does not answer a challenge; an equal challenge of the same caller shares its flight."""
     bench = Bench()
 
     async def story() -> None:
@@ -510,7 +609,7 @@ def test_claims_join_only_what_asks_for_the_same() -> None:
         assert bench.issuer.claims == [None, CLAIMS]
         bench.issuer.open.set()
         assert [await ordinary, await first, await second] == [number(1), number(2), number(2)]
-        assert await bench.secret() == number(2)
+        assert await bench.secret() == number(1)
 
     bench.run(story)
 
@@ -539,7 +638,7 @@ def test_an_older_question_does_not_replace_a_newer_answer() -> None:
         ordinary = asyncio.create_task(bench.secret())
         await settle()
         bench.clock.tick(1)
-        forced = asyncio.create_task(bench.secret(claims=CLAIMS))
+        forced = asyncio.create_task(bench.secret(claims=newer_than(bench.clock().wall)))
         await settle()
         assert await forced == number(2)
         bench.issuer.held[1].set()
@@ -577,7 +676,7 @@ def test_a_failed_challenge_gets_the_error(error: VendError, *, poisons: bool) -
 
 
 def test_a_challenge_that_failed_may_be_tried_again() -> None:
-    """When its failure is over; another challenge waits until the key may be forced again, and gets what there is."""
+    """When its failure is over, long before the interval is."""
     bench = Bench()
 
     async def story() -> None:
@@ -585,9 +684,9 @@ def test_a_challenge_that_failed_may_be_tried_again() -> None:
         bench.issuer.error = Unavailable()
         await bench.refused(claims=CLAIMS)
         bench.clock.tick(5)
-        assert await bench.secret(claims=OTHER_CLAIMS) == old.secret
         bench.issuer.error = None
         assert await bench.secret(claims=CLAIMS) == number(3)
+        assert await bench.secret() == old.secret
 
     bench.run(story)
 
@@ -606,14 +705,13 @@ def test_a_failed_replacement_gets_the_token_there_is() -> None:
 
 
 def test_the_hash_of_another_token_forces_nothing() -> None:
-    """A token that the cache does not hold was replaced already; a challenge without a cached token is asked."""
+    """A token that the cache does not hold was replaced already; claims that come with a hash go before it."""
     bench = Bench()
 
     async def story() -> None:
         other = AccessToken("other", bench.clock(), lifetime=LIFETIME, refresh_after=REFRESH_AFTER)
         assert await bench.secret(rejected=other) == number(1)
-        assert await bench.secret(rejected=other, claims=CLAIMS) == number(1)
-        bench.clock.tick(LIFETIME)
+        assert await bench.secret(rejected=other) == number(1)
         assert await bench.secret(rejected=other, claims=CLAIMS) == number(2)
 
     bench.run(story)

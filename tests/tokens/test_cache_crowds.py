@@ -1,6 +1,7 @@
 """Many keys and callers over hours of virtual time."""
 
 import asyncio
+import json
 import random
 from collections import Counter
 from contextlib import suppress
@@ -15,7 +16,7 @@ from shared.telemetry.events import Events
 from shared.tokens.cache import Acquire, TokenCache
 from tests.clock import FakeClock, fake_system, run_virtual, settle
 
-LIMITS = Limits()
+LIMITS = Limits(waiting_max=1_000)  # how many may wait is the business of test_waiters.py
 LIFETIME = 3_600.0
 
 
@@ -68,11 +69,13 @@ def test_a_crowd_gets_what_each_asked_for(answers: int) -> None:
     async def caller() -> None:
         while outcomes.total() < answers:
             asked = key(random.randrange(50))  # noqa: S311
-            claims = random.choice([None] * 8 + ["c1", "c2"])  # noqa: S311
+            caller = random.choice(["billing", "reports"])  # noqa: S311
+            acrs = json.dumps({"access_token": {"acrs": {"value": caller}}})
+            claims = random.choice([None] * 30 + [acrs])  # noqa: S311
             rejected = (cache.hit(asked) or token(asked, clock)).sha256 if random.random() < 0.1 else None  # noqa: S311
             try:
                 async with asyncio.timeout(random.expovariate(1 / 2)):
-                    served = await cache.get(asked, claims=claims, rejected=rejected)
+                    served = await cache.get(asked, claims=claims, rejected=rejected, caller=caller)
             except (VendError, TimeoutError):
                 outcomes["no token"] += 1
             else:

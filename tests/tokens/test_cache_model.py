@@ -1,6 +1,7 @@
 """The cache against a plain model of its rules."""
 
 import asyncio
+import json
 from collections.abc import Coroutine
 from datetime import timedelta
 from hashlib import sha256
@@ -16,13 +17,14 @@ from shared.core.token import AccessToken, Acquired, TokenKey, TokenSource, Want
 from shared.telemetry.events import Events
 from shared.tokens.cache import TokenCache
 from tests.clock import FakeClock, VirtualLoop, fake_system, settle
-from tests.tokens.cache_model import LIMITS, Answer, Known, Model, Upstream
+from tests.tokens.cache_model import LIMITS, Answer, Challenge, Known, Model, Upstream
 
 KEYS = [TokenKey("graph", "tenant", f"api://{number}/.default") for number in range(LIMITS.cache_entries + 1)]
 # Sums of halves of halves are exact, so that model and cache meet at the boundaries.
 INSTANT = 1 / 64
 keys = st.sampled_from(KEYS)
-claims = st.none() | st.sampled_from(["c1", "c2"])
+callers = st.sampled_from(["a", "b"])
+not_before = st.sampled_from([-40, -20, -1, 0, 1, 20, 200])
 edges = st.sampled_from(["now", "now", "due", "floor", "failing floor", "failure over", "forced again"])
 slightly = st.sampled_from([-INSTANT, 0, INSTANT])
 upstreams = st.sampled_from(
@@ -40,6 +42,21 @@ upstreams = st.sampled_from(
         Upstream(CredentialRefused, delay=0.5),
     ]
 )
+
+
+def acrs(value: str) -> str:
+    """Write claims that concern the caller that was challenged, in canonical form."""
+    return json.dumps({"access_token": {"acrs": {"value": value}}}, separators=(",", ":"))
+
+
+def nbf(instant: int) -> str:
+    """Write claims that ask for a newer token, in canonical form."""
+    return json.dumps({"access_token": {"nbf": {"value": str(instant)}}}, separators=(",", ":"))
+
+
+def caller_of(claims: str | None) -> str | None:
+    """Name whose claims these are; "" for everybody's."""
+    return None if claims is None else json.loads(claims)["access_token"].get("acrs", {"value": ""})["value"]
 
 
 class CacheMachine(RuleBasedStateMachine):
@@ -62,7 +79,7 @@ class CacheMachine(RuleBasedStateMachine):
 
     async def acquire(self, wanted: Wanted) -> Acquired:
         """Be Entra."""
-        self.asked.append((wanted.key, wanted.claims))
+        self.asked.append((wanted.key, caller_of(wanted.claims)))
         secret, upstream, asked = f"{'|'.join(wanted.key)}#{len(self.asked)}", self.upstream, self.clock()
         await asyncio.sleep(upstream.delay)
         if upstream.error:
@@ -86,13 +103,14 @@ class CacheMachine(RuleBasedStateMachine):
         known, now = self.model.known.get(key) or Known(), self.clock()
         left = known.token.left(now) if known.token else 0.0
         due = known.token.asked.boot + known.token.upstream.refresh_after if known.token else 0.0
+        forced = [0.0, *(each.at for (of, _), each in self.model.forced.items() if of == key)]
         edges = {
             "now": 0.0,
             "due": due - now.boot,
             "floor": left - LIMITS.min_remaining_seconds,
             "failing floor": left - LIMITS.min_remaining_failing_seconds,
             "failure over": known.failure.until - now.boot if known.failure else 0.0,
-            "forced again": (known.forced_at or 0.0) + LIMITS.forced_refresh_interval_seconds - now.boot,
+            "forced again": max(known.replaced_at, *forced) + 30 - now.boot,
         }
         self.run(asyncio.sleep(max(0.0, edges[edge] + more)))
         self.model.pass_until(self.clock().boot)
@@ -104,27 +122,45 @@ class CacheMachine(RuleBasedStateMachine):
         self.upstream = upstream
         self.run(self._compare(key, self.model.ask(key, self.clock(), upstream)))
 
-    @rule(key=keys, edge=edges, more=slightly, upstream=upstreams, claims=claims, is_cached=st.none() | st.booleans())
-    def force(
-        self, key: TokenKey, edge: str, more: float, upstream: Upstream, claims: str | None, *, is_cached: bool | None
-    ) -> None:
-        """Ask with the claims of a challenge, with the hash of the cached token or another, or with both."""
+    @rule(key=keys, edge=edges, more=slightly, upstream=upstreams, is_cached=st.booleans())
+    def replace(self, key: TokenKey, edge: str, more: float, upstream: Upstream, *, is_cached: bool) -> None:
+        """Ask with the hash of the cached token or of another."""
         self._go(key, edge, more)
         known = self.model.known.get(key)
-        cached = known.token.name if known and known.token else "none"
-        rejected = None if is_cached is None else cached if is_cached else "another"
-        if claims is None and rejected is None:
-            return
+        rejected = known.token.name if known and known.token and is_cached else "another"
         self.upstream = upstream
-        expected = self.model.force(key, self.clock(), upstream, claims=claims, rejected=rejected)
-        self.run(self._compare(key, expected, claims, rejected))
+        expected = self.model.replace(key, self.clock(), upstream, rejected)
+        self.run(self._compare(key, expected, rejected=sha256(rejected.encode()).hexdigest()))
+
+    @rule(key=keys, edge=edges, more=slightly, upstream=upstreams, caller=callers)
+    def challenge(self, key: TokenKey, edge: str, more: float, upstream: Upstream, caller: str) -> None:
+        """Ask with claims that concern one caller."""
+        self._go(key, edge, more)
+        self.upstream = upstream
+        expected = self.model.challenge(key, self.clock(), upstream, Challenge(caller, caller), None)
+        self.run(self._compare(key, expected, claims=acrs(caller), caller=caller))
+
+    @rule(key=keys, edge=edges, more=slightly, upstream=upstreams, seconds=not_before, caller=callers)
+    def ask_for_newer(
+        self, key: TokenKey, edge: str, more: float, upstream: Upstream, seconds: int, caller: str
+    ) -> None:
+        """Ask for a token of after some instant, as an API does that has revoked older ones."""
+        self._go(key, edge, more)
+        self.upstream, instant = upstream, int(self.clock().wall) + seconds
+        expected = self.model.challenge(key, self.clock(), upstream, Challenge(), instant)
+        self.run(self._compare(key, expected, claims=nbf(instant), caller=caller))
 
     async def _compare(
-        self, key: TokenKey, expected: Answer, claims: str | None = None, rejected: str | None = None
+        self,
+        key: TokenKey,
+        expected: Answer,
+        *,
+        claims: str | None = None,
+        rejected: str | None = None,
+        caller: str = "",
     ) -> None:
         try:
-            digest = sha256(rejected.encode()).hexdigest() if rejected else None
-            served = await self.cache.get(key, claims=claims, rejected=digest)
+            served = await self.cache.get(key, claims=claims, rejected=rejected, caller=caller)
         except UpstreamError as error:
             wait = error.wait.total_seconds() if error.wait else None
             answer = Answer(self.clock().boot, type(error), wait=wait)

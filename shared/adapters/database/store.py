@@ -160,7 +160,7 @@ def _start_copy(connection: Connection, checkpoint: Checkpoint, *, root: str, no
 
 
 def _move(connection: Connection, old: Checkpoint, new: Checkpoint, *, now: float, **values: object) -> None:
-    """Move the checkpoint if this run still has the lease and nobody has moved it: the fence and the page decide.
+    """Move the checkpoint if no other run has taken over and nobody has moved it: the fence and the page decide.
 
     Raises:
         LeaseLost: another run has the lease.

@@ -1,7 +1,8 @@
 """What Entra's error numbers mean to the operator of vend, and what mends them.
 
 Numbers: https://learn.microsoft.com/entra/identity-platform/reference-error-codes. Microsoft may change them any day,
-so nothing is decided by this table: it explains, in events, in `./vend callers explain` and in docs/errors.md.
+so no answer is decided by this table: it explains, in events, in `./vend callers explain` and in docs/errors.md. A
+number that is in it has a label of its own in metrics.
 What begins with `$VEND_` is known to `azd env get-values`. One line each, without quotes and bars.
 """
 
@@ -37,6 +38,7 @@ _FEDERATION = (
     "az ad app federated-credential list --id $VEND_CLIENT_ID; a new one takes some minutes to be known"
 )
 _CLOCK = "see whether the clock of this machine is right; on Azure open a support request with the trace_id"
+_WAIT = "wait: vend asks again when the time is over that Entra named, and serves what it has until then"
 _DEFECT = "this is a defect of vend: report it with the event"
 _SECRET = "vend proves itself by certificate and sends no secret: report it with the event"
 
@@ -46,8 +48,10 @@ _MEANINGS = {
     501051: Meaning("the API hands out tokens to assigned clients alone, and this one is not", _CONSENT),
     500181: Meaning("the client certificate of the TLS connection is not the one that Entra expects", _DEFECT),
     500207: Meaning("the kind of account in the tenant cannot have tokens for this API", _SCOPE),
+    50012: Meaning("the proof of the client is not valid", _UPLOAD),
     50027: Meaning("the client assertion is no valid JWT", _DEFECT),
     50048: Meaning("subject and issuer of the client assertion differ", _DEFECT),
+    50105: Meaning("the API hands out tokens to assigned clients alone, and this one is not", _CONSENT),
     50196: Meaning(
         "the same request came too often, and Entra suspects a loop",
         "look for what restarts the workers or raises generation again and again, as each restart empties the caches",
@@ -63,6 +67,8 @@ _MEANINGS = {
         "make the certificate anew with an RSA key: az keyvault certificate create --vault-name $VEND_VAULT "
         "--name vend --policy @infra/certificate-policy.json",
     ),
+    65001: Meaning("nobody has consented to the permission", _CONSENT),
+    70002: Meaning("the proof of the client is not valid; a second number says why", _UPLOAD),
     70003: Meaning("Entra does not know the grant type", _DEFECT),
     70011: Meaning("the scope is not valid", _SCOPE),
     70021: Meaning("no federated credential fits the token that was sent as proof", _FEDERATION),
@@ -84,6 +90,7 @@ _MEANINGS = {
     ),
     7000214: Meaning("the certificate is revoked", _NEW_CERTIFICATE),
     7000215: Meaning("the client secret is wrong; often it is the ID of the secret in place of its value", _SECRET),
+    7000216: Meaning("the client assertion is missing, or is no string", _DEFECT),
     7000218: Meaning("no client assertion was sent", _DEFECT),
     7000222: Meaning("the client secret is expired", _SECRET),
     7000229: Meaning("the client has no service principal in the tenant", _SERVICE_PRINCIPAL),
@@ -94,6 +101,8 @@ _MEANINGS = {
         "there is no such tenant in this cloud",
         "correct tenants of the profile, or cloud, in vend.toml; az account show --query tenantId names your own",
     ),
+    90033: Meaning("Entra is not available for a moment", _WAIT),
+    90055: Meaning("the tenant sends too many requests", _WAIT),
     90011: Meaning("several clients fit the request", "use the application (client) ID as client_id of the profile"),
     900144: Meaning("a field of the request is missing", _DEFECT),
     9000411: Meaning("a field of the request was sent twice", _DEFECT),

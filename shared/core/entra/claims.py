@@ -4,20 +4,25 @@ https://learn.microsoft.com/entra/identity-platform/claims-challenge
 """
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from shared.core.encoding import from_any_base64, is_any_base64
 from shared.core.errors import InvalidRequest
 
-ALLOWED = frozenset({"nbf", "acrs", "xms_rp_ipaddr"})
+ALLOWED = frozenset({"nbf", "acrs", "xms_rp_ipaddr", "xms_caeerror"})
 """Members of `access_token` that a caller may pass on; what vend is capable of, `xms_cc`, its profile says alone."""
+
+# RFC 9110 section 11.6.1: a scheme, and parameters whose values are quoted.
+_CHALLENGE = re.compile(r"\s*[A-Za-z][A-Za-z0-9-]* +[a-z_]+=", re.ASCII)
+_CLAIMS = re.compile(r"[ ,]claims=\"([^\"]*)\"", re.ASCII)
 
 _HINT = "pass on the claims of the WWW-Authenticate header as they are, in base64 or decoded"
 
 
 def read_claims(text: str) -> str:
-    """Read the claims of a challenge, as JSON or in the base64 of a WWW-Authenticate header, into one canonical form.
+    """Return the claims of a challenge in one canonical form; they come as JSON, in base64 or in a whole header.
 
     Equal demands have equal text, whatever their spacing and order, so that they can share a flight.
 
@@ -25,15 +30,30 @@ def read_claims(text: str) -> str:
         InvalidRequest: it is neither, repeats a key at any depth, or asks for something that is not `ALLOWED`.
     """
     try:
-        claims = json.loads(_plain(text), object_pairs_hook=_object, parse_constant=_no_constant)
+        claims = json.loads(_plain(_from_header(text)), object_pairs_hook=_object, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         raise InvalidRequest("claims is neither JSON nor its base64", hint=_HINT) from None
     if not _is_demand(claims):
         raise InvalidRequest(
-            "claims may only ask for nbf, acrs and xms_rp_ipaddr of the access_token",
+            "claims may only ask for nbf, acrs, xms_rp_ipaddr and xms_caeerror of the access_token",
             hint='for example {"access_token":{"nbf":{"essential":true,"value":"1700000000"}}}',
         )
     return _text(claims)
+
+
+def not_before(claims: str) -> float | None:
+    """Return the instant that claims name where a newer token is all that they ask for; else None.
+
+    An API that has revoked older tokens asks for `nbf`, and a newer token then serves every caller; `xms_caeerror` is
+    only its reason. Other claims are about the caller that was challenged: what its address is, or which conditions it
+    has met.
+
+    Args:
+        claims: in canonical form.
+    """
+    demands = json.loads(claims)["access_token"]
+    value = (demands.get("nbf") or {}).get("value") if demands.keys() - {"xms_caeerror"} == {"nbf"} else None
+    return float(value) if value and value.isdigit() and len(value) < 12 else None
 
 
 def claims_to_send(challenge: str | None, capabilities: Sequence[str]) -> str | None:
@@ -45,6 +65,16 @@ def claims_to_send(challenge: str | None, capabilities: Sequence[str]) -> str | 
         return challenge
     demand = json.loads(challenge)["access_token"] if challenge else {}
     return _text({"access_token": {**demand, "xms_cc": {"values": list(capabilities)}}})
+
+
+def _from_header(text: str) -> str:
+    """Return the claims of a whole WWW-Authenticate header, of which one challenge alone has some; else the text."""
+    if not _CHALLENGE.match(text):
+        return text
+    found = _CLAIMS.findall(text)
+    if len(found) != 1:
+        raise InvalidRequest("the header has no claims, or several", hint="send the claims of one challenge")
+    return str(found[0])
 
 
 def _plain(text: str) -> str:

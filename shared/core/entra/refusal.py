@@ -27,6 +27,16 @@ from shared.core.retry import retry_after
 
 _AADSTS = re.compile(r"AADSTS([0-9]{4,9})\b")
 _REGION_REFUSED = 100007
+DESCRIPTION_LIMIT = 4_096
+"""Characters of a description that are searched for numbers."""
+CODES_LIMIT = 16
+_OAUTH_ERRORS = frozenset(
+    {
+        "invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type",
+        "invalid_scope", "invalid_resource", "interaction_required", "temporarily_unavailable", "server_error",
+    }
+)  # fmt: skip
+"""The errors that may be named in an event: a fixed vocabulary, so that no text of Entra's is in one."""
 _PERMANENT: Mapping[str | None, type[UpstreamError]] = MappingProxyType(
     {
         None: UnreadableAnswer,
@@ -48,10 +58,12 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, *, now: float)
         now: seconds since the epoch, for a Retry-After that is a date.
     """
     wait = retry_after(headers.get("retry-after"), now=now)
-    number, error, trace_id = _error(body)
+    numbers, error, trace_id = _error(body)
+    # The last number that is explained says the most: "AADSTS70002: ... AADSTS50012: Invalid client secret".
+    number = next((each for each in reversed(numbers) if meaning(each)), numbers[0] if numbers else None)
     known = None if number is None else meaning(number)
     return _kind(status, error, number=number, wait=wait)(
-        cause=f"AADSTS{number}" if number else f"Entra: HTTP {status}",
+        cause=f"AADSTS{number}" if number else _without_number(status, error),
         remedy=known.remedy if known else None,
         upstream_wait=wait,
         trace_id=trace_id,
@@ -78,15 +90,21 @@ def _kind(status: int, error: str | None, *, number: int | None, wait: timedelta
     return _PERMANENT.get(error, OperatorError)
 
 
-def _error(body: bytes) -> tuple[int | None, str | None, str | None]:
-    """Return the AADSTS number, the OAuth error and the trace id of a refusal, each as far as the body has it."""
+def _without_number(status: int, error: str | None) -> str:
+    """Name a refusal by its status, and by its OAuth error where that is one that exists (RFC 6749 section 5.2)."""
+    return f"Entra: HTTP {status} {error}" if error in _OAUTH_ERRORS else f"Entra: HTTP {status}"
+
+
+def _error(body: bytes) -> tuple[list[int], str | None, str | None]:
+    """Return the AADSTS numbers, the OAuth error and the trace id of a refusal, each as far as the body has it."""
     answer = json_object(body) or {}
-    error = answer.get("error")
+    error, codes = answer.get("error"), answer.get("error_codes")
     description = answer.get("error_description")
-    found = _AADSTS.match(description) if isinstance(description, str) else None
+    found = _AADSTS.findall(description[:DESCRIPTION_LIMIT]) if isinstance(description, str) else []
+    listed = [code for code in codes[:CODES_LIMIT] if type(code) is int] if isinstance(codes, list) else []
     ids = (answer.get("trace_id"), answer.get("correlation_id"))
     return (
-        int(found.group(1)) if found else None,
+        [*map(int, found), *listed],
         error if isinstance(error, str) and error else None,
         next((each.lower() for each in ids if isinstance(each, str) and is_guid(each)), None),
     )

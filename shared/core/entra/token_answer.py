@@ -9,7 +9,7 @@ from typing import Any
 
 from jwt.utils import base64url_decode
 
-from shared.core.errors import BadAnswer, TokenMismatch, UnreadableAnswer
+from shared.core.errors import BadAnswer, TokenMismatch, TokenUnidentified, UnreadableAnswer
 from shared.core.reply import json_object
 from shared.core.token import AccessToken, Moment, TokenFacts, refresh_after
 
@@ -19,7 +19,9 @@ LONGEST_LIFE = 172_800
 _UTI = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 
 
-def read_token(body: bytes, *, asked: Moment, fraction: float, tenant_id: str, client_id: str) -> AccessToken:
+def read_token(
+    body: bytes, *, asked: Moment, fraction: float, tenant_id: str, client_id: str, clock_ahead: float = 0.0
+) -> AccessToken:
     """Read a 200 answer of the token endpoint.
 
     Args:
@@ -27,6 +29,7 @@ def read_token(body: bytes, *, asked: Moment, fraction: float, tenant_id: str, c
         asked: when the request left.
         fraction: for `refresh_after`.
         tenant_id, client_id: for whom the token must be.
+        clock_ahead: seconds that our wall clock is ahead of Entra's.
 
     Raises:
         UnreadableAnswer: it is no JSON object.
@@ -56,6 +59,7 @@ def read_token(body: bytes, *, asked: Moment, fraction: float, tenant_id: str, c
         asked=asked,
         lifetime=lifetime,
         refresh_after=refresh_after(lifetime, refresh_in, fraction=fraction),
+        clock_ahead=clock_ahead,
         facts=TokenFacts(
             audience=audience if isinstance(audience, str) else None,
             has_roles=bool(claims.get("roles")) if claims else None,
@@ -75,6 +79,8 @@ def _check_claims(claims: Mapping[str, Any], *, tenant_id: str, client_id: str) 
         return
     client = claims.get("azp" if claims.get("ver") == "2.0" else "appid")
     for name, seen, expected in (("tid", claims.get("tid"), tenant_id), ("client", client, client_id)):
+        if seen is None:
+            raise TokenUnidentified(cause=f"Entra: token without {name}")
         if not isinstance(seen, str) or seen.lower() != expected.lower():
             raise TokenMismatch(cause=f"Entra: token of another {name}")
     if claims.get("idtyp", "app") != "app":

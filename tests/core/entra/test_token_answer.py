@@ -28,8 +28,9 @@ class Case:
     without: tuple[str, ...] = ()
     refused: str | None = None
     lifetime: int | None = None
-    refresh_after: int | None = None
+    refresh_after: float | None = None
     uti: str | None = None
+    retryable: bool = True
 
 
 def token_of(claims: dict[str, Any]) -> str:
@@ -54,6 +55,7 @@ def test_an_answer_is_a_token_or_refused(case: Case) -> None:
         with pytest.raises(VendError) as caught:
             read(body)
         assert (caught.value.status, caught.value.cause) == (502, case.refused)
+        assert caught.value.retryable is case.retryable
         return
     token = read(body)
     assert (token.secret, token.asked, token.lifetime) == (answer["access_token"], ASKED, case.lifetime)
