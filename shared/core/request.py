@@ -26,12 +26,14 @@ BODY_LIMIT = 16 * 1024
 OLDEST_API_VERSION = "2019-08-01"
 """Of App Service's managed-identity protocol; the one before had other names for everything."""
 
+BASIC_LIMIT = len("Basic ") + 4 * ((2 * CREDENTIAL_LIMIT + len(":") + 2) // 3)
+"""Characters: a header with the longest name and key. A longer one is not looked at."""
+MEDIA_LIMIT = 128
+"""Characters of Content-Type."""
+
 _KEY = re.compile(r"[\x21-\x2b\x2d-\x7e]{16,512}\Z")
 # ASCII: in Unicode a long s would be an s.
 _BASIC = re.compile(r"basic +([A-Za-z0-9+/]+={0,2})\Z", re.IGNORECASE | re.ASCII)
-# A header with the longest name and key. No more of it is decoded before the caller is known.
-_BASIC_LIMIT = len("Basic ") + 4 * (2 * CREDENTIAL_LIMIT + len(":") + 2) // 3
-_MEDIA_LIMIT = 128
 _FORM = "application/x-www-form-urlencoded"
 _UTF_8 = frozenset({"charset=utf-8", 'charset="utf-8"', "charset=utf8", 'charset="utf8"'})
 # In these the bytes of ASCII mean what they mean in UTF-8. Apache HttpClient sends the first of them by default.
@@ -116,7 +118,7 @@ def check_form_media(headers: Mapping[str, str], body: bytes) -> None:
     content_type = headers.get("content-type")
     if content_type is None:
         raise InvalidRequest("the request has no Content-Type", hint="use application/x-www-form-urlencoded")
-    if len(content_type) > _MEDIA_LIMIT:
+    if len(content_type) > MEDIA_LIMIT:
         raise UnsupportedMedia
     if "," in content_type:
         raise InvalidRequest("the request has several Content-Types", hint="send one")
@@ -188,7 +190,7 @@ def _halves(authorization: str) -> tuple[bytes, bytes]:
     Raises:
         ValueError: it is no HTTP Basic, or longer than a name and a key.
     """
-    basic = _BASIC.match(authorization) if len(authorization) <= _BASIC_LIMIT else None
+    basic = _BASIC.match(authorization) if len(authorization) <= BASIC_LIMIT else None
     name, colon, key = from_base64(basic[1] if basic else "").partition(b":")
     if not colon or max(len(name), len(key)) > CREDENTIAL_LIMIT:
         raise ValueError("not a name and a key")

@@ -16,7 +16,6 @@ CEILINGS = {
     "docs/cli.md": 2,
     "docs/configuration.md": 1,
     "docs/deployment.md": 2,
-    "docs/errors.md": 1,
     "docs/local.md": 2,
     "docs/operations.md": 2,
 }
