@@ -46,6 +46,11 @@ def test_a_flood_of_strangers_fills_no_log() -> None:
         await asyncio.sleep(60)
         assert (await shop.vendor.answer(MANAGED_IDENTITY, good(MANAGED_IDENTITY))).status == 200
         assert len(shop.lines) == 63
+        for _ in range(61):  # another flood, a minute later, by the same rules
+            await shop.vendor.answer(MANAGED_IDENTITY, replace(good(MANAGED_IDENTITY), method="PATCH"))
+        await asyncio.sleep(60)
+        assert (await shop.vendor.answer(MANAGED_IDENTITY, good(MANAGED_IDENTITY))).status == 200
+        assert [event["count"] for event in events("requests_unlogged")[2:]] == [1]
 
     def events(name: str) -> list[dict[str, Any]]:
         return [event for event in map(json.loads, shop.lines) if event["event"] == name]
