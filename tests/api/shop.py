@@ -20,13 +20,13 @@ from shared.telemetry.events import Events
 from tests.clock import FakeClock, fake_system
 from tests.contract import conforms, event_conforms
 
-TENANT = "11111111-1111-1111-1111-111111111111"
+TENANT, OTHER_TENANT = "11111111-1111-1111-1111-111111111111", "33333333-3333-3333-3333-333333333333"
 CLIENT_ID = "22222222-2222-2222-2222-222222222222"
 SCOPE = "https://graph.microsoft.com/.default"
 KEY, ANYBODYS, OTHERS = "k" * 40, "a" * 40, "o" * 40
 FORM = b"grant_type=client_credentials&scope=https%3A%2F%2Fgraph.microsoft.com%2F.default"
 MEDIA = "application/x-www-form-urlencoded"
-OFFERS = {"graph": Offer(tenants=(TENANT,), scopes=(SCOPE,), client_id=CLIENT_ID, vendable=True)}
+OFFERS = {"graph": Offer(tenants=(TENANT, OTHER_TENANT), scopes=(SCOPE,), client_id=CLIENT_ID, vendable=True)}
 ALLOW = f'allow = [{{ profile = "graph", scopes = ["{SCOPE}"] }}]'
 EVERYBODY = f'[callers."*"]\n{ALLOW}\n'
 
@@ -41,7 +41,12 @@ BILLING = entry("billing", ALLOW, key=KEY)
 
 
 class Shop:
-    """A vendor with a document of callers and a token source that does as told; what leaves it is listed in order."""
+    """A vendor with a document of callers and a token source that does as told; what leaves it is listed in order.
+
+    Attributes:
+        lines: of the log.
+        keys: of the tokens that were asked for.
+    """
 
     name = "callers.toml"
 
@@ -54,6 +59,7 @@ class Shop:
         document: str = BILLING,
     ) -> None:
         self.lines: list[str] = []
+        self.keys: list[TokenKey] = []
         self.document = document
         self.source = TokenSource.CACHE
         self._get_token = get_token
@@ -105,7 +111,8 @@ class Shop:
         """Serve what the test makes."""
         assert (claims, rejected) == (None, None)
         assert f"[callers.{caller}]" in self.document.replace('"', "")
-        assert key == TokenKey("graph", TENANT, SCOPE)
+        assert (key.profile, key.scope) == ("graph", SCOPE)
+        self.keys.append(key)
         made = self._get_token(self)
         return Acquired(made if isinstance(made, AccessToken) else await made, self.source)
 

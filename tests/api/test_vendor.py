@@ -14,7 +14,7 @@ import pytest
 from shared.api.routes import FUNCTION_KEY, MANAGED_IDENTITY, OAUTH, ROUTES, Route
 from shared.core.errors import CredentialRefused, Unavailable, UnreadableAnswer, VendError
 from shared.core.request import Incoming
-from shared.core.token import AccessToken, TokenFacts, TokenSource
+from shared.core.token import AccessToken, TokenFacts
 from shared.telemetry.events import log_line
 from tests.api.shop import (
     ALLOW,
@@ -31,8 +31,6 @@ from tests.api.shop import (
     good,
     malformed,
 )
-from tests.clock import run_virtual
-from tests.contract import conforms
 
 
 def test_the_answer_tells_less_than_is_left() -> None:
@@ -172,44 +170,6 @@ def test_a_rate_is_that_of_one_caller() -> None:
     both = [entry(name, "per_worker_per_minute = 2", ALLOW, key=key) for name, key in (("billing", KEY), ("o", OTHERS))]
     shop = Shop(Shop.token, document="".join(both))
     assert [shop.ask(key=key).status for key in (KEY, KEY, KEY, OTHERS, OTHERS, OTHERS)] == [200, 200, 429] * 2
-
-
-@pytest.mark.parametrize("route", ROUTES, ids=[route.name for route in ROUTES])
-@pytest.mark.parametrize(
-    ("later", "status", "reason"),
-    [
-        (entry("other", ALLOW, key=OTHERS), 401, "unknown key"),
-        (entry("billing", "not_after = 2020-01-01T00:00:00Z", ALLOW, key=KEY), 401, "the time of billing is over"),
-        (entry("billing", key=KEY), 400, "the caller may have nothing"),
-        (entry("billing", 'mode = "audit"', ALLOW, key=KEY), 200, None),
-    ],
-    ids=["revoked", "expired", "denied", "other"],
-)
-@pytest.mark.parametrize(("seconds", "source"), [(16, TokenSource.IDENTITY_PROVIDER), (1, TokenSource.CACHE)])
-def test_who_was_revoked_while_entra_was_slow_gets_no_token(
-    route: Route, later: str, status: int, reason: str | None, seconds: float, source: TokenSource
-) -> None:
-    """FND-C8: after a wait the caller is identified, and its request decided, by the document as it is then."""
-
-    async def slow(shop: Shop) -> AccessToken:
-        shop.document = later
-        await asyncio.sleep(seconds)
-        return shop.token()
-
-    shop = Shop(slow)
-    shop.source = source
-
-    async def story() -> None:
-        await shop.vendor.answer(FUNCTION_KEY, replace(good(FUNCTION_KEY), body=b"x"))  # the document is read
-        await asyncio.sleep(30 - seconds)  # when the answer is due, a check of the document must come first
-        answer = await shop.vendor.answer(route, good(route))
-        assert answer.status == status
-        assert conforms(f"/api/{route.name}", route.method, answer.status, answer.headers, answer.body) == []
-
-    run_virtual(story, shop.clock)
-    event = json.loads(shop.lines[-1])
-    assert (event["status"], event["caller"], event.get("reason")) == (status, "billing", reason)
-    assert ("token" in event) is (status == 200)
 
 
 @pytest.mark.parametrize(
