@@ -23,6 +23,7 @@ REFUSED_BY_ENTRA = "api://refused/.default"
 OTHERS = {"client_id": "22222222-2222-2222-2222-222222222222", "tenants": ["11111111-1111-1111-1111-111111111111"]}
 FLOOR = 0.5
 HURRIED_PER_MINUTE = 100
+CHALLENGES_PER_MINUTE = 60
 NAMES = ("billing", "orders", "expired", "nothing", "hurried", "unknown", "default")
 KEYS = {name: f"a-function-key-of-{name}" for name in NAMES} | {
     "second of billing": "another-function-key-of-billing",
@@ -159,6 +160,7 @@ def opened(cloud: LocalCloud, clock: FakeClock, folder: Path, *, more: str = "")
     settings = f"""\
 app_checked_routes = true
 limits.forced_refresh_interval_seconds = {FLOOR}
+limits.claims_per_minute = {CHALLENGES_PER_MINUTE}
 limits.refresh_fraction_min = 0.1
 limits.refresh_fraction_max = 0.1
 limits.failure_permanent_seconds = 0.5
