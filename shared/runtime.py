@@ -15,6 +15,7 @@ from pathlib import Path
 from shared.adapters.http import Network, client_tls, read_roots
 from shared.api import doctor as doctor_report
 from shared.api import readiness
+from shared.api.anonymous import AnonymousLines
 from shared.api.answers import Answer
 from shared.api.checks import Checks, unconfigured
 from shared.api.doctor import Doctor
@@ -25,6 +26,7 @@ from shared.callers.health import DocumentFacts
 from shared.core.check import Check
 from shared.core.documents.toml import DocumentError
 from shared.core.errors import NotReady
+from shared.core.limits import Limits
 from shared.core.request import Incoming
 from shared.credentials.credential import check_certificates
 from shared.system import System
@@ -180,17 +182,22 @@ def quiet_libraries() -> None:
 
 
 def _not_ready(events: Events, system: System) -> Vend:
+    anonymous = AnonymousLines(per_minute=Limits().unknown_keys_per_minute, clock=system.clock, events=events)
+
     async def answer(route: Route, incoming: Incoming) -> Answer:
         error, correlation_id = NotReady(cause="no valid settings"), system.new_id()
-        events.emit(
-            catalogue.TokenAnswered(
-                correlation_id=correlation_id,
-                route=route.name,
-                status=error.status,
-                outcome=error.error,
-                reason=error.cause,
+        answer = route.refused(error, method=incoming.method, correlation_id=correlation_id)
+        if route.host_checked or anonymous.take(error.error):
+            events.flush()
+            events.emit(
+                catalogue.TokenAnswered(
+                    correlation_id=correlation_id,
+                    route=route.name,
+                    status=answer.status,
+                    outcome=error.error,
+                    reason=error.cause,
+                )
             )
-        )
-        return route.refused(error, method=incoming.method, correlation_id=correlation_id)
+        return answer
 
     return answer

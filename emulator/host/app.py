@@ -167,6 +167,8 @@ class Host:
         body = await _read(receive)
         if body is None:
             return Answer(413)
+        if not _has_length(headers):
+            body = b""
         authority = next((value for name, value in headers if name == "host"), HOST)
         url = f"{scope['scheme']}://{authority}{encoded_path(path)}{'?' if query else ''}{query}"
         return await self.invoke(
@@ -254,6 +256,14 @@ def _json(status: int, content: Mapping[str, Any] | None) -> Answer:
     if content is None:
         return Answer(status)
     return Answer(status, [("content-type", "application/json; charset=utf-8")], json.dumps(content).encode())
+
+
+def _has_length(headers: Iterable[tuple[str, str]]) -> bool:
+    """Tell whether the length of the body is announced: the real host hands on no other body, a chunked one neither.
+
+    Source: `ToRpcHttp` in GrpcMessageConversionExtensions.
+    """
+    return any(name == "content-length" and int(value) > 0 for name, value in headers)
 
 
 async def _read(receive: Receive) -> bytes | None:

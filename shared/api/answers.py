@@ -10,6 +10,8 @@ from typing import NamedTuple
 from shared.core.errors import VendError
 from shared.core.token import SHORTEST_REFRESH, AccessToken, Moment, TokenSource
 
+LONGEST_SDK_WAIT = timedelta(seconds=10)
+"""The Azure SDKs sit out a Retry-After three times over, while the service that asked them is blocked."""
 _HEADERS = {
     "Content-Type": "application/json",
     "Cache-Control": "no-store",
@@ -97,7 +99,8 @@ def managed_identity_answer(vended: Vended) -> Answer:
 def managed_identity_error(error: VendError, *, correlation_id: str, headers: Mapping[str, str]) -> Answer:
     """Refuse as App Service does; what is worth a retry gets a status that every SDK retries.
 
-    What is not names no wait: azure-core sits out every Retry-After three times over, whatever the status.
+    What is not names no wait, and what is names `LONGEST_SDK_WAIT` at most: azure-core sits out every Retry-After three
+    times over, whatever the status.
     """
     text = f"{error.public}; {error.hint}" if error.hint else error.public
     # MSAL.NET repeats 503 and not 502; azure-core repeats both.
@@ -110,7 +113,8 @@ def managed_identity_error(error: VendError, *, correlation_id: str, headers: Ma
         "statusCode": status,
         "message": f"{text} (correlation_id {correlation_id})",
     }
-    return _refusal(status, headers, body, wait=error.wait if error.retryable else None)
+    wait = min(error.wait, LONGEST_SDK_WAIT) if error.retryable and error.wait is not None else None
+    return _refusal(status, headers, body, wait=wait)
 
 
 def report_answer(body: Mapping[str, object], *, not_before: timedelta | None) -> Answer:

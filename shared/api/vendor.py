@@ -1,21 +1,26 @@
 """A request for a token, from its bytes to its answer: who calls, what for, may they, and the audit event."""
 
 from collections.abc import Awaitable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
+from shared.api.anonymous import AnonymousLines
 from shared.api.answers import Answer, Vended
 from shared.api.routes import Route
 from shared.core.errors import RateLimited, RouteDisabled, UnknownCaller, VendError
 from shared.core.limits import Limits
 from shared.core.policy import Caller, Grant, Offer, decide
 from shared.core.rate import Bucket
-from shared.core.request import Incoming, TokenRequest
-from shared.core.token import Acquired, Moment, Tokens
+from shared.core.request import Credentials, Incoming, TokenRequest
+from shared.core.token import Acquired, Moment, Tokens, TokenSource
 from shared.system import System
 from shared.telemetry import catalogue
 from shared.telemetry.events import Events
+
+_AT_ONCE = 0.1
+"""Seconds within which a cached token was had without waiting."""
 
 
 class Callers(Protocol):
@@ -38,7 +43,6 @@ class _Trail:
     caller: Caller | None = None
     request: TokenRequest | None = None
     grant: Grant | None = None
-    is_logged: bool = True
 
 
 class Vendor:
@@ -76,8 +80,7 @@ class Vendor:
         # Both by the name of a caller in the document.
         self._buckets: dict[str, Bucket] = {}
         self._challenges: dict[str, Bucket] = {}
-        self._unknown_keys = Bucket(per_minute=limits.unknown_keys_per_minute, now=system.clock().boot)
-        self._unlogged = 0
+        self._anonymous = AnonymousLines(per_minute=limits.unknown_keys_per_minute, clock=system.clock, events=events)
 
     async def answer(self, route: Route, incoming: Incoming) -> Answer:
         """Answer a request that came by a route; every error that is vend's own becomes its answer."""
@@ -114,27 +117,39 @@ class Vendor:
         if not (route.host_checked or self._app_checked_routes):
             raise RouteDisabled
         route.check(incoming)
-        if (checked := self._callers.revalidate(trail.began)) is not None:
+        trail.caller = await self._identify(incoming, route, trail.began)
+        self._check_rate(trail.caller, trail.began)
+        request = trail.request = route.read(incoming)
+        trail.grant = decide(trail.caller, request, self._offers)
+        if request.claims is not None:
+            self._check_claims(trail.caller, trail.began)
+        while True:
+            key, caller = trail.grant.key, trail.caller.name
+            acquired = await self._tokens.get(key, claims=request.claims, rejected=request.rejected, caller=caller)
+            now = self._clock().boot
+            if acquired.source is TokenSource.CACHE and now - trail.began < _AT_ONCE:
+                return acquired
+            # While the request waited the caller may have been revoked, or its entries changed.
+            trail.caller = await self._identify(incoming, route, now)
+            trail.grant = decide(trail.caller, request, self._offers)
+            if (trail.grant.key, trail.caller.name) == (key, caller):
+                return acquired
+
+    async def _identify(self, incoming: Incoming, route: Route, now: float) -> Caller:
+        """Find the caller, by a document that is not too old."""
+        if (checked := self._callers.revalidate(now)) is not None:
             await checked
         try:
-            trail.caller = self._who(incoming, route)
+            return self._caller_of(route.credentials(incoming), route)
         except UnknownCaller:
-            # Where no host checks keys before the app, anybody may try some, and a line for each would flood the log.
-            if not route.host_checked:
-                per_minute = self._limits.unknown_keys_per_minute
-                trail.is_logged = self._unknown_keys.take(per_minute=per_minute, now=trail.began) == 0
+            unencoded = route.unencoded_credentials(incoming)
+            if unencoded is None:
+                raise
+            with suppress(UnknownCaller):
+                return self._caller_of(unencoded, route)
             raise
-        self._check_rate(trail.caller, trail.began)
-        trail.request = route.read(incoming)
-        trail.grant = decide(trail.caller, trail.request, self._offers)
-        if trail.request.claims is not None:
-            self._check_claims(trail.caller, trail.began)
-        return await self._tokens.get(
-            trail.grant.key, claims=trail.request.claims, rejected=trail.request.rejected, caller=trail.caller.name
-        )
 
-    def _who(self, incoming: Incoming, route: Route) -> Caller:
-        credentials = route.credentials(incoming)
+    def _caller_of(self, credentials: Credentials, route: Route) -> Caller:
         caller = self._callers.identify(credentials.key, host_checked=route.host_checked)
         if credentials.name not in {None, caller.name}:
             raise UnknownCaller(cause="the key of another caller")
@@ -168,7 +183,8 @@ class Vendor:
 
     def _refuse(self, error: VendError, incoming: Incoming, trail: _Trail) -> Answer:
         answer = trail.route.refused(error, method=incoming.method, correlation_id=trail.correlation_id)
-        if trail.is_logged:
+        is_anonymous = trail.caller is None and not trail.route.host_checked
+        if not is_anonymous or self._anonymous.take(error.error):
             self._audit(
                 trail,
                 self._clock(),
@@ -177,8 +193,6 @@ class Vendor:
                 reason=error.cause,
                 flight_id=error.flight_id,
             )
-        else:
-            self._unlogged += 1
         return answer
 
     def _audit(
@@ -193,9 +207,6 @@ class Vendor:
         acquired: Acquired | None = None,
     ) -> None:
         self._events.flush()  # what background work has left: lines of an invocation that has ended are dropped
-        if self._unlogged:
-            self._events.emit(catalogue.UnknownKeys(count=self._unlogged))
-            self._unlogged = 0
         key = trail.grant.key if trail.grant else None
         scope = key.scope if key else trail.request.scopes[0] if trail.request else None
         self._events.emit(

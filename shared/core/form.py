@@ -11,8 +11,20 @@ from shared.core.errors import InvalidRequest
 
 FIELD_LIMIT = 8 * 1024
 FIELDS = 32
+CREDENTIAL_NAME_LIMIT = 32
+"""Bytes, still escaped: the names that are looked at before the caller is known."""
+CREDENTIAL_LIMIT = 512
+"""Bytes, still escaped: the names and keys of callers that are decoded before the caller is known."""
 
 _BROKEN_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+
+
+def _spellings(name: str) -> re.Pattern[bytes]:
+    """Return a pattern for a name of which each character may be escaped."""
+    return re.compile(rf"{''.join(f'(?:{sign}|%(?i:{ord(sign):02x}))' for sign in name)}\Z".encode())
+
+
+_CLIENT_ID, _CLIENT_SECRET = _spellings("client_id"), _spellings("client_secret")
 
 
 def read_form(form: bytes, *, of: str = "form") -> dict[str, str]:
@@ -46,26 +58,35 @@ def read_form(form: bytes, *, of: str = "form") -> dict[str, str]:
     return {name: value for name, value in fields.items() if value}
 
 
-def first_of(form: bytes, name: str) -> str | None:
-    """Find the first field of a name, in a form that may be no good otherwise.
+def client_of(form: bytes) -> tuple[bytes, bytes]:
+    """Find the first `client_id` and the first `client_secret` of a form that may be malformed otherwise.
+
+    This runs before the caller is known, so its work is bounded whatever is sent: it looks at the first `FIELDS` fields
+    and at names up to `CREDENTIAL_NAME_LIMIT`, and decodes nothing.
+
+    Returns:
+        Both values, still escaped; empty where there is none.
+    """
+    client_id = client_secret = None
+    for field in form.split(b"&", FIELDS)[:FIELDS]:
+        name, _, value = field.partition(b"=")
+        if len(name) > CREDENTIAL_NAME_LIMIT:
+            continue
+        if client_id is None and _CLIENT_ID.match(name):
+            client_id = value
+        elif client_secret is None and _CLIENT_SECRET.match(name):
+            client_secret = value
+    return client_id or b"", client_secret or b""
+
+
+def read_credential(escaped: bytes) -> str:
+    """Decode the name or the key of a caller (RFC 6749 section 2.3.1).
 
     Raises:
-        InvalidRequest: its value cannot be read.
+        InvalidRequest: it is longer than `CREDENTIAL_LIMIT`, or not clean UTF-8 in clean escapes.
     """
-    wanted = name.encode()
-    for part in form.split(b"&"):
-        escaped, _, value = part.partition(b"=")
-        if unquote_to_bytes(escaped) == wanted:
-            return read_value(value) or None
-    return None
-
-
-def read_value(escaped: bytes) -> str:
-    """Decode one value that stands alone, as in HTTP Basic (RFC 6749 section 2.3.1).
-
-    Raises:
-        InvalidRequest: it is not clean UTF-8 in clean escapes.
-    """
+    if len(escaped) > CREDENTIAL_LIMIT:
+        raise InvalidRequest(f"a credential is larger than {CREDENTIAL_LIMIT} bytes")
     _check_escapes(escaped, "value")
     return _decoded(escaped, "value")
 

@@ -6,7 +6,6 @@ What differs between the protocols is read here; `shared/api/routes.py` says whi
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import unquote
 
 from shared.core.encoding import from_base64
 from shared.core.entra.claims import read_claims
@@ -19,25 +18,36 @@ from shared.core.errors import (
     UnsupportedGrant,
     UnsupportedMedia,
 )
-from shared.core.form import first_of, read_form, read_value
+from shared.core.form import CREDENTIAL_LIMIT, client_of, read_credential, read_form
 from shared.core.names import is_default_scope, is_guid, is_sha256
+from shared.core.url import check_no_secret
 
 BODY_LIMIT = 16 * 1024
 OLDEST_API_VERSION = "2019-08-01"
 """Of App Service's managed-identity protocol; the one before had other names for everything."""
 
+BASIC_LIMIT = len("Basic ") + 4 * ((2 * CREDENTIAL_LIMIT + len(":") + 2) // 3)
+"""Characters: a header with the longest name and key. A longer one is not looked at."""
+MEDIA_LIMIT = 128
+"""Characters of Content-Type."""
+
 _KEY = re.compile(r"[\x21-\x2b\x2d-\x7e]{16,512}\Z")
 # ASCII: in Unicode a long s would be an s.
 _BASIC = re.compile(r"basic +([A-Za-z0-9+/]+={0,2})\Z", re.IGNORECASE | re.ASCII)
-_FORM = re.compile(
-    r"[ \t]*application/x-www-form-urlencoded[ \t]*(;[ \t]*charset=(utf-8|\"utf-8\")[ \t]*)?\Z",
-    re.IGNORECASE | re.ASCII,
+_FORM = "application/x-www-form-urlencoded"
+_UTF_8 = frozenset({"charset=utf-8", 'charset="utf-8"', "charset=utf8", 'charset="utf8"'})
+# In these the bytes of ASCII mean what they mean in UTF-8. Apache HttpClient sends the first of them by default.
+_LIKE_ASCII = frozenset(
+    f"charset={quote}{name}{quote}" for name in ("iso-8859-1", "us-ascii", "windows-1252") for quote in ("", '"')
 )
+_BEYOND_ASCII = re.compile(rb"%[89A-Fa-f]")
 _API_VERSION = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(-[a-z]+)?\Z")
-# Credentials that belong to other endpoints: refused so that nobody gets used to sending them.
-_MISPLACED = ("client_secret", "client_assertion")
-# In the URL, where logs keep them, no secret of OAuth's is passed over in silence.
-_SECRETS = (*_MISPLACED, "assertion", "password", "refresh_token", "access_token")
+_ONLY_KEY = "the function key is the only credential"
+FOREIGN: Mapping[str, str] = {"client_secret": _ONLY_KEY, "client_assertion": _ONLY_KEY}
+"""Fields with credentials of other endpoints, each with a hint: refused so that nobody gets used to sending them."""
+BESIDE_BASIC: Mapping[str, str] = {**FOREIGN, "client_secret": "HTTP Basic or the form, not both"}
+IN_THE_FORM: Mapping[str, str] = {"client_assertion": _ONLY_KEY}
+_NO_BODY = "send Content-Length, without which the platform drops the body"
 # What counts in the body does not count in the URL.
 _BODY_ALONE = ("grant_type", "scope", "tenant", "claims", "token_sha256_to_refresh", "client_id")
 _OTHER_IDENTITIES = ("principal_id", "object_id", "mi_res_id", "msi_res_id")
@@ -83,39 +93,42 @@ class TokenRequest:
 
 
 def check_envelope(incoming: Incoming, *, method: str) -> None:
-    """Check what needs no key and no parsing, in the documented order.
+    """Check what needs no key, in the documented order; the work is bounded, as anybody can cause it.
 
     Raises:
         MethodNotAllowed, InvalidRequest, TooLarge: the first that fails.
     """
     if incoming.method != method:
         raise MethodNotAllowed(f"use {method}")
-    query = incoming.query
-    if query and any(unquote(part.partition("=")[0]).lower() == "code" for part in re.split("[&;]", query)):
-        raise InvalidRequest(
-            "the function key was sent in the URL, where logs keep it",
-            cause="key in URL",
-            hint="send it in its header, and have this key replaced",
-        )
+    if query := incoming.query:
+        check_no_secret(query)
     if len(incoming.body) > BODY_LIMIT:
         raise TooLarge
 
 
-def check_form_media(headers: Mapping[str, str]) -> None:
-    """Check that the body is said to be a plain form.
+def check_form_media(headers: Mapping[str, str], body: bytes) -> None:
+    """Check that the body is said to be a plain form, in UTF-8 or in what is the same for this body.
 
     Raises:
         InvalidRequest: no type, or several.
-        UnsupportedMedia: another type.
+        UnsupportedMedia: another type, or another charset.
     """
     if "content-encoding" in headers:
         raise UnsupportedMedia(hint="send the body without Content-Encoding")
-    media = headers.get("content-type")
-    if media is None:
+    content_type = headers.get("content-type")
+    if content_type is None:
         raise InvalidRequest("the request has no Content-Type", hint="use application/x-www-form-urlencoded")
-    if "," in media:
+    if len(content_type) > MEDIA_LIMIT:
+        raise UnsupportedMedia
+    if "," in content_type:
         raise InvalidRequest("the request has several Content-Types", hint="send one")
-    if not _FORM.match(media):
+    media, *parameters = (part.strip(" \t") for part in content_type.lower().split(";"))
+    given = [parameter for parameter in parameters if parameter]  # RFC 9110 section 5.6.6: one may be empty
+    if media != _FORM or len(given) > 1:
+        raise UnsupportedMedia
+    if not given or given[0] in _UTF_8:
+        return
+    if given[0] not in _LIKE_ASCII or _BEYOND_ASCII.search(body):
         raise UnsupportedMedia
 
 
@@ -127,7 +140,10 @@ def key_in_header(headers: Mapping[str, str], name: str) -> Credentials:
     Raises:
         UnknownCaller: there is none, or it has not the form of a key.
     """
-    return Credentials(_key(headers.get(name, "")))
+    key = headers.get(name)
+    if key is None:
+        raise UnknownCaller(f"no credentials were sent: the header {name}", cause="no credentials")
+    return Credentials(_key(key))
 
 
 def client_credentials(headers: Mapping[str, str], body: bytes) -> Credentials:
@@ -137,19 +153,54 @@ def client_credentials(headers: Mapping[str, str], body: bytes) -> Credentials:
         UnknownCaller: there are none, not in the form of a name and a key, or of two names.
     """
     authorization = headers.get("authorization")
+    client_id, client_secret = client_of(body)
+    if authorization is None and not client_id and not client_secret:
+        raise UnknownCaller(
+            "no credentials were sent: HTTP Basic, or client_id and client_secret",
+            cause="no credentials",
+            hint=None if body else _NO_BODY,
+        )
     try:
-        named = first_of(body, "client_id")
-        if authorization is None:
-            name, key = named, first_of(body, "client_secret")
-        else:
-            basic = _BASIC.match(authorization)
-            # Both halves are form-encoded before they are put together; the name has no colon, the key may.
-            name, key = (read_value(half) for half in from_base64(basic[1] if basic else "").split(b":", 1))
+        # Both halves are form-encoded before they are put together; the name has no colon, the key may.
+        name, key = (client_id, client_secret) if authorization is None else _halves(authorization)
+        return _client(read_credential(name), read_credential(key), named=read_credential(client_id))
     except (ValueError, InvalidRequest):
         raise UnknownCaller(cause="malformed credentials") from None
+
+
+def unencoded_credentials(headers: Mapping[str, str], body: bytes) -> Credentials | None:
+    """Take HTTP Basic as clients send it that do not form-encode the key, `curl -u` among them (RFC 7617).
+
+    Returns:
+        None where that is the same key, or no name and key.
+    """
+    try:
+        name, key = _halves(headers.get("authorization", ""))
+        if b"+" not in key and b"%" not in key:
+            return None
+        client_id, _ = client_of(body)
+        return _client(read_credential(name), key.decode(), named=read_credential(client_id))
+    except (ValueError, InvalidRequest, UnknownCaller):
+        return None
+
+
+def _halves(authorization: str) -> tuple[bytes, bytes]:
+    """Split the pair of HTTP Basic, still escaped.
+
+    Raises:
+        ValueError: it is no HTTP Basic, or longer than a name and a key.
+    """
+    basic = _BASIC.match(authorization) if len(authorization) <= BASIC_LIMIT else None
+    name, colon, key = from_base64(basic[1] if basic else "").partition(b":")
+    if not colon or max(len(name), len(key)) > CREDENTIAL_LIMIT:
+        raise ValueError("not a name and a key")
+    return name, key
+
+
+def _client(name: str, key: str, *, named: str) -> Credentials:
     if not name or not key:
-        raise UnknownCaller(cause="no credentials")
-    if named not in {None, name}:
+        raise UnknownCaller(cause="half of the credentials")
+    if named not in {"", name}:
         raise UnknownCaller(cause="two names")
     return Credentials(_key(key), name)
 
@@ -160,28 +211,29 @@ def check_one_credential(headers: Mapping[str, str], own: str) -> None:
     Raises:
         InvalidRequest: the headers hold another.
     """
-    for other in ("authorization", "x-functions-key", "x-identity-header"):
+    # Not Authorization: the platform, a portal or a .netrc adds it without being asked.
+    for other in ("x-functions-key", "x-identity-header"):
         if other != own and other in headers:
             raise InvalidRequest("the request has two kinds of credentials", hint=f"send one, without {other}")
 
 
-def read_token_request(body: bytes, query: str, *, own: tuple[str, ...] = ()) -> TokenRequest:
+def read_token_request(body: bytes, query: str, *, foreign: Mapping[str, str] = FOREIGN) -> TokenRequest:
     """Read the form of an OAuth token request.
 
     Args:
         body: the form.
         query: of the URL, in which nothing may stand that belongs into the form.
-        own: fields with credentials that have been taken from it already.
+        foreign: fields with credentials that the route refuses, each with a hint.
 
     Raises:
         InvalidRequest, UnsupportedGrant, InvalidScope: with a hint.
     """
+    if not body:
+        raise InvalidRequest("the request has no body", hint=_NO_BODY)
     fields, in_url = read_form(body), _read_query(query)
-    for name in _MISPLACED:
-        if name in fields and name not in own:
-            raise InvalidRequest(
-                f"{name} is not accepted here", cause=f"{name} sent", hint="the function key is the only credential"
-            )
+    for name, hint in foreign.items():
+        if name in fields:
+            raise InvalidRequest(f"{name} is a second credential", cause=f"{name} sent", hint=hint)
     if "resource" in fields or "resource" in in_url:
         raise InvalidRequest("resource is not accepted here", hint="use scope, with /.default behind the resource")
     for name in _BODY_ALONE:
@@ -264,17 +316,4 @@ def _key(text: str) -> str:
 
 
 def _read_query(query: str) -> dict[str, str]:
-    """Read the fields of a URL.
-
-    Raises:
-        InvalidRequest: it is no clean form, or holds a secret.
-    """
-    fields = read_form(query.encode(errors="surrogatepass"), of="URL")
-    for name in _SECRETS:
-        if name in fields:
-            raise InvalidRequest(
-                f"{name} was sent in the URL, where logs keep it",
-                cause=f"{name} in URL",
-                hint="send it nowhere but where it belongs, and have this one replaced",
-            )
-    return fields
+    return read_form(query.encode(errors="surrogatepass"), of="URL")

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from shared.core.errors import UnknownCaller
 from shared.core.token import TokenSource
 from shared.telemetry.event import About, Doc, Event, Feed, Instrument
 
@@ -80,16 +79,17 @@ class TokenAnswered(Event):
 
 
 @dataclass(slots=True, kw_only=True)
-class UnknownKeys(Event):
-    """Requests were refused without a line of their own: more than `unknown_keys_per_minute` had an unknown key."""
+class RequestsUnlogged(Event):
+    """Requests without a known caller were refused, and left no line of their own: there were too many of them."""
 
     about = About(
-        "unknown_keys",
-        remedy="find out who tries keys on the routes where vend alone checks them; `app_checked_routes = false` "
-        "closes these routes",
-        feeds=(Feed(_REQUESTS, amount="count", fixed={"outcome": UnknownCaller.error}),),
+        "requests_unlogged",
+        remedy="find out who floods the routes that vend alone guards; the platform keeps strangers out by a private "
+        "endpoint or a list of addresses",
+        feeds=(Feed(_REQUESTS, by=("outcome",), amount="count"),),
     )
 
+    outcome: Annotated[str, Doc("the `error` of their answers; there is a line for each")]
     count: Annotated[int, Doc("number of these requests since the last such line", {"minimum": 1})]
 
 

@@ -9,10 +9,11 @@ import pytest
 from tests.tables import cases
 from tests.wire import WAYS, Change, Way
 
-type Kind = Literal["denied", "stranger"]
+type Kind = Literal["denied", "stranger", "silent"]
 KINDS: Mapping[Kind, tuple[int, str, Change]] = {
     "denied": (400, "invalid_scope", Change(fields={"scope": "api://nobody/.default"})),
     "stranger": (401, "invalid_client", Change(key="default")),
+    "silent": (401, "invalid_client", Change(without=("credentials",))),
 }
 """Status, error and an example of those whom nobody can tell apart."""
 

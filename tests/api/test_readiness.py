@@ -144,13 +144,15 @@ def test_a_change_is_told_once() -> None:
         ("GET", "", 200, None),
         ("GET", "?code=x", 400, None),
         ("HEAD", "", 200, None),
+        ("GET", "?a=1;client_secret=x", 400, None),
+        ("GET", "?X-Functions-Key=x", 400, None),
         ("HEAD", "?code=x", 400, None),
         ("POST", "?code=x", 405, "GET, HEAD"),
         ("FOO", "", 405, "GET, HEAD"),
     ],
 )
 def test_a_probe_is_a_plain_question(method: str, query: str, status: int, allow: str | None) -> None:
-    """ABU-02, ABU-04, ABU-22: GET or HEAD, and no key in the URL; the headers are those of every answer."""
+    """ABU-02, ABU-04, ABU-22, FND-C11: GET or HEAD, and no secret in the URL; the headers are those of every answer."""
     worker = Worker()
 
     async def story() -> None:

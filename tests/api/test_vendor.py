@@ -1,5 +1,4 @@
 import asyncio
-import base64
 import hashlib
 import json
 import logging
@@ -7,91 +6,31 @@ import math
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import timedelta
 from urllib.parse import parse_qsl, urlencode
 
 import pytest
 
-from shared.api.answers import Answer
 from shared.api.routes import FUNCTION_KEY, MANAGED_IDENTITY, OAUTH, ROUTES, Route
-from shared.api.vendor import Vendor
-from shared.core.errors import CredentialRefused, Unavailable, UnknownCaller, UnreadableAnswer, VendError
-from shared.core.limits import Limits
-from shared.core.policy import EVERYBODY, Allow, Caller, Offer
+from shared.core.errors import CredentialRefused, Unavailable, UnreadableAnswer, VendError
 from shared.core.request import Incoming
-from shared.core.token import AccessToken, Acquired, TokenFacts, TokenKey, TokenSource
-from shared.telemetry.events import Events, log_line
-from tests.clock import FakeClock, fake_system
-from tests.contract import conforms, event_conforms
-
-TENANT = "11111111-1111-1111-1111-111111111111"
-CLIENT_ID = "22222222-2222-2222-2222-222222222222"
-SCOPE = "https://graph.microsoft.com/.default"
-KEY, ANYBODYS = "k" * 40, "a" * 40
-FORM = b"grant_type=client_credentials&scope=https%3A%2F%2Fgraph.microsoft.com%2F.default"
-MEDIA = "application/x-www-form-urlencoded"
-BILLING = Caller(name="billing", allow=(Allow(profile="graph", scopes=(SCOPE,)),))
-
-
-class Shop:
-    """A vendor whose token source does as it is told; what leaves it is listed in order."""
-
-    def __init__(
-        self,
-        get_token: Callable[["Shop"], AccessToken],
-        *,
-        log: Callable[[str], None] | None = None,
-        app_checked_routes: bool = True,
-    ) -> None:
-        self.lines: list[str] = []
-        self.caller = BILLING
-        self._get_token = get_token
-        self.clock = FakeClock()
-        self.events = Events(log or self.lines.append, wall=lambda: self.clock().wall, worker="w")
-        self.vendor = Vendor(
-            callers=self,
-            tokens=self,
-            offers={"graph": Offer(tenants=(TENANT,), scopes=(SCOPE,), client_id=CLIENT_ID, vendable=True)},
-            app_checked_routes=app_checked_routes,
-            limits=Limits(),
-            system=fake_system(self.clock),
-            events=self.events,
-        )
-
-    def ask(self, body: bytes = FORM, *, method: str = "POST", key: str = KEY, query: str = "") -> Answer:
-        """Answer one request to `/api/token`."""
-        headers = {"x-functions-key": key, "content-type": MEDIA}
-        return self.answer(FUNCTION_KEY, Incoming(method, f"http://localhost/api/token{query}", headers, body))
-
-    def answer(self, route: Route, incoming: Incoming) -> Answer:
-        """Answer one request; the answer and what is told of it keep to the contract."""
-        before = len(self.lines)
-        answer = asyncio.run(self.vendor.answer(route, incoming))
-        assert conforms(f"/api/{route.name}", incoming.method, answer.status, answer.headers, answer.body) == []
-        assert [fault for line in self.lines[before:] for fault in event_conforms(line)] == []
-        return answer
-
-    def token(self, lifetime: float = 3600.0) -> AccessToken:
-        """Make a token that was got now."""
-        return AccessToken("secret", self.clock(), lifetime=lifetime, refresh_after=1440.0)
-
-    def revalidate(self, now: float) -> None:
-        """Find the document new enough."""
-
-    def identify(self, key: str, *, host_checked: bool) -> Caller:
-        """Find the caller of a key."""
-        if key == KEY:
-            return self.caller
-        if host_checked and key == ANYBODYS:
-            return Caller(name=EVERYBODY, allow=BILLING.allow)
-        raise UnknownCaller(cause="unknown key")
-
-    async def get(
-        self, key: TokenKey, *, claims: str | None = None, rejected: str | None = None, caller: str = ""
-    ) -> Acquired:
-        """Serve from the cache what the test makes."""
-        assert (claims, rejected, caller) == (None, None, self.caller.name if caller != EVERYBODY else EVERYBODY)
-        assert key == TokenKey("graph", TENANT, SCOPE)
-        return Acquired(self._get_token(self), TokenSource.CACHE)
+from shared.core.token import AccessToken, TokenFacts
+from shared.telemetry.events import log_line
+from tests.api.shop import (
+    ALLOW,
+    ANYBODYS,
+    BILLING,
+    EVERYBODY,
+    FORM,
+    KEY,
+    MEDIA,
+    OTHERS,
+    Shop,
+    denied,
+    entry,
+    good,
+    malformed,
+)
 
 
 def test_the_answer_tells_less_than_is_left() -> None:
@@ -145,32 +84,6 @@ def test_a_log_that_fails_breaks_nothing() -> None:
     assert shop.events.lost == 1
 
 
-def good(route: Route, *, key: str = KEY, name: str = "billing") -> Incoming:
-    """Make a request that is answered with a token."""
-    url, media = f"https://vend.test/api/{route.name}", {"content-type": MEDIA}
-    if route is MANAGED_IDENTITY:
-        query = "?api-version=2019-08-01&resource=https://graph.microsoft.com/"
-        return Incoming("GET", url + query, {"x-identity-header": key}, b"")
-    if route is OAUTH:
-        basic = base64.b64encode(f"{name}:{key}".encode()).decode()
-        return Incoming("POST", url, {**media, "authorization": f"Basic {basic}"}, FORM)
-    return Incoming("POST", url, {**media, "x-functions-key": key}, FORM)
-
-
-def denied(incoming: Incoming) -> Incoming:
-    """Ask for what the caller may not have."""
-    return replace(
-        incoming,
-        url=incoming.url.replace("graph.microsoft.com", "vault.azure.net"),
-        body=incoming.body.replace(b"graph.microsoft.com", b"vault.azure.net"),
-    )
-
-
-def malformed(incoming: Incoming) -> Incoming:
-    """Break what stands behind the caller's credentials."""
-    return replace(incoming, url=f"{incoming.url}?resource=%", body=incoming.body and b"x")
-
-
 # Each is what is wrong with a request, beside all that is wrong with those behind it: the first alone is answered.
 WRONG: list[tuple[int, Callable[[Incoming], Incoming]]] = [
     (405, lambda incoming: replace(incoming, method="PATCH")),
@@ -193,8 +106,8 @@ def test_the_first_check_that_fails_answers(route: Route) -> None:
     for index, (status, _) in enumerate(WRONG):
         if (status, route) == (415, MANAGED_IDENTITY):  # which has no body
             continue
-        shop = Shop(Shop.token)
-        shop.caller = replace(BILLING, per_worker_per_minute=1 if index <= 5 else None)
+        limited = ("per_worker_per_minute = 1",) if index <= 5 else ()
+        shop = Shop(Shop.token, document=entry("billing", *limited, ALLOW, key=KEY))
         shop.answer(route, denied(good(route)))
         incoming = good(route)
         for _, spoil in reversed(WRONG[index:]):
@@ -216,8 +129,9 @@ def test_a_route_whose_keys_the_host_does_not_check_is_shut(route: Route) -> Non
 
 @pytest.mark.parametrize("route", ROUTES, ids=[route.name for route in ROUTES])
 def test_everybody_is_who_the_host_let_in(route: Route) -> None:
-    """The entry `*` is for keys that the host has accepted, and for no others."""
-    assert Shop(Shop.token).answer(route, good(route, key=ANYBODYS)).status == (200 if route.host_checked else 401)
+    """FND-H1: the entry `*` is for keys that the host has accepted, and for no others."""
+    shop = Shop(Shop.token, document=BILLING + EVERYBODY)
+    assert shop.answer(route, good(route, key=ANYBODYS)).status == (200 if route.host_checked else 401)
 
 
 def test_a_key_is_good_for_its_own_name_alone() -> None:
@@ -237,27 +151,9 @@ def test_only_what_is_worth_it_has_an_azure_sdk_wait(error: type[VendError]) -> 
     assert (answer.status, "Retry-After" in answer.headers) == ((503, True) if error.retryable else (502, False))
 
 
-@pytest.mark.parametrize("route", [MANAGED_IDENTITY, OAUTH], ids=["msi", "oauth2"])
-def test_a_flood_of_unknown_keys_fills_no_log(route: Route) -> None:
-    """SEC-17: the same 401 for each, a line for 60 a minute, and the caller that comes between notices nothing."""
-    shop = Shop(Shop.token)
-    flood = [shop.answer(route, good(route, key=f"{number:040}")) for number in range(10_000)]
-    assert len({(answer.status, answer.body) for answer in flood}) == 1
-    assert flood[0].status == 401
-    assert len(shop.lines) == 60
-    assert shop.answer(route, good(route)).status == 200
-    told = json.loads(shop.lines[60])
-    assert (told["event"], told["count"]) == ("unknown_keys", 9_940)
-    assert len(shop.lines) == 62
-    shop.clock.tick(1)
-    shop.answer(route, good(route, key="x" * 40))
-    assert len(shop.lines) == 63
-
-
 def test_a_caller_over_its_rate_is_told_when_to_come_back() -> None:
     """SEC-16: counted once the key is known and before anything is done for the request, bad ones too."""
-    shop = Shop(Shop.token)
-    shop.caller = replace(BILLING, per_worker_per_minute=2)
+    shop = Shop(Shop.token, document=entry("billing", "per_worker_per_minute = 2", ALLOW, key=KEY))
     assert [shop.ask(b"x").status, shop.ask().status] == [400, 200]
     refused = shop.ask()
     assert (refused.status, json.loads(refused.body)["error"]) == (429, "slow_down")
@@ -267,6 +163,62 @@ def test_a_caller_over_its_rate_is_told_when_to_come_back() -> None:
     shop.clock.tick(30)
     assert [shop.ask().status, shop.ask().status] == [200, 429]
     assert json.loads(shop.lines[-1])["outcome"] == "slow_down"
+
+
+def test_a_rate_is_that_of_one_caller() -> None:
+    """FND-H4: two callers with a rate use up each its own."""
+    both = [entry(name, "per_worker_per_minute = 2", ALLOW, key=key) for name, key in (("billing", KEY), ("o", OTHERS))]
+    shop = Shop(Shop.token, document="".join(both))
+    assert [shop.ask(key=key).status for key in (KEY, KEY, KEY, OTHERS, OTHERS, OTHERS)] == [200, 200, 429] * 2
+
+
+@pytest.mark.parametrize(
+    ("route", "text"),
+    [
+        (FUNCTION_KEY, "no credentials were sent: the header x-functions-key"),
+        (OAUTH, "no credentials were sent: HTTP Basic, or client_id and client_secret"),
+        (MANAGED_IDENTITY, "no credentials were sent: the header x-identity-header"),
+    ],
+    ids=[route.name for route in ROUTES],
+)
+def test_a_request_without_credentials_is_told_what_it_lacks(route: Route, text: str) -> None:
+    """FND-C12: the status and the challenge are those of any unknown caller."""
+    answer = Shop(Shop.token).answer(route, replace(good(route), headers={"content-type": MEDIA}))
+    assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, route.challenge)
+    assert json.loads(answer.body)["error_description"] == text
+
+
+@pytest.mark.parametrize("wait", [1, 10, 11, 3_600])
+def test_an_azure_sdk_is_told_to_wait_ten_seconds_at_most(wait: int) -> None:
+    """FND-C17: it blocks three times as long as it is told; an OAuth client decides for itself."""
+
+    def fail(_: Shop) -> AccessToken:
+        raise Unavailable(wait=timedelta(seconds=wait))
+
+    answers = [Shop(fail).answer(route, good(route)) for route in ROUTES]
+    assert [answer.headers["Retry-After"] for answer in answers] == [str(wait), str(wait), str(min(wait, 10))]
+
+
+def test_a_caller_over_its_rate_is_told_the_same_by_an_azure_sdk() -> None:
+    """FND-C17: whatever the reason for the wait is."""
+    shop = Shop(Shop.token, document=entry("billing", "per_worker_per_minute = 1", ALLOW, key=KEY))
+    answers = [shop.answer(MANAGED_IDENTITY, good(MANAGED_IDENTITY)) for _ in range(2)]
+    assert (answers[1].status, answers[1].headers["Retry-After"]) == (429, "10")
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=[route.name for route in ROUTES])
+@pytest.mark.parametrize("method", ["HEAD", None], ids=["HEAD", "an error of the app"])
+def test_the_event_has_the_status_of_the_answer(route: Route, method: str | None) -> None:
+    """FND-C7: of an answer without a body, and of one that a defect made, too."""
+
+    def fail(_: Shop) -> AccessToken:
+        raise KeyError
+
+    shop = Shop(fail)
+    answer = shop.answer(route, replace(good(route), method=method or route.method))
+    (event,) = map(json.loads, shop.lines)
+    assert event["status"] == answer.status == (405 if method else 500)
+    assert (answer.body == b"") is (method == "HEAD")
 
 
 def test_the_event_names_the_token_and_does_not_hold_it() -> None:
@@ -333,6 +285,7 @@ def test_no_value_of_a_caller_forges_a_line(caplog: pytest.LogCaptureFixture) ->
 
     async def ask_all() -> None:
         for route, incoming in hostile_requests():
+            shop.clock.tick(1)  # or those that nobody knows would only be counted
             await shop.vendor.answer(route, incoming)
 
     with caplog.at_level(logging.DEBUG):

@@ -1,7 +1,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared.core.rate import Bucket
@@ -29,12 +29,18 @@ def test_a_lower_rate_is_in_force_at_once() -> None:
     assert [bucket.take(per_minute=1, now=0) for _ in range(2)] == [0.0, 60.0]
 
 
-@given(
-    rate=st.integers(1, 1_000),
-    moments=st.lists(st.floats(0, 300), min_size=1, max_size=200).map(sorted),
+# Sparse ones, and those that follow each other so closely that nearly all are refused.
+MOMENTS = st.lists(st.floats(0, 300), min_size=1, max_size=200).map(sorted) | st.builds(
+    lambda gap, count: [gap * number for number in range(count)],
+    st.sampled_from([0.001, 0.1, 0.5, 1.0, 7.0]),
+    st.integers(1, 300),
 )
+
+
+@given(rate=st.integers(1, 1_000), moments=MOMENTS)
+@example(rate=1, moments=[number / 2 for number in range(240)])
 def test_no_minute_has_more_than_two_minutes_requests(rate: int, moments: list[float]) -> None:
-    """However the requests come: at most what was saved, and what a minute fills."""
+    """FND-H4: however the requests come, at most what was saved, and what a minute fills."""
     bucket = Bucket(per_minute=rate, now=0)
     taken = [moment for moment in moments if bucket.take(per_minute=rate, now=moment) == 0]
     for start in taken:

@@ -15,7 +15,6 @@ CEILINGS = {
     "docs/architecture.md": 13,
     "docs/cli.md": 2,
     "docs/deployment.md": 2,
-    "docs/errors.md": 1,
     "docs/local.md": 2,
     "docs/operations.md": 2,
 }

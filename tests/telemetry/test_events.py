@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.telemetry.catalogue import EVENTS, CallersInvalid, SettingsInvalid, TokenAnswered, UnknownKeys
+from shared.telemetry.catalogue import EVENTS, CallersInvalid, RequestsUnlogged, SettingsInvalid, TokenAnswered
 from shared.telemetry.event import About, Event
 from shared.telemetry.events import BUFFER, LONGEST_LINE, LONGEST_VALUE, Events, log_line
 
@@ -76,11 +76,11 @@ def test_a_field_that_is_unset_is_left_out() -> None:
 @pytest.mark.parametrize("name", ["secret", "event_", "time", "worker", "access_token"])
 def test_a_field_with_another_name_is_refused(name: str) -> None:
     """SEC-21: a positive list; a field cannot be added later either, and none of the envelope can be replaced."""
-    event: Any = UnknownKeys
+    event: Any = RequestsUnlogged
     with pytest.raises(TypeError, match=name):
-        event(count=1, **{name: "x"})
+        event(outcome="invalid_client", count=1, **{name: "x"})
     with pytest.raises(AttributeError, match=name):
-        setattr(event(count=1), name, "x")
+        setattr(event(outcome="invalid_client", count=1), name, "x")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -107,8 +107,8 @@ def test_background_events_wait_for_the_next_flush() -> None:
     """The host drops lines that belong to no invocation, so none is written outside of one, and each but once."""
     lines: list[str] = []
     reporter = events(lines)
-    reporter.defer(UnknownKeys(count=1))
-    reporter.defer(UnknownKeys(count=2))
+    reporter.defer(RequestsUnlogged(outcome="invalid_client", count=1))
+    reporter.defer(RequestsUnlogged(outcome="invalid_client", count=2))
     assert lines == []
     reporter.flush()
     reporter.flush()
@@ -120,7 +120,7 @@ def test_the_buffer_is_bounded_and_counts_what_it_loses() -> None:
     lines: list[str] = []
     reporter = events(lines)
     for count in range(BUFFER + 2):
-        reporter.defer(UnknownKeys(count=count))
+        reporter.defer(RequestsUnlogged(outcome="invalid_client", count=count))
     reporter.flush()
     assert reporter.lost == 2
     assert [json.loads(line)["count"] for line in lines] == list(range(2, BUFFER + 2))
@@ -143,7 +143,7 @@ def test_a_log_handler_that_raises_breaks_nothing() -> None:
     try:
         reporter = Events(log_line, wall=lambda: 0.0, worker="w")
         reporter.emit(answered())
-        reporter.defer(UnknownKeys(count=1))
+        reporter.defer(RequestsUnlogged(outcome="invalid_client", count=1))
         reporter.flush()
     finally:
         logger.removeHandler(handler)

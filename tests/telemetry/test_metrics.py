@@ -21,11 +21,11 @@ from opentelemetry.sdk.metrics.export import (
 )
 
 from shared.api.routes import OAUTH
-from shared.telemetry.catalogue import EVENTS, UnknownKeys
+from shared.telemetry.catalogue import EVENTS, RequestsUnlogged
 from shared.telemetry.event import Event
 from shared.telemetry.events import Events
 from shared.telemetry.metrics import Metrics
-from tests.api.test_vendor import Shop, denied, good
+from tests.api.shop import Shop, denied, good
 from tests.tables import case_id, cases
 
 ROOT = Path(__file__).parents[2]
@@ -187,7 +187,7 @@ def test_a_metric_that_raises_breaks_nothing() -> None:
     shop = Shop(Shop.token)
     shop.events.observer = fail
     assert shop.ask().status == 200
-    shop.events.defer(UnknownKeys(count=1))
+    shop.events.defer(RequestsUnlogged(outcome="invalid_client", count=1))
     assert len(shop.lines) == 1
     assert shop.events.lost == 2
 
