@@ -173,8 +173,9 @@ def app_settings(cloud: LocalCloud, config: Path) -> dict[str, str]:
 
 
 def write_keys(file: Path, callers: Mapping[str, str]) -> None:
-    """Write the key store of the host: a host-scoped function key for each caller."""
-    KeyFile(file).write(Keys(generate(), {"default": generate(), **callers}, {}))
+    """Write the key store of the host: a host-scoped function key for each caller, named as `./vend callers` does."""
+    named = {f"vend-{name}": key for name, key in callers.items()}
+    KeyFile(file).write(Keys(generate(), {"default": generate(), **named}, {}))
 
 
 def start(

@@ -28,7 +28,7 @@ def parse_toml(text: bytes, *, name: str) -> dict[str, Any]:
         DocumentError: it is no TOML. The place alone is named, never the text that stands there.
     """
     try:
-        return tomllib.loads(text.decode())
+        return tomllib.loads(text.decode("utf-8-sig"))  # some editors begin a file with a byte order mark
     except tomllib.TOMLDecodeError as error:
         place = re.search(r"\(at (.+)\)\Z", str(error))
         raise DocumentError([f"{name}: is not valid TOML at {place[1] if place else 'some place'}"]) from None
