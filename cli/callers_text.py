@@ -9,10 +9,12 @@ import re
 import tomllib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
+from tomlkit.items import AoT
 
 from shared.core.policy import Allow
 
@@ -52,17 +54,7 @@ def without_caller(text: str, name: str) -> str:
         CannotEdit: there is no such caller, or only a person can edit the document.
     """
     _entry(text, name)
-    lines = text.splitlines(keepends=True)
-    headers = [*_headers(lines), len(lines)]
-    own = [(start, end) for start, end in itertools.pairwise(headers) if _is_of(lines[start], name)]
-    left = list(lines)
-    for start, end in reversed(own):
-        body = end
-        if end not in {start for start, _ in own}:  # what stands before the next entry is of that
-            while body > start + 1 and not lines[body - 1].split("#")[0].strip():
-                body -= 1
-        del left[start:body]
-    return _checked(text, "".join(left), lambda table: table["callers"].pop(name))
+    return _without_sections(text, lambda header: _is_of(header, name), lambda table: table["callers"].pop(name))
 
 
 def with_key(text: str, name: str, digest: str) -> str:
@@ -103,6 +95,8 @@ def with_allowed(text: str, name: str, allow: Sequence[Allow]) -> str:
                 continue
             made = f"x = {_inline(added)}"
             wanted.append(tomllib.loads(made)["x"])
+            if isinstance(entry["allow"], AoT):
+                raise CannotEdit(BY_HAND)  # it would stand behind the comments of the next caller
             entry["allow"].append(tomlkit.parse(made)["x"])
 
     return _with_entry(text, name, edit, lambda entry: entry.update(allow=wanted))
@@ -114,20 +108,22 @@ def without_scopes(text: str, name: str, scopes: Collection[str]) -> str:
     Raises:
         CannotEdit: there is no such caller, or only a person can edit the document.
     """
-
-    def edit(entry: Any) -> None:  # noqa: ANN401  # a table of tomlkit or of tomllib
-        held = entry.get("allow", [])
-        for index in reversed(range(len(held))):
-            listed = held[index]["scopes"]
-            for place in reversed(range(len(listed))):
-                if listed[place] in scopes:
-                    del listed[place]
-            if not listed:
-                del held[index]
-        if not held:
-            entry.pop("allow", None)
-
-    return _with_entry(text, name, edit, edit)
+    held = iter(_entry(text, name).get("allow", []))
+    drop = partial(_drop_emptied, scopes=scopes)
+    document: Any = _parsed(text)
+    if isinstance(document["callers"][name].get("allow"), AoT):
+        # tomlkit would take the comments behind a table with it.
+        text = _without_sections(
+            text,
+            lambda header: (
+                _is_head(header, {"callers": {name: {"allow": [{}]}}}) and set(next(held)["scopes"]) <= set(scopes)
+            ),
+            lambda table: drop(table["callers"][name]),
+        )
+    else:
+        text = _with_entry(text, name, drop, drop)
+    take = partial(_take_scopes, scopes=scopes)
+    return _with_entry(text, name, take, take)
 
 
 def with_values(text: str, name: str, values: Mapping[str, Value | None]) -> str:
@@ -198,7 +194,7 @@ def _with_line(text: str, name: str, key: str, value: str) -> str:
     _entry(text, name)
     lines = text.splitlines(keepends=True)
     headers = [*_headers(lines), len(lines)]
-    start = next((index for index in headers[:-1] if _is_head_of(lines[index], name)), None)
+    start = next((index for index in headers[:-1] if _is_head(lines[index], {"callers": {name: {}}})), None)
     if start is None:
         raise CannotEdit(BY_HAND)
     end = headers[headers.index(start) + 1]
@@ -208,6 +204,37 @@ def _with_line(text: str, name: str, key: str, value: str) -> str:
     lines.insert(end, f"{key} = {value}\n")
     made = tomllib.loads(f"{key} = {value}")
     return _checked(text, "".join(lines), lambda table: table["callers"][name].update(made))
+
+
+def _drop_emptied(entry: Any, *, scopes: Collection[str]) -> None:  # noqa: ANN401  # of tomlkit or of tomllib
+    """Take out the parts of `allow` that list nothing but these scopes, and `allow` itself where it is empty then."""
+    held = entry.get("allow", [])
+    for index in reversed(range(len(held))):
+        if set(held[index]["scopes"]) <= set(scopes):
+            del held[index]
+    if not held:
+        entry.pop("allow", None)
+
+
+def _take_scopes(entry: Any, *, scopes: Collection[str]) -> None:  # noqa: ANN401  # of tomlkit or of tomllib
+    for each in entry.get("allow", []):
+        for index in reversed(range(len(each["scopes"]))):
+            if each["scopes"][index] in scopes:
+                del each["scopes"][index]
+
+
+def _without_sections(text: str, is_own: Callable[[str], bool], expect: Callable[[dict[str, Any]], object]) -> str:
+    """Take out the tables whose header is meant; comments above and below them stay."""
+    lines = text.splitlines(keepends=True)
+    headers = [*_headers(lines), len(lines)]
+    own = [(start, end) for start, end in itertools.pairwise(headers) if is_own(lines[start])]
+    for start, end in reversed(own):
+        body = end
+        if end not in {start for start, _ in own}:  # what stands before the next entry is of that
+            while body > start + 1 and not lines[body - 1].split("#")[0].strip():
+                body -= 1
+        del lines[start:body]
+    return _checked(text, "".join(lines), expect)
 
 
 def _parsed(text: str) -> tomlkit.TOMLDocument:
@@ -259,10 +286,10 @@ def _is_of(header: str, name: str) -> bool:
     return isinstance(table.get("callers"), dict) and name in table["callers"]
 
 
-def _is_head_of(header: str, name: str) -> bool:
-    """Return whether a header is that of a caller's own table."""
+def _is_head(header: str, table: Mapping[str, Any]) -> bool:
+    """Return whether a header is that of exactly this table."""
     try:
-        return tomllib.loads(header.strip()) == {"callers": {name: {}}}
+        return tomllib.loads(header.strip()) == table
     except tomllib.TOMLDecodeError:
         return False
 
