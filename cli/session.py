@@ -131,11 +131,13 @@ class Session:
         if change.grants and refused > max((report.refused for report in self._before), default=0):
             raise self._failed(f"The app refuses {counted(refused, 'entry')} of the document, whole or in part.")
         workers = counted(len({report.worker for report in reports}), "worker")
-        tell(
-            f"In force on {workers} seen; any other within {limits.callers_must_check_seconds:g} s "
-            "unless it cannot read the document (event callers_unread).",
-            style=GOOD,
+        others = (
+            "a `make run` has no other."
+            if is_local
+            else f"any other within {limits.callers_must_check_seconds:g} s "
+            "unless it cannot read the document (event callers_unread)."
         )
+        tell(f"In force on {workers} seen; {others}", style=GOOD)
 
     def read_again(self) -> Documents:
         """Read the documents as they are now."""

@@ -30,6 +30,8 @@ SCOPE = f"{GRAPH}/.default"
 CALLER = "billing"
 SCHEDULE = "0 */15 * * * *"  # of the sync, as deployed
 SECONDS_TO_START = 30
+AT_ONCE = MappingProxyType({"callers_refresh_seconds": 0.2, "callers_must_check_seconds": 0.5})
+"""Limits by which an app on one machine reads a changed callers document within a second."""
 SECONDS_TO_STOP = 10
 
 

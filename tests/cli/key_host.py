@@ -3,7 +3,7 @@
 import hashlib
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from starlette.applications import Starlette
@@ -22,9 +22,10 @@ class Workers:
 
     Args:
         document: returns the callers document as it lies in its place.
+        names: the id of each worker.
     """
 
-    def __init__(self, document: Callable[[], bytes | None]) -> None:
+    def __init__(self, document: Callable[[], bytes | None], names: Sequence[str] = WORKERS) -> None:
         self.document = document
         self.old: bytes | None = None
         """The document of a worker that does not go by the one in its place."""
@@ -35,7 +36,7 @@ class Workers:
         self.refused = 0
         self.generation = 1
         self.mistakes: list[dict[str, str]] = []
-        self._next = itertools.cycle(WORKERS)
+        self._next = itertools.cycle(names)
 
     def ready(self) -> Response:
         """Answer as the next worker."""
