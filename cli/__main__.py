@@ -3,6 +3,7 @@
 import typer
 
 from cli.callers import add, revoke, roll
+from cli.callers_change import allow, change, deny, purge
 from cli.callers_list import show
 from cli.check import check
 from cli.execute import environment, execute
@@ -27,6 +28,10 @@ app.add_typer(callers, name="callers")
 callers.command("add")(add)
 callers.command("roll")(roll)
 callers.command("revoke")(revoke)
+callers.command("allow")(allow)
+callers.command("deny")(deny)
+callers.command("set")(change)
+callers.command("purge")(purge)
 callers.command("list")(show)
 callers.command("explain")(explain)
 app.command("break")(break_part)

@@ -1,34 +1,29 @@
-"""`./vend callers add`, `roll` and `revoke`: who may have what, in the document and among the keys of the host.
+"""`./vend callers add`, `roll` and `revoke`: callers and their keys, in the document and among the keys of the host.
 
 A key opens nothing until the document has its hash, and nothing any more once it has not. So a key is made before the
 document has it, and deleted after; wherever a command breaks off, it can be repeated.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cli.acceptance import Patience, await_acceptance
-from cli.callers_text import CannotEdit, with_caller, with_key, with_last_key_alone, without_caller
-from cli.document_store import Changed, rewrite
-from cli.documents import Config, Documents, read_documents
-from cli.host_keys import HostKeys, ResourceId, check_cloud, host_keys
-from cli.http import check_address
+from cli.acceptance import await_acceptance
+from cli.callers_text import with_caller, with_key, with_last_key_alone, without_caller
+from cli.documents import Config
+from cli.entries import Profile, Tenants, entries_of, shown_entries
+from cli.host_keys import ResourceId, slots_of
 from cli.keys import LOCAL_APP, App
 from cli.new_key import KeyFile, new_key
 from cli.screen import GOOD, say, stop
-from shared.core.documents.callers import parse_callers
-from shared.core.documents.toml import DocumentError
+from cli.session import NOTHING_YET, As, Change, Name, Session, open_session, unknown
+from shared.core.documents.callers import CallersDocument
 from shared.core.policy import EVERYBODY, Allow, Caller
 
-NOTHING_YET = b"generation = 1\n"
 NO_KEY = "0" * 64
-IN_FORCE = "In force within 30 s on every worker, without a restart."
-
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The caller.")]
 
 
 def add(
@@ -39,42 +34,41 @@ def add(
         typer.Option("--allow", metavar="SCOPE", help="What it may have, resource/.default; repeat for more."),
     ],
     *,
-    profile: Annotated[
-        str | None, typer.Option("--profile", metavar="P", help="The profile, where several have a scope.")
-    ] = None,
-    tenant: Annotated[
-        list[str] | None, typer.Option("--tenant", metavar="GUID", help="In these tenants alone; repeat for more.")
-    ] = None,
+    profile: Profile = None,
+    tenant: Tenants = None,
     key_file: KeyFile = None,
+    admin: As = None,
     app: App = LOCAL_APP,
     resource_id: ResourceId = None,
     config: Config = None,
 ) -> None:
-    """Add a caller: have its function key made, and say in the document what it may have.
+    """Add a caller: have its function key made, and write what it may have into the document.
 
     The key is printed once, alone on stdout; or written to --key-file; or, at a `make run`, to .run/NAME.key.
+
+    Exit code 0: each worker seen goes by the new document, and the key opens the app. 1: that is not certain.
     """
-    address = check_address(app, at="--app")
-    documents = read_documents(config, absent=NOTHING_YET)
-    check_cloud(documents, app=address)
+    session = open_session(context, app=app, resource_id=resource_id, config=config, admin=admin, absent=NOTHING_YET)
+    documents = session.documents
     known = documents.callers.callers
     if name in known:
         raise stop(
             f"{documents.callers_file} has a caller {name} already.", f"For another key: ./vend callers roll {name}"
         )
     _check_name(name, known)
-    entries = _entries(documents, allow, profile=profile, tenants=tuple(tenant or ()))
-
-    def edit(text: str, digest: str) -> str:
-        return with_caller(text, name, digest=digest, allow=entries)
-
-    # Its mistakes are told before anything is made.
-    _edited(documents, documents.version.content, lambda text: edit(text, NO_KEY))
-    key = _Key(name, documents, address, resource_id, key_file)
-    _write(documents, lambda text: edit(text, key.digest))
-    offered = "; ".join(f"{', '.join(entry.scopes)} (profile {entry.profile})" for entry in entries)
-    key.output.tell(f"{name} may have {offered}. {IN_FORCE}")
-    key.await_acceptance(context)
+    entries = entries_of(documents, allow, profile=profile, tenants=tuple(tenant or ()))
+    session.check(_addition(name, NO_KEY, entries))
+    held, keys = session.keys.digests(), documents.callers.owners
+    if left := [slot for slot in slots_of(name) if slot in held and held[slot] not in keys]:
+        raise stop(
+            f"The host has a key {left[0]} that is no caller's in {documents.callers_file}.",
+            f"If a command broke off: ./vend callers revoke {name} deletes it. Then repeat. Else choose another name.",
+        )
+    key = _Key(name, session, key_file)
+    change = _addition(name, key.digest, entries)
+    session.write(change)
+    key.output.tell(f"Written: {name} may have {shown_entries(entries)}.")
+    key.confirm(change)
 
 
 def roll(
@@ -83,6 +77,7 @@ def roll(
     *,
     finish: Annotated[bool, typer.Option("--finish", help="Remove the old key: the service uses the new one.")] = False,
     key_file: KeyFile = None,
+    admin: As = None,
     app: App = LOCAL_APP,
     resource_id: ResourceId = None,
     config: Config = None,
@@ -90,57 +85,99 @@ def roll(
     """Give a caller a second key; both are good until --finish removes the old one.
 
     The key is printed once, alone on stdout; or written to --key-file; or, at a `make run`, to .run/NAME.key.
+
+    Exit code 0: each worker seen goes by the new document, and the key opens the app. 1: that is not certain.
     """
-    address = check_address(app, at="--app")
-    documents = read_documents(config)
-    check_cloud(documents, app=address)
-    caller = documents.callers.callers.get(name)
+    session = open_session(context, app=app, resource_id=resource_id, config=config, admin=admin)
+    caller = session.documents.callers.callers.get(name)
     if caller is None or name == EVERYBODY:
-        raise _unknown(documents, name)
+        raise unknown(session.documents, name)
     if finish:
-        _finish(documents, caller, host_keys(documents, app=address, resource_id=resource_id))
+        _finish(session, caller)
         return
     if len(caller.key_sha256) > 1:
         raise stop(f"{name} has {len(caller.key_sha256)} keys already.", f"First: ./vend callers roll {name} --finish")
-    key = _Key(name, documents, address, resource_id, key_file)
-    _write(documents, lambda text: with_key(text, name, key.digest))
-    key.output.tell(f"{name} has a second key, and both are good. {IN_FORCE}")
-    key.await_acceptance(context)
+    session.check(_second_key(name, NO_KEY))
+    key = _Key(name, session, key_file)
+    change = _second_key(name, key.digest)
+    session.write(change)
+    key.output.tell(f"Written: {name} has a second key, and both are good.")
+    key.confirm(change)
     key.output.tell(f"When the service uses the new one: ./vend callers roll {name} --finish")
 
 
-def revoke(name: Name, app: App = LOCAL_APP, resource_id: ResourceId = None, config: Config = None) -> None:
-    """Take a caller and its keys away: first from the document, which alone decides, then from the host."""
-    address = check_address(app, at="--app")
-    documents = read_documents(config)
-    check_cloud(documents, app=address)
-    caller = documents.callers.callers.get(name)
-    if caller:
-        _write(documents, lambda text: without_caller(text, name))
-        documents = read_documents(config)
-        say(f"{name} is revoked. {IN_FORCE}", style=GOOD)
+def revoke(
+    context: typer.Context,
+    name: Name,
+    admin: As = None,
+    app: App = LOCAL_APP,
+    resource_id: ResourceId = None,
+    config: Config = None,
+) -> None:
+    """Take a caller and its keys away: first from the document, which alone decides, then from the host.
+
+    Exit code 0: each worker seen goes by the new document. 1: that is not certain, and a worker may serve the caller.
+    """
+    session = open_session(context, app=app, resource_id=resource_id, config=config, admin=admin)
+    documents = session.documents
+    is_known = _has(documents.callers, name)
+    change = Change(
+        edit=lambda text: without_caller(text, name) if is_known else text,
+        is_in=lambda document: not _has(document, name),
+        grants=False,
+    )
+    session.check(change)
+    if is_known:
+        session.write(change)
+        say(f"Written: {name} is no caller any more.")
         if made := documents.key_file(name):
             made.unlink(missing_ok=True)
-    if name == EVERYBODY:
-        return
-    swept = _sweep(documents, name, host_keys(documents, app=address, resource_id=resource_id), before=caller)
-    if not caller and not swept:
-        raise _unknown(documents, name)
+    swept = name != EVERYBODY and _sweep(session, name, gone=_keys_of(documents.callers, name))
+    if not is_known and not swept:
+        raise unknown(documents, name)
+    session.confirm(change)
+
+
+def _has(document: CallersDocument, name: str) -> bool:
+    """Return whether a document has an entry of this name, be it one that the app refuses."""
+    return name in document.callers or name in document.refused
+
+
+def _keys_of(document: CallersDocument, name: str) -> tuple[str, ...]:
+    return tuple(digest for digest, owner in document.owners.items() if owner == name)
+
+
+def _addition(name: str, digest: str, entries: list[Allow]) -> Change:
+    def is_in(document: CallersDocument) -> bool:
+        caller = document.callers.get(name)
+        return caller is not None and digest in caller.key_sha256 and set(entries) <= set(caller.allow)
+
+    return Change(
+        edit=lambda text: with_caller(text, name, digest=digest, allow=entries),
+        is_in=is_in,
+        grants=True,
+    )
+
+
+def _second_key(name: str, digest: str) -> Change:
+    return Change(
+        edit=lambda text: with_key(text, name, digest),
+        is_in=lambda document: name in document.callers and digest in document.callers[name].key_sha256,
+        grants=True,
+    )
 
 
 class _Key:
     """A new key of a caller: made by the host, and handed over before anything else can go wrong."""
 
-    def __init__(
-        self, name: str, documents: Documents, app: str, resource_id: str | None, key_file: Path | None
-    ) -> None:
-        keys = host_keys(documents, app=app, resource_id=resource_id)
-        known, held = documents.callers.owners, keys.digests()
-        slot = next((slot for slot in _slots(name) if held.get(slot) not in known), None)
+    def __init__(self, name: str, session: Session, key_file: Path | None) -> None:
+        documents = session.documents
+        known, held = documents.callers.owners, session.keys.digests()
+        slot = next((slot for slot in slots_of(name) if held.get(slot) not in known), None)
         if slot is None:
-            raise stop(f"The host has keys {' and '.join(_slots(name))} already, and callers use them.")
+            raise stop(f"The host has keys {' and '.join(slots_of(name))} already, and callers use them.")
         self.output = new_key(documents, name, key_file)
-        self._app, self._value = app, keys.make(slot)
+        self._session, self._value = session, session.keys.make(slot)
         self.output.take(self._value)
 
     @property
@@ -148,104 +185,53 @@ class _Key:
         """What the document has of it."""
         return hashlib.sha256(self._value.encode()).hexdigest()
 
-    def await_acceptance(self, context: typer.Context) -> None:
-        """Wait until it opens the app, and say so, or what is known instead."""
-        patience = context.obj if isinstance(context.obj, Patience) else Patience()
-        unsure = await_acceptance(self._app, self._value, patience=patience)
+    def confirm(self, change: Change) -> None:
+        """Wait until the change is in force and the key opens the app, and print that; else end with exit code 1."""
+        self._session.confirm(change, tell=self.output.tell)
+        unsure = await_acceptance(self._session.app, self._value, patience=self._session.patience)
         if unsure:
-            self.output.tell(f"Whether the key works already is not known. {unsure}")
-        else:
-            self.output.tell("The key works.", style=GOOD)
+            raise stop(f"Whether the key works is not known. {unsure}")
+        self.output.tell("The key works.", style=GOOD)
 
 
-def _finish(documents: Documents, caller: Caller, keys: HostKeys) -> None:
-    name = caller.name
-    is_rolled = len(caller.key_sha256) > 1
-    if is_rolled:
-        _write(documents, lambda text: with_last_key_alone(text, name))
-        documents = read_documents(documents.config)
-        say(f"{name} has its new key alone. {IN_FORCE}", style=GOOD)
-    if not _sweep(documents, name, keys, before=caller) and not is_rolled:
+def _finish(session: Session, caller: Caller) -> None:
+    name, old = caller.name, caller.key_sha256[:-1]
+    change = Change(
+        edit=lambda text: with_last_key_alone(text, name),
+        is_in=lambda document: not document.owners.keys() & set(old),
+        grants=False,
+    )
+    session.check(change)
+    if old:
+        session.write(change)
+        say(f"Written: {name} has its new key alone.")
+    if not _sweep(session, name, gone=old) and not old:
         raise stop(f"{name} has one key: there is nothing to finish.", f"For a new one: ./vend callers roll {name}")
+    session.confirm(change)
 
 
-def _sweep(documents: Documents, name: str, keys: HostKeys, *, before: Caller | None) -> bool:
-    """Delete what the host holds of a caller and the document does not know any more; tell whether there was any.
+def _sweep(session: Session, name: str, *, gone: tuple[str, ...]) -> bool:
+    """Delete the keys that vend made for a caller and that no caller has any more; return whether there was one.
 
-    What was left by a command that broke off goes too, by its name.
+    A key that a command left behind when it broke off goes too, by its name. A key of another name stays.
     """
-    known = documents.callers.owners
-    gone = set(before.key_sha256 if before else ()) - known.keys()
-    swept = [
-        slot
-        for slot, digest in keys.digests().items()
-        if digest in gone or (slot in _slots(name) and digest not in known)
-    ]
+    left = session.read_again().callers.owners
+    held = session.keys.digests()
+    swept = [slot for slot in slots_of(name) if slot in held and held[slot] not in left]
     for slot in swept:
-        keys.delete(slot)
+        session.keys.delete(slot)
         say(f"The host has no key {slot} any more.")
+    for slot, digest in held.items():
+        if digest in gone and digest not in left and slot not in swept:
+            say(f"The host keeps its key {slot}, which vend did not make.", error=True)
     return bool(swept)
 
 
-def _slots(name: str) -> tuple[str, str]:
-    """What the keys of a caller are called among those of the host: it has two while it is rolled."""
-    return name, f"{name}-2"
-
-
 def _check_name(name: str, known: Mapping[str, Caller]) -> None:
-    """Refuse a name under which the host keeps, or may come to keep, the key of somebody else; it ignores case."""
+    """Refuse a name under which the host keeps, or may come to keep, the key of another caller; it ignores case."""
     if name == EVERYBODY:
         raise stop('"*" has no key of its own.', "Add it to the document by hand; read docs/configuration.md first.")
-    taken = {slot.lower(): owner for owner in known for slot in _slots(owner)} | {"default": "the host itself"}
-    for slot in _slots(name):
+    taken = {slot.lower(): owner for owner in known for slot in slots_of(owner)}
+    for slot in slots_of(name):
         if owner := taken.get(slot.lower()):
             raise stop(f"The name {name} is too close to that of {owner}: the host would keep one key for both.")
-
-
-def _entries(documents: Documents, scopes: list[str], *, profile: str | None, tenants: tuple[str, ...]) -> list[Allow]:
-    """Find the profile of each scope, and make one entry for each profile."""
-    by_profile: dict[str, list[str]] = {}
-    for scope in dict.fromkeys(scopes):
-        offers = documents.settings.offers
-        having = [name for name, offer in offers.items() if offer.vendable and scope in offer.scopes]
-        if profile is None and len(having) != 1:
-            which = f"several profiles: {', '.join(having)}" if having else "no profile that is vendable"
-            raise stop(
-                f"{scope} is of {which}.",
-                "Choose one: --profile P" if having else f"First add it to a profile in {documents.settings_file}.",
-            )
-        by_profile.setdefault(profile or having[0], []).append(scope)
-    return [Allow(profile=name, scopes=tuple(each), tenants=tenants) for name, each in by_profile.items()]
-
-
-def _write(documents: Documents, edit: Callable[[str], str]) -> None:
-    """Write the edited document, or end with exit code 1."""
-    try:
-        rewrite(documents.store, lambda content: _edited(documents, content, edit), over=documents.version)
-    except Changed:
-        raise stop(
-            f"Somebody else is changing {documents.callers_file} too: nothing was written.", "Repeat the command."
-        ) from None
-
-
-def _edited(documents: Documents, content: bytes | None, edit: Callable[[str], str]) -> bytes:
-    """Edit the document and hold it against the app's own rules, or end with exit code 1."""
-    mistakes: Sequence[str]
-    try:
-        edited = edit((NOTHING_YET if content is None else content).decode()).encode()
-        mistakes = parse_callers(edited, documents.settings.offers, name=documents.callers_file).mistakes
-    except CannotEdit as error:
-        raise stop(f"{documents.callers_file} {error}: nothing was written.") from None
-    except DocumentError as error:
-        mistakes = error.mistakes
-    else:
-        if not mistakes:
-            return edited
-    for mistake in mistakes:
-        say(mistake, error=True)
-    raise stop("Nothing was written.")
-
-
-def _unknown(documents: Documents, name: str) -> typer.Exit:
-    known = ", ".join(documents.callers.callers) or "nobody"
-    return stop(f"{documents.callers_file} has no caller {name}. It has: {known}")

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import httpx
 
-from cli.http import ask
+from cli.http import ask, bearer
 from cli.screen import stop
 
 STORAGE = "https://storage.azure.com"
@@ -96,7 +96,7 @@ class BlobStore:
     """A blob.
 
     Args:
-        url: of the blob, https.
+        url: of the blob, in the storage domain of the cloud: the token goes to its origin alone.
         token: makes a token for a resource.
         ca_file: roots beside those that are trusted anyway.
     """
@@ -127,10 +127,14 @@ class BlobStore:
             raise self._refused(answer, role="Storage Blob Data Contributor")
 
     def _ask(self, method: str, content: bytes = b"", headers: dict[str, str] | None = None) -> httpx.Response:
-        login = {"authorization": f"Bearer {self._token(STORAGE)}", "x-ms-version": API_VERSION}
-        request = httpx.Request(method, self._url, content=content, headers=login | (headers or {}))
+        request = httpx.Request(
+            method, self._url, content=content, headers={"x-ms-version": API_VERSION} | (headers or {})
+        )
         return ask(
-            request, hint="Is `callers` in vend.toml right, and does its network let you in?", ca_file=self._ca_file
+            request,
+            hint="Is `callers` in vend.toml right, and does its network let you in?",
+            secret=bearer(self._token(STORAGE), service=self._url),
+            ca_file=self._ca_file,
         )
 
     def _refused(self, answer: httpx.Response, *, role: str) -> BaseException:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import chdir
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -65,7 +66,19 @@ def default_config(environ: Mapping[str, str], *, root: Path) -> Path:
     return running if running.exists() else root / "vend.toml"
 
 
-def read_documents(config: Path | None, *, absent: bytes | None = None) -> Documents:
+class NotRead(Exception):
+    """The settings are good, and the callers document is in a blob that was not to be read."""
+
+    def __init__(self, settings: Settings, *, settings_file: str, callers_file: str) -> None:
+        super().__init__(callers_file)
+        self.settings = settings
+        self.settings_file = settings_file
+        self.callers_file = callers_file
+
+
+def read_documents(
+    config: Path | None, *, absent: bytes | None = None, remote: bool = True, to_mend: bool = False
+) -> Documents:
     """Read both, or print every mistake of both and end with exit code 1.
 
     `${NAME}` comes from the environment, and relative paths start where the app is, as they do in the app.
@@ -73,7 +86,13 @@ def read_documents(config: Path | None, *, absent: bytes | None = None) -> Docum
     Args:
         config: a vend.toml; None for the one that is meant.
         absent: what stands for a callers document that is not there; None where that is a mistake.
+        remote: whether a blob may be read, with the operator's login.
+        to_mend: whether entries of callers may have mistakes: those are refused by the app, and the others are served.
+
+    Raises:
+        NotRead: the callers document is in a blob, and `remote` is false.
     """
+    end = partial(_end, is_implied=config is None and "VEND_CONFIG" not in os.environ)
     config = config or default_config(os.environ, root=ROOT)
     # What Azure sets is set by other containers too; this command never runs there.
     here = {name: value for name, value in os.environ.items() if name not in ON_AZURE}
@@ -81,24 +100,26 @@ def read_documents(config: Path | None, *, absent: bytes | None = None) -> Docum
         try:
             settings, mistakes = examine_settings(_text(config), here, name=config.name)
         except DocumentError as error:
-            raise _end({shown(config): error.mistakes}) from None
+            raise end({shown(config): error.mistakes}) from None
         if not mistakes:
             mistakes = _roots_mistakes(settings)
         if settings.callers is NOTHING or (mistakes and is_url(settings.callers)):
-            raise _end({shown(config): mistakes})
+            raise end({shown(config): mistakes})
+        if is_url(settings.callers) and not remote:
+            raise NotRead(settings, settings_file=shown(config), callers_file=settings.callers)
         name = settings.callers if is_url(settings.callers) else shown(ROOT / settings.callers)
         store = _store(settings)
         version = store.read()
         content = absent if version.content is None else version.content
         if content is None:
             missing = f"{name.rpartition('/')[2]}: is not there"
-            raise _end({shown(config): mistakes, name: [missing]})
+            raise end({shown(config): mistakes, name: [missing]})
         try:
             callers = parse_callers(content, None if mistakes else settings.offers, name=name.rpartition("/")[2])
         except DocumentError as error:
-            raise _end({shown(config): mistakes, name: error.mistakes}) from None
-    if mistakes or callers.mistakes:
-        raise _end({shown(config): mistakes, name: list(callers.mistakes)}, warnings=callers.warnings)
+            raise end({shown(config): mistakes, name: error.mistakes}) from None
+    if mistakes or (callers.mistakes and not to_mend):
+        raise end({shown(config): mistakes, name: list(callers.mistakes)}, warnings=callers.warnings)
     return Documents(settings, callers, shown(config), name, config, store, version)
 
 
@@ -128,16 +149,25 @@ def _store(settings: Settings) -> Store:
     return FileStore(ROOT / settings.callers)
 
 
-def _end(by_file: Mapping[str, list[str]], *, warnings: Sequence[str] = ()) -> typer.Exit:
+def _end(by_file: Mapping[str, list[str]], *, is_implied: bool, warnings: Sequence[str] = ()) -> typer.Exit:
+    """Print every mistake.
+
+    Args:
+        by_file: the mistakes of each file.
+        warnings: what is no mistake.
+        is_implied: whether nobody named the vend.toml: the local one may have been meant.
+    """
+    found = [mistake for mistakes in by_file.values() for mistake in mistakes]
+    unset = dict.fromkeys(re.findall(r"the app setting (\w+) is not set", "\n".join(found)))
+    if unset and is_implied:
+        say("`make run` is not running here. Without it, this is about the documents that are deployed.")
     for file, mistakes in by_file.items():
         say(file if mistakes else f"{file}: none so far; its profiles are looked at once those of vend.toml are good")
         for mistake in mistakes:
             say(f"  {mistake}")
     for warning in warnings:
         say(f"  warning: {warning}")
-    found = [mistake for mistakes in by_file.values() for mistake in mistakes]
     say(f"{counted(len(found), 'mistake')}.", style=BAD)
-    unset = dict.fromkeys(re.findall(r"the app setting (\w+) is not set", "\n".join(found)))
     if unset:
         say(f"App settings come from the environment here: {' '.join(f'{name}=...' for name in unset)} ./vend check")
     return typer.Exit(1)

@@ -57,4 +57,9 @@ def _given(caller: str, *, app: str) -> dict[str, str]:
     address = check_address(app, at="--app")
     if os.environ.get("IDENTITY_ENDPOINT"):
         say("IDENTITY_ENDPOINT is set: the identity that this process has of its own is not used.", error=True)
-    return {"IDENTITY_ENDPOINT": f"{address}/api/msi/token", "IDENTITY_HEADER": key_of(caller, app=address)}
+    return {
+        "IDENTITY_ENDPOINT": f"{address}/api/msi/token",
+        "IDENTITY_HEADER": key_of(caller, app=address),
+        # HTTP libraries would add an Authorization header of a .netrc entry for this host.
+        "NETRC": os.devnull,
+    }

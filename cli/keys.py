@@ -5,14 +5,13 @@ import os
 import sys
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import typer
 
 from cli.documents import ROOT, RUNNING
-from cli.http import is_loopback
 from cli.screen import stop
 from shared.core.errors import UnknownCaller
+from shared.core.origins import origin_of
 from shared.core.request import key_in_header
 
 LOCAL_APP = "http://localhost:7071"
@@ -40,7 +39,8 @@ def key_of(caller: str, *, app: str) -> str:
 
 def _find(caller: str, *, app: str) -> tuple[str, str]:
     made = ROOT / RUNNING / f"{caller}.key"
-    if is_loopback(app) and urlsplit(app).port == urlsplit(LOCAL_APP).port and made.exists():
+    asked, local = origin_of(app), origin_of(LOCAL_APP)
+    if asked and local and asked.is_loopback and asked.port == local.port and made.exists():
         return _read(made), str(RUNNING / made.name)
     if file := os.environ.get("VEND_KEY_FILE"):
         return _read(Path(file)), "the file that VEND_KEY_FILE names"

@@ -3,7 +3,8 @@
 Much of it was written by others, such as the claims of a token: what could steer a terminal becomes a question mark.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import typer
 from rich.console import Console
@@ -24,6 +25,17 @@ def say_table(rows: Iterable[tuple[str, str]], *, error: bool = False) -> None:
     width = max(len(name) for name, _ in shown)
     for name, value in shown:
         say(f"{name:{width}}  {value}", error=error)
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str], None]]:
+    """Show one line that changes while a command waits; on stderr, and in a terminal alone."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    with console.status("") as status:
+        yield lambda line: status.update(Text(line))
 
 
 def stop(what: str, hint: str = "") -> typer.Exit:

@@ -14,7 +14,7 @@ import httpx
 import typer
 
 from cli.explain import Scope, Tenant
-from cli.http import ask, check_address
+from cli.http import ask, check_address, function_key
 from cli.keys import LOCAL_APP, App, key_of
 from cli.screen import BAD, GOOD, say, say_table, stop
 from shared.core.errors import NotReady
@@ -67,7 +67,9 @@ def token(
         if rejected:
             form["token_sha256_to_refresh"] = rejected
         answer = ask(
-            httpx.Request("POST", f"{address}/api/token", data=form, headers={"x-functions-key": key}), hint=NOBODY
+            httpx.Request("POST", f"{address}/api/token", data=form),
+            hint=NOBODY,
+            secret=function_key(key, app=address),
         )
         vended = _read(answer, why=why, address=address)
         if not raw:

@@ -16,7 +16,7 @@ from contextlib import ExitStack
 from emulator.cloud import LocalCloud
 from emulator.network.serve import HOST, listening_socket
 from emulator.seed import CERTIFICATE, CLIENT_ID, CONTAINER, IDENTITY_CLIENT_ID, TENANT_ID
-from emulator.tour.site import APP_PORT, CALLER, PORTS, ROOT, SCOPE, Site, SiteError, start
+from emulator.tour.site import APP_PORT, AT_ONCE, CALLER, PORTS, ROOT, SCOPE, Site, SiteError, start
 from emulator.tour.tour import TourError, requests, say, tour
 
 USERS = 2_000  # in the synthetic tenant
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str], *, prepare: Callable[[Site], object] = lambda
                 _serve_cloud(stack.enter_context(LocalCloud(folder, ports=PORTS, users=USERS)))
                 return
             ports, app_port = ({}, 0) if options.once else (PORTS, APP_PORT)
-            site = start(stack, folder, ports=ports, app_port=app_port, users=USERS)
+            site = start(stack, folder, ports=ports, app_port=app_port, limits=AT_ONCE, users=USERS)
             prepare(site)
             tour(site)
             if options.once:

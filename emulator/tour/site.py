@@ -30,6 +30,8 @@ SCOPE = f"{GRAPH}/.default"
 CALLER = "billing"
 SCHEDULE = "0 */15 * * * *"  # of the sync, as deployed
 SECONDS_TO_START = 30
+AT_ONCE = MappingProxyType({"callers_refresh_seconds": 0.2, "callers_must_check_seconds": 0.5})
+"""Limits by which an app on one machine reads a changed callers document within a second."""
 SECONDS_TO_STOP = 10
 
 
@@ -179,8 +181,9 @@ def app_settings(cloud: LocalCloud, config: Path) -> dict[str, str]:
 
 
 def write_keys(file: Path, callers: Mapping[str, str]) -> None:
-    """Write the key store of the host: a host-scoped function key for each caller."""
-    KeyFile(file).write(Keys(generate(), {"default": generate(), **callers}, {}))
+    """Write the key store of the host: a host-scoped function key for each caller, named as `./vend callers` does."""
+    named = {f"vend-{name}": key for name, key in callers.items()}
+    KeyFile(file).write(Keys(generate(), {"default": generate(), **named}, {}))
 
 
 def write_local_settings(file: Path, settings: Mapping[str, str]) -> None:

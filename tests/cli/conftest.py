@@ -17,8 +17,13 @@ from typer.testing import CliRunner, Result
 from cli.__main__ import app
 from emulator.blob.app import RESOURCE as STORAGE
 from emulator.cloud import LocalCloud
+from emulator.host.keys import KeyFile
 from emulator.network.serve import HOST, Background
-from emulator.seed import TENANT_ID
+from emulator.seed import APP_RESOURCE_ID, CONTAINER, OPERATOR_CLIENT_ID, TENANT_ID
+from emulator.tour.site import write_configuration, write_keys
+from shared.core.origins import origin_of
+from tests.cli.desk import COMMENT, OLD, Desk, Secrets
+from tests.cli.key_host import KeyHost, Workers
 
 ROOT = Path(__file__).parents[2]
 KEY = "C4N4RY-the-function-key-of-billing"
@@ -98,3 +103,58 @@ def oracle(serve: Serve) -> tuple[Oracle, str]:
     """A server that stands where vend would, and its address."""
     serving = Oracle()
     return serving, serve(serving)
+
+
+@pytest.fixture
+def secrets(monkeypatch: pytest.MonkeyPatch) -> Secrets:
+    """Every header with a key or a token that leaves by httpx, and its origin."""
+    left: Secrets = []
+    send = httpx.HTTPTransport.handle_request
+
+    def record(transport: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
+        origin = origin_of(str(request.url))
+        left.extend((name, origin) for name in ("authorization", "x-functions-key") if name in request.headers)
+        return send(transport, request)
+
+    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", record)
+    return left
+
+
+@pytest.fixture(params=["make run", "Azure"])
+def desk(
+    request: pytest.FixtureRequest,
+    run: Run,
+    serve: Serve,
+    cloud: LocalCloud,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    secrets: Secrets,
+) -> Desk:
+    """The desk of somebody who runs everything locally, and of somebody whose app is in Azure."""
+    in_azure = request.param == "Azure"
+    folder, elsewhere = tmp_path / "documents", tmp_path / "host"
+    for each in (folder, elsewhere):
+        each.mkdir()
+    write_configuration(cloud, folder, {"billing": OLD})
+    (folder / "callers.toml").write_text(
+        (folder / "callers.toml").read_text().replace("[callers", f"{COMMENT}[callers")
+    )
+    file = (elsewhere if in_azure else folder) / "host.keys.json"
+    write_keys(file, {"billing": OLD})
+    host = KeyHost(KeyFile(file), Workers(lambda: made.content))
+    environ = {"VEND_CONFIG": str(folder / "vend.toml"), "VEND_URL": serve(host.app)}
+    if in_azure:
+        (folder / "billing.key").unlink()
+        cloud.management.add_site(APP_RESOURCE_ID, KeyFile(file))
+        local = (folder / "callers.toml").read_text()
+        (folder / "callers.toml").unlink()
+        blob = f"{cloud.blob_url}/{CONTAINER}/callers.toml"
+        config = (folder / "vend.toml").read_text().replace(str(folder / "callers.toml"), blob)
+        (folder / "vend.toml").write_text(config)
+        cloud.blob.write(CONTAINER, "callers.toml", local.encode())
+        login_as(cloud, OPERATOR_CLIENT_ID, tmp_path / "bin")
+        monkeypatch.setenv("PATH", f"{tmp_path}/bin{os.pathsep}{os.environ['PATH']}")
+        environ["VEND_RESOURCE_ID"] = APP_RESOURCE_ID
+    made = Desk(run, cloud, folder, host, KeyFile(file), environ, secrets, in_azure)
+    made.document = made.document.replace("[callers", f"{COMMENT}[callers")
+    return made

@@ -4,7 +4,8 @@ import pytest
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from cli.acceptance import LONGEST_SECONDS, Patience, await_acceptance
+from cli.acceptance import LONGEST_SECONDS, await_acceptance
+from cli.patience import Patience
 from emulator.network.serve import HOST, listening_socket
 from tests.cli.conftest import KEY, Serve
 from tests.emulator.client import Clock
@@ -34,7 +35,7 @@ class Script:
         ([HOST_REFUSES, HOST_REFUSES, VEND_REFUSES, APP], 4, ""),
         ([(503, '{"error": "temporarily_unavailable", "correlation_id": "c-1"}')], 1, ""),
         ([HOST_REFUSES], LONGEST_SECONDS // 2 + 1, "The host does not know the key after 90 s."),
-        ([VEND_REFUSES], LONGEST_SECONDS // 2 + 1, "vend has not read the new document after 90 s."),
+        ([VEND_REFUSES], LONGEST_SECONDS // 2 + 1, "vend does not know the key after 90 s."),
         ([(403, "<html>Ip Forbidden")], 1, "What stands before the app answers 403 from here."),
         ([(200, "[]")], 1, "What stands before the app answers 200 from here."),
     ],

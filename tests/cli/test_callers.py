@@ -1,130 +1,15 @@
 """`./vend callers add`, `roll`, `revoke` and `list`, against the document and the keys of a host."""
 
-import hashlib
-import os
-import tomllib
-from dataclasses import dataclass, field
+import json
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer.testing import Result
 
-from cli.acceptance import Patience
 from emulator.cloud import LocalCloud
-from emulator.host.keys import KeyFile
 from emulator.network.faults import Fault, Kind
-from emulator.seed import APP_RESOURCE_ID, CONTAINER, OPERATOR_CLIENT_ID, OPERATOR_PRINCIPAL_ID, TENANT_ID
-from emulator.tour.site import SCOPE, write_configuration, write_keys
-from tests.cli.conftest import Run, Serve, login_as
-from tests.cli.key_host import KeyHost
-from tests.emulator.client import Clock
-
-OLD = "C4N4RY-the-key-that-billing-has-already"
-COMMENT = "# Ann asked for this one.\n"
-ADD = ("callers", "add", "reports", "--allow", SCOPE)
-
-
-@dataclass
-class Desk:
-    """Where an operator sits: both documents, a host with keys, and a login where it is an app in Azure."""
-
-    run: Run
-    cloud: LocalCloud
-    folder: Path
-    host: KeyHost
-    keys: KeyFile
-    environ: dict[str, str] = field(repr=False)
-    in_azure: bool = False
-
-    @property
-    def document(self) -> str:
-        """The callers document: a file, or a blob."""
-        if self.in_azure:
-            return self.cloud.blob.read(CONTAINER, "callers.toml").decode()
-        return (self.folder / "callers.toml").read_text()
-
-    @document.setter
-    def document(self, text: str) -> None:
-        if self.in_azure:
-            self.cloud.blob.write(CONTAINER, "callers.toml", text.encode())
-        else:
-            (self.folder / "callers.toml").write_text(text)
-
-    @property
-    def callers(self) -> dict[str, Any]:
-        """The entries of the document."""
-        found: dict[str, Any] = tomllib.loads(self.document).get("callers", {})
-        return found
-
-    @property
-    def held(self) -> dict[str, str]:
-        """The keys of the host, by name."""
-        return {name: key for name, key in self.keys.read().functionKeys.items() if name != "default"}
-
-    def do(self, *words: str) -> Result:
-        """Run one command, which waits by a clock that runs when it sleeps."""
-        clock = Clock(0.0)
-
-        def sleep(seconds: float) -> None:
-            clock.moment += seconds
-            self.host.seconds += seconds
-
-        return self.run(*words, obj=Patience(clock, sleep), **self.environ)
-
-    def new_key(self, done: Result, name: str) -> str:
-        """Find the key that a command has handed over: at a `make run` in a file, else alone on stdout."""
-        if self.in_azure:
-            assert done.stdout.count("\n") == 1
-            return done.stdout.strip()
-        file = self.folder / f"{name}.key"
-        assert file.stat().st_mode & 0o777 == 0o600
-        assert file.read_text() not in done.output
-        return file.read_text()
-
-
-@pytest.fixture(params=["make run", "Azure"])
-def desk(
-    request: pytest.FixtureRequest,
-    run: Run,
-    serve: Serve,
-    cloud: LocalCloud,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Desk:
-    """The desk of somebody who runs everything locally, and of somebody whose app is in Azure."""
-    in_azure = request.param == "Azure"
-    folder, elsewhere = tmp_path / "documents", tmp_path / "host"
-    for each in (folder, elsewhere):
-        each.mkdir()
-    write_configuration(cloud, folder, {"billing": OLD})
-    (folder / "callers.toml").write_text(
-        (folder / "callers.toml").read_text().replace("[callers", f"{COMMENT}[callers")
-    )
-    file = (elsewhere if in_azure else folder) / "host.keys.json"
-    write_keys(file, {"billing": OLD})
-    host = KeyHost(KeyFile(file))
-    environ = {"VEND_CONFIG": str(folder / "vend.toml"), "VEND_URL": serve(host.app)}
-    if in_azure:
-        (folder / "billing.key").unlink()
-        cloud.management.add_site(APP_RESOURCE_ID, KeyFile(file))
-        local = (folder / "callers.toml").read_text()
-        (folder / "callers.toml").unlink()
-        blob = f"{cloud.blob_url}/{CONTAINER}/callers.toml"
-        config = (folder / "vend.toml").read_text().replace(str(folder / "callers.toml"), blob)
-        (folder / "vend.toml").write_text(config)
-        cloud.blob.write(CONTAINER, "callers.toml", local.encode())
-        login_as(cloud, OPERATOR_CLIENT_ID, tmp_path / "bin")
-        monkeypatch.setenv("PATH", f"{tmp_path}/bin{os.pathsep}{os.environ['PATH']}")
-        environ["VEND_RESOURCE_ID"] = APP_RESOURCE_ID
-    desk = Desk(run, cloud, folder, host, KeyFile(file), environ, in_azure)
-    desk.document = desk.document.replace("[callers", f"{COMMENT}[callers")
-    return desk
-
-
-def sha256(key: str) -> str:
-    """Hash a key as the document has it."""
-    return hashlib.sha256(key.encode()).hexdigest()
+from emulator.seed import APP_RESOURCE_ID, CONTAINER, OPERATOR_PRINCIPAL_ID, TENANT_ID
+from emulator.tour.site import SCOPE
+from tests.cli.desk import ADD, COMMENT, OLD, Desk, sha256
 
 
 def test_one_command_makes_a_caller(desk: Desk) -> None:
@@ -132,13 +17,14 @@ def test_one_command_makes_a_caller(desk: Desk) -> None:
     before = desk.document
     done = desk.do(*ADD, "--tenant", TENANT_ID)
     key = desk.new_key(done, "reports")
-    assert (done.exit_code, desk.held) == (0, {"billing": OLD, "reports": key})
+    assert (done.exit_code, desk.held) == (0, {"vend-billing": OLD, "vend-reports": key})
     assert desk.document.startswith(before)
     assert desk.callers["reports"] == {
         "key_sha256": [sha256(key)],
         "allow": [{"profile": "graph", "scopes": [SCOPE], "tenants": [TENANT_ID]}],
     }
-    assert f"reports may have {SCOPE} (profile graph). In force within 30 s on every worker" in done.output
+    assert f"Written: reports may have {SCOPE} (profile graph)." in done.output
+    assert "In force on 3 workers seen; " in done.output
     assert "The key works." in done.output
 
 
@@ -146,7 +32,7 @@ def test_a_key_can_go_into_a_file(desk: Desk, tmp_path: Path) -> None:
     """A new one that its owner alone can read; nothing of it is printed, and a file that is there stays."""
     done = desk.do(*ADD, "--key-file", str(tmp_path / "key"))
     key = (tmp_path / "key").read_text()
-    assert (done.exit_code, desk.held["reports"]) == (0, key)
+    assert (done.exit_code, desk.held["vend-reports"]) == (0, key)
     assert key not in done.output
     assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
     again = desk.do("callers", "roll", "reports", "--key-file", str(tmp_path / "key"))
@@ -156,7 +42,7 @@ def test_a_key_can_go_into_a_file(desk: Desk, tmp_path: Path) -> None:
 
 def test_a_key_is_rolled_and_rolled_again(desk: Desk) -> None:
     """Both are good until the old one is removed, in the document and at the host; the names of the keys take turns."""
-    for old_slot, new_slot in (("billing", "billing-2"), ("billing-2", "billing")):
+    for old_slot, new_slot in (("vend-billing", "vend-billing-2"), ("vend-billing-2", "vend-billing")):
         old = desk.held[old_slot]
         key = desk.new_key(rolled := desk.do("callers", "roll", "billing"), "billing")
         assert (rolled.exit_code, desk.held) == (0, {old_slot: old, new_slot: key})
@@ -174,7 +60,19 @@ def test_there_is_an_old_key_to_remove_once_there_is_a_new_one(desk: Desk) -> No
     done = desk.do("callers", "roll", "billing", "--finish")
     assert done.exit_code == 1
     assert done.stderr.startswith("billing has one key: there is nothing to finish.\n")
-    assert desk.held == {"billing": OLD}
+    assert desk.held == {"vend-billing": OLD}
+
+
+@pytest.mark.parametrize("name", ["billing", "spoiled"])
+def test_a_caller_goes_though_an_entry_has_a_mistake(desk: Desk, name: str) -> None:
+    """FND-C3: the app serves the others, so whoever must go goes, be it the one whose entry is spoiled."""
+    desk.document += f'[callers.spoiled]\nkey_sha256 = ["{"c" * 64}"]\nallow = []\n'
+    done = desk.do("callers", "revoke", name)
+    assert (done.exit_code, set(desk.callers)) == (0, {"billing", "spoiled"} - {name}), done.output
+    assert "has mistakes already; ./vend check names them." in done.stderr
+    refused = desk.do("callers", "add", "reports", "--allow", SCOPE, "--tenant", "x")
+    assert (refused.exit_code, "reports" in desk.callers) == (1, False)
+    assert "callers.spoiled" not in refused.stderr
 
 
 def test_a_revoked_caller_is_gone(desk: Desk) -> None:
@@ -182,8 +80,8 @@ def test_a_revoked_caller_is_gone(desk: Desk) -> None:
     desk.do("callers", "roll", "billing")
     desk.do(*ADD)
     done = desk.do("callers", "revoke", "billing")
-    assert (done.exit_code, set(desk.held), set(desk.callers)) == (0, {"reports"}, {"reports"})
-    assert "billing is revoked. In force within 30 s on every worker" in done.output
+    assert (done.exit_code, set(desk.held), set(desk.callers)) == (0, {"vend-reports"}, {"reports"})
+    assert "In force on 3 workers seen; " in done.output
     assert COMMENT in desk.document
     assert not (desk.folder / "billing.key").exists()
     assert desk.do("callers", "revoke", "billing").exit_code == 1  # there is no such caller
@@ -198,19 +96,40 @@ def test_a_revocation_needs_no_host(desk: Desk, cloud: LocalCloud) -> None:
     finally:
         cloud.faults["management"].clear()
     desk.host.before = lambda: None
-    assert (broken.exit_code, desk.held, desk.callers) == (1, {"billing": OLD}, {})
-    assert "billing is revoked." in broken.stdout
+    assert (broken.exit_code, desk.held, desk.callers) == (1, {"vend-billing": OLD}, {})
+    assert "Written: billing is no caller any more." in broken.stdout
     assert desk.do("callers", "revoke", "billing").exit_code == 0
     assert desk.held == {}
 
 
 def test_what_broke_off_can_be_repeated(desk: Desk) -> None:
-    """A key that no entry has got is made anew: nobody has it, and it opens nothing."""
+    """FND-C9. A key of that name without a caller is never replaced; `revoke` deletes it, and then `add` works."""
     desk.do(*ADD)
-    lost = desk.held["reports"]
+    lost = desk.held["vend-reports"]
     desk.document = desk.document.partition("\n[callers.reports]")[0]
+    refused = desk.do(*ADD)
+    assert (refused.exit_code, desk.held["vend-reports"]) == (1, lost)
+    assert refused.stderr.startswith("The host has a key vend-reports that is no caller's in ")
+    assert "./vend callers revoke reports" in refused.stderr
+    assert desk.do("callers", "revoke", "reports").exit_code == 0
     key = desk.new_key(desk.do(*ADD), "reports")
-    assert desk.held["reports"] == key != lost
+    assert desk.held["vend-reports"] == key != lost
+
+
+@pytest.mark.parametrize("name", ["default", "theirs", "billing"])
+def test_a_key_that_vend_did_not_make_stays(desk: Desk, name: str) -> None:
+    """FND-C9. No command deletes or replaces a key of the host that is not called as vend calls its own."""
+    theirs = "C4N4RY-a-key-that-somebody-made-by-hand"
+    keys = desk.keys.read()
+    keys.functionKeys[name] = theirs
+    desk.keys.write(keys)
+    desk.document = desk.document.replace(sha256(OLD), f'{sha256(OLD)}", "{sha256(theirs)}')
+    if name != "default":
+        desk.do("callers", "add", name, "--allow", SCOPE)
+    done = desk.do("callers", "revoke", name)
+    assert desk.keys.read().functionKeys[name] == theirs
+    if name == "billing":
+        assert "The host keeps its key billing, which vend did not make." in done.stderr
 
 
 @pytest.mark.parametrize("desk", ["make run"], indirect=True)
@@ -232,9 +151,9 @@ def test_two_who_write_at_once_both_have_their_way(desk: Desk) -> None:
         (("billing", "--allow", SCOPE), "has a caller billing already"),
         (("Billing", "--allow", SCOPE), "The name Billing is too close to that of billing"),
         (("billing-2", "--allow", SCOPE), "The name billing-2 is too close to that of billing"),
-        (("default", "--allow", SCOPE), "The name default is too close to that of the host itself"),
         (("*", "--allow", SCOPE), '"*" has no key of its own.'),
         (("a b", "--allow", SCOPE), 'callers."a b": a name has letters, digits'),
+        (("reports", "--allow", "https://graph.microsoft.com/"), "Write https://graph.microsoft.com/.default"),
         (("reports", "--allow", "api://x/.default"), "api://x/.default is of no profile that is vendable."),
         (
             ("reports", "--allow", SCOPE, "--profile", "directory"),
@@ -253,7 +172,7 @@ def test_a_mistake_makes_nothing(desk: Desk, words: tuple[str, ...], says: str) 
     done = desk.do("callers", "add", *words)
     assert done.exit_code == 1
     assert says in done.stderr
-    assert (desk.document, desk.held) == (before, {"billing": OLD})
+    assert (desk.document, desk.held) == (before, {"vend-billing": OLD})
 
 
 @pytest.mark.parametrize("desk", ["make run"], indirect=True)
@@ -262,7 +181,7 @@ def test_documents_and_app_are_of_one_cloud(desk: Desk, command: tuple[str, ...]
     """Who is revoked in the document of a `make run` goes on in Azure: it is told before anything is done."""
     before = desk.document
     done = desk.do("callers", *command, "--app", "https://vend.example", "--resource-id", APP_RESOURCE_ID)
-    assert (done.exit_code, desk.document, desk.held) == (1, before, {"billing": OLD})
+    assert (done.exit_code, desk.document, desk.held) == (1, before, {"vend-billing": OLD})
     assert "and the app at https://vend.example are not of the same cloud.\n" in done.stderr
 
 
@@ -272,7 +191,7 @@ def test_an_app_in_azure_is_never_guessed(desk: Desk) -> None:
     del desk.environ["VEND_RESOURCE_ID"]
     for command in (ADD, ("callers", "revoke", "billing")):
         done = desk.do(*command)
-        assert (done.exit_code, desk.held) == (1, {"billing": OLD})
+        assert (done.exit_code, desk.held) == (1, {"vend-billing": OLD})
         assert done.stderr.startswith("Which function app? --resource-id ID, or VEND_RESOURCE_ID.\n")
     assert desk.callers == {}
 
@@ -282,10 +201,10 @@ def test_a_key_of_another_caller_is_never_replaced(desk: Desk) -> None:
     theirs = "C4N4RY-a-key-of-billing-by-another-name"
     desk.document = desk.document.replace(sha256(OLD), f'{sha256(OLD)}", "{sha256(theirs)}')
     keys = desk.keys.read()
-    keys.functionKeys["reports"] = theirs
+    keys.functionKeys["vend-reports"] = theirs
     desk.keys.write(keys)
     key = desk.new_key(desk.do(*ADD), "reports")
-    assert desk.held == {"billing": OLD, "reports": theirs, "reports-2": key}
+    assert desk.held == {"vend-billing": OLD, "vend-reports": theirs, "vend-reports-2": key}
 
 
 def test_the_callers_are_listed(desk: Desk) -> None:
@@ -321,6 +240,34 @@ def test_without_a_document_the_first_caller_makes_it(desk: Desk, cloud: LocalCl
 
 
 @pytest.mark.parametrize("desk", ["Azure"], indirect=True)
+@pytest.mark.parametrize("status", [400, 409, 429, 500, 503])
+def test_what_azure_may_do_a_little_later_is_repeated(desk: Desk, cloud: LocalCloud, status: int) -> None:
+    """FND-E11. For a minute, and it is said once; 400 is that of a host that restarts."""
+    switch = cloud.faults["management"]
+    restarting = {"error": {"code": "BadRequest", "message": "Encountered an error (Conflict) from host runtime."}}
+    switch.set(Fault(kind=Kind.STATUS, status=status, body=json.dumps(restarting), headers={"retry-after": "7"}))
+    desk.meanwhile = switch.clear
+    try:
+        done = desk.do(*ADD)
+    finally:
+        switch.clear()
+    assert (done.exit_code, set(desk.held)) == (0, {"vend-billing", "vend-reports"})
+    assert desk.waited == 7 + 32
+    assert done.stderr.count(f"Azure Resource Manager answers {status}; repeated for a minute.\n") == 1
+
+
+@pytest.mark.parametrize("desk", ["Azure"], indirect=True)
+def test_azure_says_why_it_refuses(desk: Desk, cloud: LocalCloud) -> None:
+    """FND-E11. Its own code and message."""
+    cloud.management.remove_contributor(OPERATOR_PRINCIPAL_ID)
+    try:
+        done = desk.do(*ADD)
+    finally:
+        cloud.management.add_contributor(OPERATOR_PRINCIPAL_ID)
+    assert " answers 403 AuthorizationFailed: The client with object id " in done.stderr
+
+
+@pytest.mark.parametrize("desk", ["Azure"], indirect=True)
 @pytest.mark.parametrize("trouble", ["no login", "no right", "no such app", "no ARM"])
 def test_what_azure_refuses_is_told_with_a_way_out(
     desk: Desk, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch, trouble: str
@@ -350,4 +297,4 @@ def test_what_azure_refuses_is_told_with_a_way_out(
     assert done.stderr.splitlines()[-1] == says[trouble]
     assert len(done.stderr.splitlines()) == 2
     assert "eyJ" not in done.output
-    assert desk.held == {"billing": OLD}
+    assert desk.held == {"vend-billing": OLD}

@@ -5,7 +5,17 @@ from typing import Literal, assert_never
 
 import pytest
 
-from cli.callers_text import CannotEdit, with_caller, with_key, with_last_key_alone, without_caller
+from cli.callers_text import (
+    CannotEdit,
+    with_allowed,
+    with_caller,
+    with_generation,
+    with_key,
+    with_last_key_alone,
+    with_values,
+    without_caller,
+    without_scopes,
+)
 from shared.core.policy import Allow
 from tests.tables import case_id, cases
 
@@ -17,7 +27,7 @@ class Case:
     """An edit; tests/data/callers_text.toml describes the fields."""
 
     id: str
-    edit: Literal["add", "revoke", "roll", "finish"]
+    edit: Literal["add", "revoke", "roll", "finish", "allow", "deny", "set", "purge"]
     name: str = "billing"
     before: str
     after: str | None = None
@@ -36,6 +46,14 @@ def edited(case: Case) -> str:
             return with_key(text, name, "new")
         case "finish":
             return with_last_key_alone(text, name)
+        case "allow":
+            return with_allowed(text, name, [Allow(profile="graph", scopes=("api://n/.default",))])
+        case "deny":
+            return without_scopes(text, name, {"api://a/.default"})
+        case "set":
+            return with_values(text, name, {"per_worker_per_minute": 5, "mode": "audit", "not_after": None})
+        case "purge":
+            return with_generation(text, 9)
         case _:
             assert_never(case.edit)
 

@@ -92,14 +92,20 @@ def test_a_setting_that_is_not_set_is_a_mistake_with_a_way_out(run: Run, tmp_pat
 
 
 def test_callers_in_a_blob_are_read_once_it_is_known_how(run: Run, tmp_path: Path) -> None:
-    """The mistakes of vend.toml are told without a login; where the blob cannot be read, no word of goodness."""
+    """The mistakes of vend.toml are told without a login; where the blob cannot be read, no word of goodness.
+
+    FND-A1. Without --remote, nobody is asked for a token.
+    """
     blob = "https://vend.blob.core.windows.net/configuration/callers.toml"
     config = write(tmp_path)
     text = (tmp_path / "vend.toml").read_text().replace(f"{tmp_path}/callers.toml", blob)
     (tmp_path / "vend.toml").write_text(f"{text}\nregion = 1")
     assert run("check", "--config", config, PATH="").stdout.endswith("\n1 mistake.\n")
     (tmp_path / "vend.toml").write_text(text)
-    done = run("check", "--config", config, PATH="")
+    local = run("check", "--config", config, PATH="")
+    assert (local.exit_code, local.stderr) == (0, "")
+    assert local.stdout.splitlines()[1] == f"{blob} is not read: with --remote it is, and your login goes there."
+    done = run("check", "--config", config, "--remote", PATH="")
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr.startswith("Neither az nor azd gives a token for https://storage.azure.com.\n")
 
@@ -163,3 +169,18 @@ def test_who_asks_why_learns_it(run: Run, tmp_path: Path, case: Case) -> None:
         after = f"allow = [{entry[2]}]\n{after}"
     config = write(tmp_path, callers=before + at + after)
     assert run(*words[:-1], config).exit_code == 0
+
+
+def test_without_a_local_run_that_is_said_first(run: Run) -> None:
+    """FND-E4. Nobody named the vend.toml of this clone, whose app settings are not set here."""
+    done = run("check")
+    assert done.stdout.startswith("`make run` is not running here. Without it, this is about the documents")
+    assert "vend.toml\n" in done.stdout.splitlines(keepends=True)[1]
+
+
+def test_a_byte_order_mark_is_read(run: Run, tmp_path: Path) -> None:
+    """FND-E10. Some editors begin a file with one."""
+    config = write(tmp_path)
+    for name in ("vend.toml", "callers.toml"):
+        (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + (tmp_path / name).read_bytes())
+    assert run("check", "--config", config).exit_code == 0

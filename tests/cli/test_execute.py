@@ -43,6 +43,7 @@ def test_a_program_is_run_as_it_stands_there() -> None:
     assert (done.returncode, arguments, seen["PYTHONPATH"]) == (7, ["a b", "--app"], "y")
     assert (seen["IDENTITY_ENDPOINT"], seen["IDENTITY_HEADER"]) == (f"{URL}/api/msi/token", KEY)
     assert set(seen).isdisjoint(ELSEWHERE)
+    assert Path(seen["NETRC"]).read_bytes() == b""  # FND-A5
 
 
 def test_a_program_that_is_not_there_is_told(run: Run) -> None:

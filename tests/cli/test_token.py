@@ -190,6 +190,7 @@ def test_without_a_key_nothing_is_asked(run: Run, environ: dict[str, str], says:
     "address",
     [
         "http://vend.example",
+        "HTTP://vend.example",
         "http://127.0.0.1.example",
         "http://localhost.example:7071",
         "http://localhost@vend.example",

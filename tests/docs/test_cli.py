@@ -14,7 +14,7 @@ from emulator.host.keys import KeyFile
 from emulator.network.serve import HOST, Background
 from emulator.tour.site import Site, write_configuration, write_keys
 from tests.cli.conftest import KEY, ROOT, launch
-from tests.cli.key_host import KeyHost
+from tests.cli.key_host import WORKERS, KeyHost, Workers
 
 PAGE = (ROOT / "docs" / "cli.md").read_text()
 EXAMPLES = re.findall(r"^```console\n\$ \./vend ([^\n]*)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -27,7 +27,11 @@ def masked(text: str) -> str:
 
 
 # Each needs the one before it, and a host of their own, whose document and keys they change.
-STORY = [(command, expected) for command, expected in EXAMPLES if re.match("callers (add|list|roll|revoke)", command)]
+STORY = [
+    (command, expected)
+    for command, expected in EXAMPLES
+    if re.match("callers (add|list|roll|revoke|allow|deny|set|purge)", command)
+]
 ALONE = [example for example in EXAMPLES if example not in STORY]
 
 
@@ -38,7 +42,7 @@ def test_the_life_of_a_caller_is_as_the_page_tells_it(cloud: LocalCloud, tmp_pat
     folder.mkdir()
     write_configuration(cloud, folder, {"billing": KEY})
     write_keys(folder / "host.keys.json", {"billing": KEY})
-    host = KeyHost(KeyFile(folder / "host.keys.json"))
+    host = KeyHost(KeyFile(folder / "host.keys.json"), Workers((folder / "callers.toml").read_bytes, WORKERS[:1]))
     with Background() as background:
         url = f"http://{HOST}:{background.serve(host.app)}"
         for command, expected in STORY:

@@ -80,7 +80,7 @@ def parse_toml(text: bytes, *, name: str) -> dict[str, Any]:
             stands there.
     """
     try:
-        content = text.decode()
+        content = text.decode("utf-8-sig")  # some editors begin a file with a byte order mark
     except UnicodeDecodeError:
         raise DocumentError([f"{name}: is not UTF-8 text"]) from None
     if excess := _excess(text, content):

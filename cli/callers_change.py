@@ -1,0 +1,251 @@
+"""`./vend callers allow`, `deny`, `set` and `purge`: what a caller may have and how often, and the kill switch."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from cli.callers_text import Value, generation_of, with_allowed, with_generation, with_values, without_scopes
+from cli.documents import Config, Documents
+from cli.entries import Profile, Tenants, check_scope, entries_of, shown_entries
+from cli.host_keys import ResourceId
+from cli.keys import LOCAL_APP, App
+from cli.screen import say, stop
+from cli.session import As, Change, Name, Session, open_session, unknown
+from shared.core.documents.callers import CallersDocument
+from shared.core.policy import Allow, Caller, Mode, Offer, tenants_of
+
+NONE = "none"
+
+Scopes = Annotated[list[str], typer.Argument(metavar="SCOPE...", help="Such as https://graph.microsoft.com/.default")]
+
+type Pair = tuple[str, str, str]
+"""A profile, a tenant and a scope."""
+
+
+class ModeChoice(StrEnum):
+    """The values of --mode."""
+
+    AUDIT = Mode.AUDIT.value
+    ENFORCE = Mode.ENFORCE.value
+
+
+def allow(
+    context: typer.Context,
+    name: Name,
+    scopes: Scopes,
+    *,
+    profile: Profile = None,
+    tenant: Tenants = None,
+    admin: As = None,
+    app: App = LOCAL_APP,
+    resource_id: ResourceId = None,
+    config: Config = None,
+) -> None:
+    """Let a caller have more scopes.
+
+    Exit code 0: each worker seen goes by the new document. 1: that is not certain.
+    """
+    session = open_session(context, app=app, resource_id=resource_id, config=config, admin=admin)
+    documents = session.documents
+    caller, offers = _caller(documents, name), documents.settings.offers
+    asked = entries_of(documents, scopes, profile=profile, tenants=tuple(tenant or ()))
+    missing = [entry for each in asked for entry in _missing(each, caller, offers)]
+    wanted = _pairs(asked, offers)
+    _make(
+        session,
+        Change(
+            edit=lambda text: with_allowed(text, name, missing) if missing else text,
+            is_in=lambda document: name in document.callers and wanted <= _pairs(document.callers[name].allow, offers),
+            grants=True,
+        ),
+        f"{name} may have {shown_entries(asked)}.",
+    )
+
+
+def deny(
+    context: typer.Context,
+    name: Name,
+    scopes: Scopes,
+    *,
+    admin: As = None,
+    app: App = LOCAL_APP,
+    resource_id: ResourceId = None,
+    config: Config = None,
+) -> None:
+    """Take scopes from a caller, in every profile and tenant.
+
+    Exit code 0: each worker seen goes by the new document. 1: that is not certain, and a worker may serve them.
+    """
+    session = open_session(context, app=app, resource_id=resource_id, config=config, admin=admin)
+    caller, taken = _caller(session.documents, name), set(scopes)
+    for scope in scopes:
+        check_scope(scope)
+    if absent := taken - {scope for entry in caller.allow for scope in entry.scopes}:
+        say(f"{name} has no entry for {', '.join(sorted(absent))}.", error=True)
+    if by_audit := _served_by_audit(caller, taken, session.documents.settings.offers):
+        raise stop(
+            f'{name} is in mode "audit", which serves {by_audit} although no entry lists it: nothing was written.',
+            f"First: ./vend callers set {name} --mode enforce",
+        )
+
+    def is_in(document: CallersDocument) -> bool:
+        now = document.callers.get(name)
+        return now is None or not taken & {scope for entry in now.allow for scope in entry.scopes}
+
+    _make(
+        session,
+        Change(edit=lambda text: without_scopes(text, name, taken), is_in=is_in, grants=False),
+        f"{name} may not have {', '.join(dict.fromkeys(scopes))}.",
+    )
+
+
+def change(
+    context: typer.Context,
+    name: Name,
+    *,
+    rate: Annotated[
+        str | None, typer.Option("--rate", metavar="N|none", help="Requests a minute and worker; none: no limit.")
+    ] = None,
+    mode: Annotated[
+        ModeChoice | None,
+        typer.Option("--mode", help="audit: also serve what a profile of the caller has, and log it; enforce: do not."),
+    ] = None,
+    not_after: Annotated[
+        str | None,
+        typer.Option(
+            "--not-after", metavar="DATE|none", help="The key is unknown from then on: 2027-01-31, or with a time; UTC."
+        ),
+    ] = None,
+    admin: As = None,
+    app: App = LOCAL_APP,
+    resource_id: ResourceId = None,
+    config: Config = None,
+) -> None:
+    """Change the rate, the mode or the end of a caller.
+
+    Exit code 0: each worker seen goes by the new document. 1: that is not certain.
+    """
+    values: dict[str, Value | None] = {}
+    if rate is not None:
+        values["per_worker_per_minute"] = _number(rate)
+    if mode is not None:
+        values["mode"] = mode.value
+    if not_after is not None:
+        values["not_after"] = _moment(not_after)
+    if not values:
+        raise typer.BadParameter("at least one of them is needed", param_hint="--rate, --mode, --not-after")
+    session = open_session(context, app=app, resource_id=resource_id, config=config, admin=admin)
+    _caller(session.documents, name)
+    _make(
+        session,
+        Change(
+            edit=lambda text: with_values(text, name, values),
+            is_in=lambda document: name in document.callers and _has(document.callers[name], values),
+            grants=True,
+        ),
+        f"{name} has {', '.join(f'{key} = {NONE if value is None else value}' for key, value in values.items())}.",
+    )
+
+
+def purge(
+    context: typer.Context,
+    *,
+    admin: As = None,
+    app: App = LOCAL_APP,
+    resource_id: ResourceId = None,
+    config: Config = None,
+) -> None:
+    """Make every worker drop its cached tokens: raise the generation of the document.
+
+    Exit code 0: each worker seen has dropped them. 1: that is not certain.
+    """
+    session = open_session(context, app=app, resource_id=resource_id, config=config, admin=admin)
+    before = session.documents.callers.generation
+    _make(
+        session,
+        Change(
+            edit=lambda text: with_generation(text, max(session.generation, generation_of(text)) + 1),
+            is_in=lambda document: document.generation > max(session.generation, before),
+            grants=True,
+        ),
+        "the generation is raised: every worker drops its cached tokens.",
+    )
+
+
+def _make(session: Session, change: Change, what: str) -> None:
+    """Write a change, and wait until it is in force."""
+    session.check(change)
+    session.write(change)
+    say(f"Written: {what}")
+    session.confirm(change)
+
+
+def _caller(documents: Documents, name: str) -> Caller:
+    caller = documents.callers.callers.get(name)
+    if caller is None:
+        raise unknown(documents, name)
+    return caller
+
+
+def _pairs(entries: list[Allow] | tuple[Allow, ...], offers: Mapping[str, Offer]) -> set[Pair]:
+    """Return what entries offer, tenant by tenant."""
+    return {
+        (entry.profile, tenant, scope)
+        for entry in entries
+        for tenant in tenants_of(entry, offers)
+        for scope in entry.scopes
+    }
+
+
+def _missing(asked: Allow, caller: Caller, offers: Mapping[str, Offer]) -> list[Allow]:
+    """Return the entries that a caller lacks, so that no two entries offer the same."""
+    held = _pairs(caller.allow, offers)
+    by_tenants: dict[tuple[str, ...], list[str]] = {}
+    for scope in asked.scopes:
+        lacking = tuple(tenant for tenant in tenants_of(asked, offers) if (asked.profile, tenant, scope) not in held)
+        if lacking == tenants_of(asked, offers):
+            # What is a mistake in it, such as a tenant that the profile lacks, is found in the document.
+            by_tenants.setdefault(asked.tenants, []).append(scope)
+        elif lacking:
+            by_tenants.setdefault(lacking, []).append(scope)
+    return [Allow(profile=asked.profile, scopes=tuple(each), tenants=tenants) for tenants, each in by_tenants.items()]
+
+
+def _served_by_audit(caller: Caller, taken: set[str], offers: Mapping[str, Offer]) -> str:
+    """Return the scopes among those taken that mode "audit" would go on serving."""
+    if caller.mode is not Mode.AUDIT:
+        return ""
+    left = [offers[entry.profile] for entry in caller.allow if set(entry.scopes) - taken and entry.profile in offers]
+    return ", ".join(sorted(taken & {scope for offer in left for scope in offer.scopes}))
+
+
+def _has(caller: Caller, values: Mapping[str, Value | None]) -> bool:
+    held = {
+        "per_worker_per_minute": caller.per_worker_per_minute,
+        "mode": caller.mode.value,
+        "not_after": caller.not_after,
+    }
+    return all(held[key] == value for key, value in values.items())
+
+
+def _number(text: str) -> int | None:
+    if text == NONE:
+        return None
+    if not (text.isascii() and text.isdecimal() and len(text) <= 9 and int(text)):
+        raise typer.BadParameter("must be a number from 1, or none", param_hint="--rate")
+    return int(text)
+
+
+def _moment(text: str) -> datetime | None:
+    if text == NONE:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(
+            "must be such as 2027-01-31 or 2027-01-31T12:00Z, or none", param_hint="--not-after"
+        ) from None
+    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)

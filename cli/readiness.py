@@ -1,0 +1,108 @@
+"""What a worker of the app says of the callers document that it goes by, and the mistakes that the app has found."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import httpx
+
+from cli.http import NoAnswer, Secret, send
+
+OLDER = "The app is older than this command: its readiness does not say which document it goes by."
+
+
+class Unclear(Exception):
+    """Readiness does not say by which document a worker goes.
+
+    Args:
+        reason: the sentence for the operator.
+        may_pass: whether a later answer can be another one.
+    """
+
+    def __init__(self, reason: str, *, may_pass: bool = False) -> None:
+        super().__init__(reason)
+        self.may_pass = may_pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What one worker says.
+
+    Args:
+        worker: its id.
+        in_force: the digest of the document that it goes by; None where it has none.
+        newest: the digest of the newest document that it has read, good or not.
+        refused: how many entries it refuses, whole or in part.
+        generation: of the document that it goes by.
+    """
+
+    worker: str
+    in_force: str | None
+    newest: str | None
+    refused: int
+    generation: int | None
+
+
+def read_readiness(app: str, secret: Secret) -> Report:
+    """Ask one worker over a new connection.
+
+    Raises:
+        Unclear: no worker answered, or its answer does not tell.
+    """
+    try:
+        answer = send(httpx.Request("GET", f"{app}/api/health/ready"), secret=secret)
+    except NoAnswer as failure:
+        raise Unclear(str(failure)) from None
+    body = _json_object(answer)
+    if "correlation_id" not in body:
+        raise _not_the_app(answer)
+    match body:
+        case {
+            "worker": str(worker),
+            "callers": {
+                "in_force": str() | None as in_force,
+                "newest": str() | None as newest,
+                "refused": int(refused),
+                "generation": int() | None as generation,
+            },
+        }:
+            return Report(worker=worker, in_force=in_force, newest=newest, refused=refused, generation=generation)
+    raise Unclear(OLDER)
+
+
+def read_mistakes(app: str, secret: Secret) -> list[str]:
+    """Return the app's own mistakes, each by its key path.
+
+    Raises:
+        Unclear: the app does not tell them.
+    """
+    try:
+        answer = send(httpx.Request("GET", f"{app}/api/doctor"), secret=secret)
+    except NoAnswer as failure:
+        raise Unclear(str(failure)) from None
+    body = _json_object(answer)
+    match answer.status_code, body:
+        case HTTPStatus.OK, {"mistakes": list(mistakes)}:
+            return [f"{each['at']}: {each['what']}" for each in mistakes if isinstance(each, dict) and "at" in each]
+        case HTTPStatus.FORBIDDEN, {"correlation_id": _}:
+            raise Unclear("the caller of --as is no admin")
+        case HTTPStatus.UNAUTHORIZED, _:
+            raise Unclear("the key of --as is not that of a caller")
+    raise Unclear(f"/api/doctor answers {answer.status_code}")
+
+
+def _not_the_app(answer: httpx.Response) -> Unclear:
+    if answer.status_code == HTTPStatus.UNAUTHORIZED:
+        return Unclear("The host does not know the key that asks.", may_pass=True)
+    may_pass = answer.is_server_error or answer.status_code == HTTPStatus.TOO_MANY_REQUESTS
+    return Unclear(f"What stands before the app answers {answer.status_code} from here.", may_pass=may_pass)
+
+
+def _json_object(answer: httpx.Response) -> Mapping[str, Any]:
+    try:
+        found = json.loads(answer.content)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,84 @@
+"""`./vend callers allow`, `deny` and `set`: what they make of an entry, and what they refuse to write."""
+
+import pytest
+
+from emulator.seed import TENANT_ID
+from tests.cli.conftest import SCOPE
+from tests.cli.desk import Desk
+
+OTHER_TENANT = "11111111-1111-1111-1111-111111111111"
+pytestmark = pytest.mark.parametrize("desk", ["make run"], indirect=True)
+
+
+def test_a_caller_gets_what_it_lacks_and_no_more(desk: Desk) -> None:
+    """Where it has a scope in one tenant, it gets the others: two entries for one tenant and scope are a mistake."""
+    config = desk.folder / "vend.toml"
+    config.write_text(config.read_text().replace(f'"{TENANT_ID}"', f'"{TENANT_ID}", "{OTHER_TENANT}"', 1))
+    desk.document = desk.document.replace(f'scopes = ["{SCOPE}"]', f'scopes = ["{SCOPE}"], tenants = ["{TENANT_ID}"]')
+    assert desk.do("callers", "allow", "billing", SCOPE).exit_code == 0
+    assert desk.callers["billing"]["allow"] == [
+        {"profile": "graph", "scopes": [SCOPE], "tenants": [TENANT_ID]},
+        {"profile": "graph", "scopes": [SCOPE], "tenants": [OTHER_TENANT]},
+    ]
+
+
+@pytest.mark.parametrize(
+    "command", [("allow", "billing", SCOPE), ("deny", "billing", "api://x/.default")], ids=" ".join
+)
+def test_what_is_so_already_is_not_written_but_confirmed(desk: Desk, command: tuple[str, ...]) -> None:
+    """So a command that could not tell can be repeated."""
+    before = desk.document
+    done = desk.do("callers", *command)
+    assert (done.exit_code, desk.document) == (0, before)
+    assert "In force on 3 workers seen" in done.output
+
+
+def test_a_scope_that_audit_mode_would_go_on_serving_is_not_denied(desk: Desk) -> None:
+    """Mode "audit" serves what a profile of the caller has: to take one scope away, the mode must go first."""
+    other = "api://other/.default"
+    config = desk.folder / "vend.toml"
+    config.write_text(config.read_text().replace(f'scopes = ["{SCOPE}"]', f'scopes = ["{SCOPE}", "{other}"]', 1))
+    before = desk.document.replace(f'"{SCOPE}"', f'"{SCOPE}", "{other}"').replace(
+        "allow = ", 'mode = "audit"\nallow = '
+    )
+    desk.document = before
+    refused = desk.do("callers", "deny", "billing", SCOPE)
+    assert (refused.exit_code, desk.document) == (1, before)
+    assert "First: ./vend callers set billing --mode enforce\n" in refused.stderr
+    assert desk.do("callers", "set", "billing", "--mode", "enforce").exit_code == 0
+    assert desk.do("callers", "deny", "billing", SCOPE).exit_code == 0
+    assert desk.callers["billing"]["allow"] == [{"profile": "graph", "scopes": [other]}]
+
+
+def test_limits_come_and_go(desk: Desk) -> None:
+    """A moment without an offset is UTC; "none" takes the key out of the entry."""
+    before = desk.callers["billing"]
+    set_ = ("callers", "set", "billing")
+    assert desk.do(*set_, "--rate", "60", "--not-after", "2030-01-31T12:00+01:00").exit_code == 0
+    found = desk.callers["billing"]
+    assert (found["per_worker_per_minute"], f"{found['not_after']:%Y-%m-%dT%H:%M%z}") == (60, "2030-01-31T11:00+0000")
+    assert desk.do(*set_, "--rate", "none", "--not-after", "none").exit_code == 0
+    assert desk.callers["billing"] == before
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "says"),
+    [
+        (("set", "billing"), 2, "at least one of them is needed"),
+        (("set", "billing", "--rate", "0"), 2, "must be a number from 1, or none"),
+        (("set", "billing", "--rate", "1e9"), 2, "must be a number from 1, or none"),
+        (("set", "billing", "--not-after", "soon"), 2, "must be such as 2027-01-31"),
+        (("set", "billing", "--mode", "off"), 2, "'off' is not one of"),
+        (("set", "reports", "--rate", "1"), 1, "has no caller reports. It has: billing"),
+        (("allow", "reports", SCOPE), 1, "has no caller reports. It has: billing"),
+        (("allow", "billing", "https://graph.microsoft.com"), 1, "Write https://graph.microsoft.com/.default"),
+        (("allow", "billing", SCOPE, "--tenant", "x"), 1, "tenants[0]: is not a tenant GUID"),
+        (("deny", "billing", "https://graph.microsoft.com"), 1, "Write https://graph.microsoft.com/.default"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_slip_writes_nothing(desk: Desk, command: tuple[str, ...], code: int, says: str) -> None:
+    """FND-E2. The words that would be right; a deny of a scope that no entry can have is a slip too."""
+    before = desk.document
+    done = desk.do("callers", *command)
+    assert (done.exit_code, says in done.stderr, desk.document) == (code, True, before)
