@@ -28,7 +28,7 @@ NAMES = ("billing", "orders", "expired", "nothing", "hurried", "unknown", "defau
 KEYS = {name: f"a-function-key-of-{name}" for name in NAMES} | {
     "second of billing": "another-function-key-of-billing",
     "colon": "a:function:key:of:colon",
-    "plus": "a+function+key+of+plus%",
+    "plus": "a+function+key+of+plus",
     "escape": "a-function-key-of-%65scape",
     "changed": KEY[:-1] + chr(ord(KEY[-1]) ^ 1),
     "shorter": KEY[:-1],
