@@ -22,7 +22,7 @@ PARALLEL := -n 2 --dist loadfile
 INSTALL = $(UV) pip sync --quiet --require-hashes --python $(PYTHON)
 
 help:
-	@sed -n 's/^# //p' Makefile
+	@sed -n 's/^# make/make/p' Makefile
 
 run: .venv/local
 	@exec $(PYTHON) -m emulator
@@ -115,4 +115,4 @@ lock:
 	@$(COMPILE) pyproject.toml --group dev -c requirements/local.txt -o requirements/dev.txt
 
 clean:
-	@rm -rf .venv .tools tests/clients/node/node_modules .run .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .venv .tools tests/clients/node/node_modules .run .run-demo .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis

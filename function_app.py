@@ -31,6 +31,12 @@ async def ready(req: func.HttpRequest) -> func.HttpResponse:
     return await _answer("health/ready", req)
 
 
+@app.route(route="doctor")
+async def doctor(req: func.HttpRequest) -> func.HttpResponse:
+    """Tell an administrator what is wrong."""
+    return await _answer("doctor", req)
+
+
 @app.timer_trigger(arg_name="timer", schedule="%GRAPH_SYNC_SCHEDULE%", run_on_startup=False, use_monitor=True)
 async def graph_sync(timer: func.TimerRequest) -> None:  # noqa: ARG001  # the host finds it by its name
     """Copy the directory."""

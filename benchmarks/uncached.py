@@ -85,7 +85,8 @@ def _vend(address: Address, stack: ExitStack) -> TimeEach:
     stack.callback(lambda: loop.run(http.aclose()))
     now = time.time()
     acquire = partial(
-        entra(address.authority, key=key_pair(starts=now - DAY, ends=now + DAY), post=http.post).acquire, Wanted(KEY)
+        entra(address.authority, key=key_pair(starts=now - DAY, ends=now + DAY), post=http.post).acquire,
+        Wanted(KEY, flight_id="id-7"),
     )
     return lambda times: loop.run(each_awaited(acquire, times))
 

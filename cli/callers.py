@@ -5,7 +5,7 @@ document has it, and deleted after; wherever a command breaks off, it can be rep
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -135,7 +135,7 @@ class _Key:
         self, name: str, documents: Documents, app: str, resource_id: str | None, key_file: Path | None
     ) -> None:
         keys = host_keys(documents, app=app, resource_id=resource_id)
-        known, held = documents.callers.by_key(), keys.digests()
+        known, held = documents.callers.owners, keys.digests()
         slot = next((slot for slot in _slots(name) if held.get(slot) not in known), None)
         if slot is None:
             raise stop(f"The host has keys {' and '.join(_slots(name))} already, and callers use them.")
@@ -174,7 +174,7 @@ def _sweep(documents: Documents, name: str, keys: HostKeys, *, before: Caller | 
 
     What was left by a command that broke off goes too, by its name.
     """
-    known = documents.callers.by_key()
+    known = documents.callers.owners
     gone = set(before.key_sha256 if before else ()) - known.keys()
     swept = [
         slot
@@ -230,16 +230,20 @@ def _write(documents: Documents, edit: Callable[[str], str]) -> None:
 
 def _edited(documents: Documents, content: bytes | None, edit: Callable[[str], str]) -> bytes:
     """Edit the document and hold it against the app's own rules, or end with exit code 1."""
+    mistakes: Sequence[str]
     try:
         edited = edit((NOTHING_YET if content is None else content).decode()).encode()
-        parse_callers(edited, documents.settings.offers, name=documents.callers_file)
+        mistakes = parse_callers(edited, documents.settings.offers, name=documents.callers_file).mistakes
     except CannotEdit as error:
         raise stop(f"{documents.callers_file} {error}: nothing was written.") from None
     except DocumentError as error:
-        for mistake in error.mistakes:
-            say(mistake, error=True)
-        raise stop("Nothing was written.") from None
-    return edited
+        mistakes = error.mistakes
+    else:
+        if not mistakes:
+            return edited
+    for mistake in mistakes:
+        say(mistake, error=True)
+    raise stop("Nothing was written.")
 
 
 def _unknown(documents: Documents, name: str) -> typer.Exit:

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,8 +97,8 @@ def read_documents(config: Path | None, *, absent: bytes | None = None) -> Docum
             callers = parse_callers(content, None if mistakes else settings.offers, name=name.rpartition("/")[2])
         except DocumentError as error:
             raise _end({shown(config): mistakes, name: error.mistakes}) from None
-    if mistakes:
-        raise _end({shown(config): mistakes, name: []})
+    if mistakes or callers.mistakes:
+        raise _end({shown(config): mistakes, name: list(callers.mistakes)}, warnings=callers.warnings)
     return Documents(settings, callers, shown(config), name, config, store, version)
 
 
@@ -128,11 +128,13 @@ def _store(settings: Settings) -> Store:
     return FileStore(ROOT / settings.callers)
 
 
-def _end(by_file: Mapping[str, list[str]]) -> typer.Exit:
+def _end(by_file: Mapping[str, list[str]], *, warnings: Sequence[str] = ()) -> typer.Exit:
     for file, mistakes in by_file.items():
         say(file if mistakes else f"{file}: none so far; its profiles are looked at once those of vend.toml are good")
         for mistake in mistakes:
             say(f"  {mistake}")
+    for warning in warnings:
+        say(f"  warning: {warning}")
     found = [mistake for mistakes in by_file.values() for mistake in mistakes]
     say(f"{counted(len(found), 'mistake')}.", style=BAD)
     unset = dict.fromkeys(re.findall(r"the app setting (\w+) is not set", "\n".join(found)))

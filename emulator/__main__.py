@@ -1,7 +1,8 @@
 """`make run`: the local cloud and the app on this machine, a tour of six steps, and then they continue to serve.
 
 `--once` (`make demo`) ends after the tour, with exit code 1 if a step failed. `--cloud` (`make cloud`) starts the cloud
-alone, for the tests of other projects. Every file is written to `.run/`, which is removed at the end.
+alone, for the tests of other projects. Every file is written to `.run/`, which is removed at the end. With `--once` the
+folder is `.run-demo/`, and it stays if a step failed.
 """
 
 import argparse
@@ -48,7 +49,9 @@ def main(arguments: Sequence[str], *, prepare: Callable[[Site], object] = lambda
             site = start(stack, folder, ports=ports, app_port=app_port, users=USERS)
             prepare(site)
             tour(site)
-            if not options.once:
+            if options.once:
+                say("`make run` does the same and continues to serve; these commands work there.")
+            else:
                 _serve(site)
     except (SiteError, TourError) as error:
         kept = options.once  # the files of the failed step
@@ -73,6 +76,7 @@ def _serve(site: Site) -> None:
     say(f'\nTry it (key of "{CALLER}" is in .run/{CALLER}.key):')
     say(f'  curl -s localhost:{APP_PORT}/api/token -H "x-functions-key: $(cat .run/{CALLER}.key)" \\')
     say(f"       -d grant_type=client_credentials -d scope={SCOPE}")
+    say(f"  ./vend token {CALLER} --scope {SCOPE}")
     say("  ./vend break entra --for 5m      watch callers not notice")
     say("  .venv/bin/python -m sqlite3 .run/directory.db 'select * from active_users limit 5'")
     say(f"Serving on http://localhost:{APP_PORT}. Ctrl-C stops everything and removes .run/")
@@ -93,7 +97,7 @@ def _serve_cloud(cloud: LocalCloud) -> None:
         "management": cloud.management_url,
         "managed identity": f"IDENTITY_ENDPOINT={cloud.identity_endpoint}",
         "": f"IDENTITY_HEADER={cloud.identity_header}",
-        "faults": f"{cloud.control}/faults",
+        "control": f"{cloud.control}: /faults, /clock, /requests/entra",
         "CA": str(cloud.ca_file.relative_to(ROOT)),
         "tenant": TENANT_ID,
         "client": f"{CLIENT_ID}, certificate {CERTIFICATE!r} in the vault",

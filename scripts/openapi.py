@@ -10,12 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from scripts import openapi_parts as parts
-from shared.api import readiness
+from shared.api import doctor, readiness
 from shared.api.answers import Answer, Vended
 from shared.api.routes import FUNCTION_KEY, MANAGED_IDENTITY, OAUTH, ROUTES, Route
+from shared.callers.health import DocumentFacts, DocumentHealth, check_document
 from shared.core import errors
 from shared.core.check import Check, State
 from shared.core.errors import VendError
+from shared.core.policy import Caller
 from shared.core.request import BODY_LIMIT, Incoming
 from shared.core.token import AccessToken, Moment, TokenSource
 from shared.system import System
@@ -24,9 +26,9 @@ from shared.telemetry.events import Events
 type Part = dict[str, Any]
 
 NEVER: Mapping[Route, set[type[VendError]]] = {
-    FUNCTION_KEY: {errors.RouteDisabled},
-    OAUTH: set(),
-    MANAGED_IDENTITY: {errors.UnsupportedMedia, errors.UnsupportedGrant},
+    FUNCTION_KEY: {errors.RouteDisabled, errors.NotAdmin},
+    OAUTH: {errors.NotAdmin},
+    MANAGED_IDENTITY: {errors.NotAdmin, errors.UnsupportedMedia, errors.UnsupportedGrant},
 }
 BRANCHES = {errors.Refused, errors.UpstreamError}
 """Of the tree of errors: never raised themselves."""
@@ -36,6 +38,8 @@ _REQUESTS: Mapping[Route, Part] = {
     MANAGED_IDENTITY: parts.MANAGED_IDENTITY_REQUEST,
 }
 _ID = "0b7c2f0e-5a1d-4c55-9d0e-3f8f6c1f2a77"
+_WORKER = "5f0d9c21"
+_FACTS = DocumentFacts(in_force="9c56cc51b374", newest="9c56cc51b374", refused=1, generation=3)
 _NOW = Moment(wall=1_800_000_000, boot=0)
 _VENDED = Vended(
     token=AccessToken("eyJ0eXAi...", _NOW, lifetime=3_599, refresh_after=1_440),
@@ -55,7 +59,10 @@ def openapi() -> Part:
         "info": parts.INFO,
         "servers": parts.SERVERS,
         "paths": {f"/api/{route.name}": {route.method.lower(): _operation(route)} for route in ROUTES}
-        | {f"/api/{readiness.ROUTE}": {"get": _readiness(), "head": parts.without_body(_readiness())}},
+        | {
+            f"/api/{name}": {"get": operation, "head": parts.without_body(operation)}
+            for name, operation in ((readiness.ROUTE, _readiness()), (doctor.ROUTE, _doctor()))
+        },
         "components": {"securitySchemes": parts.SECURITY, "headers": parts.HEADERS, "schemas": parts.SCHEMAS},
     }
 
@@ -108,6 +115,57 @@ def _readiness() -> Part:
     }
 
 
+def _doctor() -> Part:
+    """Describe the doctor by what it answers to each kind of request."""
+    url = f"https://vend.test/api/{doctor.ROUTE}"
+    admin, other = (_Callers(Caller(name="billing", admin=admin)) for admin in (True, False))
+    asked = Incoming("GET", url, {"x-functions-key": "a-key-of-at-least-16-characters"}, b"")
+    told: dict[type[VendError], Answer] = {
+        errors.InvalidRequest: _diagnosed(Incoming("GET", f"{url}?code=x", {}, b""), admin),
+        errors.UnknownCaller: _diagnosed(Incoming("GET", url, {}, b""), admin),
+        errors.NotAdmin: _diagnosed(asked, other),
+        errors.MethodNotAllowed: _diagnosed(Incoming("POST", url, {}, b""), admin),
+        errors.TooLarge: _diagnosed(Incoming("GET", url, {}, b"x" * (BODY_LIMIT + 1)), admin),
+        VendError: _diagnosed(asked, _Callers(None)),
+        errors.NotReady: _diagnosed(asked, None),
+    }
+    report: Part = {"$ref": "#/components/schemas/Diagnosis"}
+    return {
+        "operationId": "doctor",
+        **parts.DOCTOR_REQUEST,
+        "responses": {
+            "200": parts.answer("What is wrong.", parts.as_json(report, {"Diagnosed": _diagnosed(asked, admin)})),
+            **{str(answer.status): _refusal([(kind, answer)], "Error") for kind, answer in told.items()},
+        },
+    }
+
+
+class _Callers:
+    """One caller with any key, and a document with a mistake; without a caller, a defect."""
+
+    mistakes = ("callers.reports.allow[0].scopes[0]: the profile does not have this scope",)
+    facts = _FACTS
+
+    def __init__(self, caller: Caller | None) -> None:
+        self._caller = caller
+
+    def revalidate(self, now: float) -> None: ...
+
+    def identify(self, key: str, *, host_checked: bool) -> Caller:
+        if self._caller is None:
+            raise KeyError(key, host_checked)
+        return self._caller
+
+    async def check(self) -> Check:
+        return check_document(DocumentHealth(3.0, is_failing=False, refused=1))
+
+
+def _diagnosed(incoming: Incoming, callers: doctor.Callers | None) -> Answer:
+    events = Events(lambda _line: None, wall=lambda: _NOW.wall, worker=_WORKER)
+    asked = doctor.Doctor(callers, system=System(clock=_Still(), new_id=lambda: _ID), events=events)
+    return asyncio.run(asked.answer(incoming))
+
+
 class _Still:
     """Clocks that show one moment."""
 
@@ -127,8 +185,10 @@ def _probed(incoming: Incoming, *found: Check) -> Answer:
     async def look() -> Sequence[Check]:
         return found
 
-    events = Events(lambda _line: None, wall=lambda: _NOW.wall, worker="w")
-    probe = readiness.Readiness(look, system=System(clock=_Still(), new_id=lambda: _ID), events=events)
+    events = Events(lambda _line: None, wall=lambda: _NOW.wall, worker=_WORKER)
+    probe = readiness.Readiness(
+        look, facts=lambda: _FACTS, system=System(clock=_Still(), new_id=lambda: _ID), events=events
+    )
     return asyncio.run(probe.answer(incoming))
 
 

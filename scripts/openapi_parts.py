@@ -196,6 +196,11 @@ READINESS_REQUEST: Part = {
     "description": "With any function key that the host accepts. `ready` and `degraded` are 200: docs/operations.md.",
     "security": [{"function_key": []}],
 }
+DOCTOR_REQUEST: Part = {
+    "summary": "What is wrong with the worker that answers, for administrators.",
+    "description": "With the function key of a caller that has `admin = true`: docs/operations.md.",
+    "security": [{"function_key": []}],
+}
 
 _CORRELATION_ID: Part = {
     "type": "string",
@@ -221,6 +226,30 @@ def _closed(description: str, properties: Part, *, optional: tuple[str, ...] = (
         "additionalProperties": False,
     }
 
+
+_WORKER: Part = {"type": "string", "minLength": 1, "description": "The worker that answers, as in its events."}
+_DIGEST: Part = {"type": ["string", "null"], "pattern": "^[0-9a-f]{12}$"}
+_CALLERS = _closed(
+    "Which callers document the worker goes by.",
+    {
+        "in_force": {**_DIGEST, "description": "First 12 hex digits of the SHA-256 of the document in force."},
+        "newest": {**_DIGEST, "description": "The same of the newest one that was read, even if it was refused."},
+        "refused": {"type": "integer", "minimum": 0, "description": "Callers that are refused or lack a grant."},
+        "generation": {"type": ["integer", "null"], "description": "The highest one so far; it never goes down."},
+    },
+)
+_CHECKS: Part = {
+    "type": "array",
+    "minItems": 1,
+    "items": _closed(
+        "One thing that it has looked at.",
+        {
+            "name": {"type": "string"},
+            "state": {"enum": [state.value for state in State]},
+            "detail": {"type": "string", "description": "For people: it may change."},
+        },
+    ),
+}
 
 SCHEMAS: Mapping[str, Part] = {
     "Token": _closed(
@@ -287,18 +316,29 @@ SCHEMAS: Mapping[str, Part] = {
         "What the worker has found when it last looked at itself.",
         {
             "status": {"enum": ["ready", "degraded", "not_ready"]},
-            "checks": {
+            "worker": _WORKER,
+            "callers": _CALLERS,
+            "checks": _CHECKS,
+            "correlation_id": _CORRELATION_ID,
+        },
+    ),
+    "Diagnosis": _closed(
+        "What an administrator may know.",
+        {
+            "worker": _WORKER,
+            "callers": _CALLERS,
+            "mistakes": {
                 "type": "array",
-                "minItems": 1,
+                "description": "Those of the newest callers document that was read, warnings too.",
                 "items": _closed(
-                    "One thing that it has looked at.",
+                    "One mistake.",
                     {
-                        "name": {"type": "string"},
-                        "state": {"enum": [state.value for state in State]},
-                        "detail": {"type": "string", "description": "For people: it may change."},
+                        "at": {"type": "string", "description": "Its dotted key."},
+                        "what": {"type": "string", "description": "For people: it may change."},
                     },
                 ),
             },
+            "checks": _CHECKS,
             "correlation_id": _CORRELATION_ID,
         },
     ),

@@ -19,9 +19,9 @@ from scripts.event_schema import event_schema
 from scripts.event_tables import event_tables
 from scripts.openapi import openapi
 from scripts.page_tables import entra_numbers, with_tables
-from shared.core.documents.callers import CallersDocument
+from shared.core.documents.callers import CallersFile
 from shared.core.documents.settings import Settings
-from shared.core.documents.table import kinds_of
+from shared.core.documents.table import LARGEST, kinds_of
 
 ROOT = Path(__file__).parents[1]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -33,8 +33,8 @@ _SCALARS: Mapping[type, Schema] = types.MappingProxyType(
     {
         str: {"type": "string"},
         bool: {"type": "boolean"},
-        int: {"type": "integer"},
-        float: {"type": "number"},
+        int: {"type": "integer", "minimum": -LARGEST, "maximum": LARGEST},
+        float: {"type": "number", "minimum": -LARGEST, "maximum": LARGEST},
         # JSON has no dates: editors hand on what stands in the TOML, with or without an offset.
         datetime: {"type": "string", "pattern": r"^\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}"},
     }
@@ -48,7 +48,7 @@ def documents() -> Mapping[str, str]:
     page = (ROOT / CONFIGURATION).read_text()
     made: Mapping[str, Schema] = {
         "vend.schema.json": file_schema(Settings, "vend.toml", page, variables=True),
-        "callers.schema.json": file_schema(CallersDocument, "callers.toml", page, variables=False),
+        "callers.schema.json": file_schema(CallersFile, "callers.toml", page, variables=False),
         "events.schema.json": {"$schema": DIALECT, **event_schema()},
         "openapi.json": openapi(),
     }
@@ -126,7 +126,7 @@ class _Writer:
             arms = [self._value(part, at=at) for part in inner]
             return arms[0] if len(arms) == 1 else {"anyOf": arms, **self._meaning(at)}
         if origin is tuple:
-            return {"type": "array", **self._meaning(at), "items": self._value(inner[0], at=f"{at}[]")}
+            return {"type": "array", "minItems": 1, **self._meaning(at), "items": self._value(inner[0], at=f"{at}[]")}
         if origin is Mapping:
             named = any(field.name == "name" for field in dataclasses.fields(inner[1]))
             item = self.table(inner[1], at=f"{at}.NAME", given=("name",) if named else ())
@@ -157,7 +157,8 @@ def _why(field: dataclasses.Field[Any]) -> Schema:
 def _default(field: dataclasses.Field[Any]) -> Schema:
     """Say what a key that is left out means; a table that is left out means the defaults of its own keys."""
     default = field.default
-    if default is None or default is dataclasses.MISSING or dataclasses.is_dataclass(default):
+    # An empty list is a mistake, so the list that is left out has no value to show.
+    if default in (None, (), dataclasses.MISSING) or dataclasses.is_dataclass(default):
         return {}
     return {"default": list(default) if isinstance(default, tuple) else default}
 

@@ -13,13 +13,16 @@ from functools import cache, partial
 from pathlib import Path
 
 from shared.adapters.http import Network, client_tls, read_roots
+from shared.api import doctor as doctor_report
 from shared.api import readiness
 from shared.api.anonymous import AnonymousLines
 from shared.api.answers import Answer
 from shared.api.checks import Checks, unconfigured
+from shared.api.doctor import Doctor
 from shared.api.readiness import Readiness
 from shared.api.routes import ROUTES, Route
 from shared.api.vendor import Vendor
+from shared.callers.health import DocumentFacts
 from shared.core.check import Check
 from shared.core.documents.toml import DocumentError
 from shared.core.errors import NotReady
@@ -55,6 +58,7 @@ class Runtime:
     Args:
         vend: answers a request for a token that came by a route.
         ready: answers a probe.
+        doctor: answers an administrator.
         jobs: what the timers run, by the name of the function.
         tokens: the warm cache; None while the settings have mistakes.
         open_things: connections, threads and files.
@@ -68,6 +72,7 @@ class Runtime:
         *,
         vend: Vend,
         ready: Handler,
+        doctor: Handler,
         jobs: Mapping[str, Job],
         tokens: TokenCache | None = None,
         open_things: AsyncExitStack | None = None,
@@ -75,6 +80,7 @@ class Runtime:
         self.routes: Mapping[str, Handler] = {
             **{route.name: partial(vend, route) for route in ROUTES},
             readiness.ROUTE: ready,
+            doctor_report.ROUTE: doctor,
         }
         self.jobs = jobs
         self.tokens = tokens
@@ -112,7 +118,8 @@ def build(environ: Mapping[str, str], *, root: Path, events: Events, system: Sys
         events.emit(catalogue.SettingsInvalid(mistakes=error.mistakes))
         return Runtime(
             vend=_not_ready(events, system),
-            ready=Readiness(unconfigured, system=system, events=events).answer,
+            ready=Readiness(unconfigured, facts=DocumentFacts, system=system, events=events).answer,
+            doctor=Doctor(None, system=system, events=events).answer,
             jobs={GRAPH_SYNC: no_sync(events, "no valid settings")},
         )
     limits, clock = settings.limits, system.clock
@@ -158,7 +165,8 @@ def build(environ: Mapping[str, str], *, root: Path, events: Events, system: Sys
     )
     return Runtime(
         vend=vendor.answer,
-        ready=Readiness(checks.look, system=system, events=events).answer,
+        ready=Readiness(checks.look, facts=lambda: callers.facts, system=system, events=events).answer,
+        doctor=Doctor(callers, system=system, events=events).answer,
         jobs={GRAPH_SYNC: sync},
         tokens=tokens,
         open_things=open_things,

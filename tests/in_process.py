@@ -106,6 +106,13 @@ class App(AbstractAsyncContextManager["App"]):
         assert conforms("/api/health/ready", method, answer.status, answer.headers, answer.body) == []
         return Told(answer.status, answer.headers, json.loads(answer.body or b"null"))
 
+    async def diagnose(self, method: str = "GET", *, key: str = KEY, query: str = "") -> Told:
+        """Ask what is wrong, as an administrator does."""
+        asked = Incoming(method, f"https://vend.test/api/doctor{query}", {"x-functions-key": key}, b"")
+        answer = await self._runtime.routes["doctor"](asked)
+        assert conforms("/api/doctor", method, answer.status, answer.headers, answer.body) == []
+        return Told(answer.status, answer.headers, json.loads(answer.body or b"null"))
+
     async def send(self, route: str, incoming: Incoming) -> Answer:
         """Hand a request to a route, as the host does."""
         return await self._runtime.routes[route](incoming)

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TextIO
 
 import uvicorn
 
@@ -23,6 +24,16 @@ KEEP_ALIVE_SECONDS = 130  # as in Kestrel
 
 class _Server(uvicorn.Server):
     """Prints the address once it listens."""
+
+    def stop_at_end_of(self, pipe: TextIO) -> None:
+        """Stop when the other end of a pipe, into which nobody writes, has been closed or its process killed."""
+        loop = asyncio.get_running_loop()
+
+        def ended() -> None:
+            loop.remove_reader(pipe)
+            self.should_exit = True
+
+        loop.add_reader(pipe, ended)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -37,6 +48,7 @@ def main() -> None:
     parser.add_argument("--app", type=_path, required=True, help="folder of host.json")
     parser.add_argument("--port", type=int, default=7071)
     parser.add_argument("--keys", type=_path, required=True, help="key store; created if absent")
+    parser.add_argument("--with-parent", action="store_true", help="stop when standard input ends, as it does then")
     parser.add_argument("--log", type=_path, help="file for the app's log (else stderr)")
     options = parser.parse_args()
     if not (options.app / "host.json").is_file():
@@ -72,7 +84,10 @@ async def _serve(options: argparse.Namespace, sock: socket.socket, log: Callable
         # uvicorn stops on either signal and raises it again for an earlier handler: there is none.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: None)
-        await _Server(config).serve(sockets=[sock])
+        server = _Server(config)
+        if options.with_parent:
+            server.stop_at_end_of(sys.stdin)
+        await server.serve(sockets=[sock])
         log(f"Stopped; dropped {host.dropped_lines} log lines that belonged to no running invocation")
 
 

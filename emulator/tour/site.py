@@ -116,7 +116,7 @@ class App(AbstractContextManager["App"]):
     def __init__(self, *, settings: Mapping[str, str], keys: Path, log: Path, port: int = 0, app: Path = ROOT) -> None:
         self._command = [
             sys.executable, "-m", "emulator.host", "--app", str(app), "--port", str(port), "--keys", str(keys),
-            "--log", str(log),
+            "--log", str(log), "--with-parent",
         ]  # fmt: skip
         self._environment = {**_inherited(), **settings, "PYTHONPATH": str(ROOT)}
         self._log = log
@@ -124,7 +124,12 @@ class App(AbstractContextManager["App"]):
     def __enter__(self) -> Self:
         # A session of its own: Ctrl-C in a terminal reaches this process alone, and it stops the app in order.
         self._process = subprocess.Popen(  # noqa: S603  # our own program
-            self._command, env=self._environment, stdout=subprocess.PIPE, text=True, start_new_session=True
+            self._command,
+            env=self._environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         )
         assert self._process.stdout is not None
         watchdog = threading.Timer(SECONDS_TO_START, self._process.kill)
@@ -147,8 +152,9 @@ class App(AbstractContextManager["App"]):
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        if self._process.stdout:
-            self._process.stdout.close()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe:
+                pipe.close()
 
 
 @dataclass(frozen=True)
@@ -175,6 +181,15 @@ def app_settings(cloud: LocalCloud, config: Path) -> dict[str, str]:
 def write_keys(file: Path, callers: Mapping[str, str]) -> None:
     """Write the key store of the host: a host-scoped function key for each caller."""
     KeyFile(file).write(Keys(generate(), {"default": generate(), **callers}, {}))
+
+
+def write_local_settings(file: Path, settings: Mapping[str, str]) -> None:
+    """Write the app settings as Azure Functions Core Tools read them.
+
+    https://learn.microsoft.com/azure/azure-functions/functions-develop-local#local-settings-file
+    """
+    of_host = {"FUNCTIONS_WORKER_RUNTIME": "python", "AzureWebJobsStorage": "UseDevelopmentStorage=true"}
+    file.write_text(json.dumps({"IsEncrypted": False, "Values": {**of_host, **settings}}, indent=2))
 
 
 def start(
@@ -206,9 +221,11 @@ def start(
     write_configuration(cloud, folder, {CALLER: key}, limits=limits)
     write_keys(folder / "host.keys.json", {CALLER: key})
     cloud.management.add_site(APP_RESOURCE_ID, KeyFile(folder / "host.keys.json"))
+    settings = {**app_settings(cloud, folder / "vend.toml"), **settings}
+    write_local_settings(folder / "local.settings.json", settings)
     app = stack.enter_context(
         App(
-            settings={**app_settings(cloud, folder / "vend.toml"), **settings},
+            settings=settings,
             keys=folder / "host.keys.json",
             log=folder / "app.log",
             port=app_port,

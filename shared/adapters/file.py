@@ -41,6 +41,6 @@ class FileSource:
         except OSError as error:
             raise Unavailable(cause=f"cannot be read ({type(error).__name__})") from None
         if len(text) > DOCUMENT_BYTES:
-            raise BadAnswer(cause="larger than 1 MiB")
+            raise BadAnswer(cause=f"larger than {DOCUMENT_BYTES // 1024} KiB")
         found = hashlib.sha256(text).hexdigest()
         return None if found == etag else Content(found, text)

@@ -1,12 +1,14 @@
 """Whether this worker can serve: `GET /api/health/ready`, which a probe requests every few seconds."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from shared.api.answers import Answer, error_answer, report_answer
+from shared.api.answers import Answer, report_answer
+from shared.api.reports import report
+from shared.callers.health import DocumentFacts
 from shared.core.check import Check, State
-from shared.core.errors import MethodNotAllowed, NotReady, VendError
-from shared.core.request import Incoming, check_envelope
+from shared.core.errors import NotReady
+from shared.core.request import Incoming
 from shared.single_flight import Flights
 from shared.system import System
 from shared.telemetry import catalogue
@@ -17,7 +19,6 @@ REPORT_SECONDS = 5.0
 """How long one report answers every probe."""
 CHECK_SECONDS = 30.0
 """After which the checks are given up; each one has a shorter bound of its own."""
-METHODS = ("GET", "HEAD")
 
 _STATUS: Mapping[State, catalogue.Readiness] = {
     State.OK: "ready",
@@ -39,6 +40,7 @@ class Readiness:
 
     Args:
         look: runs every check.
+        facts: which callers document the worker goes by.
         system: clocks and correlation ids.
         events: where a change is reported, and nothing else: probes are many.
     """
@@ -47,10 +49,12 @@ class Readiness:
         self,
         look: Callable[[], Awaitable[Sequence[Check]]],
         *,
+        facts: Callable[[], DocumentFacts],
         system: System,
         events: Events,
     ) -> None:
         self._look = look
+        self._facts = facts
         self._clock = system.clock
         self._events = events
         self._new_id = system.new_id
@@ -59,17 +63,7 @@ class Readiness:
 
     async def answer(self, incoming: Incoming) -> Answer:
         """Answer a probe: 200 where the worker can serve, if only just, and 503 where it cannot."""
-        correlation_id = self._new_id()
-        try:
-            check_envelope(incoming, method=incoming.method if incoming.method in METHODS else METHODS[0])
-            answer = self._answer_for(await self._current(), correlation_id)
-        except VendError as error:
-            allow = {"Allow": ", ".join(METHODS)} if isinstance(error, MethodNotAllowed) else {}
-            answer = error_answer(error, correlation_id=correlation_id, headers=allow)
-        except Exception as error:  # noqa: BLE001  # a defect of ours is an answer, and never a traceback
-            answer = error_answer(VendError(cause=type(error).__name__), correlation_id=correlation_id, headers={})
-        self._events.flush()
-        return replace(answer, body=b"") if incoming.method == "HEAD" else answer
+        return await report(incoming, self._answer, correlation_id=self._new_id(), events=self._events)
 
     async def _current(self) -> _Report:
         last = self._report
@@ -93,12 +87,18 @@ class Readiness:
             )
         return self._report
 
-    def _answer_for(self, report: _Report, correlation_id: str) -> Answer:
+    async def _answer(self, correlation_id: str) -> Answer:
+        current = await self._current()
         body = {
-            "status": report.status,
-            "checks": [
-                {"name": check.name, "state": check.state.value, "detail": check.detail} for check in report.checks
-            ],
+            "status": current.status,
+            "worker": self._events.worker,
+            "callers": self._facts()._asdict(),
+            "checks": as_json(current.checks),
             "correlation_id": correlation_id,
         }
-        return report_answer(body, not_before=NotReady.default_wait if report.status == "not_ready" else None)
+        return report_answer(body, not_before=NotReady.default_wait if current.status == "not_ready" else None)
+
+
+def as_json(checks: Sequence[Check]) -> list[dict[str, str]]:
+    """Return checks as an answer has them."""
+    return [{"name": check.name, "state": check.state.value, "detail": check.detail} for check in checks]

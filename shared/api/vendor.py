@@ -185,7 +185,14 @@ class Vendor:
         answer = trail.route.refused(error, method=incoming.method, correlation_id=trail.correlation_id)
         is_anonymous = trail.caller is None and not trail.route.host_checked
         if not is_anonymous or self._anonymous.take(error.error):
-            self._audit(trail, self._clock(), status=answer.status, outcome=error.error, reason=error.cause)
+            self._audit(
+                trail,
+                self._clock(),
+                status=answer.status,
+                outcome=error.error,
+                reason=error.cause,
+                flight_id=error.flight_id,
+            )
         return answer
 
     def _audit(
@@ -196,6 +203,7 @@ class Vendor:
         status: int,
         outcome: str,
         reason: str | None = None,
+        flight_id: str | None = None,
         acquired: Acquired | None = None,
     ) -> None:
         self._events.flush()  # what background work has left: lines of an invocation that has ended are dropped
@@ -212,6 +220,7 @@ class Vendor:
                 status=status,
                 outcome=outcome,
                 reason=reason or (trail.grant.would_deny if trail.grant else None),
+                flight_id=flight_id,
                 source=acquired.source.value if acquired else None,
                 token=acquired.token.fingerprint if acquired else None,
                 uti=acquired.token.facts.uti if acquired else None,

@@ -19,8 +19,17 @@ A failed check counts as an attempt, so nobody waits for a source that is down u
 The document stays in force until `last_success` is `callers_max_age_seconds` old. After that everybody is refused.
 
 One check runs at a time, shared by all requests; only the end of a check changes anything (`_check`). A document is put
-in force whole (`_put_in_force`): a reader sees the old one or the new one. A document with a mistake changes nothing.
-A caller who was taken out is therefore refused within `callers_must_check_seconds` while the document can be read.
+in force at once (`_put_in_force`): a reader sees the old one or the new one. A caller who was taken out is therefore
+refused within `callers_must_check_seconds` while the document can be read.
+
+What a document means, and what its mistakes cost, is decided in `shared/core/documents/callers.py`. A mistake in an
+entry costs that caller. Two rules know what was before, and refuse the document; the one in force then stays:
+
+    `generation` is lower than one that this worker has had in force
+    mistakes would refuse more than half of the callers that are served now
+
+A worker that serves nobody has no callers to lose, and takes a document entry by entry. So after a mishap the workers
+can differ: a new one takes what an older one refuses. `facts` has the digests by which an operator sees that.
 """
 
 import asyncio
@@ -32,13 +41,14 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import NamedTuple, Protocol
 
-from shared.core.check import Check, State
+from shared.callers.health import DocumentFacts, DocumentHealth, check_document
+from shared.core.check import Check
 from shared.core.documents.callers import CallersDocument, parse_callers
 from shared.core.documents.content import Content
-from shared.core.documents.toml import DocumentError
+from shared.core.documents.toml import DocumentError, first_of
 from shared.core.errors import NotReady, UnknownCaller, VendError
 from shared.core.limits import Limits
-from shared.core.policy import EVERYBODY, Caller, Offer
+from shared.core.policy import Caller, Offer
 from shared.core.token import Moment
 from shared.single_flight import Flights
 from shared.telemetry import catalogue
@@ -57,16 +67,11 @@ class Source(Protocol):
         """Return the document, or None where its ETag is this one; raise a `VendError` where it cannot be read."""
 
 
-class DocumentHealth(NamedTuple):
-    """How far the document in force can be relied on.
+class _Version(NamedTuple):
+    """A document that was read, with everything that is wrong with it."""
 
-    Args:
-        age: seconds since a check found it good; None where none is in force.
-        is_failing: whether the last check failed.
-    """
-
-    age: float | None
-    is_failing: bool
+    digest: str
+    mistakes: tuple[str, ...]
 
 
 class Callers:
@@ -103,7 +108,8 @@ class Callers:
         # A check bounds itself, so that its timeout counts as an attempt; this bound is never the first.
         self._flights = Flights[str, None](seconds=2 * limits.caller_budget_seconds)
         self._document: CallersDocument | None = None
-        self._by_key: Mapping[str, Caller] = {}
+        self._version: _Version | None = None
+        self._newest: _Version | None = None
         self._generation: int | None = None  # outlives a document that grew too old, as the tokens do
         self._etag = ""
         self._last_success = -math.inf
@@ -142,11 +148,11 @@ class Callers:
         if document is None:
             raise NotReady(cause="no valid callers document")
         # The hash is looked up, never the key: the time that a look-up takes reveals nothing about any key.
-        caller = self._by_key.get(hashlib.sha256(key.encode()).hexdigest())
-        if caller is None and host_checked:
-            caller = document.callers.get(EVERYBODY)
+        digest = hashlib.sha256(key.encode()).hexdigest()
+        caller = document.caller_of(digest, host_checked=host_checked)
         if caller is None:
-            raise UnknownCaller(cause="unknown key")
+            owner = document.owners.get(digest)
+            raise UnknownCaller(cause=f"the entry of {owner} has mistakes" if owner else "unknown key")
         if caller.is_expired(datetime.fromtimestamp(now.wall, UTC)):
             raise UnknownCaller(cause=f"the time of {caller.name} is over")
         return caller
@@ -157,8 +163,25 @@ class Callers:
         due = self.revalidate(now)
         if due is not None:
             await due
-        age = now - self._last_success if self._in_force(now) else None
-        return DocumentHealth(age, is_failing=self._last_attempt > self._last_success)
+        document = self._in_force(now)
+        age = now - self._last_success if document else None
+        return DocumentHealth(age, is_failing=self._last_attempt > self._last_success, refused=_count(document))
+
+    @property
+    def facts(self) -> DocumentFacts:
+        """Which document this worker goes by."""
+        document = self._in_force(self._clock().boot)
+        return DocumentFacts(
+            in_force=self._version.digest if self._version and document else None,
+            newest=self._newest.digest if self._newest else None,
+            refused=_count(document),
+            generation=self._generation,
+        )
+
+    @property
+    def mistakes(self) -> tuple[str, ...]:
+        """Every mistake and warning of the newest document that was read, each by its dotted key."""
+        return self._newest.mistakes if self._newest else ()
 
     async def check(self) -> Check:
         """Return the line of the callers document."""
@@ -187,31 +210,67 @@ class Callers:
         try:
             async with asyncio.timeout(seconds):
                 content = await self._source.read(self._etag)
-                if content is not None:
-                    loop = asyncio.get_running_loop()
-                    parse = partial(parse_callers, content.text, self._offers, name=self._source.name)
-                    self._put_in_force(await loop.run_in_executor(self._pool, parse))
-                    self._etag = content.etag
+                if content is None:
+                    self._newest = self._version
+                else:
+                    await self._read(content)
             self._last_success = self._last_attempt = begun
         except TimeoutError:
             self._fail(begun, self._unread(f"no answer within {seconds:g} s"))
         except DocumentError as error:
-            self._fail(begun, catalogue.CallersInvalid(outcome=self._kept(), mistakes=error.mistakes))
+            self._fail(begun, self._invalid(error.mistakes))
         except VendError as error:
             self._fail(begun, self._unread(error.cause))
         except Exception as error:  # noqa: BLE001  # a defect of ours is no reason to refuse known callers
             self._fail(begun, self._unread(type(error).__name__))
 
-    def _put_in_force(self, document: CallersDocument) -> None:
+    async def _read(self, content: Content) -> None:
+        """Put a document in force, or raise a `DocumentError` with its mistakes."""
+        parse = partial(parse_callers, content.text, self._offers, name=self._source.name)
+        try:
+            document = await asyncio.get_running_loop().run_in_executor(self._pool, parse)
+            self._check_order(document)
+        except DocumentError as error:
+            self._newest = _Version(content.digest, tuple(error.mistakes))
+            raise
+        self._newest = _Version(content.digest, document.mistakes + document.warnings)
+        self._put_in_force(document, self._newest)
+        self._etag = content.etag
+
+    def _check_order(self, document: CallersDocument) -> None:
+        """Raise a `DocumentError` where a document may not follow those that were in force."""
+        if self._generation is not None and document.generation < self._generation:
+            what = f"generation: is less than {self._generation}, which was in force; it never goes down"
+            raise DocumentError([what, *document.mistakes])
+        if (in_force := self._in_force(self._clock().boot)) is not None:
+            in_force.check_successor(document)
+
+    def _put_in_force(self, document: CallersDocument, version: _Version) -> None:
         if self._generation is not None and document.generation > self._generation:
             self._on_new_generation()
-        if self._document is not None:
-            self._events.defer(catalogue.CallersChanged(count=len(document.callers), generation=document.generation))
-        self._document, self._by_key, self._generation = document, document.by_key(), document.generation
+        digest, is_first = version.digest, self._document is None
+        self._document, self._version, self._generation = document, version, document.generation
+        if not is_first:
+            count, generation = len(document.served), document.generation
+            self._events.defer(catalogue.CallersChanged(count=count, generation=generation, in_force=digest))
+        if document.mistakes:
+            mistakes = first_of(document.mistakes)
+            self._events.defer(catalogue.CallersRefused(count=_count(document), in_force=digest, mistakes=mistakes))
+        if document.warnings:
+            self._events.defer(catalogue.CallersWarning(in_force=digest, warnings=first_of(document.warnings)))
 
     def _fail(self, begun: float, event: Event) -> None:
         self._last_attempt = max(self._last_attempt, begun)
         self._events.defer(event)
+
+    def _invalid(self, mistakes: list[str]) -> catalogue.CallersInvalid:
+        assert self._newest is not None  # it has these mistakes
+        return catalogue.CallersInvalid(
+            outcome=self._kept(),
+            in_force=self.facts.in_force,
+            newest=self._newest.digest,
+            mistakes=first_of(mistakes),
+        )
 
     def _unread(self, cause: str) -> catalogue.CallersUnread:
         return catalogue.CallersUnread(outcome=self._kept(), cause=f"{self._source.name}: {cause}")
@@ -220,23 +279,5 @@ class Callers:
         return "none" if self._in_force(self._clock().boot) is None else "last good one kept"
 
 
-def check_document(health: DocumentHealth) -> Check:
-    """Return the line of a document of this health."""
-    if health.age is None:
-        return Check(
-            "callers",
-            State.FAILED,
-            "there is no valid callers document",
-            "every answer is 503",
-            "the events callers_invalid and callers_unread say why; ./vend check names each mistake",
-        )
-    detail = f"last found good {health.age:.0f} s ago"
-    if not health.is_failing:
-        return Check("callers", State.OK, detail)
-    return Check(
-        "callers",
-        State.DEGRADED,
-        f"{detail}, and the last look failed",
-        "that document stays in force for a day: who was added or revoked since then is not",
-        "the events callers_invalid and callers_unread say what is wrong",
-    )
+def _count(document: CallersDocument | None) -> int:
+    return len(document.refused | document.unresolved) if document else 0

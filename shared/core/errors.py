@@ -12,6 +12,7 @@
     │   ├── PolicyDenied         400  one body, whatever the reason
     │   ├── UnknownCaller        401  one body, whatever the reason
     │   ├── RouteDisabled        403  the operator has not opened this route
+    │   ├── NotAdmin             403  the caller may have tokens, and is no administrator
     │   └── RateLimited          429  over the caller's own rate
     └── UpstreamError            502  no token could be acquired
         ├── Defect               500  vend itself failed while it acquired one
@@ -62,6 +63,8 @@ class VendError(Exception):
         self.public = public or self.default
         self.cause = cause or type(self).__name__
         self.hint = hint
+        self.flight_id: str | None = None
+        """Of the flight that failed, where one has."""
         self.wait = wait or self.default_wait
         """How long until the same request can succeed; None where waiting changes nothing."""
         super().__init__(self.cause)
@@ -152,6 +155,14 @@ class RouteDisabled(Refused):
     status = 403
     error = "invalid_request"
     default = "this route is switched off; use /api/token, or ask the operator for app_checked_routes"
+
+
+class NotAdmin(Refused):
+    """The caller is known, and its entry does not say `admin = true` (RFC 6749 section 5.2)."""
+
+    status = 403
+    error = "unauthorized_client"
+    default = "this is for administrators: callers with admin = true"
 
 
 class RateLimited(Refused):

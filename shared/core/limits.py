@@ -1,6 +1,5 @@
 """`[limits]`: every bound in time, number and size that can be turned. Each promise is per worker process."""
 
-import math
 from dataclasses import dataclass, fields
 
 
@@ -39,11 +38,7 @@ class Limits:
 
     def mistakes(self, at: str) -> list[str]:
         """List what is wrong although every type is right."""
-        found = [
-            f"{at}.{knob.name}: must be above 0, and finite"
-            for knob in fields(self)
-            if not 0 < getattr(self, knob.name) < math.inf
-        ]
+        found = [f"{at}.{knob.name}: must be above 0" for knob in fields(self) if getattr(self, knob.name) <= 0]
         # httpcore leaves a connection open that is cancelled in the middle of its TLS handshake, so its own timeout for
         # that, which it applies to TCP and to TLS, must end it first.
         if 2 * self.connect_seconds >= self.attempt_seconds:

@@ -22,7 +22,10 @@ class Mode(StrEnum):
     ENFORCE = "enforce"
     """It is denied."""
     AUDIT = "audit"
-    """It is served if a profile that the caller may use offers it, and logged as one that would be denied."""
+    """It is served if a profile of an entry has the scope, for the tenants of that entry alone.
+
+    It is logged as one that would be denied.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,51 +77,63 @@ def decide(caller: Caller, request: TokenRequest, offers: Mapping[str, Offer]) -
     """Find what a request means for a caller.
 
     Of the scopes that it may mean it is the first that any entry lists. Without a tenant it is the first entry that
-    lists the scope, and the first of that entry's tenants.
+    lists the scope, and the first of that entry's tenants. An entry that no profile resolves keeps its place: what it
+    lists first is denied, and never comes from the next profile.
 
     Raises:
         PolicyDenied: with the reason as its cause.
     """
     for scope in request.scopes:
         for allow in caller.allow:
-            if scope not in allow.scopes:
-                continue
-            if tenant := _tenant(request, tenants_of(allow, offers, request.client_id)):
-                return Grant(TokenKey(allow.profile, tenant, scope))
+            if scope in allow.scopes and (grant := _grant(allow, scope, request, offers)):
+                return grant
     reason = _reason(caller, request)
     if caller.mode is Mode.AUDIT:
         for scope in request.scopes:
             for allow in caller.allow:
-                offer = _offer(allow, offers, request.client_id)
-                if offer is None or scope not in offer.scopes:
+                offer = offers.get(allow.profile)
+                if offer is None or not offer.vendable or scope not in offer.scopes:
                     continue
-                if tenant := _tenant(request, offer.tenants):
-                    return Grant(TokenKey(allow.profile, tenant, scope), would_deny=reason)
+                if grant := _grant(allow, scope, request, offers, reason):
+                    return grant
     raise PolicyDenied(cause=reason)
 
 
-def _offer(allow: Allow, offers: Mapping[str, Offer], client_id: str | None) -> Offer | None:
-    """Find what an entry's profile offers; one that is gone, private or not the client that was asked for, nothing."""
+def _grant(
+    allow: Allow, scope: str, request: TokenRequest, offers: Mapping[str, Offer], would_deny: str | None = None
+) -> Grant | None:
+    """Return what an entry grants of a scope; None where it is about another client or tenant.
+
+    Raises:
+        PolicyDenied: it is about this request, and no profile resolves it.
+    """
     offer = offers.get(allow.profile)
-    if offer is None or not offer.vendable or client_id not in {None, offer.client_id}:
+    if offer and request.client_id not in {None, offer.client_id}:
         return None
-    return offer
+    # Of a profile that is gone nobody knows the client and the tenants: the entry may have been about any.
+    tenants = tenants_of(allow, offers)
+    tenant = request.tenant_id or next(iter(tenants), "")
+    if tenants and tenant not in tenants:
+        return None
+    if not offer or not is_resolved(offer, tenant, scope):
+        raise PolicyDenied(cause="the deployed profiles do not resolve the entry that decides")
+    return Grant(TokenKey(allow.profile, tenant, scope), would_deny)
 
 
-def _tenant(request: TokenRequest, tenants: tuple[str, ...]) -> str | None:
-    """Choose the tenant that was asked for, or else the first."""
-    if request.tenant_id is None:
-        return tenants[0] if tenants else None
-    return request.tenant_id if request.tenant_id in tenants else None
+def is_resolved(offer: Offer, tenant: str, scope: str) -> bool:
+    """Return whether a profile can give out tokens of a tenant and a scope."""
+    return offer.vendable and tenant in offer.tenants and scope in offer.scopes
 
 
-def tenants_of(allow: Allow, offers: Mapping[str, Offer], client_id: str | None = None) -> tuple[str, ...]:
-    """Return the tenants that an entry grants: those that it lists, or all, as far as its profile has them."""
-    offer = _offer(allow, offers, client_id)
-    if offer is None:
-        return ()
-    named = tuple(tenant.lower() for tenant in allow.tenants)
-    return tuple(tenant for tenant in named or offer.tenants if tenant in offer.tenants)
+def tenants_of(allow: Allow, offers: Mapping[str, Offer]) -> tuple[str, ...]:
+    """Return the tenants that an entry is about: those that it lists, or else all of its profile.
+
+    They are empty only where it lists none and its profile is gone. What is not listed is never granted for that.
+    """
+    if allow.tenants:
+        return tuple(tenant.lower() for tenant in allow.tenants)
+    offer = offers.get(allow.profile)
+    return offer.tenants if offer else ()
 
 
 def _reason(caller: Caller, request: TokenRequest) -> str:
@@ -128,6 +143,4 @@ def _reason(caller: Caller, request: TokenRequest) -> str:
         return "no entry lists this scope"
     if request.client_id is not None:
         return "no entry lists this scope for this client"
-    if request.tenant_id is None:
-        return "no entry with this scope has a tenant"
     return "no entry lists this scope for this tenant"

@@ -21,7 +21,6 @@ _DURATION = Instrument(
     "vend.token.duration",
     "s",
     "histogram of the time inside the app",
-    # From an answer out of the cache to the longest that a caller waits.
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0),
 )
 _FAILURES = Instrument(
@@ -39,13 +38,15 @@ _Fingerprint = Annotated[str, Doc("the first 12 hex digits of the token's SHA-25
 _Source = Annotated[str, Doc("where the token came from", {"enum": [source.value for source in TokenSource]})]
 _Cause = Annotated[str, Doc("a short name of the cause")]
 _Mistakes = Annotated[list[str], Doc("each mistake by its dotted key")]
+_FlightId = Annotated[str, Doc("of the flight that failed, as in `acquire_failed` and in Entra's sign-in log")]
 _Stream = Annotated[str, Doc("name of the stream in `vend.toml`")]
 _Milliseconds = Annotated[float, Doc("milliseconds that it took", {"minimum": 0})]
-
 Kept = Literal["last good one kept", "none"]
 Readiness = Literal["ready", "degraded", "not_ready"]
-
 _Kept = Annotated[Kept, Doc("whether an earlier document stays in force")]
+_DIGEST = {"pattern": "^[0-9a-f]{12}$"}
+_InForce = Annotated[str, Doc("the first 12 hex digits of the SHA-256 of the document in force", _DIGEST)]
+_Newest = Annotated[str, Doc("the same of the newest document that was read", _DIGEST)]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -69,6 +70,7 @@ class TokenAnswered(Event):
     status: Annotated[int, Doc("HTTP status of the answer", {"minimum": 200, "maximum": 599})]
     outcome: Annotated[str, Doc("`vended`, or the `error` of the answer")]
     reason: Annotated[str, Doc('why the request was refused; with `mode = "audit"`, why it would be')] | None = None
+    flight_id: _FlightId | None = None
     source: _Source | None = None
     token: _Fingerprint | None = None
     uti: Annotated[str, Doc("Entra's id of the token, also in the API's logs and the sign-in log")] | None = None
@@ -105,6 +107,9 @@ class AcquireFailed(Event):
     profile: _Profile
     tenant_id: _TenantId
     scope: _Scope
+    flight_id: Annotated[
+        str, Doc("the correlation id of its requests to Entra; the answers that it failed have it too")
+    ]
     cause: Annotated[str, Doc("`AADSTS` and Entra's number, or a short name")]
     remedy: Annotated[str, Doc("what to do about Entra's number, where it is a known one")] | None = None
     trace_id: Annotated[str, Doc("the id by which Microsoft's support finds Entra's answer")] | None = None
@@ -201,17 +206,44 @@ class CallersChanged(Event):
 
     about = About("callers_changed")
 
-    count: Annotated[int, Doc("number of callers", {"minimum": 0})]
+    count: Annotated[int, Doc("number of callers that are served", {"minimum": 0})]
     generation: Annotated[int, Doc("`generation` of the document; a higher one than before has emptied the cache")]
+    in_force: _InForce
+
+
+@dataclass(slots=True, kw_only=True)
+class CallersRefused(Event):
+    """The callers document that this worker has put in force has mistakes, which cost the callers that have them."""
+
+    about = About(
+        "callers_refused",
+        remedy="correct each mistake; where a profile lacks what an entry lists, deploy `vend.toml` first",
+    )
+
+    count: Annotated[int, Doc("callers that are refused or lack a grant", {"minimum": 1})]
+    in_force: _InForce
+    mistakes: _Mistakes
+
+
+@dataclass(slots=True, kw_only=True)
+class CallersWarning(Event):
+    """Something in the callers document that this worker has put in force is probably not meant."""
+
+    about = About("callers_warning", remedy="see `warnings`: keep one of two entries, and each key readable")
+
+    in_force: _InForce
+    warnings: Annotated[list[str], Doc("each by its dotted key")]
 
 
 @dataclass(slots=True, kw_only=True)
 class CallersInvalid(Event):
-    """The callers document has mistakes, and changes nothing."""
+    """The callers document has mistakes that concern all callers, and changes nothing."""
 
     about = About("callers_invalid", remedy="correct each mistake; `./vend check` names them too")
 
     outcome: _Kept
+    in_force: _InForce | None = None
+    newest: _Newest
     mistakes: _Mistakes
 
 

@@ -44,6 +44,7 @@ class Events:
         worker: names this process in a fleet.
 
     Attributes:
+        worker: names this process.
         observer: called with each event as it happens; an error in it is counted in `lost` too.
         lost: how many lines and observations got nowhere.
     """
@@ -51,7 +52,7 @@ class Events:
     def __init__(self, log: Callable[[str], None], *, wall: Callable[[], float], worker: str) -> None:
         self._log = log
         self._wall = wall
-        self._worker = worker
+        self.worker = worker
         self._waiting: deque[str] = deque()
         self._second = -1.0
         self._stamp = ""
@@ -116,7 +117,7 @@ class Events:
                 line[name] = value[:LONGEST_VALUE]
             elif value is not None:
                 line[name] = [item[:LONGEST_VALUE] for item in value] if type(value) is list else value
-        line["worker"] = self._worker
+        line["worker"] = self.worker
         text = _to_json(line)
         return text if len(text) <= LONGEST_LINE else _to_json(_shortened(line))
 

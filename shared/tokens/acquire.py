@@ -56,7 +56,7 @@ class Entra:
         clients: by profile.
         post: sends a form.
         limits: the knobs.
-        system: clocks, sleep, ids for `client-request-id`; and chance, which spreads the refreshes of tokens.
+        system: clocks, sleep, and chance, which spreads the refreshes of tokens.
         events: where oddities of an answer are reported that are no reason to reject it.
     """
 
@@ -125,7 +125,7 @@ class Entra:
         )
         asked = self._system.clock()
         endpoint = self._cloud.token_endpoint(key.tenant_id, region=region)
-        reply = await self._post(endpoint, form, headers={"client-request-id": self._system.new_id()})
+        reply = await self._post(endpoint, form, headers={"client-request-id": wanted.flight_id})
         now = self._system.clock()
         ahead = clock_difference(reply.headers, now=now.wall)
         if ahead is not None and abs(ahead) > CLOCK_TOLERANCE:

@@ -78,6 +78,7 @@ class TokenCache:
         self._limits = limits
         self._clock = system.clock
         self._chance = system.chance
+        self._new_id = system.new_id
         self._events = events
         self._wall, self._boot = system.clock.wall, system.clock.boot
         self._entries: dict[TokenKey, Entry] = {}
@@ -85,8 +86,7 @@ class TokenCache:
         self._has_outage = False
         self._flights: Flights[Route, Outcome] = self._no_flights()
         self._counters = Counters()
-        self._uses = 0
-        self._lookups = 0
+        self._uses = self._lookups = 0
 
     @property
     def counters(self) -> Counters:
@@ -285,7 +285,7 @@ class TokenCache:
         """Acquire a token, and put it or the failure where later requests find it."""
         entries, key = self._entries, wanted.key  # after a kill switch these entries are nobody's
         cached = entries[key].token if key in entries else None
-        wanted = wanted._replace(newer_than=cached.asked if cached else None)
+        wanted = wanted._replace(newer_than=cached.asked if cached else None, flight_id=self._new_id())
         try:
             async with asyncio.timeout(self._limits.caller_budget_seconds):
                 acquired = await self._acquire(wanted)
@@ -301,6 +301,7 @@ class TokenCache:
             if demand is None or demand.is_shared:
                 self._store(entries.get(key, Entry()), acquired.token, self._challenges.get((key, demand)))
             return acquired
+        error.flight_id = wanted.flight_id
         self._has_outage = isinstance(error, Unavailable)
         return self._remember(entries.get(key, Entry()), wanted, demand, error)
 
@@ -326,9 +327,8 @@ class TokenCache:
             entry.failure = failure
         self._events.defer(
             catalogue.FAILED_ATTEMPTS[error.event](
-                profile=key.profile,
-                tenant_id=key.tenant_id,
-                scope=key.scope,
+                **key._asdict(),
+                flight_id=wanted.flight_id,
                 cause=error.cause,
                 remedy=error.remedy,
                 trace_id=error.trace_id,

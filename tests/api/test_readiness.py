@@ -9,7 +9,7 @@ import pytest
 from shared.api.answers import Answer
 from shared.api.checks import Checks
 from shared.api.readiness import REPORT_SECONDS, Readiness
-from shared.callers.live import DocumentHealth, check_document
+from shared.callers.health import DocumentFacts, DocumentHealth, check_document
 from shared.core.check import Check
 from shared.core.errors import CredentialRefused, ScopeRefused, Unavailable, VendError
 from shared.core.request import Incoming
@@ -32,6 +32,7 @@ class Worker(Bench):
     def __init__(self) -> None:
         super().__init__()
         self.health = DocumentHealth(age=3.0, is_failing=False)
+        self.facts = DocumentFacts(in_force="0123456789ab", newest="0123456789ab", generation=1)
         self.looks = 0
         self.ends = [self.now() + timedelta(days=90)]
         tokens = TokenCheck(self.cache, first_key=KEY, min_remaining=FAILING_FLOOR)
@@ -42,7 +43,9 @@ class Worker(Bench):
             events=lambda: self.events.check(self.clock().boot),
             event_loop=LoopLag().check,
         )
-        self.readiness = Readiness(checks.look, system=fake_system(self.clock), events=self.events)
+        self.readiness = Readiness(
+            checks.look, facts=lambda: self.facts, system=fake_system(self.clock), events=self.events
+        )
 
     def now(self) -> datetime:
         """Tell the time."""
@@ -312,7 +315,7 @@ def test_a_defect_of_ours_is_an_answer() -> None:
         raise KeyError("canary")
 
     worker = Worker()
-    worker.readiness = Readiness(fail, system=fake_system(worker.clock), events=worker.events)
+    worker.readiness = Readiness(fail, facts=DocumentFacts, system=fake_system(worker.clock), events=worker.events)
 
     async def story() -> None:
         answer = await worker.probe()

@@ -56,7 +56,7 @@ assert not strangers, strangers
 """
     # -S: the packages of this environment are out of sight.
     assert python(code, tmp_path, ROOT, flags=("-S",)).split() == [
-        "token", "msi_token", "oauth2_token", "ready", "graph_sync",
+        "token", "msi_token", "oauth2_token", "ready", "doctor", "graph_sync",
     ]  # fmt: skip
 
 

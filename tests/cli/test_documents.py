@@ -57,9 +57,20 @@ def test_the_mistakes_of_both_documents_are_told_at_once(run: Run, tmp_path: Pat
         f"{tmp_path}/callers.toml",
         "  callers.billing.key_sha256[0]",
         "  callers.gone.key_sha256[0]",
+        "  warning",
         "3 mistakes.",
     ]
     assert done.exit_code == 1
+
+
+def test_a_warning_is_told_and_no_mistake(run: Run, tmp_path: Path) -> None:
+    """Two entries for one scope and tenant: the first one decides, and exit code 0."""
+    entry = '{ profile = "main", scopes = ["api://b/.default"] },'
+    done = run("check", "--config", write(tmp_path, callers=CALLERS.replace("allow = [\n", f"allow = [{entry}\n")))
+    warning, good = done.stdout.splitlines()
+    assert warning.startswith("warning: callers.billing.allow[1]: lists api://b/.default for a tenant")
+    assert good.endswith("are good: 2 profiles, 5 callers.")
+    assert done.exit_code == 0
 
 
 def test_callers_are_held_against_good_profiles_alone(run: Run, tmp_path: Path) -> None:
@@ -146,5 +157,9 @@ def test_who_asks_why_learns_it(run: Run, tmp_path: Path, case: Case) -> None:
     entry = re.search(r"add to allow of callers\.(\w+): (.*)", done.stdout)
     assert entry
     before, at, after = CALLERS.partition(f"[callers.{entry[1]}]\n")
-    config = write(tmp_path, callers=before + at + after.replace("allow = [", f"allow = [{entry[2]}, ", 1))
+    if "allow = [" in after:
+        after = after.replace("allow = [", f"allow = [{entry[2]}, ", 1)
+    else:
+        after = f"allow = [{entry[2]}]\n{after}"
+    config = write(tmp_path, callers=before + at + after)
     assert run(*words[:-1], config).exit_code == 0

@@ -1,38 +1,33 @@
-from dataclasses import dataclass
+from dataclasses import replace
 
 import pytest
 
-from shared.core.documents.callers import parse_callers
-from shared.core.documents.toml import DocumentError
 from shared.core.errors import PolicyDenied
 from shared.core.policy import Allow, Caller, Grant, Mode, Offer, decide
 from shared.core.request import TokenRequest
 from shared.core.token import TokenKey
-from tests.tables import case_id, cases
 
 ONE, TWO = "11111111-1111-1111-1111-111111111111", "22222222-2222-2222-2222-222222222222"
 CLIENT, OTHER_CLIENT = ONE.replace("1", "c"), ONE.replace("1", "d")
-A, B, INTERNAL = "api://a/.default", "api://b/.default", "api://internal/.default"
+A, B, C, INTERNAL = "api://a/.default", "api://b/.default", "api://c/.default", "api://internal/.default"
 OFFERS = {
     "graph": Offer(tenants=(ONE, TWO), scopes=(A, B), client_id=CLIENT, vendable=True),
     "other": Offer(tenants=(ONE,), scopes=(A,), client_id=CLIENT, vendable=True),
+    "other id": Offer(tenants=(ONE,), scopes=(A, C), client_id=OTHER_CLIENT, vendable=True),
     "internal": Offer(tenants=(ONE,), scopes=(INTERNAL,), client_id=CLIENT, vendable=False),
 }
 ALL_TENANTS = Allow(profile="graph", scopes=(A,))
 SECOND_TENANT = Allow(profile="graph", scopes=(A,), tenants=(TWO.upper(),))
 OTHER = Allow(profile="other", scopes=(A,))
+OTHER_ID = Allow(profile="other id", scopes=(A, C))
+GONE = Allow(profile="gone", scopes=(A,))
+UNKNOWN_SCOPE = Allow(profile="graph", scopes=(C, A))
+UNKNOWN_TENANT = Allow(profile="graph", scopes=(A,), tenants=(CLIENT, ONE))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallersCase:
-    """A callers document; tests/data/callers.toml describes the fields."""
-
-    id: str
-    document: str
-    mistakes: tuple[str, ...]
-
-
-CASES = cases("callers.toml", CallersCase)
+def elsewhere(allow: Allow) -> Allow:
+    """Have an entry list one tenant."""
+    return replace(allow, tenants=(TWO,))
 
 
 def caller(*allow: Allow, mode: Mode = Mode.ENFORCE) -> Caller:
@@ -49,9 +44,23 @@ def caller(*allow: Allow, mode: Mode = Mode.ENFORCE) -> Caller:
         (caller(SECOND_TENANT, OTHER), TokenRequest((A,)), TokenKey("graph", TWO, A)),
         (caller(OTHER, SECOND_TENANT), TokenRequest((A,)), TokenKey("other", ONE, A)),
         (caller(SECOND_TENANT, OTHER), TokenRequest((A,), ONE), TokenKey("other", ONE, A)),
-        (caller(Allow(profile="gone", scopes=(A,)), OTHER), TokenRequest((A,)), TokenKey("other", ONE, A)),
+        (caller(elsewhere(GONE), OTHER), TokenRequest((A,), ONE), TokenKey("other", ONE, A)),
+        (caller(UNKNOWN_SCOPE), TokenRequest((A,)), TokenKey("graph", ONE, A)),
+        (caller(UNKNOWN_TENANT), TokenRequest((A,), ONE), TokenKey("graph", ONE, A)),
+        (caller(OTHER_ID, ALL_TENANTS), TokenRequest((A,), client_id=CLIENT), TokenKey("graph", ONE, A)),
     ],
-    ids=["first tenant", "asked tenant", "listed tenant", "first entry", "its order", "by tenant", "profile is gone"],
+    ids=[
+        "first tenant",
+        "asked tenant",
+        "listed tenant",
+        "first entry",
+        "its order",
+        "by tenant",
+        "an unresolved entry before it is about another tenant",
+        "another scope of the entry is unresolved",
+        "another tenant of the entry is unresolved",
+        "by client",
+    ],
 )
 def test_an_entry_grants_what_it_lists(who: Caller, request_: TokenRequest, expected: TokenKey) -> None:
     """The first entry that lists the scope for the tenant decides the cache key."""
@@ -66,14 +75,24 @@ DENIALS = {
     "a longer scope": (caller(ALL_TENANTS), TokenRequest(("api://a//.default",))),
     "another tenant": (caller(SECOND_TENANT), TokenRequest((A,), ONE)),
     "a tenant of nobody": (caller(ALL_TENANTS), TokenRequest((A,), ONE.replace("1", "3"))),
-    "a profile that is gone": (caller(Allow(profile="gone", scopes=(A,))), TokenRequest((A,))),
+    "FND-C3 a profile that is gone": (caller(GONE), TokenRequest((A,))),
+    "FND-C3 a profile that is gone, and the next entry": (caller(GONE, OTHER), TokenRequest((A,))),
+    "FND-C3 its client is not known": (caller(GONE, OTHER), TokenRequest((A,), client_id=CLIENT)),
+    "FND-C3 it lists the tenant": (caller(elsewhere(GONE), SECOND_TENANT), TokenRequest((A,), TWO)),
+    "FND-C3 not for the other spelling": (caller(GONE, ALL_TENANTS), TokenRequest((A, B))),
+    "FND-C3 a scope that its profile lacks": (caller(UNKNOWN_SCOPE, OTHER_ID), TokenRequest((C,))),
+    "FND-C3 a tenant that its profile lacks": (caller(UNKNOWN_TENANT, OTHER), TokenRequest((A,))),
+    "FND-C3 in audit mode": (caller(GONE, OTHER, mode=Mode.AUDIT), TokenRequest((A,))),
     "not vendable": (caller(Allow(profile="internal", scopes=(INTERNAL,))), TokenRequest((INTERNAL,))),
+    "another client": (caller(ALL_TENANTS), TokenRequest((A,), client_id=OTHER_CLIENT)),
     "audit, another profile": (caller(OTHER, mode=Mode.AUDIT), TokenRequest((B,))),
     "audit, not vendable": (
         caller(Allow(profile="internal", scopes=()), mode=Mode.AUDIT),
         TokenRequest((INTERNAL,)),
     ),
     "audit, another tenant": (caller(OTHER, mode=Mode.AUDIT), TokenRequest((A,), TWO)),
+    "FND-C5 audit, a tenant of the profile": (caller(SECOND_TENANT, mode=Mode.AUDIT), TokenRequest((A,), ONE)),
+    "FND-C5 audit, and another scope": (caller(SECOND_TENANT, mode=Mode.AUDIT), TokenRequest((B,), ONE)),
 }
 
 
@@ -89,7 +108,8 @@ def test_what_no_entry_lists_is_denied(reason: str) -> None:
     [
         ("no entries", "the caller may have nothing"),
         ("another scope", "no entry lists this scope"),
-        ("a profile that is gone", "no entry with this scope has a tenant"),
+        ("FND-C3 a profile that is gone", "the deployed profiles do not resolve the entry that decides"),
+        ("another client", "no entry lists this scope for this client"),
         ("another tenant", "no entry lists this scope for this tenant"),
     ],
 )
@@ -103,24 +123,13 @@ def test_the_event_says_which_denial_it_was(denial: str, reason: str) -> None:
 @pytest.mark.parametrize(
     ("request_", "expected"),
     [
-        (TokenRequest((B,)), TokenKey("graph", ONE, B)),
-        (TokenRequest((A,), ONE), TokenKey("graph", ONE, A)),
+        (TokenRequest((B,)), TokenKey("graph", TWO, B)),
+        (TokenRequest((B,), TWO), TokenKey("graph", TWO, B)),
     ],
-    ids=["scope", "tenant"],
+    ids=["scope", "FND-C5 scope, of the tenant that is listed"],
 )
 def test_audit_mode_serves_what_it_would_deny(request_: TokenRequest, expected: TokenKey) -> None:
     """What the caller's profiles have is served, and the grant says that `enforce` would have refused it."""
-    grant = decide(caller(SECOND_TENANT, mode=Mode.AUDIT), request_, OFFERS)
+    grant = decide(caller(GONE, OTHER_ID, SECOND_TENANT, mode=Mode.AUDIT), request_, OFFERS)
     assert grant.key == expected
     assert grant.would_deny
-
-
-@pytest.mark.parametrize("case", CASES, ids=case_id)
-def test_every_mistake_of_the_callers_is_named_by_its_key(case: CallersCase) -> None:
-    """All mistakes that can be seen are told at once, each where it is."""
-    found: list[str] = []
-    try:
-        parse_callers(case.document.encode(), OFFERS, name="callers.toml")
-    except DocumentError as error:
-        found = error.mistakes
-    assert [mistake.partition(":")[0] for mistake in found] == list(case.mistakes)

@@ -44,7 +44,7 @@ class Registration:
 
     def acquire(self) -> str:
         """Acquire a token."""
-        return asyncio.run(self._entra.acquire(Wanted(KEY))).token.secret
+        return asyncio.run(self._entra.acquire(Wanted(KEY, flight_id="id-7"))).token.secret
 
     def _link(self, version: str) -> VaultCertificate:
         vault = FakeVault(self._bench.clock)

@@ -120,7 +120,11 @@ def test_an_error_is_in_the_document_where_it_can_occur(route: Route) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "never"), [("/api/token", {("403", "invalid_request")}), ("/api/oauth2/token", set())]
+    ("path", "never"),
+    [
+        ("/api/token", {("403", "invalid_request"), ("403", "unauthorized_client")}),
+        ("/api/oauth2/token", {("403", "unauthorized_client")}),
+    ],
 )
 def test_the_page_of_errors_lists_the_same(path: str, never: set[tuple[str, str]]) -> None:
     """Each status of docs/errors.md is in the document with its code, and the other way round; 403 is app-checked."""

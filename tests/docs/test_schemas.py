@@ -11,13 +11,13 @@ import pytest
 from jsonschema_rs import Draft202012Validator, meta
 
 from scripts.schemas import CONFIGURATION, documents, meanings
-from shared.core.documents.callers import CallersDocument
+from shared.core.documents.callers import CallersFile
 from shared.core.documents.settings import Settings
 from shared.core.documents.table import NOTHING, read_table
+from tests.core.documents.test_callers import CASES as CALLERS_CASES
+from tests.core.documents.test_callers import CallersCase
 from tests.core.documents.test_settings import CASES as SETTINGS_CASES
 from tests.core.documents.test_settings import ENVIRON, SettingsCase, changed_example, mistakes
-from tests.core.test_policy import CASES as CALLERS_CASES
-from tests.core.test_policy import CallersCase
 from tests.docs.test_docs import CONFIGURATION as PAGE
 from tests.docs.test_docs import ROOT
 from tests.tables import case_id
@@ -126,7 +126,7 @@ def test_a_contract_is_a_schema() -> None:
 
 @pytest.mark.parametrize(
     ("validator", "shape", "text"),
-    [(VEND, Settings, EVERY_SETTING), (CALLERS, CallersDocument, EVERY_CALLER)],
+    [(VEND, Settings, EVERY_SETTING), (CALLERS, CallersFile, EVERY_CALLER)],
     ids=["vend.toml", "callers.toml"],
 )
 def test_the_schema_and_the_reader_agree(validator: Draft202012Validator, shape: type, text: str) -> None:
@@ -155,7 +155,7 @@ def test_what_the_settings_take_the_schema_takes(case: SettingsCase, tmp_path: P
 def test_what_the_callers_take_the_schema_takes(case: CallersCase) -> None:
     """The same for the callers."""
     document = tomllib.loads(case.document)
-    assert is_valid(CALLERS, document) is is_well_formed(CallersDocument, document)
+    assert is_valid(CALLERS, document) is is_well_formed(CallersFile, document)
 
 
 @pytest.mark.parametrize("value", ["${SIGNING}", "a-${SIGNING}"])

@@ -14,7 +14,6 @@ CEILINGS = {
     "README.md": 3,
     "docs/architecture.md": 13,
     "docs/cli.md": 2,
-    "docs/configuration.md": 1,
     "docs/deployment.md": 2,
     "docs/local.md": 2,
     "docs/operations.md": 2,

@@ -65,6 +65,21 @@ def test_settings_folder_and_prefix_are_the_apps_own(app: Path) -> None:
     assert "dropped 0 log lines" in (app.parent / "log").read_text()
 
 
+def test_a_host_ends_with_the_process_that_started_it(app: Path) -> None:
+    """A parent that is killed cannot stop it; the pipe that it held is closed by the system."""
+    (app / "function_app.py").write_text(SHOW_SETTINGS)
+    command = [sys.executable, "-m", "emulator.host", "--app", str(app), "--port", "0", "--with-parent"]
+    command += ["--keys", str(app.parent / "keys.json"), "--log", str(app.parent / "log")]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=ROOT, text=True, stdin=pipe, stdout=pipe) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("Functions host:")
+        assert process.poll() is None
+        process.stdin.close()
+        assert process.wait(timeout=20) == 0
+
+
 def test_an_app_that_can_not_be_imported_serves_nothing_and_says_why(app: Path) -> None:
     """One bad import takes every function down, not the host: callers get 404, the log the reason."""
     (app / "function_app.py").write_text(SHOW_SETTINGS + "\nraise RuntimeError('no import today')\n")

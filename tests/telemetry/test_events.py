@@ -98,7 +98,7 @@ def test_an_event_that_is_not_in_the_catalogue_is_refused() -> None:
     reporter = events(lines)
     for report in (reporter.emit, reporter.defer):
         with pytest.raises(ValueError, match="Undeclared"):
-            report(Undeclared(outcome="none", mistakes=[], secret="x"))
+            report(Undeclared(outcome="none", newest="0" * 12, mistakes=[], secret="x"))
     reporter.flush()
     assert lines == []
 

@@ -73,14 +73,14 @@ def test_a_token_is_acquired_for_its_key() -> None:
     """The key's tenant is in the URL, its scope in the form with the assertion, an id in the header."""
     bench = Bench()
     upstream = FakeEntra(TOKEN)
-    token, source = asyncio.run(entra(bench, upstream).acquire(Wanted(KEY)))
+    token, source = asyncio.run(entra(bench, upstream).acquire(Wanted(KEY, flight_id="id-7")))
     assert source is TokenSource.IDENTITY_PROVIDER
     assert (token.secret, token.asked, token.lifetime) == ("opaque", bench.clock(), 3_600)
     assert token.refresh_after == pytest.approx(1_440)
     assert upstream.urls == [ENDPOINT]
     assert (upstream.form["scope"], upstream.form["client_id"]) == ([KEY.scope], [CLIENT])
     assert upstream.form["client_assertion"] == [bench.assertion()]
-    assert upstream.headers["client-request-id"].startswith("id-")
+    assert upstream.headers["client-request-id"] == "id-7"
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_token_is_acquired_for_its_key() -> None:
 def test_a_refusal_is_told_by_its_meaning(reply: Reply, error: type[VendError], wait: float | None) -> None:
     """Status, headers and body reach `refusal`, with the wall clock that a date is counted from."""
     with pytest.raises(error) as caught:
-        asyncio.run(entra(Bench(), FakeEntra(reply)).acquire(Wanted(KEY)))
+        asyncio.run(entra(Bench(), FakeEntra(reply)).acquire(Wanted(KEY, flight_id="id-7")))
     assert caught.value.wait == (None if wait is None else timedelta(seconds=wait))
 
 
@@ -120,11 +120,11 @@ def test_what_may_pass_is_tried_once_more(first: Reply | VendError, attempts: in
     bench = Bench()
     upstream = FakeEntra(first, first, TOKEN)
     with pytest.raises(VendError):
-        asyncio.run(entra(bench, upstream).acquire(Wanted(KEY)))
+        asyncio.run(entra(bench, upstream).acquire(Wanted(KEY, flight_id="id-7")))
     assert (len(upstream.urls), bench.pauses) == (attempts, [1.0] * (attempts - 1))
     mended = FakeEntra(first, TOKEN)
     if attempts == 2:
-        assert asyncio.run(entra(Bench(), mended).acquire(Wanted(KEY))).token.secret == "opaque"
+        assert asyncio.run(entra(Bench(), mended).acquire(Wanted(KEY, flight_id="id-7"))).token.secret == "opaque"
 
 
 def test_a_regional_endpoint_is_asked_first() -> None:
@@ -133,7 +133,7 @@ def test_a_regional_endpoint_is_asked_first() -> None:
     upstream = FakeEntra(TOKEN, Reply(503, b""), TOKEN)
     source = entra(bench, upstream, region="westeurope")
     for _ in range(2):
-        asyncio.run(source.acquire(Wanted(KEY)))
+        asyncio.run(source.acquire(Wanted(KEY, flight_id="id-7")))
     regional = f"https://westeurope.login.microsoft.com/{TENANT}/oauth2/v2.0/token"
     assert upstream.urls == [regional, regional, ENDPOINT]
     assert jwt.decode(upstream.form["client_assertion"][0], options={"verify_signature": False})["aud"] == ENDPOINT
@@ -146,7 +146,7 @@ def test_a_refused_region_is_not_asked_again() -> None:
     upstream = FakeEntra(Reply(400, body), TOKEN)
     source = entra(bench, upstream, region="westeurope")
     for _ in range(2):
-        assert asyncio.run(source.acquire(Wanted(KEY))).token.secret == "opaque"
+        assert asyncio.run(source.acquire(Wanted(KEY, flight_id="id-7"))).token.secret == "opaque"
     assert [url == ENDPOINT for url in upstream.urls] == [False, True, True]
     assert [(event["event"], event["region"]) for event in bench.told()] == [("region_refused", "westeurope")]
     assert bench.pauses == []
@@ -171,7 +171,7 @@ def test_a_challenge_is_merged_with_what_the_profile_declares(
 ) -> None:
     """xms_cc comes from the profile, everything else from the caller; without either nothing is sent."""
     upstream = FakeEntra(TOKEN)
-    asyncio.run(entra(Bench(), upstream, capabilities=capabilities).acquire(Wanted(KEY, challenge)))
+    asyncio.run(entra(Bench(), upstream, capabilities=capabilities).acquire(Wanted(KEY, challenge, flight_id="id-7")))
     assert upstream.form.get("claims", [None]) == [sent]
 
 
@@ -202,5 +202,5 @@ def test_what_is_odd_is_vended_and_told(answers: list[Reply], events: list[str])
     bench = Bench()
     source = entra(bench, FakeEntra(*answers))
     for _ in answers:
-        assert asyncio.run(source.acquire(Wanted(KEY))).token.secret
+        assert asyncio.run(source.acquire(Wanted(KEY, flight_id="id-7"))).token.secret
     assert [event["event"] for event in bench.told()] == events

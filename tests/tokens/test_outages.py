@@ -42,6 +42,22 @@ def assert_waits_were_kept(app: App) -> None:
             assert one["retry_seconds"] <= 240
 
 
+def test_a_refused_answer_names_the_flight_that_failed(
+    timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path
+) -> None:
+    """FND-D7: who has a correlation id finds the failure and Entra's sign-in log, and so does who comes later."""
+
+    async def story() -> None:
+        async with App(timeless, fake_clock, tmp_path) as app:
+            assert (await app.ask(GRAPH_SCOPE)).status == 200
+            with suffering(timeless.faults["entra"], DOWN):
+                assert [(await app.ask(ORDERS_SCOPE)).status for _ in range(2)] == [503, 503]
+            (failed,) = app.everything("acquire_failed")
+            assert [event.get("flight_id") for event in app.everything("token")] == [None, *[failed["flight_id"]] * 2]
+
+    asyncio.run(story())
+
+
 def test_half_an_hour_without_entra_is_noticed_by_nobody(
     timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path
 ) -> None:

@@ -1,27 +1,96 @@
-"""callers.toml: what it may say, and every mistake in it."""
+"""callers.toml: what it may say, and every mistake in it.
+
+A mistake costs the caller that has it, and nobody else:
+
+    mistake                                     consequence
+    in an entry: unknown key, wrong value ...   the entry is refused: its keys are still its keys, and open nothing
+    keys of an entry that cannot be read whole  also, nobody falls under `"*"`: it could be one of these keys
+    a grant that no deployed profile resolves   it gives nothing and keeps its place; other grants of the entry stand
+    two grants for one scope and tenant         a warning: the first one decides
+    TOML, the top level, a key of two callers   the document is refused
+
+So whatever is removed from a good document, or spoiled in it, nobody gets more than before.
+"""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from shared.core.documents.table import read_table
+from shared.core.documents.table import dotted, read_table
 from shared.core.documents.toml import DocumentError, parse_toml
-from shared.core.names import is_default_scope, is_sha256
+from shared.core.names import is_default_scope, is_guid, is_sha256
 from shared.core.policy import EVERYBODY, Allow, Caller, Mode, Offer, tenants_of
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
+_CLOSED = "stands for nobody, because the keys of another entry cannot be read whole"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CallersDocument:
+class CallersFile:
     """callers.toml as a whole."""
 
     generation: int = 1
     callers: Mapping[str, Caller] = field(default_factory=dict)
 
-    def by_key(self) -> Mapping[str, Caller]:
-        """Index the callers by the SHA-256 of their keys."""
-        return {digest: caller for caller in self.callers.values() for digest in caller.key_sha256}
+    def mistakes(self, at: str) -> list[str]:
+        """List what is wrong although every type is right."""
+        return [] if self.generation >= 0 else [f"{dotted(at, 'generation')}: is less than 0"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallersDocument:
+    """What a callers document means.
+
+    Attributes:
+        generation: raised, it makes every worker drop its cached tokens.
+        callers: the entries without mistakes, by name.
+        owners: name of the entry that has a key, by the SHA-256 of the key; refused entries keep their keys.
+        is_open: whether `"*"` counts; not while the keys of some entry cannot be read whole.
+        refused: names of the entries with mistakes.
+        unresolved: names of the callers with a grant that no profile resolves.
+        mistakes: of the refused entries and of the unresolved grants, each by its dotted key.
+        warnings: what is probably not meant, each by its dotted key.
+    """
+
+    generation: int
+    callers: Mapping[str, Caller]
+    owners: Mapping[str, str]
+    is_open: bool
+    refused: frozenset[str]
+    unresolved: frozenset[str]
+    mistakes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    def caller_of(self, digest: str, *, host_checked: bool) -> Caller | None:
+        """Return the caller that has a key.
+
+        Args:
+            digest: SHA-256 of the key.
+            host_checked: whether the host has accepted the key; only then `"*"` counts.
+        """
+        owner = self.owners.get(digest)
+        if owner is None and host_checked and self.is_open:
+            owner = EVERYBODY
+        return self.callers.get(owner) if owner else None
+
+    @property
+    def served(self) -> frozenset[str]:
+        """Names of the callers that are not refused."""
+        return frozenset(name for name in self.callers if name != EVERYBODY or self.is_open)
+
+    def check_successor(self, new: "CallersDocument") -> None:
+        """Check whether a document may take the place of this one, which is in force.
+
+        Raises:
+            DocumentError: its mistakes would refuse more than half of the callers that are served now.
+        """
+        # A caller is the same one by its name and by its keys: either may be what was spoiled.
+        renamed = {owner for digest, owner in self.owners.items() if new.owners.get(digest) in new.refused}
+        lost = self.served & (new.refused | renamed | (new.callers.keys() - new.served))
+        if 2 * len(lost) > len(self.served):
+            what = f"callers: mistakes would refuse {len(lost)} of the {len(self.served)} callers that are served now"
+            raise DocumentError([what, *new.mistakes])
 
 
 def parse_callers(text: bytes, offers: Mapping[str, Offer] | None, *, name: str) -> CallersDocument:
@@ -33,35 +102,83 @@ def parse_callers(text: bytes, offers: Mapping[str, Offer] | None, *, name: str)
         name: of the document, in mistakes that have no place in it.
 
     Raises:
-        DocumentError: with every mistake.
+        DocumentError: with every mistake, where one of them concerns the document as a whole.
     """
     if not text.strip():
         # What a file is for a moment while somebody writes it, and what a mishap leaves; it would refuse everybody.
         raise DocumentError([f"{name}: is empty; a document for nobody says so by a generation alone"])
+    table = parse_toml(text, name=name)
+    entries = table.get("callers")
+    if isinstance(entries, dict):
+        table["callers"] = {}  # each entry is read on its own
+    else:
+        entries = {}
     mistakes: list[str] = []
-    document = read_table(CallersDocument, parse_toml(text, name=name), at="", mistakes=mistakes)
-    if not mistakes:
-        mistakes += _mistakes(document, offers)
-    if mistakes:
-        raise DocumentError(mistakes)
-    return document
+    file = read_table(CallersFile, table, at="", mistakes=mistakes)
+    owners, shared = _owners(entries)
+    found = {each: _read_entry(each, entry) for each, entry in entries.items()}
+    if mistakes or shared:
+        raise DocumentError([*mistakes, *shared, *(mistake for _, wrong in found.values() for mistake in wrong)])
+    callers = {each: caller for each, (caller, wrong) in found.items() if not wrong}
+    unresolved: Mapping[str, list[str]] = {
+        each: wrong for each, caller in callers.items() if offers is not None and (wrong := _unresolved(caller, offers))
+    }
+    is_open = all(_keys_are_whole(each, entry) for each, entry in entries.items())
+    warnings = [] if is_open or EVERYBODY not in entries else [f"{dotted('callers', EVERYBODY)}: {_CLOSED}"]
+    if offers is not None:
+        warnings += [warning for caller in callers.values() for warning in _overlaps(caller, offers)]
+    return CallersDocument(
+        generation=file.generation,
+        callers=callers,
+        owners=owners,
+        is_open=is_open,
+        refused=frozenset(found.keys() - callers.keys()),
+        unresolved=frozenset(unresolved),
+        mistakes=tuple(m for each, (_, wrong) in found.items() for m in wrong or unresolved.get(each, [])),
+        warnings=tuple(warnings),
+    )
 
 
-def _mistakes(document: CallersDocument, offers: Mapping[str, Offer] | None) -> list[str]:
-    found = []
+def _read_entry(name: str, entry: object) -> tuple[Caller, list[str]]:
+    """Read one entry, with what is wrong with it whatever the profiles are."""
+    mistakes: list[str] = []
+    at = dotted("callers", name)
+    caller = read_table(Caller, entry, at=at, mistakes=mistakes, name=name)
+    return caller, mistakes or _caller_mistakes(at, caller)
+
+
+def _listed_keys(entry: object) -> list[Any]:
+    """Return what an entry lists as the hashes of its keys; none where that is no list."""
+    keys = entry.get("key_sha256") if isinstance(entry, dict) else None
+    return keys if isinstance(keys, list) else []
+
+
+def _is_key(value: object) -> bool:
+    return isinstance(value, str) and is_sha256(value)
+
+
+def _keys_are_whole(name: str, entry: object) -> bool:
+    """Return whether all keys of an entry are known."""
+    if name == EVERYBODY and isinstance(entry, dict) and "key_sha256" not in entry:
+        return True
+    keys = _listed_keys(entry)
+    return bool(keys) and all(map(_is_key, keys))
+
+
+def _owners(entries: Mapping[str, object]) -> tuple[Mapping[str, str], list[str]]:
+    """Return the entry that has each key, good or not, and a mistake for each key that two of them have."""
     owners: dict[str, str] = {}
-    for caller in document.callers.values():
-        found += caller_mistakes(caller, offers)
-        for index, digest in enumerate(caller.key_sha256):
-            owner = owners.setdefault(digest, caller.name)
-            if owner != caller.name:
-                found.append(f"callers.{caller.name}.key_sha256[{index}]: is a key of {owner} too")
-    return found
+    mistakes = []
+    for name, entry in entries.items():
+        for index, digest in enumerate(_listed_keys(entry)):
+            if _is_key(digest) and (owner := owners.setdefault(digest, name)) != name:
+                at = dotted("callers", name)
+                mistakes.append(f"{at}.key_sha256[{index}]: is a key of {dotted('callers', owner)} too")
+    return owners, mistakes
 
 
-def caller_mistakes(caller: Caller, offers: Mapping[str, Offer] | None) -> list[str]:
-    """List what is wrong with one entry, each mistake by its dotted key; without offers, what shows without them."""
-    at = f"callers.{caller.name}"
+def _caller_mistakes(at: str, caller: Caller) -> list[str]:
+    """List what is wrong with one entry although every type is right."""
     found = []
     everybody = caller.name == EVERYBODY
     if not everybody and not _NAME.match(caller.name):
@@ -79,37 +196,49 @@ def caller_mistakes(caller: Caller, offers: Mapping[str, Offer] | None) -> list[
     ]
     if caller.per_worker_per_minute is not None and caller.per_worker_per_minute < 1:
         found.append(f"{at}.per_worker_per_minute: is less than 1")
-    return found if offers is None else found + _all_allow_mistakes(at, caller, offers)
-
-
-def _all_allow_mistakes(at: str, caller: Caller, offers: Mapping[str, Offer]) -> list[str]:
-    found = []
-    given: set[tuple[str, str]] = set()
     for index, allow in enumerate(caller.allow):
-        found += _allow_mistakes(f"{at}.allow[{index}]", allow, offers)
-        for tenant in tenants_of(allow, offers):
-            for scope in dict.fromkeys(allow.scopes):
-                if (tenant, scope) in given:
-                    found.append(f"{at}.allow[{index}]: offers {scope} for a tenant that an entry before it offers")
-                given.add((tenant, scope))
+        found += _allow_mistakes(f"{at}.allow[{index}]", allow)
     return found
 
 
-def _allow_mistakes(at: str, allow: Allow, offers: Mapping[str, Offer]) -> list[str]:
-    offer = offers.get(allow.profile)
-    if offer is None:
-        return [f"{at}.profile: there is no such profile"]
-    found = []
-    if not offer.vendable:
-        found.append(f"{at}.profile: the profile is not vendable")
-    if not allow.scopes:
-        found.append(f"{at}.scopes: is empty")
+def _allow_mistakes(at: str, allow: Allow) -> Iterator[str]:
     for index, scope in enumerate(allow.scopes):
         if not is_default_scope(scope):
-            found.append(f"{at}.scopes[{index}]: is not of the form resource/.default")
-        elif scope not in offer.scopes:
-            found.append(f"{at}.scopes[{index}]: the profile does not have this scope")
+            yield f"{at}.scopes[{index}]: is not of the form resource/.default"
+    for index, tenant in enumerate(allow.tenants):
+        if not is_guid(tenant):
+            yield f"{at}.tenants[{index}]: is not a tenant GUID"
+
+
+def _unresolved(caller: Caller, offers: Mapping[str, Offer]) -> list[str]:
+    """List the grants of a caller that no profile resolves."""
+    at = dotted("callers", caller.name)
+    return [m for index, allow in enumerate(caller.allow) for m in _gaps(f"{at}.allow[{index}]", allow, offers)]
+
+
+def _gaps(at: str, allow: Allow, offers: Mapping[str, Offer]) -> Iterator[str]:
+    offer = offers.get(allow.profile)
+    if offer is None:
+        yield f"{at}.profile: there is no such profile"
+        return
+    if not offer.vendable:
+        yield f"{at}.profile: the profile is not vendable"
+    for index, scope in enumerate(allow.scopes):
+        if scope not in offer.scopes:
+            yield f"{at}.scopes[{index}]: the profile does not have this scope"
     for index, tenant in enumerate(allow.tenants):
         if tenant.lower() not in offer.tenants:
-            found.append(f"{at}.tenants[{index}]: the profile does not have this tenant")
-    return found
+            yield f"{at}.tenants[{index}]: the profile does not have this tenant"
+
+
+def _overlaps(caller: Caller, offers: Mapping[str, Offer]) -> Iterator[str]:
+    """List the grants that an entry before them decides."""
+    at = dotted("callers", caller.name)
+    given: dict[str, set[str]] = {}
+    for index, allow in enumerate(caller.allow):
+        offer, tenants = offers.get(allow.profile), tenants_of(allow, offers)
+        for scope in dict.fromkeys(scope for scope in allow.scopes if offer and scope in offer.scopes):
+            before = given.setdefault(scope, set())
+            if not before.isdisjoint(tenants):
+                yield f"{at}.allow[{index}]: lists {scope} for a tenant that an entry before it lists, which decides"
+            before.update(tenants)

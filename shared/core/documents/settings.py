@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 from shared.core.directory.streams import STREAMS, USERS
-from shared.core.documents.table import Unset, read_table
+from shared.core.documents.table import Unset, dotted, read_table
 from shared.core.documents.toml import DocumentError, parse_toml
 from shared.core.entra.clouds import CLOUDS, Cloud
 from shared.core.limits import Limits
@@ -79,7 +79,6 @@ class Profile:
             for index, scope in enumerate(self.scopes)
             if not is_default_scope(scope)
         ]
-        found += [f"{at}.{name}: is empty" for name in ("tenants", "scopes", "credentials") if not getattr(self, name)]
         if not is_guid(self.client_id):
             found.append(f"{at}.client_id: must be the application (client) ID, a GUID")
         if self.region and not _REGION.match(self.region):
@@ -121,8 +120,7 @@ class SyncSettings:
 
     def mistakes(self, at: str) -> list[str]:
         """List what is wrong although every type is right."""
-        found = [] if self.streams else [f"{at}.streams: is empty"]
-        found += [
+        found = [
             f"{at}.streams[{index}]: must be one of {', '.join(STREAMS)}"
             for index, name in enumerate(self.streams)
             if name not in STREAMS
@@ -218,8 +216,8 @@ def _across(settings: Settings, *, on_azure: bool) -> list[str]:
         found.append("profiles: there is none")
     for name, cloud in settings.clouds.items():
         if on_azure and not settings.allow_custom_cloud:
-            found.append(f"clouds.{name}: on Azure a custom cloud needs allow_custom_cloud = true")
-        found += _cloud_mistakes(f"clouds.{name}", name, cloud, on_azure=on_azure)
+            found.append(f"{dotted('clouds', name)}: on Azure a custom cloud needs allow_custom_cloud = true")
+        found += _cloud_mistakes(dotted("clouds", name), name, cloud, on_azure=on_azure)
     return found
 
 

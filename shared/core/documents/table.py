@@ -7,6 +7,8 @@ may have come out of the environment.
 """
 
 import dataclasses
+import json
+import re
 import types
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -16,6 +18,11 @@ from typing import Any, Protocol, get_args, get_origin, get_type_hints, runtime_
 _WORDS: Mapping[type, str] = types.MappingProxyType(
     {str: "a string", bool: "true or false", int: "a whole number", float: "a number", datetime: "a date and time"}
 )
+LARGEST = 2**31
+"""The largest number, and without its sign the smallest: larger ones have no `float`, or no decimal text."""
+LONGEST_KEY = 64
+"""Characters of a key that a message names."""
+_PLAIN = re.compile(r"[A-Za-z0-9_.*-]+\Z")
 NOTHING: Any = object()
 """Stands for a value that has a mistake; no document that holds one is ever used."""
 
@@ -57,13 +64,13 @@ def read_table[T](shape: type[T], table: object, *, at: str, mistakes: list[str]
         for field in dataclasses.fields(shape)  # type: ignore[arg-type]  # T is a dataclass; typing cannot say so
         if field.name not in given
     }
-    mistakes += [f"{_join(at, key)}: is not a setting" for key in table if key not in fields]
+    mistakes += [f"{dotted(at, key)}: is not a setting" for key in table if key not in fields]
     values: dict[str, object] = dict(given)
     for name, field in fields.items():
         if name in table:
-            values[name] = _read(hints[name], table[name], at=_join(at, name), mistakes=mistakes)
+            values[name] = _read(hints[name], table[name], at=dotted(at, name), mistakes=mistakes)
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            mistakes.append(f"{_join(at, name)}: is missing")
+            mistakes.append(f"{dotted(at, name)}: is missing")
             values[name] = NOTHING
     made = shape(**values)
     # What lies in a table below has rules of its own; only this table's own values must all be there.
@@ -71,6 +78,21 @@ def read_table[T](shape: type[T], table: object, *, at: str, mistakes: list[str]
     if isinstance(made, Checked) and not any(item is NOTHING for item in own):
         mistakes += made.mistakes(at)
     return made
+
+
+def dotted(at: str, key: str) -> str:
+    """Return the dotted key of a key in a table.
+
+    It has no line break and no control character, and no colon: that ends it in a message.
+
+    Args:
+        at: dotted key of the table; "" for the document itself.
+        key: as the document has it; a long one is cut.
+    """
+    shown = key if len(key) <= LONGEST_KEY else f"{key[: LONGEST_KEY - 3]}..."
+    if not _PLAIN.match(shown):
+        shown = json.dumps(shown).replace(":", "\\u003a")
+    return f"{at}.{shown}" if at else shown
 
 
 def _read(hint: Any, value: object, *, at: str, mistakes: list[str]) -> object:  # noqa: ANN401  # a type form
@@ -116,6 +138,10 @@ def _list(hint: Any, value: object, *, at: str, mistakes: list[str]) -> object: 
     if not isinstance(value, list):
         mistakes.append(f"{at}: must be a list")
         return NOTHING
+    if not value:
+        # It looks like nothing, and a list that is left out may mean everything.
+        mistakes.append(f"{at}: is empty")
+        return NOTHING
     return tuple(_read(hint, item, at=f"{at}[{index}]", mistakes=mistakes) for index, item in enumerate(value))
 
 
@@ -125,7 +151,7 @@ def _named(hint: Any, value: object, *, at: str, mistakes: list[str]) -> object:
         return NOTHING
     has_name = any(field.name == "name" for field in dataclasses.fields(hint))
     return {
-        name: read_table(hint, item, at=_join(at, name), mistakes=mistakes, **({"name": name} if has_name else {}))
+        name: read_table(hint, item, at=dotted(at, name), mistakes=mistakes, **({"name": name} if has_name else {}))
         for name, item in value.items()
     }
 
@@ -139,6 +165,9 @@ def _choice(hint: type[StrEnum], value: object, *, at: str, mistakes: list[str])
 
 
 def _scalar(hint: type, value: object, *, at: str, mistakes: list[str]) -> object:
+    if hint in {int, float} and isinstance(value, int | float) and not -LARGEST <= value <= LARGEST:
+        mistakes.append(f"{at}: must be a number of at most {LARGEST}")
+        return NOTHING
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     # bool is a kind of int in Python, and not in TOML.
@@ -148,7 +177,3 @@ def _scalar(hint: type, value: object, *, at: str, mistakes: list[str]) -> objec
     if isinstance(value, datetime) and value.tzinfo is None:
         return value.replace(tzinfo=UTC)
     return value
-
-
-def _join(at: str, key: str) -> str:
-    return f"{at}.{key}" if at else key

@@ -1,0 +1,85 @@
+"""What an administrator may know of a worker: `GET /api/doctor`, with every mistake of the callers document."""
+
+from collections.abc import Awaitable
+from functools import partial
+from typing import Protocol
+
+from shared.api.answers import Answer, report_answer
+from shared.api.readiness import as_json
+from shared.api.reports import report
+from shared.callers.health import DocumentFacts
+from shared.core.check import Check
+from shared.core.documents.toml import first_of
+from shared.core.errors import NotAdmin, NotReady
+from shared.core.policy import Caller
+from shared.core.request import Incoming, key_in_header
+from shared.system import System
+from shared.telemetry.events import Events
+
+ROUTE = "doctor"
+
+
+class Callers(Protocol):
+    """The callers, and the document that names them."""
+
+    def revalidate(self, now: float) -> Awaitable[None] | None:
+        """Return what must be awaited before a caller is identified, or None; `now` is by the boot clock."""
+
+    def identify(self, key: str, *, host_checked: bool) -> Caller:
+        """Return the caller of a key; raise `UnknownCaller` where there is none, `NotReady` where it is not known."""
+
+    async def check(self) -> Check:
+        """Return the line of the document."""
+
+    @property
+    def facts(self) -> DocumentFacts:
+        """Which document the worker goes by."""
+
+    @property
+    def mistakes(self) -> tuple[str, ...]:
+        """Every mistake and warning of the newest document that was read, each by its dotted key."""
+
+
+class Doctor:
+    """Answers administrators, by their function key; mistakes name callers and grants, so nobody else sees them.
+
+    Args:
+        callers: None while the settings have mistakes: then nobody is known.
+        system: clocks and correlation ids.
+        events: what background work has left.
+    """
+
+    def __init__(self, callers: Callers | None, *, system: System, events: Events) -> None:
+        self._callers = callers
+        self._clock = system.clock
+        self._new_id = system.new_id
+        self._events = events
+
+    async def answer(self, incoming: Incoming) -> Answer:
+        """Answer an administrator; 401 and 403 for others."""
+        write = partial(self._diagnosis, incoming)
+        return await report(incoming, write, correlation_id=self._new_id(), events=self._events)
+
+    async def _diagnosis(self, incoming: Incoming, correlation_id: str) -> Answer:
+        if self._callers is None:
+            raise NotReady(cause="no valid settings")
+        if (checked := self._callers.revalidate(self._clock().boot)) is not None:
+            await checked
+        credentials = key_in_header(incoming.headers, "x-functions-key")
+        if not self._callers.identify(credentials.key, host_checked=True).admin:
+            raise NotAdmin
+        checks = [await self._callers.check()]
+        body = {
+            "worker": self._events.worker,
+            "callers": self._callers.facts._asdict(),
+            "mistakes": [_placed(mistake) for mistake in first_of(self._callers.mistakes)],
+            "checks": as_json(checks),
+            "correlation_id": correlation_id,
+        }
+        return report_answer(body, not_before=None)
+
+
+def _placed(mistake: str) -> dict[str, str]:
+    """Part a mistake from its dotted key, in which no colon stands."""
+    at, colon, what = mistake.partition(": ")
+    return {"at": at, "what": what} if colon else {"at": "", "what": mistake}

@@ -1,0 +1,276 @@
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.core.documents.callers import CallersDocument, parse_callers
+from shared.core.documents.toml import DocumentError
+from shared.core.errors import PolicyDenied
+from shared.core.policy import EVERYBODY, decide
+from shared.core.request import TokenRequest
+from tests.core.test_policy import CLIENT, OFFERS, ONE, TWO
+from tests.tables import case_id, cases
+
+KEYS = [hashlib.sha256(bytes([number])).hexdigest() for number in range(6)]
+NOBODY = hashlib.sha256(b"a key of nobody").hexdigest()
+# Of each profile that can be vended, its tenants and scopes.
+HAS = {name: (offer.tenants, offer.scopes) for name, offer in OFFERS.items() if offer.vendable}
+TENANTS, SCOPES = (ONE, TWO), tuple(dict.fromkeys(scope for offer in OFFERS.values() for scope in offer.scopes))
+
+type Path = tuple[str | int, ...]
+type Given = tuple[str | None, str | None, bool]
+"""What the law is about, for each key: a tenant, a scope, and whether its caller is an administrator."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallersCase:
+    """A callers document; tests/data/callers.toml describes the fields."""
+
+    id: str
+    document: str
+    mistakes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    served: tuple[str, ...] | None = None
+    refused: tuple[str, ...] = ()
+    unresolved: tuple[str, ...] = ()
+    is_closed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Succession:
+    """A document in force, and one that would take its place; the same file describes the fields."""
+
+    id: str
+    callers: int
+    spoiled: int = 0
+    removed: int = 0
+    how: str = "mode = 1"
+    everybody: bool = False
+    is_taken: bool
+
+
+CASES = cases("callers.toml", CallersCase, beside=["succession"])
+
+
+def parsed(document: str) -> CallersDocument:
+    """Read a document."""
+    return parse_callers(document.encode(), OFFERS, name="callers.toml")
+
+
+@pytest.mark.parametrize("case", CASES, ids=case_id)
+def test_every_mistake_of_the_callers_is_named_by_its_key(case: CallersCase) -> None:
+    """REL-64: all mistakes that can be seen are told at once, each where it is, and cost the callers that have them."""
+    if case.served is None:
+        with pytest.raises(DocumentError) as caught:
+            parsed(case.document)
+        assert keys_of(caught.value.mistakes) == list(case.mistakes)
+        return
+    document = parsed(case.document)
+    assert (keys_of(document.mistakes), keys_of(document.warnings)) == (list(case.mistakes), list(case.warnings))
+    assert document.served == frozenset(case.served)
+    assert (document.refused, document.unresolved) == (frozenset(case.refused), frozenset(case.unresolved))
+    assert document.is_open is not case.is_closed
+
+
+def keys_of(mistakes: Sequence[str]) -> list[str]:
+    """List the dotted keys of mistakes."""
+    return [mistake.partition(": ")[0] for mistake in mistakes]
+
+
+def test_without_profiles_nothing_is_held_against_them() -> None:
+    """While vend.toml has mistakes, a grant is neither resolved nor unresolved."""
+    text = caller_text("a", [KEYS[0]], "allow = [{ profile = 'nope', scopes = ['api://a/.default'] }]")
+    document = parse_callers(text.encode(), None, name="callers.toml")
+    assert (document.mistakes, document.warnings, document.served) == ((), (), frozenset({"a"}))
+
+
+def test_a_key_of_a_refused_entry_stays_its_key() -> None:
+    """REL-64: it opens nothing, and least of all what everybody may have; a key of nobody falls under `"*"`."""
+    document = parsed(caller_text("a", [KEYS[0]], "colour = 1") + "[callers.'*']\n")
+    assert document.caller_of(KEYS[0], host_checked=True) is None
+    everybody = document.caller_of(NOBODY, host_checked=True)
+    assert everybody is not None
+    assert everybody.name == EVERYBODY
+    assert document.caller_of(NOBODY, host_checked=False) is None
+
+
+def caller_text(name: str, keys: list[str], more: str = "") -> str:
+    """Write one entry."""
+    return f"[callers.{name}]\nkey_sha256 = {json.dumps(keys)}\n{more}\n"
+
+
+@pytest.mark.parametrize("case", cases("callers.toml", Succession, "succession", beside=["case"]), ids=case_id)
+def test_mistakes_never_refuse_more_than_half_of_the_callers(case: Succession) -> None:
+    """REL-64: a mishap is refused as a whole; to take callers out is no mistake, however many they are."""
+    names = [f"caller-{number}" for number in range(case.callers)]
+    digests = {name: hashlib.sha256(name.encode()).hexdigest() for name in names}
+    everybody = "[callers.'*']\n" if case.everybody else ""
+    before = parsed("generation = 1\n" + everybody + "".join(caller_text(name, [digests[name]]) for name in names))
+    left = names[case.removed :]
+    texts = [
+        f"[callers.{name}]\n{case.how.replace('KEY', digests[name])}\n"
+        if index < case.spoiled
+        else caller_text(name, [digests[name]])
+        for index, name in enumerate(left)
+    ]
+    after = parsed("generation = 1\n" + everybody + "".join(texts))
+    if case.is_taken:
+        before.check_successor(after)
+        return
+    with pytest.raises(DocumentError) as caught:
+        before.check_successor(after)
+    assert caught.value.mistakes[0].startswith("callers: mistakes would refuse")
+    assert caught.value.mistakes[1:] == list(after.mistakes)
+
+
+def given_by(document: CallersDocument) -> dict[str, set[Given]]:
+    """List what each key may have, by asking for everything there is."""
+    return {digest: set(_given_to(digest, document)) for digest in (*KEYS, NOBODY)}
+
+
+def _given_to(digest: str, document: CallersDocument) -> Iterator[Given]:
+    caller = document.caller_of(digest, host_checked=True)
+    if caller is None:
+        return
+    powers = {False, caller.admin}
+    yield from ((None, None, power) for power in powers)
+    for scope in SCOPES:
+        for tenant in (None, *TENANTS):
+            for client in (None, CLIENT):
+                try:
+                    key = decide(caller, TokenRequest((scope,), tenant, client_id=client), OFFERS).key
+                except PolicyDenied:
+                    continue
+                yield from ((key.tenant_id, key.scope, power) for power in powers)
+
+
+@st.composite
+def good_documents(draw: st.DrawFn) -> dict[str, Any]:
+    """Make the tables of a document without mistakes; entries of a caller may overlap."""
+    names = draw(st.lists(st.sampled_from(["a", "b", "c"]), unique=True, max_size=3))
+    keys = iter(draw(st.permutations(KEYS)))
+    entries: dict[str, Any] = {}
+    for name in names:
+        entry = {"key_sha256": [next(keys) for _ in range(draw(st.integers(1, 2)))]}
+        entries[name] = entry | draw(
+            st.fixed_dictionaries(
+                {}, optional={"admin": st.booleans(), "mode": st.sampled_from(["enforce", "audit"]), "allow": ALLOW}
+            )
+        )
+    if draw(st.booleans()):
+        entries[EVERYBODY] = draw(st.fixed_dictionaries({}, optional={"allow": ALLOW}))
+    return {"callers": entries}
+
+
+def _some(values: tuple[str, ...]) -> st.SearchStrategy[list[str]]:
+    return st.lists(st.sampled_from(values), min_size=1, unique=True)
+
+
+ALLOW = st.lists(
+    st.sampled_from(sorted(HAS)).flatmap(
+        lambda name: st.fixed_dictionaries(
+            {"profile": st.just(name), "scopes": _some(HAS[name][1])}, optional={"tenants": _some(HAS[name][0])}
+        )
+    ),
+    min_size=1,
+    max_size=3,
+)
+SPOILT: list[Any] = [7, "", "x", [], {}, [7], ["x"], [[]], {"x": 7}, "api://zz/.default", "B" * 64, NOBODY[:-1]]
+
+
+def _paths(table: object, at: Path = ()) -> Iterator[Path]:
+    items = table.items() if isinstance(table, dict) else enumerate(table) if isinstance(table, list) else ()
+    for key, value in items:
+        yield (*at, key)
+        yield from _paths(value, (*at, key))
+
+
+def _inline(value: object) -> str:
+    """Write a value as TOML, in one line."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{json.dumps(key)} = {_inline(item)}" for key, item in value.items()) + " }"
+    return f"[{', '.join(map(_inline, value))}]" if isinstance(value, list) else json.dumps(value)
+
+
+def _text(table: Mapping[str, Any]) -> str:
+    entries = table.get("callers", {})
+    lines = [f"{json.dumps(key)} = {_inline(value)}" for key, value in table.items() if key != "callers"]
+    if not isinstance(entries, dict):
+        return "\n".join(["generation = 1", *lines, f"callers = {_inline(entries)}"])
+    lines += [f"callers.{json.dumps(name)} = {_inline(entry)}" for name, entry in entries.items()]
+    return "\n".join(["generation = 1", *lines])
+
+
+class Editor:
+    """Somebody who removes and spoils elements of a document.
+
+    Attributes:
+        table: the document now.
+        freed: hashes of keys that may be in no entry any more.
+    """
+
+    def __init__(self, table: dict[str, Any]) -> None:
+        self.table = table
+        self.freed: set[str] = set()
+        # Of each entry that there was: what it is called now, and its keys.
+        self._entries = {name: set(entry.get("key_sha256", ())) for name, entry in table["callers"].items()}
+
+    def edit(self, path: Path, how: str, instead: object = None) -> None:
+        """Change one element: remove it, rename it, or put something else in its place."""
+        *above, last = path
+        parent: Any = self.table
+        for step in above:
+            parent = parent[step]
+        match how:
+            case "spoil":
+                parent[last] = deepcopy(instead)
+            case "rename" if isinstance(parent, dict):
+                parent[f"{last}x"] = parent.pop(last)
+                if above == ["callers"]:
+                    self._entries[f"{last}x"] = self._entries.pop(str(last), set())
+            case _ if last != "tenants":
+                del parent[last]
+                self._free(path)
+
+    def _free(self, path: Path) -> None:
+        if len(path) == 2 or path[2:3] == ("key_sha256",):
+            self.freed |= self._entries.get(str(path[1]), set())
+
+
+@given(table=good_documents(), data=st.data())
+def test_what_is_removed_or_spoiled_gives_nobody_more(table: dict[str, Any], data: st.DataObject) -> None:
+    """REL-64, the law: of a good document, however much is removed or spoiled, nothing new is given to any key.
+
+    Two things mean more when they are gone, because the operator says so: `tenants`, without which an entry is about
+    all of them, and a key that no entry has any more, which falls under `"*"` if the host still accepts it.
+    """
+    base = parsed(_text(table))
+    assert not base.mistakes
+    before = given_by(base)
+
+    def check(editor: Editor) -> None:
+        try:
+            after = given_by(parsed(_text(editor.table)))
+        except DocumentError:
+            return  # it is not taken
+        for digest in (*KEYS, NOBODY):
+            assert after[digest] <= before[digest] | (before[NOBODY] if digest in editor.freed else set())
+
+    for path in list(_paths(table)):
+        for how, instead in (("remove", None), ("spoil", []), ("spoil", 7)):
+            editor = Editor(deepcopy(table))
+            editor.edit(path, how, instead)
+            check(editor)
+    editor = Editor(table)
+    for _ in range(3):
+        if not (paths := list(_paths(table))):
+            return
+        how = data.draw(st.sampled_from(["remove", "spoil", "rename"]))
+        editor.edit(data.draw(st.sampled_from(paths)), how, data.draw(st.sampled_from(SPOILT)))
+        check(editor)
