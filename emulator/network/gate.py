@@ -176,7 +176,13 @@ class Gate:
             connection.writer.write(HALF_SERVER_HELLO)
             return False
         context = tls.flawed(taken[0].flaw) if taken else tls.good
-        await connection.writer.start_tls(context, ssl_shutdown_timeout=SECONDS_TO_PART)
+        transport = connection.writer.transport
+        try:
+            await connection.writer.start_tls(context, ssl_shutdown_timeout=SECONDS_TO_PART)
+        except AttributeError:
+            # A client that leaves during the handshake makes asyncio give the writer None for its transport.
+            vars(connection.writer)["_transport"] = transport
+            return False
         return True
 
     async def _requests(self, connection: Connection, behind: asyncio.StreamWriter) -> None:

@@ -127,10 +127,10 @@ class Upstream:
         if origin is None or not self._allows(origin):
             raise OperatorError(cause=f"{self._name}: the address is not one of this service")
         transport = self._direct if origin.is_loopback else self._proxied
-        request = httpx.Request(
-            method, url, headers=_HEADERS | dict(headers), content=content, extensions={"timeout": self._timeout}
-        )
         try:
+            request = httpx.Request(
+                method, url, headers=_HEADERS | dict(headers), content=content, extensions={"timeout": self._timeout}
+            )
             async with asyncio.timeout(self._seconds):
                 return await self._exchange(transport, request, body_bytes or self._body_bytes)
         except (TimeoutError, httpx.HTTPError, httpx.InvalidURL, OSError) as error:
@@ -164,6 +164,8 @@ class Upstream:
         """Return what a failure of the transport means, without its words."""
         if isinstance(error, (TimeoutError, httpx.TimeoutException)):
             return TimedOut(cause=f"{self._name}: timeout")
+        if isinstance(error, httpx.InvalidURL):
+            return OperatorError(cause=f"{self._name}: the address is no URL")
         if not isinstance(error, httpx.ConnectError):
             return Unavailable(cause=f"{self._name}: broken connection")
         if _is_tls_error(error):

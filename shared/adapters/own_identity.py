@@ -106,7 +106,8 @@ class SdkCredential:
         from azure.core.credentials import AccessTokenInfo  # noqa: PLC0415
 
         token = await self._token(scopes)
-        return AccessTokenInfo(token.secret, _expires_on(token))
+        refresh_on = math.floor(token.asked.wall + token.refresh_after)
+        return AccessTokenInfo(token.secret, _expires_on(token), refresh_on=refresh_on)
 
     async def close(self) -> None:
         """Do nothing: the runtime owns what is open."""

@@ -129,5 +129,5 @@ def report_answer(body: Mapping[str, object], *, not_before: timedelta | None) -
 def _refusal(status: int, more: Mapping[str, str], body: Mapping[str, object], *, wait: timedelta | None) -> Answer:
     headers = {**_HEADERS, **more}
     if wait is not None:
-        headers["Retry-After"] = str(math.ceil(wait.total_seconds()))
+        headers["Retry-After"] = str(max(1, math.ceil(wait.total_seconds())))  # 0 would be an invitation to hammer
     return Answer(status, headers, json.dumps(body).encode())

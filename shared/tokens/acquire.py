@@ -89,6 +89,7 @@ class Entra:
         region = "" if wanted.key.profile in self._no_region else client.region
         attempt = 1
         proof: Proof | None = None
+        tried: set[str] = set()  # of this flight alone: other flights of the profile change what the chain knows
         while True:
             try:
                 proof = await client.credential.proof(audience, wanted.claims)
@@ -102,7 +103,8 @@ class Entra:
                 )
             except CredentialRefused:
                 assert proof is not None
-                if not client.credential.refused(proof):
+                tried.add(proof.version)
+                if not client.credential.refused(proof) or client.credential.version in tried:
                     raise
             except UpstreamError as error:
                 wait = pause(error, attempt=attempt, limits=self._limits)

@@ -28,7 +28,7 @@ NAMES = ("billing", "orders", "expired", "nothing", "hurried", "unknown", "defau
 KEYS = {name: f"a-function-key-of-{name}" for name in NAMES} | {
     "second of billing": "another-function-key-of-billing",
     "colon": "a:function:key:of:colon",
-    "plus": "a+function+key+of+plus%",
+    "plus": "a+function+key+of+plus",
     "escape": "a-function-key-of-%65scape",
     "changed": KEY[:-1] + chr(ord(KEY[-1]) ^ 1),
     "shorter": KEY[:-1],
@@ -117,7 +117,8 @@ class HostDoor(Door):
 
     def __init__(self, site: Site) -> None:
         store = json.loads((site.folder / "host.keys.json").read_text())
-        keys = {**store["functionKeys"], "_master": store["master"]}
+        made = {name.removeprefix("vend-"): key for name, key in store["functionKeys"].items()}
+        keys = {**made, "_master": store["master"]}
         keys |= {
             "changed": site.key[:-1] + chr(ord(site.key[-1]) ^ 1),
             "of another function": store["functions"]["msi_token"]["default"],

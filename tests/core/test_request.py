@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from shared.api.routes import MANAGED_IDENTITY, ROUTES, Route
 from shared.core.entra.claims import ALLOWED, read_claims
-from shared.core.errors import InvalidRequest, VendError
+from shared.core.errors import InvalidRequest, UnknownCaller, VendError
 from shared.core.form import CREDENTIAL_LIMIT, FIELDS, read_form
 from shared.core.names import is_default_scope, is_guid
-from shared.core.request import Credentials, Incoming, client_credentials
+from shared.core.request import BASIC_LIMIT, Credentials, Incoming, client_credentials
 from tests.wire import FORM_MEDIA, SCOPE, basic
 
 KEY = "0123456789abcdef"
@@ -109,13 +109,24 @@ def test_no_request_breaks_a_reader(route: Route, form: bytes, other: bytes, hea
 
 @given(
     name=TEXTS.filter(lambda name: 0 < len(quote_plus(name)) <= CREDENTIAL_LIMIT),
-    key=st.text(st.characters(codec="ascii", exclude_characters=",", min_codepoint=33, max_codepoint=126), min_size=16),
+    key=st.text(
+        st.characters(codec="ascii", exclude_characters=",", min_codepoint=33, max_codepoint=126), min_size=16
+    ).filter(lambda key: len(quote_plus(key)) <= CREDENTIAL_LIMIT),
 )
 def test_what_an_oauth_client_writes_is_read_back(name: str, key: str) -> None:
     """RFC 6749 section 2.3.1: name and key come back from HTTP Basic and from the form."""
     form = urlencode({"client_id": name, "client_secret": key}).encode()
     assert client_credentials({"authorization": basic(name, key)}, b"") == Credentials(key, name)
     assert client_credentials({}, form) == Credentials(key, name)
+
+
+def test_the_longest_name_and_key_fit_into_http_basic() -> None:
+    """FND-B4: a longer header is not looked at."""
+    name, key = "n" * CREDENTIAL_LIMIT, "k" * CREDENTIAL_LIMIT
+    assert len(basic(name, key)) == BASIC_LIMIT
+    assert client_credentials({"authorization": basic(name, key)}, b"") == Credentials(key, name)
+    with pytest.raises(UnknownCaller):
+        client_credentials({"authorization": basic(name, key).replace(" ", "  ")}, b"")
 
 
 WORDS = st.text(st.characters(codec="ascii", min_codepoint=32, max_codepoint=126), max_size=9)

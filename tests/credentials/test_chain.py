@@ -52,7 +52,17 @@ class Registration:
         system = self._bench.system
         return VaultCertificate(vault=vault, name="vend", client_id=CLIENT, limits=Limits(), system=system)
 
+    def acquire_at_once(self, count: int) -> set[type]:
+        """Start so many flights at once, and return what they raised."""
+
+        async def flights() -> list[object]:
+            each = (self._entra.acquire(Wanted(KEY, flight_id="id-7")) for _ in range(count))
+            return list(await asyncio.gather(*each, return_exceptions=True))
+
+        return {type(ended) for ended in asyncio.run(flights())}
+
     async def _post(self, url: str, form: bytes, *, headers: Mapping[str, str]) -> Reply:  # noqa: ARG002
+        await asyncio.sleep(0)  # the other flights ask meanwhile
         self.proofs.append({name: values[0] for name, values in parse_qs(form.decode()).items()})
         return Reply(200, TOKEN) if self.asked[-1] in self.known else Reply(401, b'{"error": "invalid_client"}')
 
@@ -72,6 +82,13 @@ def test_where_every_credential_is_refused_all_count_again() -> None:
     registration.known = {"v1"}
     assert registration.acquire() == "opaque"
     assert registration.asked == ["v1", "v2", "v1"]
+
+
+def test_flights_at_once_ask_with_each_credential_once_each() -> None:
+    """What one flight learns of the links does not make another begin again: 20 requests for ten, and not 65."""
+    registration = Registration("v1", "v2", known=set())
+    assert registration.acquire_at_once(10) == {CredentialRefused}
+    assert len(registration.asked) <= 20
 
 
 def test_a_refused_assertion_is_not_sent_again() -> None:

@@ -9,18 +9,26 @@ from tests.end_to_end.conftest import Resident
 
 pytestmark = pytest.mark.slow
 
-# A token is due for a refresh some milliseconds after it was got.
-DUE_AT_ONCE = {"refresh_fraction_min": 0.999999, "refresh_fraction_max": 0.999999}
+# A token that lives for three seconds is due for its refresh after one and a half of them, and served until its end.
+LIFETIME = 4  # of which Entra tells one second less
+LIMITS = {
+    "min_remaining_seconds": 0.2,
+    "min_remaining_failing_seconds": 0.1,
+    "expiry_margin_seconds": 0.05,
+    "failure_first_seconds": 0.001,
+    "failure_max_seconds": 0.001,
+}
 
 
 def test_no_event_is_lost_between_invocations(resident: Callable[[Mapping[str, float]], Resident]) -> None:
     """Decision on events: a refresh that fails when its invocation has ended is told within the next one, once."""
-    app = resident({**DUE_AT_ONCE, "failure_first_seconds": 0.001, "failure_max_seconds": 0.001})
+    app = resident(LIMITS)
+    app.cloud.entra.token_lifetime = LIFETIME
 
     async def story() -> None:
         assert await app.invoke() == 200
         app.cloud.faults["entra"].set(Fault(kind=Kind.STATUS, status=503, headers={"retry-after": "1"}))
-        await app.until(lambda: app.tokens.entries()[0].age > 0.01)
+        await app.until(lambda: app.tokens.entries()[0].age > 1.6)
         assert await app.invoke() == 200
         await app.until(lambda: app.tokens.counters.failures == 1)
         assert [event["event"] for event in app.events] == ["token", "token"]

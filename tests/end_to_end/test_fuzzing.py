@@ -29,7 +29,7 @@ def test_made_up_requests_get_documented_answers(
 
     In a process of its own: Schemathesis brings a pytest plugin and warnings that nobody else needs.
     """
-    app = resident({})
+    app = resident({"claims_per_minute": 100_000})
     environ = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
     environ |= {
         "SCHEMATHESIS_HOOKS": "tests.end_to_end.fuzz_hooks",

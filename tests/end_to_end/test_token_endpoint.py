@@ -24,7 +24,8 @@ def key_named(site: Site, name: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("key", "query", "status"), [("billing", "", 200), ("_master", "", 200), (None, "", 401), (None, "?code={}", 400)]
+    ("key", "query", "status"),
+    [("vend-billing", "", 200), ("_master", "", 200), (None, "", 401), (None, "?code={}", 400)],
 )
 def test_a_probe_needs_any_key(site: Site, client: httpx.Client, key: str | None, query: str, status: int) -> None:
     """Whoever the host lets in may ask whether the worker can serve, unless its key stands in the URL."""

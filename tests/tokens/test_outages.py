@@ -234,7 +234,7 @@ def test_the_kill_switch_reaches_every_worker(timeless: LocalCloud, fake_clock: 
 
 
 def test_a_challenge_is_taken_to_entra(timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path) -> None:
-    """SEC-22: `claims` passes the cache by, with one call; the token that answers them is kept from then on."""
+    """SEC-22, SEC-31: `claims` passes the cache by, with one call; the token that answers them is kept nowhere."""
     asked = '{"access_token":{"acrs":{"essential":true,"value":"c1"}}}'
 
     async def story() -> None:
@@ -247,7 +247,7 @@ def test_a_challenge_is_taken_to_entra(timeless: LocalCloud, fake_clock: FakeClo
                 "identity_provider",
                 "cache",
             )
-            assert told.body["access_token"] == later.body["access_token"]
+            assert "acrs" not in jwt.decode(later.body["access_token"], options={"verify_signature": False})
             assert [json.loads(seen.claims) for seen in timeless.entra.requests[before:]] == [json.loads(asked)]
             assert jwt.decode(told.body["access_token"], options={"verify_signature": False})["acrs"] == ["c1"]
 

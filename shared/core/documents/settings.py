@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 from shared.core.directory.streams import STREAMS, USERS
 from shared.core.documents.table import Unset, dotted, read_table
@@ -15,7 +16,7 @@ from shared.core.documents.toml import DocumentError, parse_toml
 from shared.core.entra.clouds import CLOUDS, Cloud
 from shared.core.limits import Limits
 from shared.core.names import is_default_scope, is_guid
-from shared.core.origins import is_bare_https, origin_of
+from shared.core.origins import is_bare_https
 from shared.core.policy import Offer
 
 ON_AZURE = ("WEBSITE_INSTANCE_ID", "CONTAINER_NAME", "WEBSITE_POD_NAME")
@@ -264,12 +265,15 @@ def _cloud_mistakes(at: str, name: str, cloud: Cloud, *, on_azure: bool) -> list
 
 def _is_proxy(url: str) -> bool:
     """Return whether a URL can be that of a proxy, which may hold a user name and a password."""
-    scheme, _, rest = url.partition("://")
-    return scheme.lower() in {"http", "https"} and origin_of(f"{scheme}://{rest.rpartition('@')[2]}") is not None
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def is_url(place: str) -> bool:
-    """Return the URL of a document from its path."""
+    """Return whether a document is named by its URL, not by its path."""
     return "://" in place
 
 
