@@ -12,6 +12,7 @@ from shared.core.entra.token_answer import LONGEST_LIFE
 from shared.core.errors import BadAnswer, OperatorError, Unavailable
 from shared.core.origins import Origin, origin_of
 from shared.core.reply import Reply, json_object
+from shared.core.retry import retry_after
 from shared.core.token import AccessToken, Acquired, Clock, TokenSource, Wanted
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class ManagedIdentity:
         # shown good answers alone, because it logs the text of all others.
         credential = ManagedIdentityCredential(
             client_id=self._client_id or None,
-            transport=SdkTransport(self._upstream, check=_check),
+            transport=SdkTransport(self._upstream, check=self._check),
             use_env_settings=False,
             retry_total=0,
         )
@@ -72,6 +73,22 @@ class ManagedIdentity:
             raise BadAnswer(cause=f"{NAME}: the life of the token is absurd")
         made = AccessToken(token.token, asked, lifetime=lifetime, refresh_after=lifetime / 2)
         return Acquired(made, TokenSource.IDENTITY_PROVIDER)
+
+    def _check(self, reply: Reply) -> None:
+        """Raise what an answer means that holds no token."""
+        if reply.status in REFUSALS:
+            if _NOT_ASSIGNED in reply.body:
+                remedy = "assign the user-assigned identity of identity_client_id to the app, or correct the setting"
+                raise OperatorError(cause=f"{NAME}: identity_client_id is not assigned to the app", remedy=remedy)
+            raise OperatorError(cause=f"{NAME}: HTTP {reply.status}")
+        if reply.status != 200:
+            wait = retry_after(reply.headers.get("retry-after"), now=self._clock().wall)
+            raise Unavailable(cause=f"{NAME}: HTTP {reply.status}", upstream_wait=wait)
+        answer = json_object(reply.body) or {}
+        secret, expires_on = answer.get("access_token"), str(answer.get("expires_on"))
+        readable = isinstance(secret, str) and secret.isascii() and secret.isprintable() and secret
+        if not readable or not (expires_on.isascii() and expires_on.isdigit() and len(expires_on) < 12):
+            raise BadAnswer(cause=f"{NAME}: the answer holds no token")
 
     def _is_endpoint(self, origin: Origin) -> bool:
         return origin == origin_of(self._environ.get("IDENTITY_ENDPOINT", ""))
@@ -126,19 +143,3 @@ class SdkCredential:
 
 def _expires_on(token: AccessToken) -> int:
     return math.floor(token.asked.wall + token.lifetime)
-
-
-def _check(reply: Reply) -> None:
-    """Raise what an answer means that holds no token."""
-    if reply.status in REFUSALS:
-        if _NOT_ASSIGNED in reply.body:
-            remedy = "assign the user-assigned identity of identity_client_id to the app, or correct the setting"
-            raise OperatorError(cause=f"{NAME}: identity_client_id is not assigned to the app", remedy=remedy)
-        raise OperatorError(cause=f"{NAME}: HTTP {reply.status}")
-    if reply.status != 200:
-        raise Unavailable(cause=f"{NAME}: HTTP {reply.status}")
-    answer = json_object(reply.body) or {}
-    secret, expires_on = answer.get("access_token"), str(answer.get("expires_on"))
-    readable = isinstance(secret, str) and secret.isascii() and secret.isprintable() and secret
-    if not readable or not (expires_on.isascii() and expires_on.isdigit() and len(expires_on) < 12):
-        raise BadAnswer(cause=f"{NAME}: the answer holds no token")

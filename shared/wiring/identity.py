@@ -1,15 +1,23 @@
 """Settings -> the tokens of the app's own identity: they are cached and refreshed ahead like those of callers."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from shared.adapters.http import Network
 from shared.adapters.own_identity import NAME, ManagedIdentity, SdkCredential
 from shared.core.documents.settings import Settings
 from shared.core.entra.clouds import STORAGE_SCOPE
-from shared.core.token import AccessToken, TokenKey
+from shared.core.errors import UpstreamError
+from shared.core.limits import Limits
+from shared.core.retry import pause
+from shared.core.token import AccessToken, Acquired, TokenKey, Wanted
 from shared.system import System
 from shared.telemetry.events import Events
 from shared.tokens.cache import TokenCache
+
+FAILURE_MAX_SECONDS = 60.0
+"""How long its failure is remembered at the most. Whoever waits for it, Entra's flights or a check of the callers
+document, remembers the failure too, and both waits add up."""
 
 
 class OwnIdentity:
@@ -45,5 +53,38 @@ def build_identity(
         events: where failures are reported.
     """
     source = ManagedIdentity(settings.identity_client_id, environ=environ, network=network, clock=system.clock)
-    tokens = TokenCache(source.acquire, version=lambda _: "", limits=settings.limits, system=system, events=events)
+    limits = settings.limits
+    first = min(limits.failure_first_seconds, FAILURE_MAX_SECONDS)
+    tokens = TokenCache(
+        _Persistent(source, limits=limits, system=system).acquire,
+        version=lambda _: "",
+        limits=replace(
+            limits,
+            failure_first_seconds=first,
+            failure_max_seconds=min(limits.failure_max_seconds, FAILURE_MAX_SECONDS),
+        ),
+        system=system,
+        events=events,
+    )
     return OwnIdentity(tokens, scopes=frozenset({STORAGE_SCOPE, settings.home.vault_scope}))
+
+
+class _Persistent:
+    """Asks a second time after a failure that may pass, so that one bad answer reaches nobody."""
+
+    def __init__(self, source: ManagedIdentity, *, limits: Limits, system: System) -> None:
+        self._source = source
+        self._limits = limits
+        self._sleep = system.sleep
+
+    async def acquire(self, wanted: Wanted) -> Acquired:
+        attempt = 1
+        while True:
+            try:
+                return await self._source.acquire(wanted)
+            except UpstreamError as error:
+                wait = pause(error, attempt=attempt, limits=self._limits)
+                if wait is None:
+                    raise
+            attempt += 1
+            await self._sleep(wait)

@@ -58,6 +58,25 @@ def test_a_refused_answer_names_the_flight_that_failed(
     asyncio.run(story())
 
 
+def test_one_failure_of_the_identity_reaches_nobody(
+    timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path
+) -> None:
+    """The app's own identity is asked a second time, as Entra is; who named a wait is left alone for that long."""
+
+    async def story() -> None:
+        async with App(timeless, fake_clock, tmp_path) as app:
+            with suffering(timeless.faults["identity"], Fault(kind=Kind.STATUS, status=500, times=1)):
+                assert (await app.ask()).status == 200
+            assert app.everything("acquire_failed") == []
+        async with App(timeless, fake_clock, tmp_path) as app:
+            busy = Fault(kind=Kind.STATUS, status=429, headers={"retry-after": "7"}, times=1)
+            with suffering(timeless.faults["identity"], busy):
+                told = await app.ask()
+                assert (told.status, int(told.headers["Retry-After"]) in {7, 8}) == (503, True)
+
+    asyncio.run(story())
+
+
 def test_half_an_hour_without_entra_is_noticed_by_nobody(
     timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path
 ) -> None:
