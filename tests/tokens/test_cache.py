@@ -483,6 +483,26 @@ def test_clear_forgets_what_is_under_way_too() -> None:
     bench.run(story)
 
 
+def test_what_lands_after_clear_is_nobodys() -> None:
+    """FND-H3: a flight that set out before the kill switch lands first, and leaves nothing where others look."""
+    bench = Bench()
+    bench.issuer.held = {1: asyncio.Event(), 2: asyncio.Event()}
+
+    async def story() -> None:
+        before = asyncio.create_task(bench.secret())
+        await settle()
+        bench.cache.clear()
+        after = asyncio.create_task(bench.secret())
+        await settle()
+        bench.issuer.held[1].set()
+        assert await before == number(1)
+        assert bench.cache.hit(KEY) is None
+        bench.issuer.held[2].set()
+        assert await after == await bench.secret() == number(2)
+
+    bench.run(story)
+
+
 def test_a_rejected_token_is_replaced_once() -> None:
     """Decision of the API: who names the cached token gets another, and who comes later with its hash gets that one."""
     bench = Bench()

@@ -100,7 +100,7 @@ class Profile:
 class Network:
     """`[network]`: the only source of a proxy, and roots beside those that are trusted anyway."""
 
-    proxy: str = ""
+    proxy: str = field(default="", repr=False)  # it may hold a password
     ca_file: str = ""
 
     def mistakes(self, at: str) -> list[str]:

@@ -117,8 +117,9 @@ values: st.SearchStrategy[Any] = st.recursive(
     lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.sampled_from(["id", "@removed", "mail"]), inner),
     max_leaves=8,
 )
+links = st.just(f"{ROOT}/x") | st.just("https://evil.example/x") | values
 pages = st.fixed_dictionaries(
-    {}, optional={"value": values | st.lists(values), "@odata.nextLink": st.just(f"{ROOT}/x") | values}
+    {}, optional={"value": values | st.lists(values), "@odata.nextLink": links, "@odata.deltaLink": links}
 )
 
 

@@ -1,0 +1,37 @@
+"""Values that hold a secret do not print it: what is printed by mistake is in a log for years."""
+
+import pytest
+
+from shared.api.answers import Answer
+from shared.core.directory.delta import LinkKind, Page
+from shared.core.documents.content import Content
+from shared.core.documents.settings import Network, SyncSettings
+from shared.core.policy import Caller
+from shared.core.reply import Reply
+from shared.core.request import Credentials, Incoming
+from shared.core.token import AccessToken, Moment
+from shared.credentials.credential import Proof
+
+CANARY = "C4N4RY"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        AccessToken(CANARY, Moment(0, 0), lifetime=3600, refresh_after=1500),
+        Answer(200, {}, CANARY.encode()),
+        Caller(name="billing", key_sha256=(CANARY,)),
+        Content("etag", CANARY.encode()),
+        Credentials(CANARY, "billing"),
+        Incoming("POST", f"https://host/{CANARY}", {"x-functions-key": CANARY}, CANARY.encode()),
+        Network(proxy=f"http://user:{CANARY}@proxy.example"),
+        Page((), f"https://graph.example/{CANARY}", LinkKind.NEXT),
+        Proof({"client_assertion": CANARY}, "v1"),
+        Reply(200, CANARY.encode()),
+        SyncSettings(profile="directory", store=f"postgresql://user:{CANARY}@host/vend"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_value_does_not_print_its_secret(value: object) -> None:
+    """FND-H7, SEC-09."""
+    assert CANARY not in f"{value!r} {value}"
