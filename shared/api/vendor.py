@@ -112,7 +112,7 @@ class Vendor:
         )
 
     async def _vend(self, incoming: Incoming, trail: _Trail) -> Acquired:
-        """Check and decide in the documented order: the first failure answers."""
+        """Check and decide in the order of docs/architecture.md: the first failure answers."""
         route = trail.route
         if not (route.host_checked or self._app_checked_routes):
             raise RouteDisabled

@@ -93,7 +93,7 @@ class TokenRequest:
 
 
 def check_envelope(incoming: Incoming, *, method: str) -> None:
-    """Check what needs no key, in the documented order; the work is bounded, as anybody can cause it.
+    """Check what needs no key, in the order of docs/architecture.md; the work is bounded, as anybody can cause it.
 
     Raises:
         MethodNotAllowed, InvalidRequest, TooLarge: the first that fails.
