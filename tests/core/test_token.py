@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.api.answers import Vended, token_answer
-from shared.core.token import AccessToken, Freshness, Moment, TokenKey, TokenSource, refresh_after
+from shared.core.token import AccessToken, Freshness, Moment, TokenKey, TokenSource, min_remaining, refresh_after
 from tests.clock import FakeClock
 
 ASKED = Moment(wall=1_800_000_000, boot=1_000)
@@ -107,6 +107,18 @@ def test_the_short_way_to_fresh_is_the_long_way(age: int, jump: int, refresh_aft
 def test_the_earlier_of_advice_and_fraction_is_when_to_refresh(refresh_in: float | None, expected: float) -> None:
     """With 0.6 of an hour left, or at `refresh_in` if that is earlier."""
     assert refresh_after(3_600, refresh_in, fraction=0.6) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("lifetime", "expected"), [(86_400, 300), (3_600, 300), (2_000, 200), (600, 60), (120, 60)])
+def test_a_tenth_of_a_short_life_is_enough(lifetime: float, expected: float) -> None:
+    """FND-D8: between the two bounds; a token that lives for minutes is served more than once."""
+    assert min_remaining(lifetime, most=300, least=60) == expected
+
+
+def test_what_entra_was_asked_is_told_by_its_own_clock() -> None:
+    """Where our clock is two minutes ahead, Entra was asked two minutes earlier than we think."""
+    token = AccessToken("s", Moment(1_000, 5), lifetime=3_600, refresh_after=1_440, clock_ahead=120)
+    assert token.asked_by_entra == 880
 
 
 def test_a_token_cannot_print_or_pickle_itself() -> None:
