@@ -26,9 +26,17 @@ REMEDIES = (
         r"over the caller's rate",
         "let it keep a token until it expires, or raise per_worker_per_minute of callers.{caller}",
     ),
+    (
+        r"over the rate of challenges",
+        "let it pass on each challenge of its API once; claims_per_minute of [limits] says how many it may",
+    ),
+    (r"the entry of .* has mistakes", "./vend check names each mistake of that entry"),
     (r"RouteDisabled", "app_checked_routes = true in vend.toml opens this route; read docs/configuration.md first"),
     (r"entry|may have nothing", "./vend callers explain {caller} --scope {scope}"),
-    (r"timeout|no connection|broken|cannot be (reached|had)|ran out", "wait: callers were told when to retry"),
+    (
+        r"timeout|no connection|broken|ran out|HTTP (408|429|5\d\d)|acquired just now|too many requests wait",
+        "wait: callers were told when to retry",
+    ),
 )
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from azure.keyvault.keys.crypto.aio import CryptographyClient
 
 NAME = "Key Vault"
+KEYS = 32
+"""How many key versions of one vault have a client at once: more than profiles name certificates in one vault."""
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 _RIGHTS = "the app's identity needs certificates/read, keys/read and keys/sign in this vault, and no more"
 _REMEDIES: Mapping[str, str] = {
@@ -126,11 +128,13 @@ class KeyVault:
         return self._certificates
 
     def _key_client(self, key_id: str) -> "CryptographyClient":
-        """Return the client of one version of a key; the last one is kept, as one version signs at a time."""
+        """Return the client of one version of a key; versions that have been followed by others give way."""
         if key_id not in self._keys:
             from azure.keyvault.keys.crypto.aio import CryptographyClient  # noqa: PLC0415
 
-            self._keys = {key_id: CryptographyClient(key_id, **self._sdk())}
+            if len(self._keys) >= KEYS:
+                del self._keys[next(iter(self._keys))]
+            self._keys[key_id] = CryptographyClient(key_id, **self._sdk())
         return self._keys[key_id]
 
     def _sdk(self) -> dict[str, Any]:

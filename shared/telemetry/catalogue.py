@@ -31,8 +31,8 @@ _FAILURES = Instrument(
 _RUNS = Instrument("vend.sync.runs", "{run}", "runs of the sync, each stream for itself")
 _CHANGES = Instrument("vend.sync.changes", "{change}", "changes that Graph reported")
 
-_Profile = Annotated[str, Doc("name of the profile in `vend.toml`")]
-_TenantId = Annotated[str, Doc("the tenant whose Entra is asked")]
+_Profile = Annotated[str, Doc("name of the profile in `vend.toml`; `managed identity` for the app's own tokens")]
+_TenantId = Annotated[str, Doc("the tenant whose Entra is asked; empty for the app's own tokens")]
 _Scope = Annotated[str, Doc("the scope that was asked for")]
 _Fingerprint = Annotated[str, Doc("the first 12 hex digits of the token's SHA-256", {"pattern": "^[0-9a-f]{12}$"})]
 _Source = Annotated[str, Doc("where the token came from", {"enum": [source.value for source in TokenSource]})]
@@ -111,7 +111,7 @@ class AcquireFailed(Event):
         str, Doc("the correlation id of its requests to Entra; the answers that it failed have it too")
     ]
     cause: Annotated[str, Doc("`AADSTS` and Entra's number, or a short name")]
-    remedy: Annotated[str, Doc("what to do about Entra's number, where it is a known one")] | None = None
+    remedy: Annotated[str, Doc("what to do, where the refusal tells")] | None = None
     trace_id: Annotated[str, Doc("the id by which Microsoft's support finds Entra's answer")] | None = None
     retry_seconds: Annotated[float, Doc("seconds until the next try")]
 

@@ -18,7 +18,7 @@ class Failure:
         error: the reason; it is never raised itself.
         in_a_row: how many flights have failed since the last that succeeded.
         until: when it stops counting, on the boot clock.
-        version: of the credential that the flight used.
+        version: of the credential that a next flight would use, told after this one.
     """
 
     error: UpstreamError
