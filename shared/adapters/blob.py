@@ -35,14 +35,15 @@ class BlobSource:
 
     Args:
         url: of the blob.
-        get_token: returns a token of the app's own for Azure Storage.
+        get_token: returns a token of the app's own for Azure Storage, and not the one of this SHA-256, if any.
         get: sends the request.
     """
 
-    def __init__(self, url: str, *, get_token: Callable[[], Awaitable[AccessToken]], get: GetBlob) -> None:
+    def __init__(self, url: str, *, get_token: Callable[[str | None], Awaitable[AccessToken]], get: GetBlob) -> None:
         self._url = url
         self._get_token = get_token
         self._get = get
+        self._rejected: str | None = None
         self.name = url.rpartition("/")[2]
 
     async def read(self, etag: str) -> Content | None:
@@ -52,11 +53,13 @@ class BlobSource:
             OperatorError: the app may not read the blob, or there is none.
             UpstreamError: the identity or the blob service failed.
         """
-        token = await self._get_token()
+        token = await self._get_token(self._rejected)
         headers = {"authorization": f"Bearer {token.secret}", "x-ms-version": VERSION, "accept": "*/*"}
         if etag:
             headers["if-none-match"] = etag
         reply = await self._get(self._url, headers=headers, body_bytes=DOCUMENT_BYTES)
+        # Nobody waits for a newer token: the last good document is in force until the next read, which gets one.
+        self._rejected = token.sha256 if reply.status == 401 else None
         if reply.status == 304 and etag:
             return None
         if reply.status in _CAUSES:

@@ -47,6 +47,10 @@ https://learn.microsoft.com/azure/key-vault/general/rest-error-codes
 _AKV = re.compile(r"AKV1[0-9]{4}\b")
 
 
+class _TokenRejected(OperatorError):
+    """The vault has answered 401."""
+
+
 class KeyVault:
     """One vault.
 
@@ -95,6 +99,14 @@ class KeyVault:
         return await client.get_certificate_version(name, version), version
 
     async def _translated[T](self, work: Callable[[], Awaitable[T]]) -> T:
+        """Run a call of the SDK, once more with a newer token where the vault has rejected one that looked good."""
+        try:
+            return await self._tried(work)
+        except _TokenRejected:
+            self._credential.reject()
+        return await self._tried(work)
+
+    async def _tried[T](self, work: Callable[[], Awaitable[T]]) -> T:
         """Run a call of the SDK, and turn its errors into ours."""
         from azure.core.exceptions import HttpResponseError  # noqa: PLC0415
 
@@ -118,7 +130,8 @@ class KeyVault:
         wait = retry_after(answer.headers.get("Retry-After"), now=self._clock().wall)
         if status in {408, 429} or status >= 500:
             return Unavailable(cause=cause, upstream_wait=wait)
-        return OperatorError(cause=cause, remedy=_REMEDIES.get(code))
+        kind = _TokenRejected if status == 401 else OperatorError
+        return kind(cause=cause, remedy=_REMEDIES.get(code))
 
     def _certificate_client(self) -> "CertificateClient":
         if self._certificates is None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 NAME = "managed identity"
 REFUSALS = (400, 401, 403)
+type GetToken = Callable[[str, str | None], Awaitable[AccessToken]]
+
 _NOT_ASSIGNED = b"No User Assigned or Delegated Managed Identity found"
 """The words of App Service where `client_id` is of an identity that the app does not have."""
 
@@ -98,13 +100,19 @@ class SdkCredential:
     """The app's own identity as a credential for the Azure SDKs.
 
     Args:
-        get: returns a token for a scope.
+        get: returns a token for a scope, and not the one of this SHA-256, if any.
         scopes: those that may be asked for; any other is refused.
     """
 
-    def __init__(self, get: Callable[[str], Awaitable[AccessToken]], *, scopes: Collection[str]) -> None:
+    def __init__(self, get: GetToken, *, scopes: Collection[str]) -> None:
         self._get = get
         self._scopes = scopes
+        self._given: dict[str, str] = {}  # the SHA-256 of the last token, by scope
+        self._rejected: dict[str, str] = {}
+
+    def reject(self) -> None:
+        """Give out no token again that was given out until now: a service has answered one with 401."""
+        self._rejected = dict(self._given)
 
     async def get_token(self, *scopes: str, **_: Any) -> "SdkToken":  # noqa: ANN401  # the SDK's protocol
         """Return a token in the SDK's older form; errors as in `get_token_info`."""
@@ -138,7 +146,10 @@ class SdkCredential:
     async def _token(self, scopes: tuple[str, ...]) -> AccessToken:
         if len(scopes) != 1 or scopes[0] not in self._scopes:
             raise OperatorError(cause=f"{NAME}: a service asked for a token that is not meant for it")
-        return await self._get(scopes[0])
+        scope = scopes[0]
+        token = await self._get(scope, self._rejected.get(scope))
+        self._given[scope] = token.sha256
+        return token
 
 
 def _expires_on(token: AccessToken) -> int:

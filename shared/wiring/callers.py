@@ -19,7 +19,7 @@ def build_callers(
     *,
     root: Path,
     network: Network,
-    get_token: Callable[[], Awaitable[AccessToken]],
+    get_token: Callable[[str | None], Awaitable[AccessToken]],
     clock: Clock,
     events: Events,
     on_new_generation: Callable[[], None],
@@ -31,7 +31,7 @@ def build_callers(
         settings: without mistakes.
         root: where a relative path starts.
         network: makes the way to a blob.
-        get_token: returns a token of the app's own for Azure Storage.
+        get_token: returns a token of the app's own for Azure Storage, and not the one of this SHA-256, if any.
         clock: both clocks.
         events: where mistakes are reported.
         on_new_generation: called when the document raises its `generation`.
@@ -51,7 +51,12 @@ def build_callers(
 
 
 def _source(
-    place: str, *, root: Path, network: Network, get_token: Callable[[], Awaitable[AccessToken]], pool: Executor
+    place: str,
+    *,
+    root: Path,
+    network: Network,
+    get_token: Callable[[str | None], Awaitable[AccessToken]],
+    pool: Executor,
 ) -> FileSource | BlobSource:
     if not is_url(place):
         return FileSource(root / place, pool=pool)

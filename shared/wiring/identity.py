@@ -32,12 +32,12 @@ class OwnIdentity:
         self.tokens = tokens
         self.credential = SdkCredential(self._token, scopes=scopes)
 
-    async def storage_token(self) -> AccessToken:
-        """Return a token for Azure Storage."""
-        return await self._token(STORAGE_SCOPE)
+    async def storage_token(self, rejected: str | None) -> AccessToken:
+        """Return a token for Azure Storage, and not the one of this SHA-256, if any."""
+        return await self._token(STORAGE_SCOPE, rejected)
 
-    async def _token(self, scope: str) -> AccessToken:
-        return (await self.tokens.get(TokenKey(NAME, "", scope))).token
+    async def _token(self, scope: str, rejected: str | None) -> AccessToken:
+        return (await self.tokens.get(TokenKey(NAME, "", scope), rejected=rejected)).token
 
 
 def build_identity(

@@ -27,7 +27,7 @@ def signs(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> Callable[[], by
         network = Network(tls=client_tls(read_roots(str(cloud.ca_file))), proxy="", limits=Limits())
         identity = ManagedIdentity(IDENTITY_CLIENT_ID, environ=settings, network=network, clock=System().clock)
 
-        async def token(scope: str) -> AccessToken:
+        async def token(scope: str, _: str | None) -> AccessToken:
             return (await identity.acquire(Wanted(TokenKey("", "", scope)))).token
 
         vault = KeyVault(

@@ -38,7 +38,7 @@ class Doors:
             clock=System().clock,
         )
 
-    async def token(self, scope: str) -> AccessToken:
+    async def token(self, scope: str, _: str | None) -> AccessToken:
         """Get a token of the app's own."""
         return (await self._identity.acquire(Wanted(TokenKey("", "", scope)))).token
 

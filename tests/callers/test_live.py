@@ -227,6 +227,30 @@ def test_a_revoked_key_opens_no_route(
     asyncio.run(story())
 
 
+def test_a_token_that_the_blob_service_rejects_is_not_used_again(
+    timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path
+) -> None:
+    """The read after a 401 gets a newer token, and those after it keep that one."""
+    shelf = Shelf(timeless, tmp_path, "blob")
+    identity, once = timeless.faults["identity"], Fault(kind=Kind.STATUS, status=401, times=1)
+
+    async def story() -> None:
+        shelf.put(callers_document({"billing": KEY}))
+        async with shelf.worker(fake_clock, tmp_path) as app:
+            assert (await app.ask()).status == 200
+            asked = []
+            # A delay of nothing counts the requests.
+            with suffering(timeless.faults["blob"], once), suffering(identity, Fault(kind=Kind.DELAY, seconds=0)):
+                for _ in range(3):
+                    before = identity.taken
+                    fake_clock.tick(30)
+                    assert (await app.ask()).status == 200
+                    asked.append(identity.taken - before)
+            assert asked == [0, 1, 0]
+
+    asyncio.run(story())
+
+
 def test_a_document_that_is_replaced_while_it_is_read_is_one_of_the_two(
     timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path
 ) -> None:
