@@ -20,7 +20,7 @@ from shared.core.policy import Allow, Caller, Mode, Offer, tenants_of
 
 NONE = "none"
 
-Scopes = Annotated[list[str], typer.Argument(metavar="SCOPE...", help="Such as https://graph.microsoft.com/.default")]
+Scopes = Annotated[list[str], typer.Argument(metavar="SCOPE", help="Such as https://graph.microsoft.com/.default")]
 
 type Pair = tuple[str, str, str]
 """A profile, a tenant and a scope."""

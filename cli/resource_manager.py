@@ -38,6 +38,8 @@ HOST_FAILED = re.compile(
     r" from host runtime"
 )
 """What a host that restarts makes of an answer: 400 with these words."""
+NO_RIGHT = "AuthorizationFailed"
+"""The code of 403 where a role lacks the action."""
 LOCKED = "ScopeLocked"
 """The code of 409 where a lock forbids the change, so that a repeat changes nothing."""
 LONGEST_TEXT = 600
@@ -180,6 +182,8 @@ class AzureApp:
         if answer.status_code == HTTPStatus.UNAUTHORIZED:
             hint = "Log in again: az login, with --tenant where you have several."
         if answer.status_code == HTTPStatus.FORBIDDEN:
+            hint = "The message says what forbids it; who owns the subscription can change that."
+        if _error(answer)[0] == NO_RIGHT:
             hint = f"You need {ACTIONS[method]}: ask for the host keys role of the deployment, on the function app."
         if may_pass:
             named = wait_named(answer, self._patience)

@@ -27,7 +27,7 @@ SETTLED_SECONDS = 32.0
 """A worker reads the document at the latest 30 s after the last time, and waits 2 s for it."""
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The caller.")]
-Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="The callers; one document and one wait for all.")]
+Names = Annotated[list[str], typer.Argument(metavar="NAME", help="The callers; one document and one wait for all.")]
 As = Annotated[
     str | None,
     typer.Option(

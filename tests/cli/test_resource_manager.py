@@ -137,6 +137,12 @@ FINAL = (
         hint="Log in again: az login, with --tenant where you have several.",
     ),
     Final(
+        id="a subscription that is switched off",
+        failure=Refusal(403, "The subscription is disabled.", code="ReadOnlyDisabledSubscription"),
+        says="403 ReadOnlyDisabledSubscription: The subscription is disabled.",
+        hint="The message says what forbids it; who owns the subscription can change that.",
+    ),
+    Final(
         id="a lock",
         failure=locked(APP_RESOURCE_ID),
         says="409 ScopeLocked",
@@ -271,3 +277,21 @@ def test_who_gets_no_key_is_left_out_and_named(desk: Desk, cloud: LocalCloud, *,
         assert desk.do("callers", "revoke", "c").exit_code == 0
     assert desk.do("callers", "add", "c", "e", "f", "--allow", SCOPE).exit_code == 0
     assert set(desk.callers) == {"billing", *SEVERAL}
+
+
+@pytest.mark.parametrize(
+    ("status", "left", "says"),
+    [(500, {"vend-reports"}, " is written is not known.\n"), (403, set(), "Deleted again, because no caller has it: ")],
+    ids=["not known", "not written"],
+)
+def test_a_new_key_goes_only_where_no_document_can_have_it(
+    desk: Desk, cloud: LocalCloud, status: int, left: set[str], says: str
+) -> None:
+    """A blob that cannot be read after a write that failed may have the key: it stays."""
+    cloud.management.fail(out_of_order(), key="vend-reports")
+    desk.meanwhile = lambda: cloud.faults["blob"].set(Fault(kind=Kind.STATUS, status=status))
+    try:
+        done = desk.do(*ADD)
+    finally:
+        cloud.faults["blob"].clear()
+    assert (done.exit_code, set(desk.held), says in done.stderr) == (1, {"vend-billing", *left}, True)
