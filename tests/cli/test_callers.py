@@ -196,6 +196,13 @@ def test_several_keys_can_go_into_a_folder(desk: Desk, tmp_path: Path) -> None:
     assert desk.held == {"vend-billing": OLD} | {f"vend-{file.stem}": file.read_text() for file in files}
 
 
+def test_a_key_that_cannot_be_handed_over_is_deleted(desk: Desk, tmp_path: Path) -> None:
+    """Nobody has it, and no caller is added: the command can be repeated as it is."""
+    done = desk.do(*ADD, "--key-file", str(tmp_path / "nowhere" / "key"))
+    assert (done.exit_code, desk.held, set(desk.callers)) == (1, {"vend-billing": OLD}, {"billing"})
+    assert "cannot be written (FileNotFoundError), and nobody has the key.\n" in done.stderr
+
+
 def test_several_callers_are_rolled_and_finished_together(desk: Desk) -> None:
     """One document and one wait, as for one; a caller with one key is named and keeps nobody back."""
     desk.do("callers", "add", "audits", "reports", "--allow", SCOPE)
