@@ -99,7 +99,8 @@ class AzureApp:
         if not isinstance(held, _Failure):
             for name in [name for name, value in made.items() if held.get(name) != value]:
                 del made[name]
-                self._make([name], made, unsure)
+                if not self._make([name], made, []):
+                    unsure.append(name)
         self._take_back(unsure)
         return made
 
@@ -182,7 +183,7 @@ class AzureApp:
         if answer.status_code == HTTPStatus.UNAUTHORIZED:
             hint = "Log in again: az login, with --tenant where you have several."
         if answer.status_code == HTTPStatus.FORBIDDEN:
-            hint = "The message says what forbids it; who owns the subscription can change that."
+            hint = "The message says what forbids it; the owner of the subscription can change that."
         if _error(answer)[0] == NO_RIGHT:
             hint = f"You need {ACTIONS[method]}: ask for the host keys role of the deployment, on the function app."
         if may_pass:

@@ -141,7 +141,7 @@ FINAL = (
         id="a subscription that is switched off",
         failure=Refusal(403, "The subscription is disabled.", code="ReadOnlyDisabledSubscription"),
         says="403 ReadOnlyDisabledSubscription: The subscription is disabled.",
-        hint="The message says what forbids it; who owns the subscription can change that.",
+        hint="The message says what forbids it; the owner of the subscription can change that.",
     ),
     Final(
         id="a lock",
@@ -257,7 +257,7 @@ def test_a_key_whose_answer_is_lost_is_made_again(desk: Desk, cloud: LocalCloud)
 
 
 @pytest.mark.parametrize("cleared", [True, False], ids=["deleted", "named"])
-def test_who_gets_no_key_is_left_out_and_named(desk: Desk, cloud: LocalCloud, *, cleared: bool) -> None:
+def test_a_caller_without_a_key_is_left_out_and_named(desk: Desk, cloud: LocalCloud, *, cleared: bool) -> None:
     """The others are added. A key that may be there all the same is deleted, or named: then `revoke` deletes it."""
     if not cleared:
         cloud.management.add_contributor(OPERATOR_PRINCIPAL_ID, actions=[LIST, WRITE])
