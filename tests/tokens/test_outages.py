@@ -58,6 +58,20 @@ def test_a_refused_answer_names_the_flight_that_failed(
     asyncio.run(story())
 
 
+def test_a_vault_outside_of_the_cloud_is_a_refusal_with_its_cause(
+    timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path
+) -> None:
+    """FND-D3. The app starts, as another profile may be served; no token of its own leaves for the wrong address."""
+
+    async def story() -> None:
+        async with App(timeless, fake_clock, tmp_path, vault="https://v.vaultcore.azure.net") as app:
+            assert (await app.ask()).status == 502
+            (failed,) = app.everything("acquire_failed")
+            assert failed["cause"] == "Key Vault: the vault's address is not in the cloud's vault domain"
+
+    asyncio.run(story())
+
+
 def test_a_failure_of_the_identity_is_one_event_of_its_own(
     timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path
 ) -> None:
