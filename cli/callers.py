@@ -14,7 +14,7 @@ import typer
 from cli.acceptance import await_acceptance
 from cli.callers_text import with_caller, with_key, with_last_key_alone, without_caller
 from cli.documents import Config
-from cli.entries import Profile, Tenants, entries_of, shown_entries
+from cli.entries import Profile, Tenants, entries_of, good_scopes, shown_entries
 from cli.host_keys import ResourceId, slots_of
 from cli.keys import LOCAL_APP, App
 from cli.new_key import KeyFile, new_key
@@ -31,7 +31,12 @@ def add(
     name: Name,
     allow: Annotated[
         list[str],
-        typer.Option("--allow", metavar="SCOPE", help="What it may have, resource/.default; repeat for more."),
+        typer.Option(
+            "--allow",
+            metavar="SCOPE",
+            callback=good_scopes,
+            help="What it may have, resource/.default; repeat for more.",
+        ),
     ],
     *,
     profile: Profile = None,

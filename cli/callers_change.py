@@ -9,7 +9,7 @@ import typer
 
 from cli.callers_text import Value, generation_of, with_allowed, with_generation, with_values, without_scopes
 from cli.documents import Config, Documents
-from cli.entries import Profile, Tenants, check_scope, entries_of, shown_entries
+from cli.entries import Profile, Tenants, entries_of, good_scopes, shown_entries
 from cli.host_keys import ResourceId
 from cli.keys import LOCAL_APP, App
 from cli.screen import say, stop
@@ -19,7 +19,10 @@ from shared.core.policy import Allow, Caller, Mode, Offer, tenants_of
 
 NONE = "none"
 
-Scopes = Annotated[list[str], typer.Argument(metavar="SCOPE...", help="Such as https://graph.microsoft.com/.default")]
+Scopes = Annotated[
+    list[str],
+    typer.Argument(metavar="SCOPE...", callback=good_scopes, help="Such as https://graph.microsoft.com/.default"),
+]
 
 type Pair = tuple[str, str, str]
 """A profile, a tenant and a scope."""
@@ -81,8 +84,6 @@ def deny(
     """
     session = open_session(context, app=app, resource_id=resource_id, config=config, admin=admin)
     caller, taken = _caller(session.documents, name), set(scopes)
-    for scope in scopes:
-        check_scope(scope)
     if absent := taken - {scope for entry in caller.allow for scope in entry.scopes}:
         say(f"{name} has no entry for {', '.join(sorted(absent))}.", error=True)
     if by_audit := _served_by_audit(caller, taken, session.documents.settings.offers):
@@ -244,8 +245,8 @@ def _moment(text: str) -> datetime | None:
         return None
     try:
         found = datetime.fromisoformat(text)
-    except ValueError:
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise typer.BadParameter(
             "must be such as 2027-01-31 or 2027-01-31T12:00Z, or none", param_hint="--not-after"
         ) from None
-    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)

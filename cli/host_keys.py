@@ -23,7 +23,7 @@ from cli.documents import Documents
 from cli.http import ask, bearer, function_key, is_loopback
 from cli.operator_login import operator_token
 from cli.patience import Patience
-from cli.screen import say, stop
+from cli.screen import misuse, say, stop
 from shared.core.retry import retry_after
 
 API_VERSION = "2024-11-01"
@@ -41,12 +41,21 @@ RESOURCE_ID = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 
+
+def _good_resource_id(option: typer.CallbackParam, value: str | None) -> str | None:
+    """Return the id of a function app; end with exit code 2 where it is none."""
+    if value is not None and not RESOURCE_ID.match(value):
+        raise misuse(option, "must be /subscriptions/.../providers/Microsoft.Web/sites/NAME")
+    return value
+
+
 ResourceId = Annotated[
     str | None,
     typer.Option(
         "--resource-id",
         metavar="ID",
         envvar="VEND_RESOURCE_ID",
+        callback=_good_resource_id,
         help="The function app in Azure, as `azd env get-values` names it. Without it: the host of `make run`.",
     ),
 ]
@@ -99,8 +108,6 @@ def host_keys(documents: Documents, *, app: str, resource_id: str | None, patien
             "Which function app? --resource-id ID, or VEND_RESOURCE_ID.",
             'eval "$(azd env get-values)" sets it, and VEND_URL. Or start one on this machine: make run',
         )
-    if not RESOURCE_ID.match(resource_id):
-        raise stop("--resource-id: must be /subscriptions/.../providers/Microsoft.Web/sites/NAME")
     return AzureApp(
         f"{management}{resource_id}/host/default",
         token=lambda: operator_token(management),
