@@ -163,7 +163,8 @@ def client_credentials(headers: Mapping[str, str], body: bytes) -> Credentials:
     try:
         # Both halves are form-encoded before they are put together; the name has no colon, the key may.
         name, key = (client_id, client_secret) if authorization is None else _halves(authorization)
-        return _client(read_credential(name), read_credential(key), named=read_credential(client_id))
+        named = "" if authorization is None else read_credential(client_id)
+        return _client(read_credential(name), read_credential(key), named=named)
     except (ValueError, InvalidRequest):
         raise UnknownCaller(cause="malformed credentials") from None
 
@@ -174,8 +175,10 @@ def unencoded_credentials(headers: Mapping[str, str], body: bytes) -> Credential
     Returns:
         None where that is the same key, or no name and key.
     """
+    if "authorization" not in headers:
+        return None
     try:
-        name, key = _halves(headers.get("authorization", ""))
+        name, key = _halves(headers["authorization"])
         if b"+" not in key and b"%" not in key:
             return None
         client_id, _ = client_of(body)

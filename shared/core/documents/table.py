@@ -13,6 +13,7 @@ import types
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cache
 from typing import Any, Protocol, get_args, get_origin, get_type_hints, runtime_checkable
 
 from shared.core.rules import NOTHING
@@ -61,7 +62,7 @@ def read_table[T](shape: type[T], table: object, *, at: str, mistakes: list[str]
     if not isinstance(table, dict):
         mistakes.append(f"{at or 'the document'}: must be a table")
         return NOTHING  # type: ignore[no-any-return]  # see NOTHING
-    hints = get_type_hints(shape)
+    hints = _hints(shape)  # type: ignore[arg-type]  # mypy does not know that a class is hashable
     fields = {
         field.name: field
         for field in dataclasses.fields(shape)  # type: ignore[arg-type]  # T is a dataclass; typing cannot say so
@@ -79,6 +80,12 @@ def read_table[T](shape: type[T], table: object, *, at: str, mistakes: list[str]
     if isinstance(made, Checked):
         mistakes += made.mistakes(at)
     return made
+
+
+@cache
+def _hints(shape: type) -> Mapping[str, Any]:
+    """Return the type of each field; a document can have a thousand tables of one shape."""
+    return get_type_hints(shape)
 
 
 def dotted(at: str, key: str) -> str:
