@@ -30,7 +30,7 @@ _CREDENTIAL = re.compile(
 
 
 def read_form(form: bytes, *, of: str = "form") -> dict[str, str]:
-    """Split a form into its fields; an empty value counts as not sent (RFC 6749 section 3.2).
+    """Return the fields of a form; an empty value counts as not sent (RFC 6749 section 3.2).
 
     Args:
         form: of a body, or of a URL.
@@ -61,7 +61,7 @@ def read_form(form: bytes, *, of: str = "form") -> dict[str, str]:
 
 
 def client_of(form: bytes) -> tuple[bytes, bytes]:
-    """Find the first `client_id` and the first `client_secret` of a form that may be malformed otherwise.
+    """Return the first `client_id` and the first `client_secret` of a form that may be malformed otherwise.
 
     This runs before the caller is known, so its work is bounded whatever is sent: it looks at the first `FIELDS` fields
     and at names up to `CREDENTIAL_NAME_LIMIT`, and decodes nothing.

@@ -30,7 +30,7 @@ _CAUSES = frozenset(f"AADSTS{code}" for code in known_codes())
 
 
 def observer(lost: Callable[[], int]) -> Observer | None:
-    """Give what counts events, or None where nobody has set up metrics; `lost` tells how many events got nowhere."""
+    """Return what counts events, or None where nobody has set up metrics; `lost` returns how many got nowhere."""
     if SDK not in sys.modules:
         return None
     from opentelemetry.metrics import get_meter_provider  # noqa: PLC0415  # not part of what is deployed
