@@ -29,8 +29,5 @@ def tables[T](named: Mapping[str, T]) -> Mapping[str, T]:
 
 
 def is_whole(table: Any) -> bool:  # noqa: ANN401  # of any shape
-    """Return whether all values of a table, and all items of its lists, could be read."""
-    if table is NOTHING:
-        return False
-    values = [getattr(table, field.name) for field in fields(table)]
-    return not any(value is NOTHING or (isinstance(value, tuple) and NOTHING in value) for value in values)
+    """Return whether all values of a table could be read."""
+    return table is not NOTHING and not any(getattr(table, field.name) is NOTHING for field in fields(table))
