@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from benchmarks import (
+    documents,
     end_to_end,
     handler,
     hit,
@@ -15,6 +16,7 @@ from benchmarks import (
     refresh_window,
     report,
     stampede,
+    strangers,
     uncached,
     valid_token_faults,
 )
@@ -29,6 +31,8 @@ SUBJECTS: Mapping[str, Callable[[Scale], list[Row]]] = {
     "hit": hit.rows,
     "uncached": uncached.rows,
     "handler": handler.rows,
+    "strangers": strangers.rows,
+    "documents": documents.rows,
     "package": package.rows,
 }
 

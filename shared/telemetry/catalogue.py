@@ -9,35 +9,21 @@ To add an event, add a class and run `make schemas`:
 The classes are not frozen. That would triple the cost of making one, and an event is written as soon as it is made.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from shared.core.token import TokenSource
-from shared.telemetry.event import About, Doc, Event, Feed, Instrument
+from shared.telemetry.event import About, Doc, Event, Feed
+from shared.telemetry.instruments import CHANGES, DURATION, FAILURES, REQUESTS, RUNS
 
-_REQUESTS = Instrument("vend.token.requests", "{request}", "answers; `vend.outcome` is `vended` or the error")
-_DURATION = Instrument(
-    "vend.token.duration",
-    "s",
-    "histogram of the time inside the app",
-    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0),
-)
-_FAILURES = Instrument(
-    "vend.upstream.failures",
-    "{failure}",
-    "failed attempts to acquire a token; `error.type` is `AADSTS` and Entra's number, `AADSTS other`, or a short name",
-)
-_RUNS = Instrument("vend.sync.runs", "{run}", "runs of the sync, each stream for itself")
-_CHANGES = Instrument("vend.sync.changes", "{change}", "changes that Graph reported")
-
-_Profile = Annotated[str, Doc("name of the profile in `vend.toml`; `managed identity` for the app's own tokens")]
-_TenantId = Annotated[str, Doc("the tenant whose Entra is asked; empty for the app's own tokens")]
+_Profile = Annotated[str, Doc("name of the profile in `vend.toml`")]
+_TenantId = Annotated[str, Doc("the tenant whose Entra is asked")]
 _Scope = Annotated[str, Doc("the scope that was asked for")]
 _Fingerprint = Annotated[str, Doc("the first 12 hex digits of the token's SHA-256", {"pattern": "^[0-9a-f]{12}$"})]
 _Source = Annotated[str, Doc("where the token came from", {"enum": [source.value for source in TokenSource]})]
 _Cause = Annotated[str, Doc("a short name of the cause")]
 _Mistakes = Annotated[list[str], Doc("each mistake by its dotted key")]
+_Retry = Annotated[float, Doc("seconds until the next try")]
 _FlightId = Annotated[str, Doc("of the flight that failed, as in `acquire_failed` and in Entra's sign-in log")]
 _Stream = Annotated[str, Doc("name of the stream in `vend.toml`")]
 _Milliseconds = Annotated[float, Doc("milliseconds that it took", {"minimum": 0})]
@@ -56,8 +42,8 @@ class TokenAnswered(Event):
     about = About(
         "token",
         feeds=(
-            Feed(_REQUESTS, by=("route", "caller", "profile", "outcome", "source")),
-            Feed(_DURATION, by=("route", "outcome", "source"), amount="latency_ms"),
+            Feed(REQUESTS, by=("route", "caller", "profile", "outcome", "source")),
+            Feed(DURATION, by=("route", "outcome", "source"), amount="latency_ms"),
         ),
     )
 
@@ -86,7 +72,7 @@ class RequestsUnlogged(Event):
         "requests_unlogged",
         remedy="find out who floods the routes that vend alone guards; the platform keeps strangers out by a private "
         "endpoint or a list of addresses",
-        feeds=(Feed(_REQUESTS, by=("outcome",), amount="count"),),
+        feeds=(Feed(REQUESTS, by=("outcome",), amount="count"),),
     )
 
     outcome: Annotated[str, Doc("the `error` of their answers; there is a line for each")]
@@ -101,7 +87,7 @@ class AcquireFailed(Event):
         "acquire_failed",
         remedy="follow `remedy`; where the line has none, wait for the next try and look whether the service that "
         "`cause` is about is up",
-        feeds=(Feed(_FAILURES, by=("profile", "cause")),),
+        feeds=(Feed(FAILURES, by=("profile", "cause")),),
     )
 
     profile: _Profile
@@ -113,7 +99,7 @@ class AcquireFailed(Event):
     cause: Annotated[str, Doc("`AADSTS` and Entra's number, or a short name")]
     remedy: Annotated[str, Doc("what to do, where the refusal tells")] | None = None
     trace_id: Annotated[str, Doc("the id by which Microsoft's support finds Entra's answer")] | None = None
-    retry_seconds: Annotated[float, Doc("seconds until the next try")]
+    retry_seconds: _Retry
 
 
 @dataclass(slots=True, kw_only=True)
@@ -136,6 +122,23 @@ class SecurityTlsRefused(AcquireFailed):
         remedy="raise an alarm; where a proxy inspects TLS, add its root by `ca_file`",
         feeds=AcquireFailed.about.feeds,
     )
+
+
+@dataclass(slots=True, kw_only=True)
+class IdentityFailed(Event):
+    """vend could not acquire a token of the app's own identity; it goes on using a cached one that is still good."""
+
+    about = About(
+        "identity_failed",
+        remedy="follow `remedy`; where the line has none, wait for the next try and look whether the app has the "
+        "identity that `identity_client_id` names",
+        feeds=(Feed(FAILURES, by=("cause",), fixed={"profile": "managed identity"}),),
+    )
+
+    scope: Annotated[str, Doc("the service that the token was for: Key Vault or Azure Storage")]
+    cause: _Cause
+    remedy: Annotated[str, Doc("what to do, where the refusal tells")] | None = None
+    retry_seconds: _Retry
 
 
 @dataclass(slots=True, kw_only=True)
@@ -283,7 +286,7 @@ class SyncFinished(Event):
 
     about = About(
         "sync_finished",
-        feeds=(Feed(_RUNS, by=("stream", "outcome")), Feed(_CHANGES, by=("stream",), amount="changes")),
+        feeds=(Feed(RUNS, by=("stream", "outcome")), Feed(CHANGES, by=("stream",), amount="changes")),
     )
 
     stream: _Stream
@@ -314,7 +317,7 @@ class SyncFailed(Event):
         "sync_failed",
         remedy='see `cause`; after "a new copy lacks ..." nothing was deleted: if the loss is real, remove the '
         "database, and the next run copies anew",
-        feeds=(Feed(_RUNS, by=("stream",), fixed={"outcome": "failed"}),),
+        feeds=(Feed(RUNS, by=("stream",), fixed={"outcome": "failed"}),),
     )
 
     stream: _Stream
@@ -325,7 +328,7 @@ class SyncFailed(Event):
 class SyncSkipped(Event):
     """Another run holds the stream, or was killed less than five minutes ago."""
 
-    about = About("sync_skipped", feeds=(Feed(_RUNS, by=("stream",), fixed={"outcome": "skipped"}),))
+    about = About("sync_skipped", feeds=(Feed(RUNS, by=("stream",), fixed={"outcome": "skipped"}),))
 
     stream: _Stream
     cause: _Cause
@@ -344,7 +347,3 @@ EVENTS: tuple[type[Event], ...] = tuple(
     kind for kind in list(vars().values()) if isinstance(kind, type) and issubclass(kind, Event) and kind is not Event
 )
 """Every event of this module, in its order."""
-FAILED_ATTEMPTS: Mapping[str, type[AcquireFailed]] = {
-    kind.about.name: kind for kind in EVENTS if issubclass(kind, AcquireFailed)
-}
-"""The events that `UpstreamError.event` names: the core knows them by name alone."""

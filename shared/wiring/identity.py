@@ -14,6 +14,7 @@ from shared.core.token import AccessToken, Acquired, TokenKey, Wanted
 from shared.system import System
 from shared.telemetry.events import Events
 from shared.tokens.cache import TokenCache
+from shared.tokens.reports import identity_failed
 
 FAILURE_MAX_SECONDS = 60.0
 """How long its failure is remembered at the most. Whoever waits for it, Entra's flights or a check of the callers
@@ -65,6 +66,7 @@ def build_identity(
         ),
         system=system,
         events=events,
+        report=identity_failed,
     )
     return OwnIdentity(tokens, scopes=frozenset({STORAGE_SCOPE, settings.home.vault_scope}))
 

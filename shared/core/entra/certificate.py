@@ -65,7 +65,7 @@ class VersionSummary:
     not_after: datetime | None
 
     def is_usable(self, now: datetime) -> bool:
-        """Tell whether the version may sign now."""
+        """Return whether the version may sign now."""
         begun = self.not_before is None or self.not_before <= now
         over = self.not_after is not None and now >= self.not_after
         return self.enabled and begun and not over
@@ -74,7 +74,7 @@ class VersionSummary:
 def preferred(
     versions: Iterable[VersionSummary], now: datetime, *, delay: timedelta = ACTIVATION_DELAY
 ) -> VersionSummary:
-    """Choose the version to sign with: the newest that is old enough for Entra to know it.
+    """Return the version to sign with: the newest that is old enough for Entra to know it.
 
     Where all are young, it is the oldest of them, which is the likeliest to be known; a first certificate is used
     at once.
