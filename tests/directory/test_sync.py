@@ -3,7 +3,6 @@ import gc
 import json
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,9 +15,7 @@ from emulator.entra.app import Forgery
 from emulator.network.faults import Fault, Kind
 from emulator.seed import CERTIFICATE, CLIENT_ID, TENANT_ID
 from emulator.tour.site import app_settings
-from shared.adapters.database.store import SqlStore
-from shared.core.directory.streams import STREAMS, USERS
-from shared.directory.sync import DirectorySource, Sync
+from shared.core.directory.streams import USERS
 from shared.runtime import build
 from shared.system import System
 from shared.telemetry.events import Events
@@ -338,28 +335,3 @@ def test_a_sync_that_cannot_be_is_told(
     asyncio.run(runtime.jobs["graph_sync"]())
     assert [json.loads(line)["cause"] for line in lines if "sync_disabled" in line] == [cause]
     asyncio.run(runtime.aclose())
-
-
-def test_a_defect_of_ours_is_an_event(fake_clock: FakeClock, tmp_path: Path) -> None:
-    """An unexpected exception is logged by its type alone, and its run frees the lease."""
-
-    class Broken:
-        async def page(self, link: str) -> bytes:
-            raise ZeroDivisionError(link)
-
-    lines: list[str] = []
-    store = SqlStore(f"sqlite:///{tmp_path}/directory.db", streams=STREAMS.values())
-    with ThreadPoolExecutor(1) as pool:
-        sync = Sync(
-            source=DirectorySource(tenant_id=TENANT_ID, root="https://graph.microsoft.com", streams=(USERS,)),
-            graph=Broken(),
-            store=store,
-            pool=pool,
-            clock=fake_clock,
-            events=Events(lines.append, wall=fake_clock.wall, worker="w"),
-        )
-        for _ in range(2):
-            asyncio.run(sync.run(seconds=60))
-    store.close()
-    assert [json.loads(line)["cause"] for line in lines] == ["ZeroDivisionError"] * 2
-    assert "graph.microsoft.com" not in "".join(lines)
