@@ -86,6 +86,9 @@ DENIALS = {
     "not vendable": (caller(Allow(profile="internal", scopes=(INTERNAL,))), TokenRequest((INTERNAL,))),
     "another client": (caller(ALL_TENANTS), TokenRequest((A,), client_id=OTHER_CLIENT)),
     "audit, another profile": (caller(OTHER, mode=Mode.AUDIT), TokenRequest((B,))),
+    "audit, a longer scope": (caller(ALL_TENANTS, mode=Mode.AUDIT), TokenRequest(("api://b-admin/.default",))),
+    "audit, a shorter scope": (caller(ALL_TENANTS, mode=Mode.AUDIT), TokenRequest(("api:///.default",))),
+    "audit, a part of a scope": (caller(ALL_TENANTS, mode=Mode.AUDIT), TokenRequest(("api://b",))),
     "audit, not vendable": (
         caller(Allow(profile="internal", scopes=()), mode=Mode.AUDIT),
         TokenRequest((INTERNAL,)),

@@ -1,5 +1,8 @@
 import asyncio
+import gc
 import json
+import traceback
+import weakref
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,6 +31,10 @@ CLAIMS, OTHER_CLAIMS = '{"access_token":{"acrs":{"value":"c1"}}}', '{"access_tok
 LIFETIME, REFRESH_AFTER, FLOOR, FAILING_FLOOR = 3_600.0, 1_440.0, 300.0, 60.0
 
 
+class Sent:
+    """What a flight holds while it asks."""
+
+
 class Issuer:
     """Gives tokens that name their key and their number; it can hold every answer back, and fail."""
 
@@ -39,10 +46,13 @@ class Issuer:
         self.open = asyncio.Event()
         self.open.set()
         self.held: dict[int, asyncio.Event] = {}
+        self.sent: list[weakref.ref[Sent]] = []
         self.error: Exception | None = None
 
     async def acquire(self, wanted: Wanted) -> Acquired:
         """Give a token, or fail, once the gate is open."""
+        sent = Sent()
+        self.sent.append(weakref.ref(sent))
         self.wanted.append(wanted)
         self.asked.append(wanted.key)
         self.claims.append(wanted.claims)
@@ -218,6 +228,32 @@ def test_an_error_reaches_everybody_who_waits() -> None:
 
     bench.run(story)
     assert len(bench.issuer.asked) == 1
+
+
+@pytest.mark.parametrize("claims", [None, CLAIMS], ids=["ordinary", "a challenge"])
+@pytest.mark.parametrize(
+    "error",
+    [Unavailable(cause="down"), OperatorError(cause="refused"), KeyError("CANARY")],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_remembered_failure_keeps_nothing_of_its_flight(error: Exception, claims: str | None) -> None:
+    """SEC-09: a traceback has the frames of the flight, and those hold what was sent; each caller gets a plain copy."""
+    bench = Bench()
+    bench.issuer.error = error
+
+    async def story() -> None:
+        refused = [await bench.refused(claims=claims) for _ in range(3)]
+        assert len(bench.issuer.asked) == 1
+        assert len({id(each) for each in refused}) == 3
+        for each in refused:
+            assert (each.__cause__, each.__context__) == (None, None)
+            assert "CANARY" not in f"{each!r}{each.cause}{each.public}"
+        assert len({len(traceback.extract_tb(each.__traceback__)) for each in refused[1:]}) == 1
+
+    bench.run(story)
+    bench.issuer.error = error.__traceback__ = None
+    gc.collect()
+    assert [sent() for sent in bench.issuer.sent] == [None]
 
 
 @dataclass(frozen=True)

@@ -166,13 +166,18 @@ def test_a_run_goes_on_where_the_last_one_ended(copy: Copy) -> None:
 
 
 def test_a_copy_ends_with_a_delta_link(copy: Copy) -> None:
-    """From then on the links lead to changes, whatever the number of pages in a round; each page is counted."""
+    """From then on the links lead to changes, whatever the number of pages in a round; each page is counted.
+
+    A reader finds when the last round was complete.
+    """
     checkpoint = copy.begin()
-    first, copying = checkpoint.page, []
-    for kind in (LinkKind.NEXT, LinkKind.DELTA, LinkKind.NEXT, LinkKind.DELTA):
+    first, copying, complete = checkpoint.page, [], []
+    for now, kind in enumerate((LinkKind.NEXT, LinkKind.DELTA, LinkKind.NEXT, LinkKind.DELTA)):
         copying.append(checkpoint.is_copying)
-        checkpoint, _ = copy.store.commit(checkpoint, Page([active(1)], f"{ROOT}/x", kind), now=NOW)
+        checkpoint, _ = copy.store.commit(checkpoint, Page([active(1)], f"{ROOT}/x", kind), now=NOW + now)
+        complete += [row["complete_at"] for row in copy.query("select complete_at from sync_stream")]
     assert copying == [True, True, False, False]
+    assert complete == [None, NOW + 1, NOW + 1, NOW + 3]
     assert checkpoint.page == first + 4
 
 
