@@ -4,12 +4,30 @@ import asyncio
 import json
 from pathlib import Path
 
+import pytest
+
 from emulator.cloud import LocalCloud
 from emulator.network.faults import Fault, Kind
 from emulator.seed import CERTIFICATE, CLIENT_ID, TENANT_ID
+from emulator.tour.site import app_settings
 from emulator.vault.policy import Policy
-from tests.clock import FakeClock
-from tests.in_process import GRAPH_SCOPE, ORDERS_SCOPE, App, callers_document, suffering
+from shared.api.routes import FUNCTION_KEY
+from shared.core.documents.settings import parse_settings
+from shared.core.token import TokenKey
+from shared.runtime import build
+from shared.telemetry.events import Events
+from shared.wiring.tokens import first_key
+from tests.clock import FakeClock, fake_system
+from tests.in_process import (
+    GRAPH_SCOPE,
+    ORDERS_SCOPE,
+    App,
+    callers_document,
+    request,
+    suffering,
+    write_configuration,
+)
+from tests.in_process import KEY as BILLING
 
 KEY = "a-function-key-of-reports"
 
@@ -61,3 +79,43 @@ def test_a_refusal_counts_for_the_credential_that_it_was_about(
             assert (await app.ask(GRAPH_SCOPE)).status == 200
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize(("verify", "status", "reason"), [("true", 502, "Key Vault: ValueError"), ("false", 200, None)])
+def test_the_challenge_of_a_vault_must_name_its_domain(
+    timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path, verify: str, status: int, reason: str | None
+) -> None:
+    """FND-A1: the local vault has no name of Azure's, so with `verify_vault_challenge` it gets no token."""
+    write_configuration(timeless, tmp_path, scopes=(GRAPH_SCOPE,), settings="", authority=timeless.authority)
+    document = tmp_path / "vend.toml"
+    document.write_text(document.read_text().replace("challenge = false", f"challenge = {verify}"))
+    lines: list[str] = []
+    events = Events(lines.append, wall=fake_clock.wall, worker="w")
+
+    async def story() -> None:
+        environ = app_settings(timeless, document)
+        runtime = build(environ, root=tmp_path, events=events, system=fake_system(fake_clock))
+        answer = await runtime.routes["token"](request(FUNCTION_KEY, scope=GRAPH_SCOPE, key=BILLING))
+        await runtime.aclose()
+        assert answer.status == status
+
+    asyncio.run(story())
+    assert json.loads(lines[-1]).get("reason") == reason
+
+
+@pytest.mark.parametrize(("vendable", "profile"), [("true", "second"), ("false", "first")])
+def test_a_probed_worker_asks_for_what_a_caller_may_have(vendable: str, profile: str) -> None:
+    """It is the first profile that can be vended; where there is none, Entra is asked for any."""
+    profiles = "".join(
+        f"""\
+[profiles.{name}]
+tenants = ["{TENANT_ID}"]
+client_id = "{CLIENT_ID}"
+scopes = ["api://{name}/.default", "api://other/.default"]
+vendable = {may}
+credentials = [{{ type = "certificate", vault = "https://vend.vault.azure.net", name = "vend" }}]
+"""
+        for name, may in (("first", "false"), ("second", vendable))
+    )
+    settings = parse_settings(profiles.encode(), {}, name="vend.toml")
+    assert first_key(settings) == TokenKey(profile, TENANT_ID, f"api://{profile}/.default")
