@@ -81,6 +81,27 @@ def test_a_refusal_counts_for_the_credential_that_it_was_about(
     asyncio.run(story())
 
 
+def test_a_token_of_the_app_that_a_service_rejects_is_replaced(
+    timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path
+) -> None:
+    """One 401 of the vault disproves a token: that costs one request to the identity, and no caller notices."""
+    rejected = Fault(kind=Kind.STATUS, status=401, times=1)
+
+    async def story() -> None:
+        async with App(timeless, fake_clock, tmp_path) as app:
+            assert (await app.ask()).status == 200
+            fake_clock.tick(9 * 60)  # the assertion is over, and the next token needs a signature
+            identity = timeless.faults["identity"]
+            before = identity.taken
+            # A delay of nothing counts the requests.
+            with suffering(timeless.faults["vault"], rejected), suffering(identity, Fault(kind=Kind.DELAY, seconds=0)):
+                assert (await app.ask(ORDERS_SCOPE)).status == 200
+            assert app.everything("acquire_failed") == []
+            assert identity.taken == before + 1
+
+    asyncio.run(story())
+
+
 @pytest.mark.parametrize(("verify", "status", "reason"), [("true", 502, "Key Vault: ValueError"), ("false", 200, None)])
 def test_the_challenge_of_a_vault_must_name_its_domain(
     timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path, verify: str, status: int, reason: str | None
