@@ -135,6 +135,22 @@ def test_a_refusal_of_the_vault_is_told_by_its_code(
     check_refusal(case, caught.value)
 
 
+def test_the_sdks_are_told_when_a_token_is_due_and_when_it_ends() -> None:
+    """Without `refresh_on` they would keep a token until five minutes before its end, whatever the cache has."""
+    clock = FakeClock()
+
+    async def token(scope: str, rejected: str | None) -> AccessToken:
+        assert (scope, rejected) == (VAULT_SCOPE, None)
+        return AccessToken("a-token", clock(), lifetime=3_600.9, refresh_after=1_440.9)
+
+    credential = SdkCredential(token, scopes={VAULT_SCOPE})
+    info = asyncio.run(credential.get_token_info(VAULT_SCOPE))
+    older = asyncio.run(credential.get_token(VAULT_SCOPE))
+    now = int(clock().wall)
+    assert (info.token, info.expires_on, info.refresh_on) == ("a-token", now + 3_600, now + 1_440)
+    assert (older.token, older.expires_on) == ("a-token", now + 3_600)
+
+
 def test_each_version_of_a_certificate_signs_with_its_own_key(timeless: LocalCloud, fake_clock: FakeClock) -> None:
     """After a rotation both versions sign: the old one while it is used up, and the new one."""
     digest = hashlib.sha256(b"header.claims").digest()
