@@ -57,6 +57,7 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
 """Tests that judge a file and lie elsewhere: a rule is proved through the most public door that reaches it."""
 NEEDED = {"shared", "emulator", "tests", "docs", "pyproject.toml", "requirements.txt"}
 """What a copy of the repository has: the tests start the emulator, and hold answers against the documents."""
+LEFT_OUT = {"__pycache__", "node_modules"}
 AT_ONCE = 2
 
 NEIGHBOURS: Mapping[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
@@ -178,7 +179,7 @@ def run_tests(root: Path, tests: Sequence[str], file: str, source: str) -> tuple
     """
     with tempfile.TemporaryDirectory() as place:
         copy = Path(place) / "copy"
-        shutil.copytree(root, copy, ignore=lambda at, names: {*names} - NEEDED if Path(at) == root else ())
+        shutil.copytree(root, copy, ignore=lambda at, names: {*names} - NEEDED if Path(at) == root else LEFT_OUT)
         (copy / file).write_text(source)
         os.chdir(copy)
         sys.path[:] = [str(copy), *(entry for entry in sys.path if Path(entry).resolve() != ROOT)]
