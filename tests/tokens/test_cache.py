@@ -670,13 +670,28 @@ def test_so_many_challenges_are_remembered() -> None:
         await bench.cached()
         for count in range(CHALLENGES):
             await bench.secret(claims=CLAIMS, caller=f"caller-{count}")
-        bench.clock.tick(LIFETIME / 2)
+        await bench.secret(claims=CLAIMS, caller="another")
+        assert isinstance(await bench.refused(claims=CLAIMS, caller="caller-1"), Unavailable)
         await bench.secret(claims=CLAIMS, caller="caller-0")
-        await bench.secret(claims=CLAIMS, caller="another")  # in the place of caller-1
-        asked = len(bench.issuer.asked)
-        assert isinstance(await bench.refused(claims=CLAIMS, caller="caller-0"), Unavailable)
-        await bench.secret(claims=CLAIMS, caller="caller-1")
-        assert len(bench.issuer.asked) == asked + 1
+        bench.clock.tick(30)
+        await bench.secret(claims=CLAIMS, caller="caller-2")  # which is the youngest now
+        await bench.secret(claims=CLAIMS, caller="yet another")
+        assert isinstance(await bench.refused(claims=CLAIMS, caller="caller-2"), Unavailable)
+
+    bench.run(story)
+
+
+@pytest.mark.parametrize("move", [FakeClock.tick, FakeClock.jump, FakeClock.suspend])
+def test_in_the_last_minutes_by_either_clock_a_newer_token_is_got(move: Callable[[FakeClock, float], None]) -> None:
+    """REL-36: at the floor the cached token is served once more, and a flight has started."""
+    bench = Bench()
+
+    async def story() -> None:
+        old = await bench.secret()
+        move(bench.clock, LIFETIME - FLOOR)
+        assert await bench.secret() == old
+        await settle()
+        assert await bench.secret() == number(2)
 
     bench.run(story)
 
@@ -845,4 +860,7 @@ def test_the_counters_tell_what_happened() -> None:
     first, second = bench.cache.entries()
     assert (first.key, first.age, first.remaining) == (KEY, REFRESH_AFTER, LIFETIME - REFRESH_AFTER)
     assert (second.key, second.token, second.cause) == (key(1), None, "down")
+    assert (first.is_failing, second.is_failing) == (True, True)
+    bench.clock.tick(5)
+    assert [entry.is_failing for entry in bench.cache.entries()] == [False, False]
     assert KEY.scope not in str(first.token)
