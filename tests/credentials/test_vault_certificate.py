@@ -69,7 +69,7 @@ def test_the_certificate_is_read_again_when_it_is_old() -> None:
     bench = Bench()
     bench.assertion()
     bench.vault.version = "v2"
-    bench.clock.tick(REREAD - 1)
+    bench.clock.tick(REREAD - REUSE)
     assert jwt.get_unverified_header(bench.assertion())["x5t#S256"] == "v1"
     bench.clock.tick(REUSE)
     assert jwt.get_unverified_header(bench.assertion())["x5t#S256"] == "v2"
