@@ -25,17 +25,41 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LISTED = Path(__file__).with_name("equivalent_mutants.toml")
 FILES = ("shared/core/token.py", "shared/core/policy.py")
-ELSEWHERE = {
+_DOORS = ("tests/api/test_abuse.py", "tests/api/test_bounded.py")
+_CACHE = ("tests/tokens/test_cache.py", "tests/tokens/test_cache_model.py")
+_DOCUMENTS = ("tests/core/documents/test_settings.py", "tests/core/documents/test_callers.py")
+ELSEWHERE: Mapping[str, tuple[str, ...]] = {
+    "shared/api/vendor.py": ("tests/api/test_anonymous.py", "tests/api/test_isolation.py", "tests/api/test_abuse.py"),
+    "shared/callers/health.py": ("tests/api/test_readiness.py", "tests/callers/test_entries.py"),
+    "shared/callers/live.py": ("tests/callers/test_age.py", "tests/callers/test_entries.py"),
+    "shared/core/documents/table.py": _DOCUMENTS,
+    "shared/core/encoding.py": _DOORS,
+    "shared/core/entra/claims.py": (*_DOORS, "tests/tokens/test_acquire.py"),
+    "shared/core/entra/token_request.py": ("tests/tokens/test_acquire.py",),
+    "shared/core/errors.py": ("tests/api/test_vendor.py", *_CACHE),
+    "shared/core/form.py": _DOORS,
+    "shared/core/limits.py": _DOCUMENTS,
+    "shared/core/names.py": _DOCUMENTS,
+    "shared/core/origins.py": ("tests/core/entra/test_clouds.py", "tests/core/directory/test_delta.py", *_DOCUMENTS),
     "shared/core/policy.py": ("tests/callers/test_age.py",),
-    **dict.fromkeys(
-        ("shared/core/form.py", "shared/core/request.py", "shared/core/url.py"),
-        ("tests/api/test_abuse.py", "tests/api/test_bounded.py"),
-    ),
+    "shared/core/reply.py": ("tests/core/entra/test_token_answer.py", "tests/core/directory/test_delta.py"),
+    "shared/core/request.py": _DOORS,
+    "shared/core/rules.py": _DOCUMENTS,
+    "shared/core/url.py": _DOORS,
+    "shared/credentials/credential.py": ("tests/api/test_readiness.py",),
+    "shared/directory/sync.py": ("tests/directory/test_run.py",),
+    "shared/single_flight.py": ("tests/tokens/test_waiters.py",),
+    "shared/tokens/cache.py": ("tests/tokens/test_waiters.py",),
+    "shared/tokens/check.py": ("tests/api/test_readiness.py",),
+    "shared/tokens/entry.py": _CACHE,
+    "shared/tokens/failures.py": _CACHE,
+    "shared/tokens/forced_refresh.py": _CACHE,
+    "shared/tokens/identity_check.py": ("tests/api/test_readiness_in_trouble.py", "tests/api/test_readiness.py"),
 }
-"""Tests that judge a file and lie elsewhere: the time of a caller is over at the door where it is identified, and the
-readers of requests are judged by what comes in at the routes."""
+"""Tests that judge a file and lie elsewhere: a rule is proved through the most public door that reaches it."""
 NEEDED = {"shared", "emulator", "tests", "docs", "pyproject.toml", "requirements.txt"}
 """What a copy of the repository has: the tests start the emulator, and hold answers against the documents."""
+LEFT_OUT = {"__pycache__", "node_modules"}
 AT_ONCE = 2
 
 NEIGHBOURS: Mapping[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
@@ -136,7 +160,7 @@ def __ne__(self, other): return ({ours}) != ({theirs})
     return ast.parse(methods).body
 
 
-def tests_of(root: Path, file: str) -> list[str]:
+def judges_of(root: Path, file: str) -> list[str]:
     """Find the tests of a module by its path: `shared/tokens/cache.py` has `tests/tokens/test_cache*.py`.
 
     Raises:
@@ -157,7 +181,7 @@ def run_tests(root: Path, tests: Sequence[str], file: str, source: str) -> tuple
     """
     with tempfile.TemporaryDirectory() as place:
         copy = Path(place) / "copy"
-        shutil.copytree(root, copy, ignore=lambda at, names: {*names} - NEEDED if Path(at) == root else ())
+        shutil.copytree(root, copy, ignore=lambda at, names: {*names} - NEEDED if Path(at) == root else LEFT_OUT)
         (copy / file).write_text(source)
         os.chdir(copy)
         sys.path[:] = [str(copy), *(entry for entry in sys.path if Path(entry).resolve() != ROOT)]
@@ -199,7 +223,7 @@ def examine(root: Path, tests: Sequence[str], file: str, listed: Collection[Chan
     source = (root / file).read_text()
     found = list(mutants(file, source))
     sources = [ast.unparse(ast.parse(source)), *(mutant.source for mutant in found)]
-    same, *noticed = is_noticed(root, tests or tests_of(root, file), file, sources)
+    same, *noticed = is_noticed(root, tests or judges_of(root, file), file, sources)
     if same:
         raise MutationError(f"{file}: its tests fail before anything is changed")
     complaints = []

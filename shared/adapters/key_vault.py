@@ -126,6 +126,8 @@ class KeyVault:
         if answer is None:
             return BadAnswer(cause=f"{NAME}: no answer")
         status, code = answer.status_code, _code(answer.content)
+        if status < 300:
+            return BadAnswer(cause=f"{NAME}: an answer that cannot be read")
         cause = f"{NAME}: HTTP {status}" + (f" {code}" if code else "")
         wait = retry_after(answer.headers.get("Retry-After"), now=self._clock().wall)
         if status in {408, 429} or status >= 500:

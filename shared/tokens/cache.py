@@ -188,8 +188,8 @@ class TokenCache:
         self._counters.misses += 1
         entry = self._entry(key)
         spare = None
-        # Where a flight is under way and the entry is empty, a waiter has nothing to look at: 10,000 may come at once.
-        if entry.token or entry.failure or (key, None) not in self._flights:
+        # Where the entry is empty a waiter has nothing to look at: 10,000 may come at once.
+        if entry.token or entry.failure:
             now = self._clock()
             failure = self._in_force(entry.failure, key, now)
             if failure:

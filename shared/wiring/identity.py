@@ -55,15 +55,10 @@ def build_identity(
     """
     source = ManagedIdentity(settings.identity_client_id, environ=environ, network=network, clock=system.clock)
     limits = settings.limits
-    first = min(limits.failure_first_seconds, FAILURE_MAX_SECONDS)
     tokens = TokenCache(
         _Persistent(source, limits=limits, system=system).acquire,
         version=lambda _: "",
-        limits=replace(
-            limits,
-            failure_first_seconds=first,
-            failure_max_seconds=min(limits.failure_max_seconds, FAILURE_MAX_SECONDS),
-        ),
+        limits=replace(limits, failure_max_seconds=min(limits.failure_max_seconds, FAILURE_MAX_SECONDS)),
         system=system,
         events=events,
         report=identity_failed,

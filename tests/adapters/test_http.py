@@ -1,4 +1,5 @@
 import asyncio
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,7 @@ def send(cloud: LocalCloud, *, ca_file: Path | None = None, proxy: str = "") -> 
         # A byte every 50 ms never lets the idle timeout run out; the deadline of the attempt does not care.
         (Fault(kind=Kind.DRIP, bytes_per_second=20), TimedOut, "Entra: timeout"),
         (Fault(kind=Kind.STATUS, status=200, body="x" * (LIMIT + 1)), BadAnswer, "Entra: answer too large"),
+        (Fault(kind=Kind.ENDLESS), BadAnswer, "Entra: answer too large"),  # which has no Content-Length
         (
             Fault(kind=Kind.STATUS, status=200, headers={"content-encoding": "gzip"}, body="x"),
             BadAnswer,
@@ -91,6 +93,67 @@ def test_a_stranger_s_certificate_is_for_the_operator(cloud: LocalCloud, tmp_pat
     with pytest.raises(TlsRefused) as failure:
         send(cloud, ca_file=stranger)
     assert failure.value.cause == "Entra: TLS failed"
+
+
+class Peer:
+    """A server on this host that answers each connection once, and lists the first lines of the requests."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection."""
+        head = await reader.readuntil(b"\r\n\r\n")
+        self.asked.append(head.partition(b"\r\n")[0].decode())
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+
+
+@pytest.mark.parametrize(("name", "refused"), [("localhost", None), ("login.vend.test", TlsRefused)])
+def test_a_certificate_is_for_the_name_that_was_asked(
+    name: str, refused: type[TlsRefused] | None, tmp_path: Path
+) -> None:
+    """REL-21, FND-H9: one of an authority that `network.ca_file` names is good for its own names alone."""
+    authority, peer = CertificateAuthority(), Peer()
+    tls = client_tls(read_roots(str(authority.write(tmp_path))))
+
+    async def story() -> None:
+        certificate = authority.server_context(name)
+        async with await asyncio.start_server(peer.serve, "127.0.0.1", 0, ssl=certificate) as server:
+            url = f"https://localhost:{server.sockets[0].getsockname()[1]}"
+            network = Network(tls=tls, proxy="", limits=LIMITS)
+            try:
+                with pytest.raises(refused) if refused else nullcontext():
+                    await network.upstream("Entra", exactly(url)).get(f"{url}/x", headers={})
+            finally:
+                await network.aclose()
+
+    asyncio.run(story())
+    assert peer.asked == ([] if refused else ["GET /x HTTP/1.1"])
+
+
+@pytest.mark.parametrize(
+    ("host", "proxied", "asked"),
+    [("127.0.0.2", True, True), ("127.0.0.2", False, False), ("127.0.0.1", True, False), ("localhost", True, False)],
+)
+def test_what_goes_through_the_proxy(host: str, *, proxied: bool, asked: bool) -> None:
+    """REL-22: everything but loopback, and but what is never proxied; 127.0.0.2 stands for a host elsewhere."""
+    peer = Peer()
+
+    async def story() -> None:
+        async with await asyncio.start_server(peer.serve, "127.0.0.1", 0) as server:
+            proxy, url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", f"http://{host}:9"
+            network = Network(tls=client_tls(""), proxy=proxy, limits=LIMITS)
+            upstream = network.upstream("Entra", exactly(url), proxied=proxied)
+            try:
+                with nullcontext() if asked else pytest.raises(Unavailable):
+                    await upstream.get(f"{url}/x", headers={})
+            finally:
+                await network.aclose()
+
+    asyncio.run(story())
+    assert peer.asked == (["GET http://127.0.0.2:9/x HTTP/1.1"] if asked else [])
 
 
 def test_only_the_setting_names_a_proxy(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> None:

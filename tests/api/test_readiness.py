@@ -1,5 +1,6 @@
 import asyncio
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,6 +20,7 @@ from shared.telemetry.loop_lag import REMEMBERED, LoopLag
 from shared.tokens.check import PATIENCE, TokenCheck
 from tests.clock import fake_system, settle
 from tests.contract import conforms
+from tests.tables import DATA
 from tests.tokens.test_cache import FAILING_FLOOR, KEY, LIFETIME, REFRESH_AFTER, Bench
 
 PROBES = 1_000
@@ -73,6 +75,18 @@ class Worker(Bench):
 
     async def _certificate(self) -> Check:
         return check_certificates(self.ends, self.clock())
+
+
+def test_the_checks_come_in_the_order_of_their_page() -> None:
+    """The cause stands before what follows from it: an operator reads the first check that is not well."""
+    worker = Worker()
+    page = (DATA.parents[1] / "docs" / "operations.md").read_text().partition("| check |")[2].partition("\n\n")[0]
+
+    async def story() -> None:
+        checks = json.loads((await worker.probe()).body)["checks"]
+        assert [check["name"] for check in checks] == re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+
+    worker.run(story)
 
 
 def test_a_burst_of_probes_is_one_look_upstream() -> None:

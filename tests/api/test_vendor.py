@@ -24,7 +24,9 @@ from tests.api.shop import (
     FORM,
     KEY,
     MEDIA,
+    OTHER_SCOPE,
     OTHERS,
+    SCOPE,
     Shop,
     denied,
     entry,
@@ -71,6 +73,28 @@ def test_a_token_that_no_answer_can_be_made_of_is_not_told_as_vended() -> None:
     (event,) = map(json.loads, shop.lines)
     assert (event["status"], event["outcome"], event["reason"]) == (500, "server_error", "ValueError")
     assert "token" not in event
+
+
+@pytest.mark.parametrize(
+    ("mode", "status", "outcomes"),
+    [("audit", 200, ["vended", "vended"]), ("enforce", 400, ["vended", "invalid_scope"])],
+    ids=["audit", "enforce"],
+)
+@pytest.mark.parametrize("route", ROUTES, ids=[route.name for route in ROUTES])
+def test_what_audit_mode_would_have_denied_is_told(route: Route, mode: str, status: int, outcomes: list[str]) -> None:
+    """FND-H5: the token is vended, and its event has the reason for which `enforce` refuses the same request."""
+    shop = Shop(Shop.token, document=entry("billing", f'mode = "{mode}"', ALLOW, key=KEY))
+    listed = good(route)
+    unlisted = replace(
+        listed,
+        url=listed.url.replace("graph.microsoft.com/", "graph.microsoft.com/reports"),
+        body=listed.body.replace(b"%2F.default", b"%2Freports%2F.default"),
+    )
+    assert [shop.answer(route, incoming).status for incoming in (listed, unlisted)] == [200, status]
+    events = [json.loads(line) for line in shop.lines]
+    assert [event["outcome"] for event in events] == outcomes
+    assert [event["scope"] for event in events] == [SCOPE, OTHER_SCOPE]
+    assert [event.get("reason") for event in events] == [None, "no entry lists this scope"]
 
 
 def test_a_log_that_fails_breaks_nothing() -> None:
@@ -219,6 +243,20 @@ def test_the_event_has_the_status_of_the_answer(route: Route, method: str | None
     (event,) = map(json.loads, shop.lines)
     assert event["status"] == answer.status == (405 if method else 500)
     assert (answer.body == b"") is (method == "HEAD")
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=[route.name for route in ROUTES])
+def test_the_event_is_written_before_the_answer_is_sent(route: Route) -> None:
+    """SEC-20: what is written later belongs to no invocation, and the host drops it; a refusal is no different."""
+    shop = Shop(Shop.token)
+
+    async def story() -> None:
+        for incoming in (good(route), denied(good(route)), replace(good(route), method="PATCH")):
+            before = len(shop.lines)
+            await shop.vendor.answer(route, incoming)
+            assert len(shop.lines) == before + 1
+
+    asyncio.run(story())
 
 
 def test_the_event_names_the_token_and_does_not_hold_it() -> None:

@@ -238,6 +238,48 @@ def test_a_caller_who_goes_away_leaves_the_check_to_the_others() -> None:
     tell(story, entry())
 
 
+def test_a_check_that_hangs_is_given_up() -> None:
+    """FND-B7: after the time of a caller it has failed, and the next request has the document read afresh."""
+
+    async def story(desk: Desk) -> None:
+        desk.hangs, began = asyncio.Event(), desk.clock().boot
+        with pytest.raises(NotReady):
+            await desk.who()
+        desk.hangs = None
+        await asyncio.sleep(began + LIMITS.caller_budget_seconds + 1 - desk.clock().boot)
+        assert [event["cause"].rpartition(": ")[2] for event in desk.told()] == [
+            "no answer within 8 s",
+            "no answer within 20 s",
+        ]
+        await asyncio.sleep(began + MUST_CHECK - desk.clock().boot)
+        assert await desk.who() == "billing"
+        assert len(desk.reads) == 2
+
+    tell(story, entry())
+
+
+def test_a_check_that_ends_late_makes_no_later_attempt_older() -> None:
+    """REL-52: nobody waits again before the last attempt is half a minute old, however old the check was that failed.
+
+    The first request leaves, the second waits for the same check until its own time is over, and then the check fails.
+    """
+
+    async def story(desk: Desk) -> None:
+        desk.hangs, began = asyncio.Event(), desk.clock().boot
+        first = asyncio.create_task(desk.who())
+        await asyncio.sleep(5)
+        first.cancel()
+        with pytest.raises(NotReady):
+            await desk.who()
+        await asyncio.sleep(began + 5 + MUST_CHECK - 1 - desk.clock().boot)
+        desk.hangs = None
+        assert desk.begin() is None
+        await asyncio.sleep(1)
+        assert await desk.who() == "billing"  # the check of a second ago was made in the background
+
+    tell(story, entry())
+
+
 def test_an_invalid_document_keeps_the_last_good_one() -> None:
     """REL-51: it changes nothing, half of it neither, and its mistakes are told."""
 

@@ -81,11 +81,18 @@ DENIALS = {
     "FND-C3 it lists the tenant": (caller(elsewhere(GONE), SECOND_TENANT), TokenRequest((A,), TWO)),
     "FND-C3 not for the other spelling": (caller(GONE, ALL_TENANTS), TokenRequest((A, B))),
     "FND-C3 a scope that its profile lacks": (caller(UNKNOWN_SCOPE, OTHER_ID), TokenRequest((C,))),
+    "FND-C3 a longer scope than its profile has": (
+        caller(Allow(profile="graph", scopes=("api://b-admin/.default",))),
+        TokenRequest(("api://b-admin/.default",)),
+    ),
     "FND-C3 a tenant that its profile lacks": (caller(UNKNOWN_TENANT, OTHER), TokenRequest((A,))),
     "FND-C3 in audit mode": (caller(GONE, OTHER, mode=Mode.AUDIT), TokenRequest((A,))),
     "not vendable": (caller(Allow(profile="internal", scopes=(INTERNAL,))), TokenRequest((INTERNAL,))),
     "another client": (caller(ALL_TENANTS), TokenRequest((A,), client_id=OTHER_CLIENT)),
     "audit, another profile": (caller(OTHER, mode=Mode.AUDIT), TokenRequest((B,))),
+    "audit, a longer scope": (caller(ALL_TENANTS, mode=Mode.AUDIT), TokenRequest(("api://b-admin/.default",))),
+    "audit, a shorter scope": (caller(ALL_TENANTS, mode=Mode.AUDIT), TokenRequest(("api:///.default",))),
+    "audit, a part of a scope": (caller(ALL_TENANTS, mode=Mode.AUDIT), TokenRequest(("api://b",))),
     "audit, not vendable": (
         caller(Allow(profile="internal", scopes=()), mode=Mode.AUDIT),
         TokenRequest((INTERNAL,)),
@@ -108,6 +115,7 @@ def test_what_no_entry_lists_is_denied(reason: str) -> None:
     [
         ("no entries", "the caller may have nothing"),
         ("another scope", "no entry lists this scope"),
+        ("audit, a longer scope", "no entry lists this scope"),
         ("FND-C3 a profile that is gone", "the deployed profiles do not resolve the entry that decides"),
         ("another client", "no entry lists this scope for this client"),
         ("another tenant", "no entry lists this scope for this tenant"),

@@ -63,13 +63,11 @@ class Bench:
         self.system = fake_system(
             self.clock, sleep=self.sleep, chance=lambda: 0.5, new_id=lambda: f"id-{next(numbers)}"
         )
-        self.credential = VaultCertificate(
-            vault=self.vault,
-            name="vend",
-            client_id=CLIENT,
-            limits=Limits(),
-            system=self.system,
-        )
+        self.credential = self.credential_in(self.vault)
+
+    def credential_in(self, vault: FakeVault, **limits: int) -> VaultCertificate:
+        """Make a credential whose certificate is in a vault."""
+        return VaultCertificate(vault=vault, name="vend", client_id=CLIENT, limits=Limits(**limits), system=self.system)
 
     async def sleep(self, seconds: float) -> None:
         """Let the time pass."""

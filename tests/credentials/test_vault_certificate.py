@@ -6,12 +6,14 @@ from datetime import UTC, datetime
 import jwt
 import pytest
 
+from shared.core.entra.certificate import CertificateVersion
 from shared.core.errors import (
     OperatorError,
     Unavailable,
 )
-from tests.clock import FakeClock
-from tests.credentials.bench import ENDPOINT, Bench
+from shared.core.limits import Limits
+from tests.clock import FakeClock, run_virtual
+from tests.credentials.bench import ENDPOINT, Bench, FakeVault
 
 REREAD = 6 * 3_600.0
 REUSE = 9 * 60.0
@@ -67,7 +69,7 @@ def test_the_certificate_is_read_again_when_it_is_old() -> None:
     bench = Bench()
     bench.assertion()
     bench.vault.version = "v2"
-    bench.clock.tick(REREAD - 1)
+    bench.clock.tick(REREAD - REUSE)
     assert jwt.get_unverified_header(bench.assertion())["x5t#S256"] == "v1"
     bench.clock.tick(REUSE)
     assert jwt.get_unverified_header(bench.assertion())["x5t#S256"] == "v2"
@@ -93,3 +95,54 @@ def test_a_failed_reading_is_not_kept() -> None:
         bench.assertion()
     bench.vault.error = None
     assert bench.assertion()
+
+
+def test_a_refused_assertion_is_dropped_and_no_other() -> None:
+    """FND-G5: Entra has judged one; those for other tenants are sent on."""
+    bench = Bench()
+    first, other = bench.assertion(), bench.assertion("https://other.example/token")
+    bench.credential.refused(asyncio.run(bench.credential.proof(ENDPOINT, None)))
+    assert bench.assertion("https://other.example/token") == other
+    assert bench.assertion() != first
+    assert bench.vault.signings == 3
+
+
+def test_the_oldest_assertion_goes_first() -> None:
+    """SEC-16: there is one for each tenant, and no more than the cache has entries."""
+    bench = Bench()
+    bench.credential = bench.credential_in(bench.vault, cache_entries=2)
+    first, second = bench.assertion("https://one.example"), bench.assertion("https://two.example")
+    bench.assertion("https://three.example")
+    assert bench.assertion("https://two.example") == second
+    assert bench.assertion("https://one.example") != first
+    assert bench.vault.signings == 4
+
+
+@pytest.mark.parametrize("hangs", ["signing_certificate", "sign"])
+def test_a_vault_that_hangs_is_given_up(hangs: str) -> None:
+    """FND-B7: after the time of a caller everybody is told, and the next proof asks the vault afresh."""
+    bench = Bench()
+
+    class Hanging(FakeVault):
+        async def signing_certificate(self, name: str) -> CertificateVersion:
+            if hangs == "signing_certificate":
+                await asyncio.Event().wait()
+            return await super().signing_certificate(name)
+
+        async def sign(self, key_id: str, digest: bytes) -> bytes:
+            if hangs == "sign":
+                await asyncio.Event().wait()
+            return await super().sign(key_id, digest)
+
+    credential = bench.credential_in(Hanging(bench.clock))
+
+    async def story() -> None:
+        nonlocal hangs
+        began = bench.clock().boot
+        with pytest.raises(TimeoutError):
+            await credential.proof(ENDPOINT, None)
+        assert bench.clock().boot - began == pytest.approx(Limits().caller_budget_seconds)
+        hangs = ""
+        assert (await credential.proof(ENDPOINT, None)).version == "v1"
+
+    run_virtual(story, bench.clock)

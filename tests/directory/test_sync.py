@@ -3,7 +3,6 @@ import gc
 import json
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,14 +15,9 @@ from emulator.entra.app import Forgery
 from emulator.network.faults import Fault, Kind
 from emulator.seed import CERTIFICATE, CLIENT_ID, TENANT_ID
 from emulator.tour.site import app_settings
-from shared.adapters.database.store import SqlStore
-from shared.core.directory.streams import STREAMS, USERS
-from shared.directory.sync import DirectorySource, Sync
-from shared.runtime import build
-from shared.system import System
-from shared.telemetry.events import Events
+from shared.core.directory.streams import USERS
 from tests.clock import FakeClock
-from tests.in_process import GRAPH_SCOPE, App, suffering, write_configuration
+from tests.in_process import App, suffering
 
 pytestmark = pytest.mark.slow
 
@@ -270,18 +264,6 @@ def test_a_run_that_fails_leaves_the_copy_as_it_is(
     run(story)
 
 
-def test_a_rejected_token_is_replaced(run: Callable[[Story], None], directory: LocalCloud) -> None:
-    """REL-42: after a 401 the run gets one new token and reads the same link with it."""
-
-    async def story(app: App) -> None:
-        await app.sync()
-        directory.faults["graph"].set(Fault(kind=Kind.STATUS, status=401, times=1))
-        assert summary(await app.sync())[:2] == ("sync_finished", "complete")
-
-    run(story)
-    assert len(directory.entra.requests) == 2
-
-
 def test_a_second_run_stays_away(run: Callable[[Story], None], directory: LocalCloud, tmp_path: Path) -> None:
     """REL-44: a run ends at once, with an event, while another run holds the lease."""
 
@@ -311,62 +293,3 @@ def test_a_registration_without_the_permission_is_told_so(run: Callable[[Story],
         assert [other["event"] for other in others] == ["token_without_roles"]
 
     run(story)
-
-
-@pytest.mark.parametrize(
-    ("more", "environ", "cause"),
-    [
-        ("", {}, "vend.toml has no [sync]"),
-        ("sync", {"CONTAINER_NAME": "x"}, "no shared store: SQLite is for one machine"),
-        ("broken = 1", {}, "no valid settings"),
-    ],
-    ids=["no sync", "SQLite on Azure", "mistakes"],
-)
-def test_a_sync_that_cannot_be_is_told(
-    directory: LocalCloud, tmp_path: Path, more: str, environ: Mapping[str, str], cause: str
-) -> None:
-    """An event says why there is no sync: a disk that dies with its instance is no store."""
-    lines: list[str] = []
-    events = Events(lines.append, wall=lambda: 0.0, worker="w")
-    more = settings(directory, tmp_path) if more == "sync" else more
-    write_configuration(
-        directory,
-        tmp_path,
-        scopes=(GRAPH_SCOPE,),
-        settings=more,
-        authority=directory.authority,
-        vault=directory.vault_url,
-    )
-    text = (tmp_path / "vend.toml").read_text()
-    if environ:  # a custom cloud needs these there
-        text = "allow_custom_cloud = true\n" + text.replace("challenge = false", "challenge = true")
-        (tmp_path / "vend.toml").write_text(text)
-    runtime = build(environ, root=tmp_path, events=events, system=System())
-    asyncio.run(runtime.jobs["graph_sync"]())
-    assert [json.loads(line)["cause"] for line in lines if "sync_disabled" in line] == [cause]
-    asyncio.run(runtime.aclose())
-
-
-def test_a_defect_of_ours_is_an_event(fake_clock: FakeClock, tmp_path: Path) -> None:
-    """An unexpected exception is logged by its type alone, and its run frees the lease."""
-
-    class Broken:
-        async def page(self, link: str) -> bytes:
-            raise ZeroDivisionError(link)
-
-    lines: list[str] = []
-    store = SqlStore(f"sqlite:///{tmp_path}/directory.db", streams=STREAMS.values())
-    with ThreadPoolExecutor(1) as pool:
-        sync = Sync(
-            source=DirectorySource(tenant_id=TENANT_ID, root="https://graph.microsoft.com", streams=(USERS,)),
-            graph=Broken(),
-            store=store,
-            pool=pool,
-            clock=fake_clock,
-            events=Events(lines.append, wall=fake_clock.wall, worker="w"),
-        )
-        for _ in range(2):
-            asyncio.run(sync.run(seconds=60))
-    store.close()
-    assert [json.loads(line)["cause"] for line in lines] == ["ZeroDivisionError"] * 2
-    assert "graph.microsoft.com" not in "".join(lines)

@@ -26,13 +26,18 @@ SECONDS_TO_COME = 30
 
 
 class Resident:
-    """The app with a cold cache of its own, its host and its cloud."""
+    """The app with a cold cache of its own, its host and its cloud.
+
+    Attributes:
+        answers: what `invoke` has returned, in its order.
+    """
 
     def __init__(self, cloud: LocalCloud, host: Host, background: Background, *, key: str, log: list[str]) -> None:
         self.cloud = cloud
         self.host = host
         self._background = background
         self._log = log
+        self.answers: list[Mapping[str, Any]] = []
         self.headers = {"x-functions-key": key, "content-type": "application/x-www-form-urlencoded"}
 
     @property
@@ -61,6 +66,7 @@ class Resident:
             "token", method="POST", url="http://localhost/api/token", headers=self.headers.items(), body=FORM
         )
         assert conforms("/api/token", "POST", answer.status, dict(answer.headers), answer.body) == []
+        self.answers.append(json.loads(answer.body))
         return answer.status
 
     async def until(self, condition: Callable[[], bool]) -> None:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.mutants import Change, examine, mutants
+from scripts.mutants import ELSEWHERE, ROOT, Change, examine, judges_of, mutants
 
 FILE = "shared/core/rule.py"
 
@@ -34,6 +34,15 @@ def test_a_field_of_a_key_is_dropped_from_equality_and_hash(blind: str, differen
     for field in ("a", "b"):
         other = key._replace(**{field: "2"})
         assert (key != other) is (not key == other) is (len({key, other}) == 2) is (field in different)  # noqa: SIM201
+
+
+@pytest.mark.parametrize("room", ["core", "tokens", "credentials", "callers", "directory"])
+def test_every_module_has_tests_that_judge_it(room: str) -> None:
+    """By its path or by the list of the script; a module without any mutant needs none."""
+    files = [file.relative_to(ROOT).as_posix() for file in ROOT.glob(f"shared/{room}/**/*.py")]
+    changeable = [file for file in (*files, *ELSEWHERE) if any(mutants(file, (ROOT / file).read_text()))]
+    judges = {test for file in changeable for test in judges_of(ROOT, file)}
+    assert [test for test in judges if not (ROOT / test).is_file()] == []
 
 
 @pytest.mark.slow

@@ -1,5 +1,8 @@
 import asyncio
+import gc
 import json
+import traceback
+import weakref
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,13 +22,17 @@ from shared.core.errors import (
 from shared.core.limits import Limits
 from shared.core.token import AccessToken, Acquired, TokenKey, TokenSource, Wanted
 from shared.telemetry.events import Events
-from shared.tokens.cache import TokenCache
+from shared.tokens.cache import CHALLENGES, TokenCache
 from shared.tokens.entry import Counters
 from tests.clock import FakeClock, fake_system, run_virtual, settle
 
 KEY = TokenKey("graph", "tenant", "https://graph.microsoft.com/.default")
 CLAIMS, OTHER_CLAIMS = '{"access_token":{"acrs":{"value":"c1"}}}', '{"access_token":{"acrs":{"value":"c2"}}}'
 LIFETIME, REFRESH_AFTER, FLOOR, FAILING_FLOOR = 3_600.0, 1_440.0, 300.0, 60.0
+
+
+class Sent:
+    """What a flight holds while it asks."""
 
 
 class Issuer:
@@ -39,10 +46,14 @@ class Issuer:
         self.open = asyncio.Event()
         self.open.set()
         self.held: dict[int, asyncio.Event] = {}
+        self.sent: list[weakref.ref[Sent]] = []
         self.error: Exception | None = None
+        self.clock_ahead = 0.0
 
     async def acquire(self, wanted: Wanted) -> Acquired:
         """Give a token, or fail, once the gate is open."""
+        sent = Sent()
+        self.sent.append(weakref.ref(sent))
         self.wanted.append(wanted)
         self.asked.append(wanted.key)
         self.claims.append(wanted.claims)
@@ -51,7 +62,11 @@ class Issuer:
         if self.error is not None:
             raise self.error
         token = AccessToken(
-            secret=f"{'|'.join(wanted.key)}#{count}", asked=asked, lifetime=LIFETIME, refresh_after=REFRESH_AFTER
+            secret=f"{'|'.join(wanted.key)}#{count}",
+            asked=asked,
+            lifetime=LIFETIME,
+            refresh_after=REFRESH_AFTER,
+            clock_ahead=self.clock_ahead,
         )
         return Acquired(token, TokenSource.IDENTITY_PROVIDER)
 
@@ -87,10 +102,10 @@ class Bench:
         served = await self.cache.get(key, claims=claims, rejected=digest, caller=caller)
         return served.token.secret
 
-    async def refused(self, *, claims: str | None = None) -> VendError:
+    async def refused(self, *, claims: str | None = None, caller: str = "billing") -> VendError:
         """Ask for a token that cannot be had."""
         with pytest.raises(VendError) as caught:
-            await self.secret(claims=claims)
+            await self.secret(claims=claims, caller=caller)
         return caught.value
 
     async def cached(self) -> AccessToken:
@@ -147,6 +162,8 @@ def test_a_stale_token_is_served_while_a_newer_one_is_got() -> None:
         bench.issuer.open.set()
         await settle()
         assert await bench.secret() == number(2)
+        first, second = (wanted.newer_than for wanted in bench.issuer.wanted)
+        assert (first, second) == (None, FakeClock()())
 
     bench.run(story)
 
@@ -218,6 +235,26 @@ def test_an_error_reaches_everybody_who_waits() -> None:
 
     bench.run(story)
     assert len(bench.issuer.asked) == 1
+
+
+@pytest.mark.parametrize("claims", [None, CLAIMS], ids=["ordinary", "a challenge"])
+@pytest.mark.parametrize("kind", [Unavailable, OperatorError, KeyError])
+def test_a_remembered_failure_keeps_nothing_of_its_flight(kind: type[Exception], claims: str | None) -> None:
+    """SEC-09: a traceback has the frames of the flight, and those hold what was sent; each caller gets a plain copy."""
+    bench = Bench()
+    bench.issuer.error = kind()
+
+    async def story() -> None:
+        refused = [await bench.refused(claims=claims) for _ in range(3)]
+        assert len(bench.issuer.asked) == 1
+        assert len({id(each) for each in refused}) == 3
+        assert {(each.__cause__, each.__context__) for each in refused} == {(None, None)}
+        assert len({len(traceback.extract_tb(each.__traceback__)) for each in refused[1:]}) == 1
+
+    bench.run(story)
+    bench.issuer.error = None  # whose own traceback is no matter of the cache
+    gc.collect()
+    assert [sent() for sent in bench.issuer.sent] == [None]
 
 
 @dataclass(frozen=True)
@@ -601,6 +638,64 @@ def test_a_later_revocation_is_not_met_by_an_earlier_token(*, landed: bool) -> N
     bench.run(story)
 
 
+@pytest.mark.parametrize("landed", [True, False])
+def test_a_revocation_is_met_by_the_clock_of_entra(*, landed: bool) -> None:
+    """FND-C6: our clock is 100 s ahead, so a flight of now meets what was revoked 100 s ago, and nothing later."""
+    bench = Bench()
+    bench.issuer.clock_ahead = 100
+
+    async def story() -> None:
+        await bench.cached()
+        bench.clock.tick(500)
+        now = bench.clock().wall
+        bench.issuer.open.clear()
+        first = asyncio.create_task(bench.secret(claims=newer_than(now - 150)))
+        await settle()
+        if landed:
+            bench.issuer.open.set()
+            assert await first == number(2)
+        assert isinstance(await bench.refused(claims=newer_than(now - 99)), Unavailable)
+        bench.issuer.open.set()
+        assert await bench.secret(claims=newer_than(now - 100)) == await first == number(2)
+
+    bench.run(story)
+    assert len(bench.issuer.asked) == 2
+
+
+def test_so_many_challenges_are_remembered() -> None:
+    """SEC-16: the oldest gives way to a new one, and may be shown again at once."""
+    bench = Bench()
+
+    async def story() -> None:
+        await bench.cached()
+        for count in range(CHALLENGES):
+            await bench.secret(claims=CLAIMS, caller=f"caller-{count}")
+        await bench.secret(claims=CLAIMS, caller="another")
+        assert isinstance(await bench.refused(claims=CLAIMS, caller="caller-1"), Unavailable)
+        await bench.secret(claims=CLAIMS, caller="caller-0")
+        bench.clock.tick(30)
+        await bench.secret(claims=CLAIMS, caller="caller-2")  # which is the youngest now
+        await bench.secret(claims=CLAIMS, caller="yet another")
+        assert isinstance(await bench.refused(claims=CLAIMS, caller="caller-2"), Unavailable)
+
+    bench.run(story)
+
+
+@pytest.mark.parametrize("move", [FakeClock.tick, FakeClock.jump, FakeClock.suspend])
+def test_in_the_last_minutes_by_either_clock_a_newer_token_is_got(move: Callable[[FakeClock, float], None]) -> None:
+    """REL-36: at the floor the cached token is served once more, and a flight has started."""
+    bench = Bench()
+
+    async def story() -> None:
+        old = await bench.secret()
+        move(bench.clock, LIFETIME - FLOOR)
+        assert await bench.secret() == old
+        await settle()
+        assert await bench.secret() == number(2)
+
+    bench.run(story)
+
+
 def test_a_token_of_the_future_is_refused() -> None:
     """FND-C6: an `nbf` of more than five minutes ahead is a mistake of the API's clock, or of the caller."""
     bench = Bench()
@@ -610,7 +705,7 @@ def test_a_token_of_the_future_is_refused() -> None:
         with pytest.raises(InvalidRequest) as caught:
             await bench.secret(claims=newer_than(bench.clock().wall + 301))
         assert caught.value.public == "claims asks for a token of the future"
-        assert await bench.secret(claims=newer_than(bench.clock().wall + 299)) == number(2)
+        assert await bench.secret(claims=newer_than(bench.clock().wall + 300)) == number(2)
 
     bench.run(story)
 
@@ -750,7 +845,7 @@ def test_the_counters_tell_what_happened() -> None:
         bench.issuer.open.set()
         await waiting
         await bench.secret(claims=CLAIMS)
-        await bench.secret()
+        await bench.secret(rejected=await bench.cached())
         bench.clock.tick(REFRESH_AFTER)
         bench.issuer.error = Unavailable(cause="down")
         await bench.secret()
@@ -760,9 +855,12 @@ def test_the_counters_tell_what_happened() -> None:
 
     bench.run(story)
     assert bench.cache.counters == Counters(
-        hits=2, stale_hits=1, misses=3, refreshes=1, acquired=2, failures=2, waiting=0
+        hits=3, stale_hits=1, misses=4, refreshes=1, acquired=3, failures=2, waiting=0
     )
     first, second = bench.cache.entries()
     assert (first.key, first.age, first.remaining) == (KEY, REFRESH_AFTER, LIFETIME - REFRESH_AFTER)
     assert (second.key, second.token, second.cause) == (key(1), None, "down")
+    assert (first.is_failing, second.is_failing) == (True, True)
+    bench.clock.tick(5)
+    assert [entry.is_failing for entry in bench.cache.entries()] == [False, False]
     assert KEY.scope not in str(first.token)

@@ -111,27 +111,6 @@ def test_one_failure_of_the_identity_reaches_nobody(
     asyncio.run(story())
 
 
-def test_a_token_of_the_app_that_a_service_rejects_is_replaced(
-    timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path
-) -> None:
-    """One 401 of the vault disproves a token: that costs one request to the identity, and no caller notices."""
-    rejected = Fault(kind=Kind.STATUS, status=401, times=1)
-
-    async def story() -> None:
-        async with App(timeless, fake_clock, tmp_path) as app:
-            assert (await app.ask()).status == 200
-            fake_clock.tick(9 * MINUTE)  # the assertion is over, and the next token needs a signature
-            identity = timeless.faults["identity"]
-            before = identity.taken
-            # A delay of nothing counts the requests.
-            with suffering(timeless.faults["vault"], rejected), suffering(identity, Fault(kind=Kind.DELAY, seconds=0)):
-                assert (await app.ask(ORDERS_SCOPE)).status == 200
-            assert app.everything("acquire_failed") == []
-            assert identity.taken == before + 1
-
-    asyncio.run(story())
-
-
 def test_half_an_hour_without_entra_is_noticed_by_nobody(
     timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path
 ) -> None:

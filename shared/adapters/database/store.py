@@ -5,8 +5,7 @@ all of a page and the link behind it, or nothing of both. The next writer then r
 that is stored twice changes nothing.
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from sqlalchemy import ColumnElement, Connection, and_, select, update
@@ -55,7 +54,8 @@ class SqlStore:
             Unavailable: the database failed.
         """
         this = _row(tenant_id, stream)
-        with self._transaction() as connection:
+
+        def take(connection: Connection) -> Checkpoint:
             migrate(connection, self._schema, self._version)
             connection.execute(
                 insert(SYNC_STREAM)
@@ -91,6 +91,8 @@ class SqlStore:
                 return checkpoint
             return _start_copy(connection, checkpoint, root=root, now=now)
 
+        return self._transaction(take)
+
     def reset(self, checkpoint: Checkpoint, *, root: str, now: float) -> Checkpoint:
         """Start a new copy over the old rows, which readers see until it is complete.
 
@@ -98,8 +100,7 @@ class SqlStore:
             LeaseLost: another run has taken over; nothing was stored.
             Unavailable: the database failed.
         """
-        with self._transaction() as connection:
-            return _start_copy(connection, checkpoint, root=root, now=now)
+        return self._transaction(lambda connection: _start_copy(connection, checkpoint, root=root, now=now))
 
     def commit(self, checkpoint: Checkpoint, page: Page, *, now: float) -> tuple[Checkpoint, int]:
         """Store a page and the link behind it; return the new checkpoint and the number of rows that were written.
@@ -117,31 +118,35 @@ class SqlStore:
             is_copying=checkpoint.is_copying and not is_complete,
         )
         table = self._schema.rows[checkpoint.stream.name]
-        with self._transaction() as connection:
+
+        def write(connection: Connection) -> int:
             _move(connection, checkpoint, moved, now=now, **({"complete_at": now} if is_complete else {}))
             written = rows.apply(connection, table, checkpoint, page.changes, now=now)
             if checkpoint.is_copying and is_complete:
                 written += rows.sweep(connection, table, checkpoint)
-        return moved, written
+            return written
+
+        return moved, self._transaction(write)
 
     def release(self, checkpoint: Checkpoint) -> None:
         """Free the lease, so that another run may begin at once; a lease that was lost stays as it is."""
-        with self._transaction() as connection:
-            connection.execute(update(SYNC_STREAM).where(_held_by(checkpoint)).values(lease_until=0.0))
+        free = update(SYNC_STREAM).where(_held_by(checkpoint)).values(lease_until=0.0)
+        self._transaction(lambda connection: connection.execute(free))
 
     def close(self) -> None:
         """Close the connections."""
         self._engine.dispose()
 
-    @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
+    def _transaction[T](self, work: Callable[[Connection], T]) -> T:
+        """Run work in a transaction, which an exception rolls back.
+
+        No context manager does this: an error that leaves one has the original error as its context.
+        """
         try:
             with self._engine.begin() as connection:
-                yield connection.execution_options(preserve_rowcount=True)
+                return work(connection.execution_options(preserve_rowcount=True))
         except SQLAlchemyError as error:
             failure = Unavailable(cause=f"the store failed: {type(error).__name__}")
-        else:
-            return
         # Outside of the except block: the original error holds the statement and the rows.
         raise failure
 

@@ -13,6 +13,7 @@ from shared.core.directory.delta import Change, ColumnValue, LinkKind, ObjectSta
 from shared.core.directory.streams import STREAMS, Column, Lookup, Stream
 
 TENANT = "7f3e9c52-1d6b-4a8f-9b0e-2c5d8a417e60"
+OTHER_TENANT = "0e6c2a41-9b7d-4f35-8c1a-d4e8b5f6a723"
 ROOT = "https://graph.microsoft.com"
 NOW = 1_800_000_000.0
 
@@ -42,24 +43,26 @@ def active(number: int, **values: ColumnValue) -> Change:
 
 
 class Copy:
-    """A store in a file, one stream of it, and what a reader finds there."""
+    """A store in a file, one stream of one tenant in it, and what a reader finds there."""
 
     def __init__(
         self,
         file: Path,
         stream: Stream,
         *,
+        tenant_id: str = TENANT,
         streams: Iterable[Stream] = EVERY_STREAM,
         version: Version = CURRENT,
     ) -> None:
         self.file = file
+        self.tenant_id = tenant_id
         self.stream = stream
         self.store = SqlStore(f"sqlite:///{file}", streams=streams, version=version)
         self.texts = [column.name for column in stream.properties.values() if column.kind is str]
 
     def begin(self, *, now: float = NOW, root: str = ROOT) -> Checkpoint:
         """Take the lease of the stream."""
-        return self.store.begin(self.stream, tenant_id=TENANT, root=root, now=now)
+        return self.store.begin(self.stream, tenant_id=self.tenant_id, root=root, now=now)
 
     def round(self, *changes: Change, checkpoint: Checkpoint | None = None, now: float = NOW) -> int:
         """Store one round of one page; return how many rows were written."""
@@ -69,8 +72,9 @@ class Copy:
         return rows
 
     def rows(self, table: str = "") -> Mapping[str, Mapping[str, Any]]:
-        """Read a table, or the view of the stream, with SQL alone; by id."""
-        return {row["id"]: row for row in self.query(f"select * from {table or self.stream.view}")}  # noqa: S608  # ours
+        """Read the tenant's rows of a table, or of the view of the stream, with SQL alone; by id."""
+        found = self.query(f"select * from {table or self.stream.view}")  # noqa: S608  # ours
+        return {row["id"]: row for row in found if row["tenant_id"] == self.tenant_id}
 
     def query(self, sql: str) -> list[dict[str, Any]]:
         """Run a query with nothing but SQLite."""

@@ -18,7 +18,7 @@ from shared.core.errors import OperatorError, Unavailable
 from tests.adapters.database.directory_copy import GADGETS, NOW, ROOT, Copy, active, oid
 from tests.tables import DATA
 
-# A database of each release, as `.dump` of SQLite writes it. Version 0 had no number.
+# A database of each schema version, as `.dump` of SQLite writes it; the newest one too. Version 0 had no number.
 SAMPLES = sorted((DATA / "databases").glob("version_*.sql"))
 NEXT = Version(number=CURRENT.number + 1, writable_by=CURRENT.number)
 MORE_USERS = replace(USERS, properties={**USERS.properties, "city": Column("city", lookup=Lookup.EXACT)})
@@ -83,12 +83,17 @@ def test_a_released_database_becomes_a_fresh_one(sample: Path, file: Path, tmp_p
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.stem)
 def test_another_declaration_has_a_higher_number(sample: Path, file: Path, tmp_path: Path) -> None:
-    """A change of a declaration that was released raises `CURRENT`: an older version decides by the number."""
+    """A change of a declaration raises `CURRENT` and brings a sample: an older version decides by the number."""
     load(sample, file)
     with vend(tmp_path / "fresh.db", *STREAMS.values()) as copy:
         copy.begin()
         released = int(sample.stem.removeprefix("version_"))
         assert released < CURRENT.number or schema(file) == schema(tmp_path / "fresh.db")
+
+
+def test_every_version_has_a_sample() -> None:
+    """Without that of the newest one, the two tests above would hold whatever the declaration becomes."""
+    assert [sample.stem for sample in SAMPLES] == [f"version_{number}" for number in range(CURRENT.number + 1)]
 
 
 def test_a_column_is_added(file: Path, tmp_path: Path) -> None:

@@ -1,6 +1,9 @@
 """The standard suite of the store: it runs for every declared stream, and for one that vend does not have."""
 
+import sqlite3
+import traceback
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +15,17 @@ from shared.adapters.database.store import LEASE_SECONDS
 from shared.core.directory.checkpoint import LeaseHeld, LeaseLost
 from shared.core.directory.delta import Change, ColumnValue, LinkKind, ObjectState, Page
 from shared.core.directory.streams import Lookup, Stream
-from shared.core.errors import OperatorError
-from tests.adapters.database.directory_copy import EVERY_STREAM, NOW, ROOT, TENANT, Copy, active, oid
+from shared.core.errors import OperatorError, Unavailable
+from tests.adapters.database.directory_copy import (
+    EVERY_STREAM,
+    NOW,
+    OTHER_TENANT,
+    ROOT,
+    TENANT,
+    Copy,
+    active,
+    oid,
+)
 
 
 @pytest.fixture(params=EVERY_STREAM, ids=lambda stream: stream.name)
@@ -105,6 +117,26 @@ def test_a_second_run_stays_away(copy: Copy) -> None:
     assert [first.fence, second.fence, third.fence] == [1, 2, 3]
 
 
+def test_a_run_of_another_tenant_goes_its_own_way(copy: Copy) -> None:
+    """Each tenant has a lease and a link of its own, and objects of its own though their ids are the same."""
+    name = copy.texts[0]
+    other = Copy(copy.file, copy.stream, tenant_id=OTHER_TENANT)
+    for turn, (mine, theirs) in enumerate(((copy, other), (other, copy))):
+        mine.round(active(turn, **{name: "mine"}))
+        checkpoint = mine.begin()
+        theirs.round(active(turn, **{name: "theirs"}))
+        mine.store.commit(checkpoint, Page([active(turn, **{name: "later"})], f"{ROOT}/mine", LinkKind.NEXT), now=NOW)
+        mine.store.release(replace(checkpoint, page=checkpoint.page + 1))
+        assert (mine.rows()[oid(turn)][name], theirs.rows()[oid(turn)][name]) == ("later", "theirs")
+        theirs.round(Change(oid(turn), ObjectState.DELETED))
+        assert (oid(turn) in mine.rows(), oid(turn) in theirs.rows()) == (True, False)
+        theirs.round(Change(oid(turn), ObjectState.PURGED))
+        assert mine.rows()[oid(turn)][name] == "later"
+        assert mine.begin(now=NOW).link == f"{ROOT}/mine"
+        mine.store.release(replace(checkpoint, fence=checkpoint.fence + 1))
+    other.store.close()
+
+
 def test_a_run_that_was_overtaken_stores_nothing(copy: Copy) -> None:
     """TST-06: a run behind a later one stores neither rows nor link, and does not free the lease of the other."""
     old = copy.begin()
@@ -134,14 +166,47 @@ def test_a_run_goes_on_where_the_last_one_ended(copy: Copy) -> None:
 
 
 def test_a_copy_ends_with_a_delta_link(copy: Copy) -> None:
-    """From then on the links lead to changes, whatever the number of pages in a round; each page is counted."""
+    """From then on the links lead to changes, whatever the number of pages in a round; each page is counted.
+
+    A reader finds when the last round was complete.
+    """
     checkpoint = copy.begin()
-    first, copying = checkpoint.page, []
-    for kind in (LinkKind.NEXT, LinkKind.DELTA, LinkKind.NEXT, LinkKind.DELTA):
+    first, copying, complete = checkpoint.page, [], []
+    for now, kind in enumerate((LinkKind.NEXT, LinkKind.DELTA, LinkKind.NEXT, LinkKind.DELTA)):
         copying.append(checkpoint.is_copying)
-        checkpoint, _ = copy.store.commit(checkpoint, Page([active(1)], f"{ROOT}/x", kind), now=NOW)
+        checkpoint, _ = copy.store.commit(checkpoint, Page([active(1)], f"{ROOT}/x", kind), now=NOW + now)
+        complete += [row["complete_at"] for row in copy.query("select complete_at from sync_stream")]
     assert copying == [True, True, False, False]
+    assert complete == [None, NOW + 1, NOW + 1, NOW + 3]
     assert checkpoint.page == first + 4
+
+
+def test_each_page_renews_the_lease(copy: Copy) -> None:
+    """TST-06: a run of many pages keeps others away for as long as it stores them."""
+    first = copy.begin()
+    for page, now in enumerate((NOW + LEASE_SECONDS - 1, NOW + 2 * LEASE_SECONDS - 2)):
+        kind = LinkKind.DELTA if page else LinkKind.NEXT
+        first, _ = copy.store.commit(first, Page([active(page)], f"{ROOT}/{page}", kind), now=now)
+        with pytest.raises(LeaseHeld):
+            copy.begin(now=now + LEASE_SECONDS - 1)
+    first = copy.store.reset(first, root=ROOT, now=now + LEASE_SECONDS - 1)
+    with pytest.raises(LeaseHeld):
+        copy.begin(now=now + 2 * LEASE_SECONDS - 2)
+
+
+def test_a_store_that_fails_tells_nothing_of_what_it_holds(copy: Copy) -> None:
+    """SEC-09: the driver's error has the statement and its values; the cause is its type, and the error is not kept."""
+    checkpoint = copy.begin()
+    with closing(sqlite3.connect(copy.file)) as connection:
+        connection.execute(f"drop view {copy.stream.view}")
+        connection.execute(f"drop table {copy.stream.table}")
+    page = Page([active(1, **{copy.texts[0]: "C4N4RY"})], f"{ROOT}/C4N4RY", LinkKind.NEXT)
+    with pytest.raises(Unavailable) as caught:
+        copy.store.commit(checkpoint, page, now=NOW)
+    assert caught.value.cause == "the store failed: OperationalError"
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
+    # What led to it is in no frame either.
+    assert "C4N4RY" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_another_graph_is_another_copy(copy: Copy) -> None:
@@ -167,9 +232,10 @@ def test_a_new_copy_forgets_whom_it_does_not_find(copy: Copy) -> None:
     assert copy.round(active(200)) == 2
 
 
-def test_a_new_copy_leaves_other_streams_alone(copy: Copy) -> None:
-    """A copy of one stream deletes no object of another, and does not count it as lost."""
+def test_a_new_copy_leaves_other_streams_and_tenants_alone(copy: Copy) -> None:
+    """A copy of one stream of a tenant deletes no object of another one, and does not count it as lost."""
     others = [Copy(copy.file, other) for other in EVERY_STREAM if other is not copy.stream]
+    others += [Copy(copy.file, other, tenant_id=OTHER_TENANT) for other in EVERY_STREAM]
     for number, other in enumerate(others, 100):
         other.round(active(number))
     copy.round(active(1))

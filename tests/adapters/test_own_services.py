@@ -1,0 +1,176 @@
+"""What the services that the app calls as itself may answer, and what each answer means."""
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from email.utils import formatdate
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.padding import MGF1, PSS
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from emulator.cloud import LocalCloud
+from emulator.network.faults import Fault, Kind, Switch
+from emulator.seed import CERTIFICATE, IDENTITY_CLIENT_ID
+from emulator.vault.policy import Policy
+from shared.adapters.http import Network, client_tls, exactly, read_roots
+from shared.adapters.key_vault import NAME, KeyVault
+from shared.adapters.own_identity import ManagedIdentity, SdkCredential
+from shared.core import errors
+from shared.core.entra.certificate import ACTIVATION_DELAY
+from shared.core.errors import UpstreamError
+from shared.core.limits import Limits
+from shared.core.token import AccessToken, Moment, TokenKey, Wanted
+from tests.clock import FakeClock
+from tests.in_process import suffering
+from tests.tables import case_id, cases
+
+VAULT_SCOPE = "https://vault.azure.net/.default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """An answer, and what it means; tests/data/own_services.toml describes the fields."""
+
+    id: str
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    until: int | None = None
+    body: str = ""
+    lifetime: int | None = None
+    kind: str = ""
+    cause: str = ""
+    wait: int | None = None
+    remedy: str = ""
+
+    def fault(self, now: Moment) -> Fault:
+        """Make the part answer with it."""
+        body = re.sub(r"<now\+(\d+)>", lambda found: str(int(now.wall) + int(found[1])), self.body)
+        headers = dict(self.headers)
+        if self.until is not None:
+            headers["retry-after"] = formatdate(now.wall + self.until, usegmt=True)
+        return Fault(kind=Kind.STATUS, status=self.status, headers=headers, body=body)
+
+
+class Worker:
+    """The app's own identity and its vault, by one clock."""
+
+    def __init__(self, cloud: LocalCloud, clock: FakeClock) -> None:
+        self.network = Network(tls=client_tls(read_roots(str(cloud.ca_file))), proxy="", limits=Limits())
+        settings = {"IDENTITY_ENDPOINT": cloud.identity_endpoint, "IDENTITY_HEADER": cloud.identity_header}
+        self._identity = ManagedIdentity(IDENTITY_CLIENT_ID, environ=settings, network=self.network, clock=clock)
+        self.vault = KeyVault(
+            cloud.vault_url,
+            credential=SdkCredential(self.token, scopes={VAULT_SCOPE}),
+            upstream=self.network.upstream(NAME, exactly(cloud.vault_url)),
+            verify_challenge=False,
+            clock=clock,
+        )
+
+    async def token(self, scope: str = VAULT_SCOPE, _: str | None = None) -> AccessToken:
+        """Acquire a token of the app's own."""
+        return (await self._identity.acquire(Wanted(TokenKey("", "", scope)))).token
+
+
+def meet[T](
+    switch: Switch, case: Answered, cloud: LocalCloud, clock: FakeClock, ask: Callable[[Worker], Awaitable[T]]
+) -> T:
+    """Have a new worker ask while a part gives this answer."""
+
+    async def story() -> T:
+        worker = Worker(cloud, clock)
+        try:
+            with suffering(switch, case.fault(clock())):
+                return await ask(worker)
+        finally:
+            await worker.network.aclose()
+
+    return asyncio.run(story())
+
+
+def check_refusal(case: Answered, refusal: UpstreamError) -> None:
+    """Compare an error with its row."""
+    kind = next(each for each in type(refusal).__mro__ if each.__module__ == errors.__name__)
+    assert (kind.__name__, refusal.cause) == (case.kind, case.cause)
+    assert (refusal.upstream_wait.total_seconds() if refusal.upstream_wait else None) == case.wait
+    assert case.remedy in (refusal.remedy or "")
+    assert (refusal.remedy is not None) is (case.remedy != "")
+    assert "CANARY" not in f"{refusal.cause}{refusal.remedy}{refusal.public}"
+    assert (refusal.__cause__, refusal.__context__) == (None, None)  # they would hold request and answer
+
+
+@pytest.mark.parametrize("case", cases("own_services.toml", Answered, "identity", beside=["vault"]), ids=case_id)
+def test_an_answer_of_the_identity_is_a_token_or_an_error(
+    case: Answered, timeless: LocalCloud, fake_clock: FakeClock
+) -> None:
+    """REL-31, REL-33, FND-D4: a token of a plausible life, which a header can carry, or the cause in our own words."""
+    switch = timeless.faults["identity"]
+    if case.lifetime is not None:
+        token = meet(switch, case, timeless, fake_clock, Worker.token)
+        assert (token.secret, token.lifetime, token.refresh_after) == ("a-token", case.lifetime, case.lifetime / 2)
+        return
+    with pytest.raises(UpstreamError) as caught:
+        meet(switch, case, timeless, fake_clock, Worker.token)
+    check_refusal(case, caught.value)
+
+
+@pytest.mark.parametrize("case", cases("own_services.toml", Answered, "vault", beside=["identity"]), ids=case_id)
+def test_a_refusal_of_the_vault_is_told_by_its_code(
+    case: Answered, timeless: LocalCloud, fake_clock: FakeClock
+) -> None:
+    """FND-D2: the narrowest code of a fixed list, with its remedy, and no word of the answer."""
+    with pytest.raises(UpstreamError) as caught:
+        meet(
+            timeless.faults["vault"],
+            case,
+            timeless,
+            fake_clock,
+            lambda worker: worker.vault.signing_certificate(CERTIFICATE),
+        )
+    check_refusal(case, caught.value)
+
+
+def test_the_sdks_are_told_when_a_token_is_due_and_when_it_ends() -> None:
+    """Without `refresh_on` they would keep a token until five minutes before its end, whatever the cache has."""
+    clock = FakeClock()
+
+    async def token(scope: str, rejected: str | None) -> AccessToken:
+        assert (scope, rejected) == (VAULT_SCOPE, None)
+        return AccessToken("a-token", clock(), lifetime=3_600.9, refresh_after=1_440.9)
+
+    credential = SdkCredential(token, scopes={VAULT_SCOPE})
+    info = asyncio.run(credential.get_token_info(VAULT_SCOPE))
+    older = asyncio.run(credential.get_token(VAULT_SCOPE))
+    now = int(clock().wall)
+    assert (info.token, info.expires_on, info.refresh_on) == ("a-token", now + 3_600, now + 1_440)
+    assert (older.token, older.expires_on) == ("a-token", now + 3_600)
+
+
+def test_each_version_of_a_certificate_signs_with_its_own_key(timeless: LocalCloud, fake_clock: FakeClock) -> None:
+    """After a rotation both versions sign: the old one while it is used up, and the new one."""
+    digest = hashlib.sha256(b"header.claims").digest()
+
+    async def story() -> None:
+        worker = Worker(timeless, fake_clock)
+        try:
+            old = await worker.vault.signing_certificate(CERTIFICATE)
+            fake_clock.tick(60)
+            version = timeless.vault.create_certificate(CERTIFICATE, Policy(subject="CN=vend"))
+            fake_clock.tick(ACTIVATION_DELAY.total_seconds())
+            new = await worker.vault.signing_certificate(CERTIFICATE)
+            assert new.version == version != old.version
+            for certificate in (old, new, old):
+                signature = await worker.vault.sign(certificate.key_id, digest)
+                der = timeless.vault.certificate(CERTIFICATE, certificate.version)
+                key = x509.load_der_x509_certificate(der).public_key()
+                assert isinstance(key, rsa.RSAPublicKey)
+                key.verify(signature, digest, PSS(MGF1(SHA256()), PSS.DIGEST_LENGTH), Prehashed(SHA256()))
+        finally:
+            await worker.network.aclose()
+
+    asyncio.run(story())

@@ -1,0 +1,65 @@
+BEGIN TRANSACTION;
+CREATE TABLE directory_object (
+	object INTEGER NOT NULL, 
+	tenant_id VARCHAR(36) NOT NULL, 
+	id VARCHAR(36) NOT NULL, 
+	stream VARCHAR(32) NOT NULL, 
+	state VARCHAR(8) NOT NULL, 
+	generation INTEGER NOT NULL, 
+	PRIMARY KEY (object)
+);
+INSERT INTO "directory_object" VALUES(1,'7f3e9c52-1d6b-4a8f-9b0e-2c5d8a417e60','00000000-0000-4000-8000-000000000001','users','active',1);
+INSERT INTO "directory_object" VALUES(2,'7f3e9c52-1d6b-4a8f-9b0e-2c5d8a417e60','00000000-0000-4000-8000-000000000002','users','active',1);
+INSERT INTO "directory_object" VALUES(3,'7f3e9c52-1d6b-4a8f-9b0e-2c5d8a417e60','00000000-0000-4000-8000-000000000003','users','active',1);
+INSERT INTO "directory_object" VALUES(4,'7f3e9c52-1d6b-4a8f-9b0e-2c5d8a417e60','00000000-0000-4000-8000-000000000004','users','deleted',1);
+CREATE TABLE directory_user (
+	object INTEGER NOT NULL, 
+	account_enabled BOOLEAN, 
+	created_at VARCHAR, 
+	department VARCHAR, 
+	display_name VARCHAR, 
+	employee_id VARCHAR, 
+	given_name VARCHAR, 
+	job_title VARCHAR, 
+	mail VARCHAR, 
+	office_location VARCHAR, 
+	surname VARCHAR, 
+	user_principal_name VARCHAR, 
+	user_type VARCHAR, 
+	changed_at FLOAT NOT NULL, 
+	PRIMARY KEY (object)
+);
+INSERT INTO "directory_user" VALUES(1,1,'2024-02-29T08:00:00Z','Research','Ann O''Hara','1001','Ann','Chemist','Ann.OHara@contoso.example','2/14','O''Hara','ann@contoso.example','Member',1790000001.0);
+INSERT INTO "directory_user" VALUES(2,0,NULL,NULL,'Ben',NULL,NULL,NULL,NULL,NULL,NULL,'ben@contoso.example',NULL,1790000001.0);
+INSERT INTO "directory_user" VALUES(3,NULL,NULL,NULL,'Zoë 林',NULL,NULL,NULL,NULL,NULL,NULL,'zoe@contoso.example','Guest',1790000002.0);
+INSERT INTO "directory_user" VALUES(4,1,NULL,NULL,'Dan',NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL,1790000002.0);
+CREATE TABLE schema_version (
+	number INTEGER NOT NULL, 
+	writable_by INTEGER NOT NULL, 
+	declaration VARCHAR(64) NOT NULL, 
+	PRIMARY KEY (number)
+);
+INSERT INTO "schema_version" VALUES(1,1,'e347af7bdeb8b4599ae14d4cb7f06f8d43f04d163f3b6ab35b425a7785269226');
+CREATE TABLE sync_stream (
+	tenant_id VARCHAR(36) NOT NULL, 
+	stream VARCHAR(32) NOT NULL, 
+	fingerprint VARCHAR(64), 
+	generation INTEGER NOT NULL, 
+	is_copying BOOLEAN NOT NULL, 
+	link VARCHAR, 
+	page INTEGER NOT NULL, 
+	fence INTEGER NOT NULL, 
+	lease_until FLOAT NOT NULL, 
+	complete_at FLOAT, 
+	PRIMARY KEY (tenant_id, stream)
+);
+INSERT INTO "sync_stream" VALUES('7f3e9c52-1d6b-4a8f-9b0e-2c5d8a417e60','users','e2fbdfdefae4dfb862f6b090b135d43710f2b61d644873f8be66767889e0a8d4',1,0,'https://graph.microsoft.com/v1.0/users/delta?$deltatoken=sample-2',4,3,0.0,1790000062.0);
+CREATE UNIQUE INDEX directory_object_id ON directory_object (tenant_id, id);
+CREATE INDEX directory_object_stream ON directory_object (tenant_id, stream, generation);
+CREATE INDEX directory_user_employee_id ON directory_user (employee_id);
+CREATE INDEX directory_user_mail ON directory_user (lower(mail));
+CREATE INDEX directory_user_user_principal_name ON directory_user (lower(user_principal_name));
+CREATE VIEW active_users AS SELECT directory_object.tenant_id, directory_object.id, directory_user.account_enabled, directory_user.created_at, directory_user.department, directory_user.display_name, directory_user.employee_id, directory_user.given_name, directory_user.job_title, directory_user.mail, directory_user.office_location, directory_user.surname, directory_user.user_principal_name, directory_user.user_type, directory_user.changed_at 
+FROM directory_user JOIN directory_object ON directory_user.object = directory_object.object 
+WHERE directory_object.state = 'active' AND directory_user.account_enabled IS NOT 0;
+COMMIT;

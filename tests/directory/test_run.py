@@ -1,0 +1,191 @@
+"""What a run of the sync does with the pages that Graph gives it; the store is a real one."""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.adapters.database.store import LEASE_SECONDS, SqlStore
+from shared.core.directory.checkpoint import LeaseHeld
+from shared.core.directory.streams import STREAMS, USERS, Stream
+from shared.core.errors import Unavailable
+from shared.directory.graph import ResyncRequired
+from shared.directory.sync import DirectorySource, Sync
+from shared.telemetry.events import Events
+from tests.adapters.database.directory_copy import GADGETS, ROOT, TENANT, Copy, oid
+from tests.api.shop import InPlace
+from tests.clock import FakeClock
+
+SECONDS = 240.0
+
+
+def page(*objects: int, next_: str = "", delta: str = "") -> str:
+    """Write a page with one of the two links."""
+    link = {"@odata.nextLink": f"{ROOT}/{next_}"} if next_ else {"@odata.deltaLink": f"{ROOT}/{delta}"}
+    return json.dumps({"value": [{"id": oid(number)} for number in objects], **link})
+
+
+class Book:
+    """A Graph whose pages are written down by the end of their links, and the store that they are copied to."""
+
+    def __init__(self, folder: Path, streams: tuple[Stream, ...] = (USERS,)) -> None:
+        self.file = folder / "directory.db"
+        self.clock = FakeClock()
+        self.pages: dict[str, str | Exception] = {}
+        self.read: list[str] = []
+        self.on_read: Callable[[], None] = lambda: None
+        self.lines: list[str] = []
+        self._streams = streams
+        self._store = SqlStore(f"sqlite:///{self.file}", streams=[*STREAMS.values(), GADGETS])
+
+    def run(self) -> list[dict[str, Any]]:
+        """Run the sync once, and list its events."""
+        before = len(self.lines)
+        sync = Sync(
+            source=DirectorySource(tenant_id=TENANT, root=ROOT, streams=self._streams),
+            graph=self,
+            store=self._store,
+            pool=InPlace(),
+            clock=self.clock,
+            events=Events(self.lines.append, wall=self.clock.wall, worker="w"),
+        )
+        asyncio.run(sync.run(seconds=SECONDS))
+        return [json.loads(line) for line in self.lines[before:]]
+
+    async def page(self, link: str) -> bytes:
+        """Read a page."""
+        place = link.partition("?")[0].rpartition("/")[2]
+        self.read.append(place)
+        self.on_read()
+        found = self.pages[place]
+        if isinstance(found, Exception):
+            raise found
+        return found.encode()
+
+    def other(self, stream: Stream = USERS) -> Copy:
+        """Open the copy as another process does."""
+        return Copy(self.file, stream)
+
+    def rows(self, stream: Stream = USERS) -> set[str]:
+        """List the objects that a reader finds."""
+        copy = self.other(stream)
+        with closing(copy.store):
+            return set(copy.rows())
+
+    def close(self) -> None:
+        """Close the store."""
+        self._store.close()
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Iterator[Book]:
+    """A Graph and an empty store."""
+    with closing(Book(tmp_path)) as made:
+        yield made
+
+
+@pytest.mark.parametrize(
+    ("pages", "read"),
+    [
+        ({"delta": page(1, next_="a"), "a": page(2, next_="a")}, ["delta", "a"]),
+        ({"delta": page(1, next_="a"), "a": page(2, next_="b"), "b": page(3, next_="a")}, ["delta", "a", "b"]),
+    ],
+    ids=["to itself", "to an earlier page"],
+)
+def test_a_circle_of_links_is_not_followed(book: Book, pages: dict[str, str], read: list[str]) -> None:
+    """FND-H8: each page is read once, the run ends with a cause, and what was stored is not lost."""
+    book.pages |= pages
+    (event,) = book.run()
+    assert (event["event"], event["cause"]) == ("sync_failed", "Graph leads in a circle")
+    assert book.read == read
+    assert len(book.rows()) == len(read)
+    book.pages["a"] = page(2, delta="end")
+    assert book.run()[-1]["outcome"] == "complete"
+
+
+def test_a_run_holds_the_lease_as_long_as_it_stores_pages(book: Book) -> None:
+    """FND-H8, TST-06: by the wall clock, as every process of every machine reads it, and free afterwards."""
+    book.pages |= {"delta": page(1, next_="a"), "a": page(2, next_="b"), "b": page(3, delta="end")}
+
+    def try_another() -> None:
+        book.clock.jump(LEASE_SECONDS - 1)  # for others time passes, while this run has time left by the boot clock
+        copy = book.other()
+        with closing(copy.store), pytest.raises(LeaseHeld):
+            copy.begin(now=book.clock().wall)
+
+    book.on_read = try_another
+    (event,) = book.run()
+    assert (event["outcome"], event["pages"]) == ("complete", 3)
+    copy = book.other()
+    with closing(copy.store):
+        assert copy.begin(now=book.clock().wall).link == f"{ROOT}/end"
+    (event,) = book.run()
+    assert (event["event"], event["cause"]) == ("sync_skipped", "another run is at it")
+
+
+def test_a_run_that_was_overtaken_stores_nothing_more(book: Book) -> None:
+    """TST-06: it says so in its event, and leaves the lease to the other."""
+    book.pages |= {"delta": page(1, next_="a"), "a": page(2, delta="end")}
+
+    def overtake() -> None:
+        if len(book.read) == 2:
+            copy = book.other()
+            with closing(copy.store):
+                copy.begin(now=book.clock().wall + LEASE_SECONDS)
+
+    book.on_read = overtake
+    (event,) = book.run()
+    assert (event["event"], event["cause"]) == ("sync_skipped", "another run has taken over")
+    assert book.rows() == {oid(1)}
+    assert book.run()[-1]["event"] == "sync_skipped"
+
+
+def test_a_run_whose_time_is_over_begins_no_further_page(book: Book) -> None:
+    """By the boot clock; the next run goes on with the next page, and reads none twice."""
+    book.pages |= {"delta": page(1, next_="a"), "a": page(2, next_="b"), "b": page(3, delta="end")}
+    book.on_read = lambda: book.clock.suspend(SECONDS / 2)
+    (first,), (second,) = book.run(), book.run()
+    assert (first["outcome"], first["pages"]) == ("to be continued", 2)
+    assert (second["outcome"], second["pages"], second["changes"], second["rows"]) == ("complete", 1, 1, 2)
+    assert book.read == ["delta", "a", "b"]
+
+
+def test_a_forgotten_link_starts_a_new_copy_in_the_same_run(book: Book) -> None:
+    """REL-40: two events, and what the new copy lacks is deleted."""
+    book.pages |= {"delta": page(1, 2, 3, delta="end"), "end": ResyncRequired()}
+    book.run()
+    book.pages["delta"] = page(1, 2, delta="end")
+    assert [event["event"] for event in book.run()] == ["sync_restarted", "sync_finished"]
+    assert book.rows() == {oid(1), oid(2)}
+
+
+@pytest.mark.parametrize(
+    ("trouble", "cause"),
+    [
+        (Unavailable(cause="Graph: HTTP 503"), "Graph: HTTP 503"),
+        (ZeroDivisionError("CANARY"), "ZeroDivisionError"),
+        ('{"value": [], "@odata.nextLink": "https://evil.example/CANARY"}', "the page leads away from Graph"),
+        ('{"value": [], "@odata.deltaLink": "https://evil.example/CANARY"}', "the page leads away from Graph"),
+    ],
+    ids=["outage", "defect", "next link", "FND-H2 delta link"],
+)
+def test_a_failure_of_one_stream_stops_no_other(tmp_path: Path, trouble: str | Exception, cause: str) -> None:
+    """REL-39, SEC-12: each stream has an event, without a word of what came, and the lease is free."""
+    with closing(Book(tmp_path, (USERS, GADGETS))) as book:
+        book.pages["delta"] = page(1, delta="end")
+        answers = iter([trouble, page(1, delta="end"), page(2, delta="end"), page(delta="end")])
+
+        def turn() -> None:
+            book.pages["delta"] = book.pages["end"] = next(answers)
+
+        book.on_read = turn
+        failed, finished = book.run()
+        assert (failed["event"], failed["stream"], failed["cause"]) == ("sync_failed", "users", cause)
+        assert (finished["event"], finished["stream"]) == ("sync_finished", "gadgets")
+        assert [event["event"] for event in book.run()] == ["sync_finished"] * 2
+        assert "CANARY" not in "".join(book.lines)
+        assert (book.rows(), book.rows(GADGETS)) == ({oid(2)}, {oid(1)})

@@ -1,0 +1,102 @@
+"""The job of the timer as the wiring makes it: with which tokens it reads Graph, how much, and where not at all."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from emulator.cloud import LocalCloud
+from emulator.network.faults import Fault, Kind
+from emulator.seed import CERTIFICATE, CLIENT_ID, TENANT_ID
+from shared.core.limits import Limits
+from shared.runtime import build
+from shared.telemetry.events import Events
+from tests.adapters.database.directory_copy import oid
+from tests.clock import FakeClock, fake_system
+from tests.in_process import GRAPH_SCOPE, App, suffering, write_configuration
+
+
+def settings(cloud: LocalCloud, folder: Path) -> str:
+    """Add the sync to a vend.toml."""
+    credential = f'{{ type = "certificate", vault = "{cloud.vault_url}", name = "{CERTIFICATE}" }}'
+    return f"""
+profiles.directory.tenants = ["{TENANT_ID}"]
+profiles.directory.client_id = "{CLIENT_ID}"
+profiles.directory.scopes = ["{cloud.graph_url}/.default"]
+profiles.directory.vendable = false
+profiles.directory.credentials = [{credential}]
+sync.profile = "directory"
+sync.store = {json.dumps(f"sqlite:///{folder}/directory.db")}
+"""
+
+
+def sync(cloud: LocalCloud, clock: FakeClock, folder: Path, fault: Fault) -> list[str]:
+    """Run the job once while Graph suffers; list what its events say."""
+
+    async def story() -> list[str]:
+        async with App(cloud, clock, folder, settings=settings(cloud, folder)) as app:
+            with suffering(cloud.faults["graph"], fault):
+                return [event.get("outcome") or event["cause"] for event in await app.sync()]
+
+    return asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("size", "end"),
+    [(Limits().upstream_body_bytes, "complete"), (Limits().graph_page_bytes, "Graph: answer too large")],
+)
+def test_a_page_may_be_larger_than_other_answers(
+    timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path, size: int, end: str
+) -> None:
+    """FND-B6: a page of Graph has a bound of its own, `graph_page_bytes`."""
+    link = f"{timeless.graph_url}/v1.0/users/delta?$deltatoken=x"
+    page = {"value": [{"id": oid(1), "displayName": "x" * size}], "@odata.deltaLink": link}
+    fault = Fault(kind=Kind.STATUS, status=200, body=json.dumps(page))
+    assert sync(timeless, fake_clock, tmp_path, fault) == [end]
+
+
+def test_a_token_that_graph_rejects_is_replaced(timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path) -> None:
+    """REL-42: after a 401 the run gets one new token from Entra, and reads the same link with it."""
+    before = len(timeless.entra.requests)
+    assert sync(timeless, fake_clock, tmp_path, Fault(kind=Kind.STATUS, status=401, times=1)) == ["complete"]
+    assert len(timeless.entra.requests) - before == 2
+
+
+@pytest.mark.parametrize(
+    ("more", "environ", "cause"),
+    [
+        ("", {}, "vend.toml has no [sync]"),
+        ("sync", {"CONTAINER_NAME": "x"}, "no shared store: SQLite is for one machine"),
+        ("broken = 1", {}, "no valid settings"),
+    ],
+    ids=["no sync", "SQLite on Azure", "mistakes"],
+)
+def test_a_sync_that_cannot_be_is_told(
+    timeless: LocalCloud, tmp_path: Path, more: str, environ: Mapping[str, str], cause: str
+) -> None:
+    """An event says why there is no sync: a disk that dies with its instance is no store."""
+    lines: list[str] = []
+    events = Events(lines.append, wall=lambda: 0.0, worker="w")
+    more = settings(timeless, tmp_path) if more == "sync" else more
+    write_configuration(
+        timeless,
+        tmp_path,
+        scopes=(GRAPH_SCOPE,),
+        settings=more,
+        authority=timeless.authority,
+        vault=timeless.vault_url,
+    )
+    text = (tmp_path / "vend.toml").read_text()
+    if environ:  # a custom cloud needs these there
+        text = "allow_custom_cloud = true\n" + text.replace("challenge = false", "challenge = true")
+        (tmp_path / "vend.toml").write_text(text)
+
+    async def run() -> None:
+        runtime = build(environ, root=tmp_path, events=events, system=fake_system(FakeClock()))
+        await runtime.jobs["graph_sync"]()
+        await runtime.aclose()
+
+    asyncio.run(run())
+    assert [json.loads(line)["cause"] for line in lines if "sync_disabled" in line] == [cause]

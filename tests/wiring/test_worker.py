@@ -1,0 +1,149 @@
+"""What a worker does with the keys of a profile, as the wiring makes it of them: the cloud is a local one."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from emulator.cloud import LocalCloud
+from emulator.network.faults import Fault, Kind
+from emulator.seed import CERTIFICATE, CLIENT_ID, TENANT_ID
+from emulator.tour.site import app_settings
+from emulator.vault.policy import Policy
+from shared.api.routes import FUNCTION_KEY
+from shared.core.documents.settings import parse_settings
+from shared.core.token import TokenKey
+from shared.runtime import build
+from shared.telemetry.events import Events
+from shared.wiring.tokens import first_key
+from tests.clock import FakeClock, fake_system
+from tests.in_process import (
+    GRAPH_SCOPE,
+    ORDERS_SCOPE,
+    App,
+    callers_document,
+    request,
+    suffering,
+    write_configuration,
+)
+from tests.in_process import KEY as BILLING
+
+KEY = "a-function-key-of-reports"
+
+
+def test_a_profile_is_proved_by_each_of_its_credentials_in_turn(
+    timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path
+) -> None:
+    """The second is asked where Entra does not know the first, and each request declares what the client can do."""
+    timeless.vault.create_certificate("unknown", Policy(subject="CN=unknown"))
+    before = len(timeless.entra.requests)
+    certificates = ", ".join(
+        f'{{ type = "certificate", vault = "{timeless.vault_url}", name = "{name}" }}'
+        for name in ("unknown", CERTIFICATE)
+    )
+    settings = f"""\
+profiles.second.tenants = ["{TENANT_ID}"]
+profiles.second.client_id = "{CLIENT_ID}"
+profiles.second.scopes = {json.dumps([GRAPH_SCOPE, ORDERS_SCOPE])}
+profiles.second.credentials = [{certificates}]
+profiles.second.claims_capabilities = ["cp1"]
+"""
+
+    async def story() -> None:
+        async with App(timeless, fake_clock, tmp_path, settings=settings) as app:
+            document = callers_document({"reports": KEY}).replace('"graph"', '"second"')
+            (tmp_path / "callers.toml").write_text(document)
+            assert (await app.ask(key=KEY)).status == 200
+
+    asyncio.run(story())
+    first, second = timeless.entra.requests[before:]
+    assert (first.code, second.code) == (700027, None)
+    assert [json.loads(seen.claims or "") for seen in (first, second)] == [
+        {"access_token": {"xms_cc": {"values": ["cp1"]}}}
+    ] * 2
+
+
+def test_a_refusal_counts_for_the_credential_that_it_was_about(
+    timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path
+) -> None:
+    """A vault that refused the app is remembered for a minute, or until another request has read the certificate."""
+    denied = Fault(kind=Kind.STATUS, status=403)
+
+    async def story() -> None:
+        async with App(timeless, fake_clock, tmp_path) as app:
+            with suffering(timeless.faults["vault"], denied):
+                assert (await app.ask(GRAPH_SCOPE)).status == 502
+            assert ((await app.ask(GRAPH_SCOPE)).status, app.flights) == (502, 1)
+            assert (await app.ask(ORDERS_SCOPE)).status == 200
+            assert (await app.ask(GRAPH_SCOPE)).status == 200
+
+    asyncio.run(story())
+
+
+def test_a_token_of_the_app_that_a_service_rejects_is_replaced(
+    timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path
+) -> None:
+    """One 401 of the vault disproves a token: that costs one request to the identity, and no caller notices."""
+    rejected = Fault(kind=Kind.STATUS, status=401, times=1)
+
+    async def story() -> None:
+        async with App(timeless, fake_clock, tmp_path) as app:
+            assert (await app.ask()).status == 200
+            fake_clock.tick(9 * 60)  # the assertion is over, and the next token needs a signature
+            identity = timeless.faults["identity"]
+            before = identity.taken
+            # A delay of nothing counts the requests.
+            with suffering(timeless.faults["vault"], rejected), suffering(identity, Fault(kind=Kind.DELAY, seconds=0)):
+                assert (await app.ask(ORDERS_SCOPE)).status == 200
+            assert app.everything("acquire_failed") == []
+            assert identity.taken == before + 1
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(("verify", "status", "reason"), [("true", 502, "Key Vault: ValueError"), ("false", 200, None)])
+def test_the_challenge_of_a_vault_must_name_its_domain(
+    timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path, verify: str, status: int, reason: str | None
+) -> None:
+    """FND-A1: the local vault has no name of Azure's, so with `verify_vault_challenge` it gets no token."""
+    write_configuration(
+        timeless,
+        tmp_path,
+        scopes=(GRAPH_SCOPE,),
+        settings="",
+        authority=timeless.authority,
+        vault=timeless.vault_url,
+    )
+    document = tmp_path / "vend.toml"
+    document.write_text(document.read_text().replace("challenge = false", f"challenge = {verify}"))
+    lines: list[str] = []
+    events = Events(lines.append, wall=fake_clock.wall, worker="w")
+
+    async def story() -> None:
+        environ = app_settings(timeless, document)
+        runtime = build(environ, root=tmp_path, events=events, system=fake_system(fake_clock))
+        answer = await runtime.routes["token"](request(FUNCTION_KEY, scope=GRAPH_SCOPE, key=BILLING))
+        await runtime.aclose()
+        assert answer.status == status
+
+    asyncio.run(story())
+    assert json.loads(lines[-1]).get("reason") == reason
+
+
+@pytest.mark.parametrize(("vendable", "profile"), [("true", "second"), ("false", "first")])
+def test_a_probed_worker_asks_for_what_a_caller_may_have(vendable: str, profile: str) -> None:
+    """It is the first profile that can be vended; where there is none, Entra is asked for any."""
+    profiles = "".join(
+        f"""\
+[profiles.{name}]
+tenants = ["{TENANT_ID}"]
+client_id = "{CLIENT_ID}"
+scopes = ["api://{name}/.default", "api://other/.default"]
+vendable = {may}
+credentials = [{{ type = "certificate", vault = "https://vend.vault.azure.net", name = "vend" }}]
+"""
+        for name, may in (("first", "false"), ("second", vendable))
+    )
+    settings = parse_settings(profiles.encode(), {}, name="vend.toml")
+    assert first_key(settings) == TokenKey(profile, TENANT_ID, f"api://{profile}/.default")
