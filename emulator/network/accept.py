@@ -96,11 +96,18 @@ async def streams(
         OSError: the handshake failed.
     """
     loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader()
-    protocol = asyncio.StreamReaderProtocol(reader)
-    patience = SECONDS_TO_FINISH if tls else None
-    transport, _ = await loop.connect_accepted_socket(lambda: protocol, client, ssl=tls, ssl_shutdown_timeout=patience)
-    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+    connected: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = loop.create_future()
+    protocol = asyncio.StreamReaderProtocol(asyncio.StreamReader(), lambda *both: connected.set_result(both))
+    # In two steps: cancelled at the beginning of a handshake, `connect_accepted_socket` forgets the connection.
+    transport, _ = await loop.connect_accepted_socket(lambda: protocol, client)
+    reader, writer = connected.result()
+    if tls:
+        try:
+            await writer.start_tls(tls, ssl_shutdown_timeout=SECONDS_TO_FINISH)
+        except BaseException:
+            transport.abort()
+            raise
+    return reader, writer
 
 
 async def finish(writer: asyncio.StreamWriter) -> None:

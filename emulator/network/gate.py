@@ -18,6 +18,8 @@ from emulator.network.serve import HOST
 
 CHUNK = 65536
 TICKS_PER_SECOND = 10
+STATUS_LINE = b"HTTP/1.1 200 OK\r\n"
+HEADERS = b"x-padding: 1\r\n" * 1024
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER with no time to linger: close() sends RST instead of FIN
 
 
@@ -65,6 +67,12 @@ class Connection:
             self._passed += len(chunk)
             if self._passed >= fault.after_bytes:
                 self.reset()
+        elif fault.kind is Kind.ENDLESS_HEADERS:
+            await self._send(STATUS_LINE)
+            while self.fault:
+                await self._send(HEADERS)
+                await asyncio.sleep(0)  # a client that reads fast would leave no time to others
+            self.reset()
 
     async def _drip(self, chunk: bytes, bytes_per_second: int) -> None:
         size = max(1, bytes_per_second // TICKS_PER_SECOND)

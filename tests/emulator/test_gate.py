@@ -160,6 +160,7 @@ def has_ended(client: socket.socket) -> bool:
         None,
         Fault(kind=Kind.BLACK_HOLE),
         Fault(kind=Kind.DRIP, bytes_per_second=10),
+        Fault(kind=Kind.ENDLESS_HEADERS),
         Fault(kind=Kind.HOLD),
         Fault(kind=Kind.DELAY, seconds=60),
         Fault(kind=Kind.TLS, flaw=Flaw.CUT_OFF),
@@ -171,8 +172,12 @@ def test_a_gate_closes_whatever_its_clients_do(part: Part, fault: Fault | None) 
     """A close ends in time, and leaves no task and no connection, in whatever state the clients are."""
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(state(part)) for state in STATES for _ in range(CLIENTS)]
+        asking = [stack.enter_context(idle(part)) for _ in range(CLIENTS)]
         if fault:
             part.switch.set(fault)
+        for client in asking:
+            with contextlib.suppress(OSError):  # some faults end what was there before
+                client.sendall(REQUEST)
         if fault is None or fault.kind is not Kind.REFUSE:
             # These come with the fault on, the last of them at the moment of the close.
             clients += [stack.enter_context(state(part)) for state in FIRST_STATES for _ in range(CLIENTS)]
@@ -180,6 +185,6 @@ def test_a_gate_closes_whatever_its_clients_do(part: Part, fault: Fault | None) 
         part.background.run(part.close())
 
         assert part.background.run(part.tasks_left()) == []
-        assert all(has_ended(client) for client in clients)
+        assert all(has_ended(client) for client in clients + asking)
     with pytest.raises(ConnectionRefusedError):
         part.connect()
