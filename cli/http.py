@@ -1,8 +1,10 @@
 """Asks over HTTP: no redirects, no cookies, no .netrc, and nothing in the clear beyond this machine.
 
 Only `send` attaches a key or a token to a request, and it compares the origin of the request with that of the secret.
+Each exchange is bounded as a whole, by size and by a deadline: an answer of one byte a second ends too.
 """
 
+import asyncio
 import ssl
 from dataclasses import dataclass, field
 from functools import cache
@@ -79,10 +81,18 @@ def ask(request: httpx.Request, *, hint: str, secret: Secret | None = None, ca_f
         raise stop(str(failure), hint) from None
 
 
-def send(request: httpx.Request, *, secret: Secret | None = None, ca_file: str = "") -> httpx.Response:
+def send(
+    request: httpx.Request, *, secret: Secret | None = None, ca_file: str = "", seconds: float = SECONDS_TO_ANSWER
+) -> httpx.Response:
     """Send a request over a new connection.
 
     A secret for another origin is not sent, and the command ends with exit code 1.
+
+    Args:
+        request: to an address that `check_address` has passed.
+        secret: proves who asks.
+        ca_file: roots beside those that are trusted anyway.
+        seconds: the deadline of the exchange as a whole.
 
     Raises:
         NoAnswer: there was none, it broke off, or it was too large.
@@ -93,34 +103,40 @@ def send(request: httpx.Request, *, secret: Secret | None = None, ca_file: str =
         if origin is None or origin != secret.origin or not _is_private(origin):
             raise stop(f"A key or token for another address is not sent to {address}.")
         request.headers[secret.header] = secret.value
+    request.headers["accept-encoding"] = "identity"  # the size of any other answer cannot be known beforehand
     # Proxies and roots of this machine count, but never between it and itself.
     beyond = not is_loopback(address)
     tls = request.url.scheme == "https" and _tls(beyond=beyond, ca_file=ca_file)
+    # The handshake has a shorter time of its own: httpcore loses a connection that is cancelled in it.
+    timeout = httpx.Timeout(seconds, connect=seconds / 3)
+    client = httpx.AsyncClient(trust_env=beyond, verify=tls, timeout=timeout)
     try:
-        with httpx.Client(trust_env=beyond, verify=tls, timeout=SECONDS_TO_ANSWER) as client:
-            answer = client.send(request, stream=True)
-            try:
-                return _whole(answer, address)
-            finally:
-                answer.close()
+        return asyncio.run(_exchange(client, request, address, seconds=seconds))
     except httpx.ConnectError as error:
         raise NoAnswer(f"Nobody answers at {address}: {error}") from None
-    except httpx.TimeoutException:
-        raise NoAnswer(f"{address} did not answer within {SECONDS_TO_ANSWER} s.") from None
+    except (TimeoutError, httpx.TimeoutException):
+        raise NoAnswer(f"{address} did not answer within {seconds:g} s.") from None
     except httpx.HTTPError as error:
         raise NoAnswer(f"{address} broke off: {str(error) or type(error).__name__}") from None
 
 
-def _whole(answer: httpx.Response, address: str) -> httpx.Response:
-    """Read an answer to its end, within its bound."""
-    body = bytearray()
-    for chunk in answer.iter_bytes():
-        body += chunk
-        if len(body) > ANSWER_BYTES:
-            raise NoAnswer(f"{address} answers without an end.")
-    answer.close()  # `elapsed` ends here
-    headers = [(name, value) for name, value in answer.headers.items() if name.lower() != "content-encoding"]
-    whole = httpx.Response(answer.status_code, headers=headers, content=bytes(body), request=answer.request)
+async def _exchange(
+    client: httpx.AsyncClient, request: httpx.Request, address: str, *, seconds: float
+) -> httpx.Response:
+    """Send a request, and read the answer to its end, within the bounds of both."""
+    async with client, asyncio.timeout(seconds):
+        answer = await client.send(request, stream=True)
+        try:
+            if answer.headers.get("content-encoding", "identity") != "identity":
+                raise NoAnswer(f"{address} answers compressed, which was not requested.")
+            body = bytearray()
+            async for chunk in answer.aiter_raw():
+                body += chunk
+                if len(body) > ANSWER_BYTES:
+                    raise NoAnswer(f"{address} answers without an end.")
+        finally:
+            await answer.aclose()  # `elapsed` ends here
+    whole = httpx.Response(answer.status_code, headers=answer.headers, content=bytes(body), request=request)
     whole.elapsed = answer.elapsed
     return whole
 

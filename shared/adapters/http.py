@@ -83,9 +83,11 @@ class Upstream:
             "connect": limits.connect_seconds,
             "read": limits.read_idle_seconds,
             "write": limits.read_idle_seconds,
-            "pool": limits.attempt_seconds,
         }
-        pool = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
+        # Requests wait here for one of the connections, and never in httpcore's pool: there, one that is cancelled
+        # while it waits keeps its connection for ever (encode/httpcore#1093).
+        self._places = asyncio.Semaphore(CONNECTIONS)
+        pool = httpx.Limits(max_connections=None, max_keepalive_connections=CONNECTIONS)
         self._direct = httpx.AsyncHTTPTransport(verify=tls, limits=pool, trust_env=False)
         through = httpx.AsyncHTTPTransport(verify=tls, limits=pool, trust_env=False, proxy=proxy) if proxy else None
         self._proxied = through or self._direct
@@ -131,7 +133,7 @@ class Upstream:
             request = httpx.Request(
                 method, url, headers=_HEADERS | dict(headers), content=content, extensions={"timeout": self._timeout}
             )
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(self._seconds), self._places:
                 return await self._exchange(transport, request, body_bytes or self._body_bytes)
         except (TimeoutError, httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             failure = self._failure(error)
