@@ -108,7 +108,7 @@ def send(
     beyond = not is_loopback(address)
     tls = request.url.scheme == "https" and _tls(beyond=beyond, ca_file=ca_file)
     # The handshake has a shorter time of its own: httpcore loses a connection that is cancelled in it.
-    timeout = httpx.Timeout(seconds, connect=seconds / 3)
+    timeout = httpx.Timeout(seconds, connect=seconds / 4)
     client = httpx.AsyncClient(trust_env=beyond, verify=tls, timeout=timeout)
     try:
         return asyncio.run(_exchange(client, request, address, seconds=seconds))
