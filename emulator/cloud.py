@@ -6,6 +6,7 @@ with LocalCloud(folder) as cloud:
 """
 
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
@@ -35,6 +36,7 @@ from emulator.network.serve import HOST, Background
 from emulator.seed import CONTAINER, OPERATOR_PRINCIPAL_ID, TENANT_ID, seed
 from emulator.vault.app import RESOURCE as KEY_VAULT
 from emulator.vault.app import KeyVault
+from emulator.witness import Belongs, Misdirected, MisdirectedSecretWarning, Witness, audience_of
 
 PARTS = ("entra", "vault", "identity", "graph", "blob", "management")
 LABELS = {"login": "entra"} | {part: part for part in ("vault", "graph", "blob", "management")}  # of host names
@@ -53,6 +55,9 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
 
     With a `domain`, the URLs of the parts in LABELS have a label and a dot before it, and no port. Only a
     `ForwardProxy` with these `names` resolves them.
+
+    `misdirected` lists the secrets that arrived at a part that they are not for. If there are any at the end, that is a
+    `MisdirectedSecretWarning`.
 
     Raises:
         OSError: a port is taken.
@@ -76,6 +81,7 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
         self._background = Background(self.clock)
         self._gates: dict[str, Gate] = {}
         self.faults: dict[str, Switch] = {}
+        self.misdirected: list[Misdirected] = []
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -121,12 +127,13 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
             self.identity_header = identity.header
             self.entra = Entra(self.directory, self.tokens)
             self.graph = Graph(self.directory, self.tokens, url=self.graph_url, tenant_id=TENANT_ID)
-            self._open("entra", self.entra.app)
-            self._open("vault", self.vault.app)
-            self._open("identity", ManagedIdentityEndpoint(self.directory, self.tokens).app)
-            self._open("graph", self.graph.app)
-            self._open("blob", self.blob.app)
-            self._open("management", self.management.app)
+            self._open("entra", self.entra.app, {"client_assertion": self._is_for_entra, "client_secret": bool})
+            self._open("vault", self.vault.app, self._tokens_for(KEY_VAULT))
+            identity_app = ManagedIdentityEndpoint(self.directory, self.tokens).app
+            self._open("identity", identity_app, {"x-identity-header": self.identity_header.__eq__})
+            self._open("graph", self.graph.app, self._tokens_for(self.graph_url))
+            self._open("blob", self.blob.app, self._tokens_for(STORAGE))
+            self._open("management", self.management.app, self._tokens_for(MANAGEMENT))
 
             control = Control(faults=self.faults, entra=self.entra, clock=self.clock)
             control_port = self._background.serve(control.app, port=self._ports.get("control", 0))
@@ -138,6 +145,17 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+        if self.misdirected and error is None:
+            found = "; ".join(f"{one.name} at {one.part} {one.path}" for one in self.misdirected)
+            warnings.warn(f"secrets arrived where they do not belong: {found}", MisdirectedSecretWarning, stacklevel=2)
+
+    def _tokens_for(self, audience: str) -> Belongs:
+        """Return the rule of a part that takes bearer tokens: those of its own API, in whatever spelling."""
+        own = self.directory.api(audience)
+        return {"authorization": lambda header: own is not None and self.directory.api(audience_of(header)) == own}
+
+    def _is_for_entra(self, assertion: str) -> bool:
+        return audience_of(assertion).startswith(f"{self.authority}/")
 
     def _url(self, label: str) -> str:
         return (
@@ -152,8 +170,9 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
             return ("localhost", f"{REGION}.localhost")
         return (*(f"{label}.{self._domain}" for label in LABELS), f"*.login.{self._domain}")
 
-    def _open(self, part: str, app: ASGIApp) -> None:
-        behind = self._background.serve(HttpFaults(app, self.faults[part]))
+    def _open(self, part: str, app: ASGIApp, belongs: Belongs) -> None:
+        faulty = HttpFaults(app, self.faults[part])
+        behind = self._background.serve(Witness(faulty, part=part, belongs=belongs, report=self.misdirected.append))
         self._background.run(self._gates[part].open(behind))
 
     def _close(self, part: str) -> None:

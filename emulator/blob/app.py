@@ -144,7 +144,8 @@ class BlobStorage:
         version = request.headers.get("x-ms-version", "")
         if version < FIRST_WITH_TOKENS:
             raise errors.version_too_old()
-        if not _VERSION.fullmatch(version):
+        # No version is of a day to come.
+        if not _VERSION.fullmatch(version) or version > datetime.fromtimestamp(self._now(), UTC).date().isoformat():
             raise errors.invalid_header()
         principal = self._authenticate(token)
         if principal is None:
@@ -165,12 +166,17 @@ class BlobStorage:
         if not _matches(request.headers.get("if-match", stored.etag), stored):
             raise errors.condition_not_met()
         headers = _headers(stored) | {"x-ms-blob-type": "BlockBlob", "accept-ranges": "bytes"}
-        if _matches(request.headers.get("if-none-match", ""), stored):
+        unwanted = request.headers.get("if-none-match", "")
+        if unwanted == "*":
+            raise errors.unsatisfiable_condition()
+        if _matches(unwanted, stored):
             return Response(status_code=304, headers=headers | {"x-ms-error-code": "ConditionNotMet"})
-        # The stock clients ask for a range, regardless of the size.
+        # The stock clients ask for a range, whatever the size, and again without one where that is refused.
         asked = _RANGE.fullmatch(request.headers.get("x-ms-range") or request.headers.get("range", ""))
-        if asked is None or not stored.content:
+        if asked is None:
             return Response(stored.content, headers=headers, media_type="application/octet-stream")
+        if int(asked[1]) >= len(stored.content):
+            raise errors.invalid_range(len(stored.content))
         part = stored.content[int(asked[1]) : int(asked[2]) + 1 if asked[2] else None]
         headers["content-range"] = f"bytes {asked[1]}-{int(asked[1]) + len(part) - 1}/{len(stored.content)}"
         return Response(part, 206, headers=headers, media_type="application/octet-stream")

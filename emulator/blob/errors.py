@@ -67,3 +67,15 @@ def condition_not_met() -> Refusal:
     """Refuse a request whose `If-Match` names another ETag."""
     message = "The condition specified using HTTP conditional header(s) is not met."
     return Refusal(412, message, code="ConditionNotMet")
+
+
+def unsatisfiable_condition() -> Refusal:
+    """Refuse to read a blob on the condition that there is none."""
+    message = "The request includes an unsatisfiable condition for this operation."
+    return Refusal(400, message, code="UnsatisfiableCondition")
+
+
+def invalid_range(size: int) -> Refusal:
+    """Refuse a range that begins behind the end of a blob of so many bytes."""
+    message = "The range specified is invalid for the current size of the resource."
+    return Refusal(416, message, code="InvalidRange", headers={"content-range": f"bytes */{size}"})

@@ -1,7 +1,7 @@
 """The faults of one part of the local cloud, and the switch that turns them on and off.
 
-A fault is data. `refuse`, `cut`, `drip`, `tls` and `black_hole` happen to connections, in `emulator.network.gate`. The
-others happen to requests, in `HttpFaults` here.
+A fault is data. `refuse`, `cut`, `drip`, `tls`, `black_hole` and `endless_headers` happen to connections, in
+`emulator.network.gate`. The others happen to requests, in `HttpFaults` here.
 """
 
 import asyncio
@@ -31,6 +31,7 @@ class Kind(StrEnum):
     DRIP = "drip"  # the answer comes slowly, from its first byte or from a later one
     TLS = "tls"  # the handshake goes wrong, see `emulator.network.flaws`
     BLACK_HOLE = "black_hole"  # the connection is accepted, then silence
+    ENDLESS_HEADERS = "endless_headers"  # a status line, and headers that continue until the client disconnects
     DELAY = "delay"  # the answer comes late
     STATUS = "status"  # another answer; the request does not reach the part
     GARBAGE = "garbage"  # 200 and a body that is not JSON
@@ -38,7 +39,7 @@ class Kind(StrEnum):
     HOLD = "hold"  # no answer until so many requests wait, or until the fault is switched off
 
 
-CONNECTION_KINDS = frozenset({Kind.CUT, Kind.DRIP, Kind.BLACK_HOLE})
+CONNECTION_KINDS = frozenset({Kind.CUT, Kind.DRIP, Kind.BLACK_HOLE, Kind.ENDLESS_HEADERS})
 REQUEST_KINDS = frozenset({Kind.DELAY, Kind.STATUS, Kind.GARBAGE, Kind.ENDLESS, Kind.HOLD})
 
 # The fields of each kind; True marks a required one.
@@ -48,6 +49,7 @@ TAKES: dict[Kind, dict[str, bool]] = {
     Kind.DRIP: {"lasts_seconds": False, "times": False, "bytes_per_second": True, "after_bytes": False},
     Kind.TLS: {"lasts_seconds": False, "times": False, "flaw": True},
     Kind.BLACK_HOLE: {"lasts_seconds": False, "times": False},
+    Kind.ENDLESS_HEADERS: {"lasts_seconds": False, "times": False},
     Kind.DELAY: {"lasts_seconds": False, "times": False, "seconds": True},
     Kind.STATUS: {"lasts_seconds": False, "times": False, "status": True, "headers": False, "body": False},
     Kind.GARBAGE: {"lasts_seconds": False, "times": False, "body": False},

@@ -8,17 +8,18 @@ import contextlib
 import itertools
 import socket
 import struct
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable
+from functools import partial
 
+from emulator.network.accept import Acceptor, finish, first, streams
 from emulator.network.faults import CONNECTION_KINDS, Fault, Kind, Switch
 from emulator.network.flaws import HALF_SERVER_HELLO, Flaw, ServerTls
-from emulator.network.serve import HOST, listening_socket
+from emulator.network.serve import HOST
 
 CHUNK = 65536
-BACKLOG = 128
 TICKS_PER_SECOND = 10
-SECONDS_TO_PART = 1.0
+STATUS_LINE = b"HTTP/1.1 200 OK\r\n"
+HEADERS = b"x-padding: 1\r\n" * 1024
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER with no time to linger: close() sends RST instead of FIN
 
 
@@ -28,7 +29,6 @@ class Connection:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
-        self.task = asyncio.current_task()
         self._fault: Fault | None = None
         self._off = asyncio.Event()
         self._passed = 0
@@ -44,14 +44,12 @@ class Connection:
 
     def reset(self) -> None:
         """End it with RST, as a firewall or a dying peer does."""
-        if (client := self.writer.get_extra_info("socket")) is not None:
-            with contextlib.suppress(OSError):  # the client was faster
-                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        _reset_at_close(self.writer.get_extra_info("socket"))
         self.writer.transport.abort()
 
     async def swallow(self) -> None:
         """Take in everything and answer nothing, until the fault is off or the client gives up."""
-        await _first(self._off.wait(), _discard(self.reader))
+        await first(self._off.wait(), _discard(self.reader.read))
         self.reset()
 
     async def answer(self, chunk: bytes) -> None:
@@ -69,6 +67,12 @@ class Connection:
             self._passed += len(chunk)
             if self._passed >= fault.after_bytes:
                 self.reset()
+        elif fault.kind is Kind.ENDLESS_HEADERS:
+            await self._send(STATUS_LINE)
+            while self.fault:
+                await self._send(HEADERS)
+                await asyncio.sleep(0)  # a client that reads fast would leave no time to others
+            self.reset()
 
     async def _drip(self, chunk: bytes, bytes_per_second: int) -> None:
         size = max(1, bytes_per_second // TICKS_PER_SECOND)
@@ -92,98 +96,58 @@ class Gate:
     def __init__(self, switch: Switch, *, tls: ServerTls | None, port: int = 0) -> None:
         self._switch = switch
         self._tls = tls
-        # Bound and not listening: the system refuses connections, and nobody else can take the port.
-        self._reserved: socket.socket | None = listening_socket(port)
-        self.port: int = self._reserved.getsockname()[1]
         self._behind = 0
-        self._server: asyncio.Server | None = None
-        self._live: set[Connection] = set()
+        self._clients = Acceptor(self._serve, port=port)
+        self.port = self._clients.port
         switch.follow(self._turned)
 
     async def open(self, behind: int) -> None:
         """Start to pass connections on to the server at this loopback port."""
         self._behind = behind
-        await self._listen()
+        await self._clients.listen()
 
     async def close(self) -> None:
         """Let go of what a fault holds, reset everything and give the port back."""
         await self._switch.turn(None)
-        server = self._server
-        await self._refuse()
-        if server:
-            await server.wait_closed()
-        await asyncio.gather(*(connection.task for connection in self._live if connection.task))
-        if self._reserved:
-            self._reserved.close()
+        await self._clients.close()
 
     async def _turned(self, fault: Fault | None) -> None:
         if fault and fault.kind is Kind.REFUSE:
-            await self._refuse()
-        elif self._reserved:
-            await self._listen()
-        if fault and fault.kind is Kind.TLS:
-            self._reset_all()  # those that are live have shaken hands already
-
-    async def _listen(self) -> None:
-        self._server = await asyncio.start_server(self._serve, sock=self._reserved, backlog=BACKLOG)
-        self._reserved = None
-
-    async def _refuse(self) -> None:
-        if self._server is None:
+            await self._clients.refuse()
             return
-        server, self._server = self._server, None
-        server.close()
-        self._reserved = listening_socket(self.port)
-        self._reset_all()
-        server.abort_clients()  # those accepted a moment ago, which are in no list yet
+        await self._clients.listen()
+        if fault and fault.kind is Kind.TLS:
+            await self._clients.end_all()  # those that are live have shaken hands already
 
-    def _reset_all(self) -> None:
-        for connection in self._live:
-            connection.reset()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = Connection(reader, writer)
-        self._live.add(connection)
+    async def _serve(self, client: socket.socket) -> None:
+        """Serve one connection; the client sees a reset where this is cancelled."""
         try:
-            await self._pass_on(connection)
+            if taken := self._switch.take(frozenset({Kind.BLACK_HOLE})):
+                await _swallow(client, taken[1])
+                return
+            taken = self._switch.take(frozenset({Kind.TLS}))
+            if taken and taken[0].flaw is Flaw.CUT_OFF:
+                await _cut_off(client)
+                return
+            tls = self._tls
+            context = None if tls is None else tls.flawed(taken[0].flaw) if taken else tls.good
+            await self._pass_on(Connection(*await streams(client, tls=context)))
         except OSError:
             pass  # either side may go at any time
-        finally:
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
-            self._live.discard(connection)
+        except asyncio.CancelledError:
+            _reset_at_close(client)
+            raise
 
     async def _pass_on(self, connection: Connection) -> None:
-        if taken := self._switch.take(frozenset({Kind.BLACK_HOLE})):
-            connection.suffer(*taken)
-            await connection.swallow()
-            return
-        if self._tls and not await self._shake_hands(connection, self._tls):
-            return
-        answers, requests = await asyncio.open_connection(HOST, self._behind)
         try:
-            await _first(self._requests(connection, requests), _answers(connection, answers))
+            answers, requests = await asyncio.open_connection(HOST, self._behind)
+            try:
+                await first(self._requests(connection, requests), _answers(connection, answers))
+            finally:
+                requests.transport.abort()
+            await finish(connection.writer)
         finally:
-            requests.close()
-            with contextlib.suppress(OSError):
-                await requests.wait_closed()
-
-    async def _shake_hands(self, connection: Connection, tls: ServerTls) -> bool:
-        taken = self._switch.take(frozenset({Kind.TLS}))
-        if taken and taken[0].flaw is Flaw.CUT_OFF:
-            await connection.reader.read(CHUNK)  # an end with data unread would be a reset
-            connection.writer.write(HALF_SERVER_HELLO)
-            return False
-        context = tls.flawed(taken[0].flaw) if taken else tls.good
-        transport = connection.writer.transport
-        try:
-            await connection.writer.start_tls(context, ssl_shutdown_timeout=SECONDS_TO_PART)
-        except AttributeError:
-            # A client that leaves during the handshake makes asyncio give the writer None for its transport.
-            vars(connection.writer)["_transport"] = transport
-            return False
-        return True
+            connection.writer.transport.abort()
 
     async def _requests(self, connection: Connection, behind: asyncio.StreamWriter) -> None:
         while chunk := await connection.reader.read(CHUNK):
@@ -201,15 +165,24 @@ async def _answers(connection: Connection, behind: asyncio.StreamReader) -> None
         await connection.answer(chunk)
 
 
-async def _discard(reader: asyncio.StreamReader) -> None:
-    while await reader.read(CHUNK):
+async def _swallow(client: socket.socket, off: asyncio.Event) -> None:
+    """Do the same before the handshake of TLS: take in everything and answer nothing."""
+    await first(off.wait(), _discard(partial(asyncio.get_running_loop().sock_recv, client)))
+    _reset_at_close(client)
+
+
+async def _cut_off(client: socket.socket) -> None:
+    """End within the first message of the handshake."""
+    loop = asyncio.get_running_loop()
+    await loop.sock_recv(client, CHUNK)  # an end with data unread would be a reset
+    await loop.sock_sendall(client, HALF_SERVER_HELLO)
+
+
+async def _discard(read: Callable[[int], Awaitable[bytes]]) -> None:
+    while await read(CHUNK):
         pass
 
 
-async def _first(*work: Coroutine[Any, Any, object]) -> None:
-    """Wait until one of them has ended, in whatever way, and stop the others."""
-    tasks = [asyncio.ensure_future(one) for one in work]
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+def _reset_at_close(client: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # it is closed already
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)

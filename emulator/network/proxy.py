@@ -9,12 +9,14 @@ It tunnels (CONNECT, RFC 9110 section 9.3.6) and does nothing else, so what it s
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack
 from types import TracebackType
 from typing import Self
 
-from emulator.network.serve import HOST, Background, listening_socket
+from emulator.network.accept import Acceptor, finish, first, streams
+from emulator.network.serve import HOST, Background
 
 CHUNK = 65536
 
@@ -29,15 +31,14 @@ class ForwardProxy(AbstractContextManager["ForwardProxy"]):
     def __init__(self, names: Mapping[str, int]) -> None:
         self._names = names
         self._stack = ExitStack()
-        self._tasks: set[asyncio.Task[None]] = set()
         self.tunnels: list[str] = []
 
     def __enter__(self) -> Self:
-        sock = listening_socket()
-        self.url = f"http://{HOST}:{sock.getsockname()[1]}"
+        clients = Acceptor(self._serve)
+        self.url = f"http://{HOST}:{clients.port}"
         background = self._stack.enter_context(Background())
-        server = background.run(asyncio.start_server(self._serve, sock=sock))
-        self._stack.callback(lambda: background.run(self._close(server)))
+        background.run(clients.listen())
+        self._stack.callback(lambda: background.run(clients.close()))
         return self
 
     def __exit__(
@@ -45,40 +46,32 @@ class ForwardProxy(AbstractContextManager["ForwardProxy"]):
     ) -> None:
         self._stack.close()
 
-    async def _close(self, server: asyncio.Server) -> None:
-        server.close()
-        server.abort_clients()
-        await server.wait_closed()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(self, client: socket.socket) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            head = await reader.readuntil(b"\r\n\r\n")
-            method, target, _ = head.decode("ascii").split(maxsplit=2)
-            self.tunnels.append(target)
-            port = self._port(target.rpartition(":")[0])
-            if method != "CONNECT" or port is None:
-                writer.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
-            else:
-                writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
-                await _tunnel(reader, writer, port)
-        writer.close()
+            reader, writer = await streams(client)
+            try:
+                await self._tunnel(reader, writer)
+                await finish(writer)
+            finally:
+                writer.transport.abort()
+
+    async def _tunnel(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        method, target, _ = head.decode("ascii").split(maxsplit=2)
+        self.tunnels.append(target)
+        port = self._port(target.rpartition(":")[0])
+        if method != "CONNECT" or port is None:
+            writer.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
+            return
+        writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        behind_reader, behind_writer = await asyncio.open_connection(HOST, port)
+        try:
+            await first(_pass_on(reader, behind_writer), _pass_on(behind_reader, writer))
+        finally:
+            behind_writer.transport.abort()
 
     def _port(self, name: str) -> int | None:
         return self._names.get(name) or self._names.get(name.partition(".")[2])
-
-
-async def _tunnel(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, port: int) -> None:
-    """Pass bytes both ways until either end has nothing more to send."""
-    behind_reader, behind_writer = await asyncio.open_connection(HOST, port)
-    ways = [
-        asyncio.ensure_future(_pass_on(reader, behind_writer)),
-        asyncio.ensure_future(_pass_on(behind_reader, writer)),
-    ]
-    await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-    for way in ways:
-        way.cancel()
-    await asyncio.gather(*ways, return_exceptions=True)
-    behind_writer.close()
 
 
 async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

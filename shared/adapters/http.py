@@ -83,9 +83,13 @@ class Upstream:
             "connect": limits.connect_seconds,
             "read": limits.read_idle_seconds,
             "write": limits.read_idle_seconds,
-            "pool": limits.attempt_seconds,
         }
-        pool = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS)
+        # Requests wait here for one of the connections, and never in httpcore's pool: there, one that is cancelled
+        # while it waits keeps its connection for ever (encode/httpcore#1093). One that has waited this long would be
+        # cancelled in its handshake, which httpcore leaves open.
+        self._places = asyncio.Semaphore(CONNECTIONS)
+        self._longest_wait = limits.attempt_seconds - 2 * limits.connect_seconds
+        pool = httpx.Limits(max_connections=None, max_keepalive_connections=CONNECTIONS)
         self._direct = httpx.AsyncHTTPTransport(verify=tls, limits=pool, trust_env=False)
         through = httpx.AsyncHTTPTransport(verify=tls, limits=pool, trust_env=False, proxy=proxy) if proxy else None
         self._proxied = through or self._direct
@@ -132,7 +136,12 @@ class Upstream:
                 method, url, headers=_HEADERS | dict(headers), content=content, extensions={"timeout": self._timeout}
             )
             async with asyncio.timeout(self._seconds):
-                return await self._exchange(transport, request, body_bytes or self._body_bytes)
+                async with asyncio.timeout(self._longest_wait):
+                    await self._places.acquire()
+                try:
+                    return await self._exchange(transport, request, body_bytes or self._body_bytes)
+                finally:
+                    self._places.release()
         except (TimeoutError, httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             failure = self._failure(error)
         # Outside of the except block, so that the error that holds request and answer is no part of this one.

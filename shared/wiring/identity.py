@@ -67,21 +67,29 @@ def build_identity(
 
 
 class _Persistent:
-    """Asks a second time after a failure that may pass, so that one bad answer reaches nobody."""
+    """Asks a second time after a failure that may pass, so that one bad answer reaches nobody.
+
+    During an outage it asks once: each flight would otherwise be two requests to an endpoint that is down.
+    """
 
     def __init__(self, source: ManagedIdentity, *, limits: Limits, system: System) -> None:
         self._source = source
         self._limits = limits
         self._sleep = system.sleep
+        self._is_failing = False
 
     async def acquire(self, wanted: Wanted) -> Acquired:
         attempt = 1
         while True:
             try:
-                return await self._source.acquire(wanted)
+                acquired = await self._source.acquire(wanted)
             except UpstreamError as error:
                 wait = pause(error, attempt=attempt, limits=self._limits)
-                if wait is None:
+                if wait is None or self._is_failing:
+                    self._is_failing = True
                     raise
+            else:
+                self._is_failing = False
+                return acquired
             attempt += 1
             await self._sleep(wait)

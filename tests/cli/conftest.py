@@ -21,6 +21,7 @@ from emulator.host.keys import KeyFile
 from emulator.network.serve import HOST, Background
 from emulator.seed import APP_RESOURCE_ID, CONTAINER, OPERATOR_CLIENT_ID, TENANT_ID
 from emulator.tour.site import write_configuration, write_keys
+from emulator.witness import Belongs, Misdirected, Witness
 from shared.core.origins import origin_of
 from tests.cli.desk import COMMENT, OLD, Desk, Secrets
 from tests.cli.key_host import KeyHost, Workers
@@ -93,9 +94,14 @@ class Oracle:
 
 @pytest.fixture(scope="session")
 def serve() -> Iterator[Serve]:
-    """Serve applications; each by its address."""
+    """Serve applications in the place of vend, each by its address: none may be sent a token or a proof for Entra."""
+    found: list[Misdirected] = []
+    own: Belongs = {"x-functions-key": bool}
     with Background() as background:
-        yield lambda app: f"http://{HOST}:{background.serve(app)}"
+        yield (
+            lambda app: f"http://{HOST}:{background.serve(Witness(app, part='app', belongs=own, report=found.append))}"
+        )
+    assert found == []
 
 
 @pytest.fixture(scope="session")

@@ -264,6 +264,38 @@ def test_a_run_that_fails_leaves_the_copy_as_it_is(
     run(story)
 
 
+def test_a_graph_that_never_answers_ends_the_run(directory: LocalCloud, fake_clock: FakeClock, tmp_path: Path) -> None:
+    """REL-63: each request to Graph has its deadline, the run ends, and the next one begins afresh."""
+    limits = "limits.connect_seconds = 0.1\nlimits.read_idle_seconds = 0.3\nlimits.attempt_seconds = 0.3\n"
+
+    async def story() -> None:
+        async with App(directory, fake_clock, tmp_path, settings=settings(directory, tmp_path) + limits) as app:
+            with suffering(directory.faults["graph"], Fault(kind=Kind.HOLD)):
+                (event,) = await app.sync()
+            assert (event["event"], event["cause"]) == ("sync_failed", "Graph: timeout")
+            assert summary(await app.sync())[:2] == ("sync_finished", "complete")
+
+    asyncio.run(story())
+
+
+def test_a_database_that_never_lets_go_ends_the_run(
+    run: Callable[[Story], None], directory: LocalCloud, tmp_path: Path
+) -> None:
+    """REL-63: a lock that another process keeps ends the run after SQLite's own wait, and the next one is good."""
+
+    async def story(app: App) -> None:
+        await app.sync()
+        with closing(sqlite3.connect(tmp_path / "directory.db")) as other:
+            other.execute("begin immediate")
+            (event,) = await app.sync()
+            assert (event["event"], event["cause"]) == ("sync_failed", "the store failed: OperationalError")
+            other.rollback()
+        assert summary(await app.sync())[:2] == ("sync_finished", "complete")
+        assert found(tmp_path) == expected(directory)
+
+    run(story)
+
+
 def test_a_second_run_stays_away(run: Callable[[Story], None], directory: LocalCloud, tmp_path: Path) -> None:
     """REL-44: a run ends at once, with an event, while another run holds the lease."""
 

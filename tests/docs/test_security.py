@@ -12,7 +12,7 @@ from tests.docs.test_docs import ROOT
 
 PAGE = (ROOT / "docs" / "security.md").read_text()
 BOUNDS = re.findall(
-    r"^\| ([^|]+) \| `(\w+)` (\d+)[^|]* \| `(shared/[^`]+)\.py` \| `([^`:]+)::(\w+)` \|$", PAGE, re.MULTILINE
+    r"^\| ([^|]+) \| `(\w+)` (\d+)[^|]* \| `((?:shared|cli)/[^`]+)\.py` \| `([^`:]+)::(\w+)` \|$", PAGE, re.MULTILINE
 )
 THREATS = re.findall(r"^\| (SEC-\d\d) \| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", PAGE, re.MULTILINE)
 PROOF = re.compile(r"`([^`:]+)::(\w+)`")

@@ -78,11 +78,11 @@ def new_principal(cloud: LocalCloud, *, tenant_id: str = TENANT_ID) -> ServicePr
     return cloud.directory.consent(client_id, tenant_id=tenant_id)
 
 
-def signed_token(cloud: LocalCloud, principal: ServicePrincipal, *, resource: str) -> str:
+def signed_token(cloud: LocalCloud, principal: ServicePrincipal, *, resource: str, lifetime: int = 3600) -> str:
     """Sign a token for a principal, without a request to Entra."""
     api = cloud.directory.api(resource)
     assert api
-    return cloud.tokens.key.sign(cloud.tokens.claims(principal, api=api, resource=resource, lifetime=3600))
+    return cloud.tokens.key.sign(cloud.tokens.claims(principal, api=api, resource=resource, lifetime=lifetime))
 
 
 def graph_token(

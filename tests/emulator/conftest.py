@@ -13,6 +13,13 @@ DAY = 86400
 
 
 @pytest.fixture(scope="module")
+def cloud(cloud: LocalCloud) -> Iterator[LocalCloud]:
+    """One running cloud, which may see what no client should send: these tests send it on purpose."""
+    yield cloud
+    cloud.misdirected.clear()
+
+
+@pytest.fixture(scope="module")
 def registered(cloud: LocalCloud, clock: Clock) -> KeyPair:
     """A key whose certificate the seeded application has."""
     pair = key_pair(starts=clock() - DAY, ends=clock() + DAY)

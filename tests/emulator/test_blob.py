@@ -71,6 +71,13 @@ def test_a_blob_is_read_again_only_if_it_has_changed(cloud: LocalCloud, ask: Ask
     assert [seen.status for seen in cloud.blob.requests[-3:]] == [200, 304, 200]
 
 
+def test_a_range_begins_within_the_blob(cloud: LocalCloud, ask: Ask) -> None:
+    """A range from the end on is refused (RFC 9110 section 15.5.17); Azurite takes one at the very end."""
+    cloud.blob.write(CONTAINER, NAME, b"generation = 1")
+    assert ask(x_ms_range="bytes=13-20").content == b"1"
+    assert refusal(ask(x_ms_range="bytes=14-20")) == (416, "InvalidRange")
+
+
 def test_of_two_writers_one_is_told(cloud: LocalCloud, ask: Ask) -> None:
     """A write on condition replaces what its writer has seen, or nothing: 412, and 409 for what must not be there."""
     assert refusal(ask("PUT", if_match='"0x1"')) == (412, "ConditionNotMet")

@@ -199,6 +199,22 @@ def test_an_endless_answer_ends_with_its_client(http: httpx.Client, entra: Switc
     assert not rest.strip()
 
 
+def test_endless_headers_end_with_their_client(
+    http: httpx.Client, entra: Switch, url: str, trust: ssl.SSLContext
+) -> None:
+    """`endless_headers` never gets to a body: a client gives up or, once it is switched off, sees a reset."""
+    entra.set(Fault(kind=Kind.ENDLESS_HEADERS, times=1))
+    with pytest.raises(httpx.RemoteProtocolError):
+        http.get(url)
+    entra.set(Fault(kind=Kind.ENDLESS_HEADERS, lasts_seconds=0.02))
+    received, error = exchange(url, trust)
+
+    assert received.startswith(b"HTTP/1.1 200 OK\r\nx-padding: 1\r\n")
+    assert b"\r\n\r\n" not in received
+    assert isinstance(error, ConnectionResetError)
+    assert http.get(url).status_code == 200
+
+
 def test_held_requests_wait_until_they_are_released(http: httpx.Client, entra: Switch, url: str) -> None:
     """`hold` keeps every request, and a test knows when all have come: so it proves what waits for what."""
     entra.set(Fault(kind=Kind.HOLD))

@@ -111,6 +111,48 @@ def test_one_failure_of_the_identity_reaches_nobody(
     asyncio.run(story())
 
 
+def test_half_an_hour_without_the_identity_is_noticed_by_fresh_workers_alone(
+    timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path
+) -> None:
+    """REL-65: a warm worker has no need of it, for new keys either; a fresh one names it, and asks once a minute."""
+    scopes = add_apis(timeless, 30, name="without-identity")
+    folders = [tmp_path / name for name in ("warm", "fresh")]
+    for folder in folders:
+        folder.mkdir()
+    identity = timeless.faults["identity"]
+
+    async def story() -> None:
+        async with (
+            App(timeless, fake_clock, folders[0], scopes=scopes) as warm,
+            App(timeless, fake_clock, folders[1], scopes=scopes) as fresh,
+        ):
+            assert (await warm.ask(scopes[0])).status == 200
+            with suffering(identity, DOWN):
+                began, asked = fake_clock().boot, []
+                for second in range(0, 30 * MINUTE, 5):
+                    before = identity.taken
+                    if second % MINUTE == 0:
+                        new = scopes[second // MINUTE]
+                        assert [(await warm.ask(scope)).status for scope in (scopes[0], new)] == [200, 200]
+                        await warm.landed()
+                        assert identity.taken == before
+                    told = await fresh.ask(scopes[second // 5 % len(scopes)])
+                    await fresh.landed()
+                    assert (told.status, 1 <= (told.wait or 0) <= 240) == (503, True)
+                    asked += [fake_clock().boot - began] * (identity.taken - before)
+                    fake_clock.tick(5)
+            assert {event["cause"] for event in fresh.everything("acquire_failed")} == {"managed identity: HTTP 503"}
+            assert warm.everything("acquire_failed") == []
+            # The first flight asks twice; then the failure memory grows from 5 s to a minute, less a tenth at most.
+            late = [one for one in asked if one >= 5 * MINUTE]
+            assert (len(asked) - len(late) <= 12, len(late) >= 20) == (True, True)
+            assert all(other - one >= 0.9 * MINUTE for one, other in pairwise(late))
+            fake_clock.tick(240)
+            assert (await fresh.ask(scopes[0])).status == 200
+
+    asyncio.run(story())
+
+
 def test_half_an_hour_without_entra_is_noticed_by_nobody(
     timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path
 ) -> None:
