@@ -5,7 +5,6 @@ The server behind speaks plain HTTP on a loopback port of its own, so the bytes 
 
 import asyncio
 import contextlib
-import itertools
 import socket
 import struct
 from collections.abc import Awaitable, Callable
@@ -76,8 +75,11 @@ class Connection:
 
     async def _drip(self, chunk: bytes, bytes_per_second: int) -> None:
         size = max(1, bytes_per_second // TICKS_PER_SECOND)
-        for piece in itertools.batched(chunk, size, strict=False):
-            await self._send(bytes(piece))
+        for start in range(0, len(chunk), size):
+            if self._off.is_set():
+                await self._send(chunk[start:])
+                return
+            await self._send(chunk[start : start + size])
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._off.wait(), size / bytes_per_second)
 

@@ -22,6 +22,7 @@ from emulator.network.serve import HOST, Background
 CLIENTS = 12
 """Of each state: one alone seldom meets the moment in which a close goes wrong."""
 SECONDS_TO_CLOSE = 5
+ANSWERING = {Kind.DRIP, Kind.ENDLESS_HEADERS}
 REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 HALF_CLIENT_HELLO = bytes.fromhex("16030100c8 010000c4 0303")
 
@@ -178,6 +179,8 @@ def test_a_gate_closes_whatever_its_clients_do(part: Part, fault: Fault | None) 
         for client in asking:
             with contextlib.suppress(OSError):  # some faults end what was there before
                 client.sendall(REQUEST)
+                if fault and fault.kind in ANSWERING:
+                    client.recv(1)
         if fault is None or fault.kind is not Kind.REFUSE:
             # These come with the fault on, the last of them at the moment of the close.
             clients += [stack.enter_context(state(part)) for state in FIRST_STATES for _ in range(CLIENTS)]
