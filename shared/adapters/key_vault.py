@@ -7,6 +7,7 @@ https://learn.microsoft.com/azure/key-vault/certificates/about-certificates
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from shared.adapters.http import Upstream
@@ -72,7 +73,7 @@ class KeyVault:
         # The caller is waiting, and the failure memory knows better when to ask again.
         self._options: dict[str, Any] = {"verify_challenge_resource": verify_challenge, "retry_total": 0}
         self._certificates: CertificateClient | None = None
-        self._keys: dict[str, CryptographyClient] = {}
+        self._key_client = lru_cache(KEYS)(self._new_key_client)  # versions that others have followed give way
 
     async def signing_certificate(self, name: str) -> CertificateVersion:
         """Read the version of a certificate that is to sign now.
@@ -142,15 +143,11 @@ class KeyVault:
             self._certificates = CertificateClient(self._url, **self._sdk())
         return self._certificates
 
-    def _key_client(self, key_id: str) -> "CryptographyClient":
-        """Return the client of one version of a key; versions that have been followed by others give way."""
-        if key_id not in self._keys:
-            from azure.keyvault.keys.crypto.aio import CryptographyClient  # noqa: PLC0415
+    def _new_key_client(self, key_id: str) -> "CryptographyClient":
+        """Return a client of one version of a key."""
+        from azure.keyvault.keys.crypto.aio import CryptographyClient  # noqa: PLC0415
 
-            if len(self._keys) >= KEYS:
-                del self._keys[next(iter(self._keys))]
-            self._keys[key_id] = CryptographyClient(key_id, **self._sdk())
-        return self._keys[key_id]
+        return CryptographyClient(key_id, **self._sdk())
 
     def _sdk(self) -> dict[str, Any]:
         from shared.adapters.sdk_transport import SdkTransport  # noqa: PLC0415

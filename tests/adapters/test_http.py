@@ -1,4 +1,5 @@
 import asyncio
+import ssl
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from emulator.network.ca import CertificateAuthority
 from emulator.network.faults import Fault, Kind
 from shared.adapters.http import Network, client_tls, exactly, read_roots
 from shared.core.documents.toml import DocumentError
-from shared.core.errors import BadAnswer, TimedOut, TlsRefused, Unavailable, VendError
+from shared.core.errors import BadAnswer, OperatorError, TimedOut, TlsRefused, Unavailable, VendError
 from shared.core.limits import Limits
 from shared.core.reply import Reply
 
@@ -98,14 +99,15 @@ def test_a_stranger_s_certificate_is_for_the_operator(cloud: LocalCloud, tmp_pat
 class Peer:
     """A server on this host that answers each connection once, and lists the first lines of the requests."""
 
-    def __init__(self) -> None:
+    def __init__(self, answer: bytes = b"HTTP/1.1 204 No Content\r\n\r\n") -> None:
+        self._answer = answer
         self.asked: list[str] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection."""
         head = await reader.readuntil(b"\r\n\r\n")
         self.asked.append(head.partition(b"\r\n")[0].decode())
-        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        writer.write(self._answer)
         writer.close()
         await writer.wait_closed()
 
@@ -154,6 +156,56 @@ def test_what_goes_through_the_proxy(host: str, *, proxied: bool, asked: bool) -
 
     asyncio.run(story())
     assert peer.asked == (["GET http://127.0.0.2:9/x HTTP/1.1"] if asked else [])
+
+
+@pytest.mark.parametrize(
+    ("asked", "fault", "cause"),
+    [
+        ("{}/x", "a fault", "Entra: a fault"),
+        ("ftp://127.0.0.1/x", "", "Entra: the address is not one of this service"),
+        ("http://user@127.0.0.1/x", "", "Entra: the address is not one of this service"),
+        ("/x", "", "Entra: the address is not one of this service"),
+    ],
+    ids=["a service that may not be asked", "another scheme", "a user", "no origin"],
+)
+def test_what_may_not_be_asked_is_sent_nothing(asked: str, fault: str, cause: str) -> None:
+    """FND-A2, FND-D3: though the rule allows every origin."""
+    peer = Peer()
+
+    async def story() -> None:
+        async with await asyncio.start_server(peer.serve, "127.0.0.1", 0) as server:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            network = Network(tls=client_tls(""), proxy="", limits=LIMITS)
+            with pytest.raises(OperatorError) as caught:
+                await network.upstream("Entra", lambda _: True, fault=fault).get(asked.format(url), headers={})
+            assert caught.value.cause == cause
+            await network.aclose()
+
+    asyncio.run(story())
+    assert peer.asked == []
+
+
+@pytest.mark.parametrize(("most", "refused"), [(10, False), (9, True)])
+def test_an_answer_has_the_bound_of_its_request(most: int, *, refused: bool) -> None:
+    """FND-B6: where a request names one, it counts, smaller or larger than that of the settings."""
+    peer = Peer(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n0123456789")
+
+    async def story() -> None:
+        async with await asyncio.start_server(peer.serve, "127.0.0.1", 0) as server:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            network = Network(tls=client_tls(""), proxy="", limits=LIMITS)
+            with pytest.raises(BadAnswer) if refused else nullcontext():
+                await network.upstream("Entra", exactly(url)).get(url, headers={}, body_bytes=most)
+            await network.aclose()
+
+    asyncio.run(story())
+
+
+def test_the_roots_of_the_machine_are_trusted_and_those_of_the_settings_too(tmp_path: Path) -> None:
+    """REL-21: `network.ca_file` adds its certificates."""
+    machine = ssl.create_default_context().cert_store_stats()["x509_ca"]
+    ours = read_roots(str(CertificateAuthority().write(tmp_path)))
+    assert [client_tls(roots).cert_store_stats()["x509_ca"] for roots in ("", ours)] == [machine, machine + 1]
 
 
 def test_only_the_setting_names_a_proxy(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> None:

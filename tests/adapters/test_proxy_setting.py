@@ -10,8 +10,6 @@ from emulator.tour.site import app_settings
 from tests.clock import FakeClock
 from tests.in_process import App, Told
 
-pytestmark = pytest.mark.slow
-
 DOMAIN = "vend.test"
 VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "https_proxy", "http_proxy", "all_proxy")
 
@@ -54,6 +52,7 @@ def test_everything_goes_through_the_proxy_of_the_settings(
     assert set(proxy.tunnels) == {f"vault.{DOMAIN}:443", f"login.{DOMAIN}:443"}
 
 
+@pytest.mark.slow
 def test_a_region_is_asked_by_its_own_name(named: LocalCloud, clock: FakeClock, tmp_path: Path) -> None:
     """The regional host is asked first; Entra refuses it to others than its own, and the global one answers."""
     with ForwardProxy(named.names) as proxy:
@@ -67,6 +66,7 @@ def test_a_region_is_asked_by_its_own_name(named: LocalCloud, clock: FakeClock, 
     ]
 
 
+@pytest.mark.slow
 def test_no_proxy_of_the_environment_is_used(
     named: LocalCloud, clock: FakeClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

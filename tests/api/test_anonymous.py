@@ -100,10 +100,12 @@ def test_a_flood_at_an_app_without_settings_fills_no_log(tmp_path: Path) -> None
         for _ in range(1_000):
             assert (await runtime.routes[OAUTH.name](good(OAUTH))).status == 503
         assert len(lines) == 1 + 60
+        assert (await runtime.routes[FUNCTION_KEY.name](good(FUNCTION_KEY))).status == 503
+        assert len(lines) == 1 + 60 + 1  # the host has checked that key
         await asyncio.sleep(60)
         assert (await runtime.routes[FUNCTION_KEY.name](good(FUNCTION_KEY))).status == 503
 
     run_virtual(flood, clock)
-    counted, answered = map(json.loads, lines[61:])
+    counted, answered = map(json.loads, lines[62:])
     assert (counted["outcome"], counted["count"]) == ("temporarily_unavailable", 940)
     assert (answered["event"], answered["route"]) == ("token", "token")

@@ -2,8 +2,12 @@
 
 import pytest
 
+from cli.http import Secret
+from cli.token import Vended as Asked
 from shared.api.answers import Answer
+from shared.core.directory.checkpoint import Checkpoint
 from shared.core.directory.delta import LinkKind, Page
+from shared.core.directory.streams import USERS
 from shared.core.documents.content import Content
 from shared.core.documents.settings import Network, SyncSettings
 from shared.core.policy import Caller
@@ -20,7 +24,17 @@ CANARY = "C4N4RY"
     [
         AccessToken(CANARY, Moment(0, 0), lifetime=3600, refresh_after=1500),
         Answer(200, {}, CANARY.encode()),
+        Asked(CANARY, "cache", 3600),
         Caller(name="billing", key_sha256=(CANARY,)),
+        Checkpoint(
+            tenant_id="t",
+            stream=USERS,
+            link=f"https://graph.example/{CANARY}",
+            page=1,
+            fence=1,
+            generation=1,
+            is_copying=False,
+        ),
         Content("etag", CANARY.encode()),
         Credentials(CANARY, "billing"),
         Incoming("POST", f"https://host/{CANARY}", {"x-functions-key": CANARY}, CANARY.encode()),
@@ -28,6 +42,7 @@ CANARY = "C4N4RY"
         Page((), f"https://graph.example/{CANARY}", LinkKind.NEXT),
         Proof({"client_assertion": CANARY}, "v1"),
         Reply(200, CANARY.encode()),
+        Secret(None, "authorization", CANARY),
         SyncSettings(profile="directory", store=f"postgresql://user:{CANARY}@host/vend"),
     ],
     ids=lambda value: type(value).__name__,

@@ -149,7 +149,7 @@ def test_a_run_whose_time_is_over_begins_no_further_page(book: Book) -> None:
     book.pages |= {"delta": page(1, next_="a"), "a": page(2, next_="b"), "b": page(3, delta="end")}
     book.on_read = lambda: book.clock.suspend(SECONDS / 2)
     (first,), (second,) = book.run(), book.run()
-    assert (first["outcome"], first["pages"]) == ("to be continued", 2)
+    assert (first["outcome"], first["pages"], first["latency_ms"]) == ("to be continued", 2, 1_000 * SECONDS)
     assert (second["outcome"], second["pages"], second["changes"], second["rows"]) == ("complete", 1, 1, 2)
     assert book.read == ["delta", "a", "b"]
 

@@ -11,7 +11,7 @@ from emulator.network.faults import Fault, Kind
 from emulator.seed import CERTIFICATE, CLIENT_ID, TENANT_ID
 from emulator.tour.site import app_settings
 from emulator.vault.policy import Policy
-from shared.api.routes import FUNCTION_KEY
+from shared.api.routes import FUNCTION_KEY, ROUTES
 from shared.core.documents.settings import parse_settings
 from shared.core.token import TokenKey
 from shared.runtime import build
@@ -55,6 +55,8 @@ profiles.second.claims_capabilities = ["cp1"]
             document = callers_document({"reports": KEY}).replace('"graph"', '"second"')
             (tmp_path / "callers.toml").write_text(document)
             assert (await app.ask(key=KEY)).status == 200
+            (detail,) = [each["detail"] for each in (await app.probe()).body["checks"] if each["name"] == "certificate"]
+            assert detail.startswith("ends on ")  # though nobody has read that of the first profile
 
     asyncio.run(story())
     first, second = timeless.entra.requests[before:]
@@ -98,6 +100,34 @@ def test_a_token_of_the_app_that_a_service_rejects_is_replaced(
                 assert (await app.ask(ORDERS_SCOPE)).status == 200
             assert app.everything("acquire_failed") == []
             assert identity.taken == before + 1
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(("setting", "status"), [("", 403), ("app_checked_routes = true", 200)])
+def test_a_route_that_the_app_alone_guards_is_opened_by_the_operator(
+    timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path, setting: str, status: int
+) -> None:
+    """The routes whose keys the host does not check are shut unless a setting opens them."""
+
+    async def story() -> None:
+        async with App(timeless, fake_clock, tmp_path, settings=setting) as app:
+            assert [(await app.ask(route=route)).status for route in ROUTES] == [200, status, status]
+
+    asyncio.run(story())
+
+
+def test_a_token_in_its_last_minute_is_as_good_as_none(
+    timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path
+) -> None:
+    """No caller is served with it while Entra is away, so the worker is not ready."""
+
+    async def story() -> None:
+        async with App(timeless, fake_clock, tmp_path) as app:
+            lifetime = (await app.ask()).body["expires_in"] + 10
+            with suffering(timeless.faults["entra"], Fault(kind=Kind.STATUS, status=503)):
+                fake_clock.tick(lifetime - 59)
+                assert ((await app.ask()).status, (await app.probe()).status) == (503, 503)
 
     asyncio.run(story())
 

@@ -1,6 +1,6 @@
 """The checkpoint of a stream: where its sync is, and which run may move it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from shared.core.directory.streams import Stream
 
@@ -29,7 +29,7 @@ class Checkpoint:
 
     tenant_id: str
     stream: Stream
-    link: str
+    link: str = field(repr=False)
     page: int
     fence: int
     generation: int
