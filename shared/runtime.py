@@ -28,7 +28,7 @@ from shared.core.documents.toml import DocumentError
 from shared.core.errors import NotReady
 from shared.core.limits import Limits
 from shared.core.request import Incoming
-from shared.credentials.credential import check_certificates
+from shared.credentials.check import check_credentials, standing
 from shared.system import System
 from shared.telemetry import catalogue
 from shared.telemetry.events import Events, log_line
@@ -151,7 +151,8 @@ def build(environ: Mapping[str, str], *, root: Path, events: Events, system: Sys
     token_check = TokenCheck(tokens, first_key=first_key(settings), min_remaining=limits.min_remaining_failing_seconds)
 
     async def certificate() -> Check:
-        return check_certificates((client.credential.not_after for client in clients.values()), clock())
+        now = clock()
+        return check_credentials((standing(client.credential, now) for client in clients.values()), now)
 
     checks = Checks(
         callers=callers.check,

@@ -5,20 +5,20 @@ https://learn.microsoft.com/azure/key-vault/certificates/about-certificates
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from shared.adapters.http import Upstream
 from shared.adapters.own_identity import SdkCredential
-from shared.core.entra.certificate import CertificateVersion, VersionSummary, preferred, read_certificate
+from shared.core.entra.certificate import Certificate, VersionSummary, read_certificate
 from shared.core.errors import BadAnswer, OperatorError, Unavailable, UpstreamError
 from shared.core.reply import json_object
 from shared.core.retry import retry_after
 from shared.core.token import Clock
 
 if TYPE_CHECKING:
-    from azure.keyvault.certificates import CertificateProperties, KeyVaultCertificate
+    from azure.keyvault.certificates import CertificateProperties
     from azure.keyvault.certificates.aio import CertificateClient
     from azure.keyvault.keys.crypto.aio import CryptographyClient
 
@@ -65,7 +65,7 @@ class KeyVault:
     def __init__(
         self, url: str, *, credential: SdkCredential, upstream: Upstream, verify_challenge: bool, clock: Clock
     ) -> None:
-        self._url = url
+        self.url = url.rstrip("/")
         self._clock = clock
         self._upstream = upstream
         self._credential = credential
@@ -74,29 +74,30 @@ class KeyVault:
         self._certificates: CertificateClient | None = None
         self._keys: dict[str, CryptographyClient] = {}
 
-    async def signing_certificate(self, name: str) -> CertificateVersion:
-        """Read the version of a certificate that is to sign now.
+    async def certificate_versions(self, name: str) -> Sequence[VersionSummary]:
+        """List the versions of a certificate.
 
         Raises:
-            OperatorError: the vault refuses the app's identity, or has no such certificate that is usable.
+            OperatorError: the vault refuses the app's identity, or has no such certificate.
             Unavailable: the vault or the managed identity failed, throttled or could not be reached.
         """
-        found, version = await self._translated(lambda: self._signing_certificate(name))
-        return read_certificate(bytes(found.cer or b""), version=version, key_id=found.key_id or "")
+        return await self._translated(lambda: self._versions(name))
+
+    async def certificate(self, name: str, version: str) -> tuple[Certificate, str]:
+        """Return one version of a certificate, and the id of its key; errors as in `certificate_versions`."""
+        found = await self._translated(lambda: self._certificate_client().get_certificate_version(name, version))
+        return read_certificate(bytes(found.cer or b""), name=f"{name}/{version}"), found.key_id or ""
 
     async def sign(self, key_id: str, digest: bytes) -> bytes:
-        """Sign a SHA-256 digest with PS256 by one version of a key; errors as in `signing_certificate`."""
+        """Sign a SHA-256 digest with PS256 by one version of a key; errors as in `certificate_versions`."""
         from azure.keyvault.keys.crypto import SignatureAlgorithm  # noqa: PLC0415  # late, as all of the SDK
 
         made = await self._translated(lambda: self._key_client(key_id).sign(SignatureAlgorithm.ps256, digest))
         return made.signature
 
-    async def _signing_certificate(self, name: str) -> tuple["KeyVaultCertificate", str]:
-        client = self._certificate_client()
-        listed = client.list_properties_of_certificate_versions(name)
-        versions = [_summary(found) async for found in listed]
-        version = preferred(versions, datetime.fromtimestamp(self._clock().wall, UTC)).version
-        return await client.get_certificate_version(name, version), version
+    async def _versions(self, name: str) -> list[VersionSummary]:
+        listed = self._certificate_client().list_properties_of_certificate_versions(name)
+        return [_summary(found) async for found in listed]
 
     async def _translated[T](self, work: Callable[[], Awaitable[T]]) -> T:
         """Run a call of the SDK, once more with a newer token where the vault has rejected one that looked good."""
@@ -137,7 +138,7 @@ class KeyVault:
         if self._certificates is None:
             from azure.keyvault.certificates.aio import CertificateClient  # noqa: PLC0415
 
-            self._certificates = CertificateClient(self._url, **self._sdk())
+            self._certificates = CertificateClient(self.url, **self._sdk())
         return self._certificates
 
     def _key_client(self, key_id: str) -> "CryptographyClient":

@@ -1,107 +1,113 @@
-"""The credential `type = "certificate"` with `signing = "vault"`: the private key never leaves Key Vault."""
+"""The credential `type = "certificate"`: a certificate in Key Vault, of which each usable version is a link."""
 
 import hashlib
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Protocol
 
-from shared.core.entra.assertion import ASSERTION_REUSE, assertion_fields, signed_assertion, unsigned_assertion
-from shared.core.entra.certificate import CertificateVersion
+from shared.core.entra.certificate import Certificate, VersionSummary
+from shared.core.errors import OperatorError
 from shared.core.limits import Limits
-from shared.core.token import Moment
-from shared.credentials.credential import Proof
-from shared.single_flight import Flights
+from shared.credentials.certificate_link import CertificateLink, LinkFacts
 from shared.system import System
 
 
 class Vault(Protocol):
-    """What this credential needs of Key Vault; it raises the errors of `Credential.proof`."""
+    """What this credential needs of Key Vault; it raises the errors of `Link.proof`."""
 
-    async def signing_certificate(self, name: str) -> CertificateVersion:
-        """Return the version of a certificate that signs now."""
+    @property
+    def url(self) -> str:
+        """Of the vault, without a slash at its end."""
+
+    async def certificate_versions(self, name: str) -> Sequence[VersionSummary]:
+        """List the versions of a certificate."""
+
+    async def certificate(self, name: str, version: str) -> tuple[Certificate, str]:
+        """Return one version of a certificate, and the id of its key."""
 
     async def sign(self, key_id: str, digest: bytes) -> bytes:
         """Return a PS256 signature of a SHA-256 digest."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Assertion:
-    proof: Proof
-    until: Moment
+class VaultSigner:
+    """Signs inside the vault: the private key never leaves it."""
+
+    def __init__(self, vault: Vault, *, name: str, version: str) -> None:
+        self._vault = vault
+        self._name = name
+        self._version = version
+        self._read: tuple[Certificate, str] | None = None  # a version never changes
+
+    async def certificate(self) -> Certificate:
+        """Return the certificate; errors as in `Link.proof`."""
+        return (await self._facts())[0]
+
+    async def sign(self, content: bytes) -> bytes:
+        """Return a PS256 signature; errors as in `Link.proof`."""
+        _, key_id = await self._facts()
+        return await self._vault.sign(key_id, hashlib.sha256(content).digest())
+
+    async def _facts(self) -> tuple[Certificate, str]:
+        if self._read is None:
+            self._read = await self._vault.certificate(self._name, self._version)
+        return self._read
 
 
 class VaultCertificate:
-    """A certificate whose key signs inside the vault.
+    """A certificate in Key Vault.
 
-    Cached per worker process: the facts of the certificate for `vault_reread_seconds`; and for each audience, one per
-    tenant, one assertion for 9 of its 10 minutes.
+    Args:
+        vault: the vault.
+        name: of the certificate.
+        client_id: of the app registration.
+        send_x5c: as in `CertificateLink`.
+        limits: the knobs.
+        system: clocks and ids.
     """
 
-    def __init__(self, *, vault: Vault, name: str, client_id: str, limits: Limits, system: System) -> None:
+    def __init__(
+        self, *, vault: Vault, name: str, client_id: str, send_x5c: bool, limits: Limits, system: System
+    ) -> None:
         self._vault = vault
         self._name = name
         self._client_id = client_id
+        self._send_x5c = send_x5c
         self._limits = limits
-        self._clock = system.clock
-        self._new_id = system.new_id
-        self._certificate: tuple[CertificateVersion, float] | None = None
-        self._assertions: dict[str, _Assertion] = {}
-        self._readings: Flights[str, CertificateVersion] = Flights(seconds=limits.caller_budget_seconds)
-        self._signings: Flights[str, _Assertion] = Flights(seconds=limits.caller_budget_seconds)
+        self._system = system
+        self._links: dict[str, tuple[VersionSummary, CertificateLink]] = {}
+        self._read_at = 0.0
 
     @property
-    def version(self) -> str:
-        """The thumbprint of the certificate that signs now; "" before it was read."""
-        return self._certificate[0].thumbprint if self._certificate else ""
+    def links(self) -> Sequence[CertificateLink]:
+        """The versions that are enabled and within their dates."""
+        now = datetime.fromtimestamp(self._system.clock.wall(), UTC)
+        return [link for summary, link in self._links.values() if summary.is_usable(now)]
 
     @property
-    def not_after(self) -> datetime | None:
-        """When the certificate that signs now ends; None before it was read."""
-        return self._certificate[0].not_after if self._certificate else None
+    def is_old(self) -> bool:
+        """Whether the last reading is longer ago than `vault_reread_seconds`."""
+        return self._system.clock.boot() - self._read_at >= self._limits.vault_reread_seconds
 
-    async def proof(self, audience: str, claims: str | None) -> Proof:  # noqa: ARG002  # no identity provider is asked
-        """Return a client assertion for a token endpoint; errors as in `Credential`."""
-        cached = self._assertions.get(audience)
-        now = self._clock()
-        if cached is not None and now.wall < cached.until.wall and now.boot < cached.until.boot:
-            return cached.proof
-        return (await self._signings.join(audience, lambda: self._sign(audience))).proof
+    async def read(self) -> None:
+        """Read which versions there are; errors as in `Credential`."""
+        versions = await self._vault.certificate_versions(self._name)
+        self._links = {found.version: (found, self._link(found)) for found in versions if found.enabled}
+        self._read_at = self._system.clock.boot()
+        if not self.links:
+            raise OperatorError(
+                cause=f"{self._name}: no version of the certificate is enabled and within its dates",
+                remedy="make a new version and register it: docs/credentials.md",
+            )
 
-    def refused(self, proof: Proof) -> None:
-        """Drop the assertion, so that it is not sent again."""
-        self._assertions = {audience: made for audience, made in self._assertions.items() if made.proof != proof}
-
-    async def _sign(self, audience: str) -> _Assertion:
-        certificate = await self._current()
-        now = self._clock()
-        unsigned = unsigned_assertion(
+    def _link(self, found: VersionSummary) -> CertificateLink:
+        """Return the link of a version: the one that is known, with its assertions, or a new one."""
+        if found.version in self._links:
+            return self._links[found.version][1]
+        return CertificateLink(
+            LinkFacts(f"{self._vault.url}/certificates/{self._name}/{found.version}", found.created, found.not_after),
+            signer=VaultSigner(self._vault, name=self._name, version=found.version),
             client_id=self._client_id,
-            audience=audience,
-            thumbprint=certificate.thumbprint,
-            jti=self._new_id(),
-            now=now.wall,
+            send_x5c=self._send_x5c,
+            limits=self._limits,
+            system=self._system,
         )
-        signature = await self._vault.sign(certificate.key_id, hashlib.sha256(unsigned).digest())
-        fields = assertion_fields(signed_assertion(unsigned, signature))
-        reuse = ASSERTION_REUSE.total_seconds()
-        made = _Assertion(
-            Proof(fields, certificate.thumbprint), until=Moment(wall=now.wall + reuse, boot=now.boot + reuse)
-        )
-        self._assertions.pop(audience, None)
-        self._assertions[audience] = made
-        if len(self._assertions) > self._limits.cache_entries:
-            del self._assertions[next(iter(self._assertions))]
-        return made
-
-    async def _current(self) -> CertificateVersion:
-        if self._certificate is not None:
-            certificate, read = self._certificate
-            now = self._clock()
-            if now.boot - read < self._limits.vault_reread_seconds and now.wall < certificate.not_after.timestamp():
-                return certificate
-        return await self._readings.join(self._name, self._read)
-
-    async def _read(self) -> CertificateVersion:
-        certificate = await self._vault.signing_certificate(self._name)
-        self._certificate = (certificate, self._clock().boot)
-        return certificate

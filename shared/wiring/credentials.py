@@ -46,10 +46,10 @@ def build_clients(
 
 
 def _client(profile: Profile, settings: Settings, *, vaults: Vaults, system: System) -> Client:
-    links = [_credential(found, profile, settings, vaults=vaults, system=system) for found in profile.credentials]
+    credentials = [_credential(found, profile, settings, vaults=vaults, system=system) for found in profile.credentials]
     return Client(
         client_id=profile.client_id,
-        credential=Chain(links),
+        credential=Chain(credentials, limits=settings.limits, system=system),
         region=profile.region,
         capabilities=profile.claims_capabilities,
     )
@@ -64,6 +64,7 @@ def _credential(
                 vault=vaults(found.vault),
                 name=found.name,
                 client_id=profile.client_id,
+                send_x5c=False,
                 limits=settings.limits,
                 system=system,
             )

@@ -38,8 +38,9 @@ def signs(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> Callable[[], by
             clock=System().clock,
         )
         try:
-            certificate = await vault.signing_certificate(CERTIFICATE)
-            return await vault.sign(certificate.key_id, bytes(32))
+            [found] = await vault.certificate_versions(CERTIFICATE)
+            _, key_id = await vault.certificate(CERTIFICATE, found.version)
+            return await vault.sign(key_id, bytes(32))
         finally:
             await network.aclose()
 

@@ -44,7 +44,7 @@ class Doors:
 
     async def certificate(self) -> None:
         """Ask the vault."""
-        await self.vault.signing_certificate(CERTIFICATE)
+        await self.vault.certificate_versions(CERTIFICATE)
 
 
 @pytest.fixture(autouse=True)

@@ -26,7 +26,7 @@ CANARY = "C4N4RY"
         Incoming("POST", f"https://host/{CANARY}", {"x-functions-key": CANARY}, CANARY.encode()),
         Network(proxy=f"http://user:{CANARY}@proxy.example"),
         Page((), f"https://graph.example/{CANARY}", LinkKind.NEXT),
-        Proof({"client_assertion": CANARY}, "v1"),
+        Proof({"client_assertion": CANARY}),
         Reply(200, CANARY.encode()),
         SyncSettings(profile="directory", store=f"postgresql://user:{CANARY}@host/vend"),
     ],

@@ -1,7 +1,6 @@
 import asyncio
 import hashlib
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 import jwt
 import pytest
@@ -10,7 +9,7 @@ from shared.core.errors import (
     OperatorError,
     Unavailable,
 )
-from tests.clock import FakeClock
+from tests.clock import FakeClock, settle
 from tests.credentials.bench import ENDPOINT, Bench
 
 REREAD = 6 * 3_600.0
@@ -55,7 +54,7 @@ def test_concurrent_callers_share_one_signing() -> None:
 
     async def story() -> set[str]:
         asked = [ENDPOINT] * 50 + ["https://other.example/token"]
-        proofs = await asyncio.gather(*(bench.credential.proof(audience, None) for audience in asked))
+        proofs = await asyncio.gather(*(bench.prove(audience) for audience in asked))
         return {proof.fields["client_assertion"] for proof in proofs}
 
     assert len(asyncio.run(story())) == 2
@@ -66,17 +65,26 @@ def test_the_certificate_is_read_again_when_it_is_old() -> None:
     """REL-30: a new version is found within `reread_seconds`, without a restart."""
     bench = Bench()
     bench.assertion()
-    bench.vault.version = "v2"
-    bench.clock.tick(REREAD - 1)
-    assert jwt.get_unverified_header(bench.assertion())["x5t#S256"] == "v1"
-    bench.clock.tick(REUSE)
-    assert jwt.get_unverified_header(bench.assertion())["x5t#S256"] == "v2"
+    bench.vault.versions["v2"] = bench.vault.version(days=-1)
+
+    async def story() -> list[str]:
+        found = []
+        for wait in (REREAD - 1, REUSE, 0.0):
+            bench.clock.tick(wait)
+            proof = await bench.prove()
+            found.append(jwt.get_unverified_header(proof.fields["client_assertion"])["x5t#S256"])
+            await settle()
+        return found
+
+    # Nobody waits for the second reading: what is known serves meanwhile.
+    assert asyncio.run(story()) == ["v1", "v1", "v2"]
+    assert bench.vault.readings == 2
 
 
 def test_an_expired_certificate_does_not_sign() -> None:
     """REL-29: the vault is asked for another one, and its refusal is the answer."""
     bench = Bench()
-    bench.vault.not_after = datetime.fromtimestamp(bench.clock().wall + REUSE, UTC)
+    bench.vault.versions["v1"] = bench.vault.version(life=REUSE / 86_400)
     bench.assertion()
     bench.clock.tick(REUSE)
     bench.vault.error = OperatorError(cause="no version")

@@ -11,7 +11,7 @@ from itertools import count
 
 import pytest
 
-from shared.core.entra.certificate import CertificateVersion
+from shared.core.entra.certificate import Certificate, VersionSummary
 from shared.core.entra.clouds import CLOUDS
 from shared.core.limits import Limits
 from shared.core.reply import Reply
@@ -30,18 +30,25 @@ STEPS_PER_HOUR, EVERY = 180, 6  # a key is asked for every two minutes
 
 
 class Rotating:
-    """A vault whose certificate has another version whenever it is read, which is for every signature."""
+    """A vault whose certificate has another version whenever it is read, which is for every flight."""
+
+    url = "https://vault.example"
 
     def __init__(self, clock: FakeClock) -> None:
         self._clock = clock
         self.versions = 0
 
-    async def signing_certificate(self, name: str) -> CertificateVersion:
-        """Read it."""
+    async def certificate_versions(self, name: str) -> list[VersionSummary]:  # noqa: ARG002  # there is one
+        """List the versions: there is always one, and another one each time."""
         self.versions += 1
-        version = f"v{self.versions}"
+        now = datetime.fromtimestamp(self._clock().wall, UTC)
+        version, end = f"v{self.versions}", now + timedelta(days=30)
+        return [VersionSummary(version=version, enabled=True, created=now, not_before=None, not_after=end)]
+
+    async def certificate(self, name: str, version: str) -> tuple[Certificate, str]:
+        """Read one."""
         later = datetime.fromtimestamp(self._clock().wall, UTC) + timedelta(days=30)
-        return CertificateVersion(version=version, key_id=f"{name}/{version}", thumbprint=version, not_after=later)
+        return Certificate(thumbprint=version, not_after=later, chain=()), f"{name}/{version}"
 
     async def sign(self, key_id: str, digest: bytes) -> bytes:
         """Sign."""
@@ -67,10 +74,10 @@ def test_three_days_leave_nothing_behind() -> None:
         return f"id-{next(ids)}"
 
     system = fake_system(clock, sleep=asyncio.sleep, chance=draw, new_id=new_id)
-    credential = VaultCertificate(vault=vault, name="vend", client_id="c", limits=limits, system=system)
+    credential = VaultCertificate(vault=vault, name="vend", client_id="c", send_x5c=False, limits=limits, system=system)
     entra = Entra(
         cloud=CLOUDS["public"],
-        clients={"graph": Client(client_id="c", credential=Chain([credential]))},
+        clients={"graph": Client(client_id="c", credential=Chain([credential], limits=limits, system=system))},
         post=post,
         limits=limits,
         system=system,
