@@ -6,7 +6,18 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import end_to_end, handler, hit, outage, refresh_window, report, stampede, uncached, valid_token_faults
+from benchmarks import (
+    end_to_end,
+    handler,
+    hit,
+    outage,
+    package,
+    refresh_window,
+    report,
+    stampede,
+    uncached,
+    valid_token_faults,
+)
 from benchmarks.rows import FULL, QUICK, Row, Scale
 
 SUBJECTS: Mapping[str, Callable[[Scale], list[Row]]] = {
@@ -18,6 +29,7 @@ SUBJECTS: Mapping[str, Callable[[Scale], list[Row]]] = {
     "hit": hit.rows,
     "uncached": uncached.rows,
     "handler": handler.rows,
+    "package": package.rows,
 }
 
 

@@ -32,6 +32,8 @@ TIMER_TRIGGER = "timerTrigger"
 FUNCTION = re.compile("/admin/functions/([^/]+)", re.IGNORECASE)
 BODY_LIMIT = 104_857_600  # bytes: https://learn.microsoft.com/azure/azure-functions/functions-bindings-http-webhook-trigger#limits
 NOT_FOUND = Answer(404)
+STATUS = "/admin/host/status"
+HOMEPAGE = b"<!DOCTYPE html><title>Your Azure Function App is up and running.</title>"
 
 
 class Host:
@@ -159,7 +161,7 @@ class Host:
             return await self._administer(scope["method"], path, presented_key(headers, query), receive)
         found = self._router.match(scope["method"], path)
         if found is None:
-            return NOT_FOUND
+            return _homepage() if path == "/" else NOT_FOUND
         function, route_params = found
         required = self._levels[function]
         if required and self._ring.level(presented_key(headers, query), function) < required:
@@ -176,11 +178,15 @@ class Host:
         )
 
     async def _administer(self, method: str, path: str, key: str, receive: Receive) -> Answer:
+        # No key is asked for where no route is, such as /admin/warmup, which Flex Consumption does not map.
+        # Source: BuildRoutes in WebScriptHostHttpRoutesManager.
+        if not (path.lower() == STATUS or FUNCTION.fullmatch(path) or self._key_api.has(path)):
+            return NOT_FOUND
         level = self._ring.level(key)
         if level is not Level.ADMIN:
             # A known key of a lower level is forbidden, an unknown key unauthorized.
             return Answer(401 if level is Level.ANONYMOUS else 403)
-        if (method, path.lower()) == ("GET", "/admin/host/status"):
+        if (method, path.lower()) == ("GET", STATUS):
             return _json(200, {"state": "Running"})
         body = await _read(receive)
         if body is None:
@@ -230,6 +236,17 @@ def _timers(worker: Worker, log: WorkerLog, *, now: dt.datetime) -> Iterable[Tim
 async def _run_timer(worker: Worker, name: str, trigger: str) -> None:
     with suppress(InvocationFailedError):  # the log has the reason, and the timer continues
         await worker.run(worker.functions[name], Datum(trigger, "json"))
+
+
+def _homepage() -> Answer:
+    """Answer a request to `/` that no function takes, whatever its method.
+
+    Source: HomepageMiddleware, and
+    https://learn.microsoft.com/azure/azure-functions/functions-app-settings#azurewebjobsdisablehomepage
+    """
+    if os.environ.get("AzureWebJobsDisableHomepage", "").lower() == "true":  # noqa: SIM112  # Microsoft's name
+        return Answer(204)
+    return Answer(200, [("content-type", "text/html")], HOMEPAGE)
 
 
 def _required(binding: Mapping[str, Any]) -> Level:

@@ -26,6 +26,10 @@ class KeyApi:
         # The real host ignores the case of a function's name.
         self._functions = {name.lower(): name for name in functions}
 
+    def has(self, path: str) -> bool:
+        """Return whether a path is one of this API."""
+        return bool(HOST_KEYS.fullmatch(path) or FUNCTION_KEYS.fullmatch(path))
+
     def answer(self, method: str, path: str, body: bytes) -> Outcome:
         """Answer one request, whose sender has presented the master key."""
         if asked := HOST_KEYS.fullmatch(path):

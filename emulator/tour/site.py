@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,14 +113,34 @@ signing = "vault"
 
 
 class App(AbstractContextManager["App"]):
-    """The app in a Functions host of its own process, whose environment is its app settings and nothing else."""
+    """The app in a Functions host of its own process, whose environment is its app settings and nothing else.
 
-    def __init__(self, *, settings: Mapping[str, str], keys: Path, log: Path, port: int = 0, app: Path = ROOT) -> None:
+    Args:
+        settings: the app settings.
+        keys: the key store of the host.
+        log: receives the log of the app.
+        port: of the host; 0 for a free one.
+        app: the folder of the function app.
+        path: where modules are looked for, beside the standard library; () for the packages of this environment.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Mapping[str, str],
+        keys: Path,
+        log: Path,
+        port: int = 0,
+        app: Path = ROOT,
+        path: Sequence[Path] = (),
+    ) -> None:
+        # -P: the current folder is no place for modules; -S: neither is this environment.
         self._command = [
-            sys.executable, "-m", "emulator.host", "--app", str(app), "--port", str(port), "--keys", str(keys),
-            "--log", str(log), "--with-parent",
+            sys.executable, "-P", *(["-S"] if path else []), "-m", "emulator.host", "--app", str(app),
+            "--port", str(port), "--keys", str(keys), "--log", str(log), "--with-parent",
         ]  # fmt: skip
-        self._environment = {**_inherited(), **settings, "PYTHONPATH": str(ROOT)}
+        places = os.pathsep.join(str(place) for place in path or (ROOT,))
+        self._environment = {**_inherited(), **settings, "PYTHONPATH": places}
         self._log = log
 
     def __enter__(self) -> Self:
@@ -204,6 +224,7 @@ def start(
     settings: Mapping[str, str] = MappingProxyType({}),
     limits: Mapping[str, float] = MappingProxyType({}),
     app_folder: Path = ROOT,
+    app_path: Sequence[Path] = (),
     users: int = 20,
 ) -> Site:
     """Start the cloud and the app; the stack stops them.
@@ -216,6 +237,7 @@ def start(
         settings: app settings beside those of `app_settings`.
         limits: limits that differ from their defaults.
         app_folder: the folder of the function app.
+        app_path: where the host and the app look for modules; () for the packages of this environment.
         users: how many people the synthetic tenant of the cloud has.
     """
     began = time.monotonic()
@@ -233,6 +255,7 @@ def start(
             log=folder / "app.log",
             port=app_port,
             app=app_folder,
+            path=app_path,
         )
     )
     return Site(cloud=cloud, folder=folder, app=app, key=key, started=time.monotonic() - began)

@@ -117,6 +117,10 @@ def test_every_function_is_listed_and_http_ones_are_served(site: Site) -> None:
         ("/admin/host/status", "function guarded", 401),
         ("/admin/host/status", "master", 200),
         ("/ADMIN/host/functionkeys", "", 401),
+        ("/admin/functions/tick", "", 401),
+        ("/admin/warmup", "", 404),
+        ("/admin/warmup", "master", 404),
+        ("/admin", "", 404),
     ],
 )
 def test_a_key_opens_what_its_scope_says(site: Site, path: str, key: str, expected: int) -> None:
@@ -128,8 +132,24 @@ def test_a_key_opens_what_its_scope_says(site: Site, path: str, key: str, expect
 
 
 def test_a_refusal_has_no_body(site: Site) -> None:
-    """The host's 401 and 404 are bare."""
-    assert [site.client.get(path).content for path in ("/api/guarded", "/api/nowhere")] == [b"", b""]
+    """The host's 401 and 404 are bare, at the prefix of the routes and at the warm-up of an instance too."""
+    answers = [site.client.get(path) for path in ("/api/guarded", "/api/nowhere", "/api", "/api/", "/api/warmup")]
+    assert [(answer.status_code, answer.content) for answer in answers] == [(401, b""), *[(404, b"")] * 4]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize(
+    ("disabled", "status", "content_type"),
+    [("", 200, "text/html"), ("false", 200, "text/html"), ("1", 200, "text/html"), ("True", 204, None)],
+)
+def test_the_root_has_a_page_that_a_setting_removes(
+    site: Site, monkeypatch: pytest.MonkeyPatch, method: str, disabled: str, status: int, content_type: str | None
+) -> None:
+    """`/` shows Microsoft's page to everybody, and nothing where AzureWebJobsDisableHomepage is `true`."""
+    monkeypatch.setenv("AzureWebJobsDisableHomepage", disabled)
+    answer = site.client.request(method, "/")
+    assert (answer.status_code, answer.headers.get("content-type")) == (status, content_type)
+    assert bool(answer.content) is (status == 200)
 
 
 def test_the_first_key_header_is_checked_and_python_sees_all(site: Site) -> None:
