@@ -15,7 +15,8 @@ from shared.core.entra.clouds import Cloud
 from shared.core.limits import Limits
 from shared.core.token import Moment, TokenKey
 from shared.credentials.chain import Chain
-from shared.credentials.vault_certificate import VaultCertificate
+from shared.credentials.vault_certificate import vault_certificate
+from shared.credentials.vault_signer import VaultSigner
 from shared.system import System
 from shared.telemetry.events import Events
 from shared.tokens.acquire import Client, Entra, Post
@@ -86,8 +87,14 @@ def way_out(authority: str, ca_file: Path) -> Upstream:
 
 def entra(authority: str, *, key: KeyPair, post: Post) -> Entra:
     """Make what acquires tokens, with a signature per nine minutes."""
-    credential = VaultCertificate(
-        vault=MemoryKey(key), name="vend", client_id=CLIENT_ID, send_x5c=False, limits=LIMITS, system=SYSTEM
+    vault = MemoryKey(key)
+    credential = vault_certificate(
+        vault,
+        name="vend",
+        signer=lambda version: VaultSigner(vault, name="vend", version=version),
+        client_id=CLIENT_ID,
+        limits=LIMITS,
+        system=SYSTEM,
     )
     chain = Chain([credential], limits=LIMITS, system=SYSTEM)
     return Entra(

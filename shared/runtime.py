@@ -39,7 +39,7 @@ from shared.tokens.check import TokenCheck
 from shared.wiring.callers import build_callers
 from shared.wiring.credentials import build_clients
 from shared.wiring.directory import Job, build_sync, no_sync
-from shared.wiring.identity import build_identity
+from shared.wiring.identity import build_federated, build_identity
 from shared.wiring.settings import load_settings
 from shared.wiring.tokens import build_tokens, first_key
 
@@ -127,7 +127,14 @@ def build(environ: Mapping[str, str], *, root: Path, events: Events, system: Sys
     network = Network(tls=client_tls(roots), proxy=settings.network.proxy, limits=limits)
     open_things.push_async_callback(network.aclose)
     identity = build_identity(settings, environ, network=network, system=system, events=events)
-    clients = build_clients(settings, identity=identity.credential, network=network, system=system)
+    clients = build_clients(
+        settings,
+        root=root,
+        identity=identity.credential,
+        federated=build_federated(settings, environ, network=network, system=system, events=events),
+        network=network,
+        system=system,
+    )
     tokens = build_tokens(settings, clients=clients, network=network, system=system, events=events)
     callers = build_callers(
         settings,

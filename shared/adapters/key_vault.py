@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from azure.keyvault.certificates import CertificateProperties
     from azure.keyvault.certificates.aio import CertificateClient
     from azure.keyvault.keys.crypto.aio import CryptographyClient
+    from azure.keyvault.secrets import SecretProperties
+    from azure.keyvault.secrets.aio import SecretClient
 
 NAME = "Key Vault"
 KEYS = 32
@@ -72,6 +74,7 @@ class KeyVault:
         # The caller is waiting, and the failure memory knows better when to ask again.
         self._options: dict[str, Any] = {"verify_challenge_resource": verify_challenge, "retry_total": 0}
         self._certificates: CertificateClient | None = None
+        self._secrets: SecretClient | None = None
         self._keys: dict[str, CryptographyClient] = {}
 
     async def certificate_versions(self, name: str) -> Sequence[VersionSummary]:
@@ -94,6 +97,19 @@ class KeyVault:
 
         made = await self._translated(lambda: self._key_client(key_id).sign(SignatureAlgorithm.ps256, digest))
         return made.signature
+
+    async def secret_versions(self, name: str) -> Sequence[VersionSummary]:
+        """List the versions of a secret; errors as in `certificate_versions`."""
+        return await self._translated(lambda: self._secrets_of(name))
+
+    async def secret(self, name: str, version: str) -> str:
+        """Return what one version of a secret holds; errors as in `certificate_versions`."""
+        found = await self._translated(lambda: self._secret_client().get_secret(name, version))
+        return found.value or ""
+
+    async def _secrets_of(self, name: str) -> list[VersionSummary]:
+        listed = self._secret_client().list_properties_of_secret_versions(name)
+        return [_summary(found) async for found in listed]
 
     async def _versions(self, name: str) -> list[VersionSummary]:
         listed = self._certificate_client().list_properties_of_certificate_versions(name)
@@ -141,6 +157,13 @@ class KeyVault:
             self._certificates = CertificateClient(self.url, **self._sdk())
         return self._certificates
 
+    def _secret_client(self) -> "SecretClient":
+        if self._secrets is None:
+            from azure.keyvault.secrets.aio import SecretClient  # noqa: PLC0415
+
+            self._secrets = SecretClient(self.url, **self._sdk())
+        return self._secrets
+
     def _key_client(self, key_id: str) -> "CryptographyClient":
         """Return the client of one version of a key; versions that have been followed by others give way."""
         if key_id not in self._keys:
@@ -157,7 +180,7 @@ class KeyVault:
         return {"credential": self._credential, "transport": SdkTransport(self._upstream), **self._options}
 
 
-def _summary(found: "CertificateProperties") -> VersionSummary:
+def _summary(found: "CertificateProperties | SecretProperties") -> VersionSummary:
     return VersionSummary(
         version=found.version or "",
         enabled=found.enabled is True,

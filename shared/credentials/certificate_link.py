@@ -29,8 +29,8 @@ class LinkFacts:
     """What a link is, as `Link` has it."""
 
     id: str
-    created: datetime | None
-    not_after: datetime | None
+    created: datetime | None = None
+    not_after: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

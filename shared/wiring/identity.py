@@ -1,7 +1,8 @@
 """Settings -> the tokens of the app's own identity: they are cached and refreshed ahead like those of callers."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 
 from shared.adapters.http import Network
 from shared.adapters.own_identity import NAME, ManagedIdentity, SdkCredential
@@ -30,7 +31,13 @@ class OwnIdentity:
 
     def __init__(self, tokens: TokenCache, *, scopes: frozenset[str]) -> None:
         self.tokens = tokens
+        self._scopes = scopes
         self.credential = SdkCredential(self._token, scopes=scopes)
+
+    async def exchange_token(self, claims: str | None) -> str:
+        """Return a token for a federated credential, which proves a client; claims are those of a challenge."""
+        (scope,) = self._scopes
+        return (await self.tokens.get(TokenKey(NAME, "", scope), claims=claims)).token.secret
 
     async def storage_token(self, rejected: str | None) -> AccessToken:
         """Return a token for Azure Storage, and not the one of this SHA-256, if any."""
@@ -53,7 +60,30 @@ def build_identity(
         events: where failures are reported.
     """
     source = ManagedIdentity(settings.identity_client_id, environ=environ, network=network, clock=system.clock)
-    limits = settings.limits
+    scopes = frozenset({STORAGE_SCOPE, settings.home.vault_scope})
+    return _identity(source, scopes, limits=settings.limits, system=system, events=events)
+
+
+def build_federated(
+    settings: Settings, environ: Mapping[str, str], *, network: Network, system: System, events: Events
+) -> Callable[[str], OwnIdentity]:
+    """Return what returns an identity of the app by its client ID, for the tokens that a federated credential takes.
+
+    Arguments as in `build_identity`.
+    """
+
+    @cache
+    def identity(client_id: str) -> OwnIdentity:
+        source = ManagedIdentity(client_id, environ=environ, network=network, clock=system.clock)
+        scopes = frozenset({f"{settings.home.token_exchange_audience}/.default"})
+        return _identity(source, scopes, limits=settings.limits, system=system, events=events)
+
+    return identity
+
+
+def _identity(
+    source: ManagedIdentity, scopes: frozenset[str], *, limits: Limits, system: System, events: Events
+) -> OwnIdentity:
     first = min(limits.failure_first_seconds, FAILURE_MAX_SECONDS)
     tokens = TokenCache(
         _Persistent(source, limits=limits, system=system).acquire,
@@ -66,7 +96,7 @@ def build_identity(
         system=system,
         events=events,
     )
-    return OwnIdentity(tokens, scopes=frozenset({STORAGE_SCOPE, settings.home.vault_scope}))
+    return OwnIdentity(tokens, scopes=scopes)
 
 
 class _Persistent:

@@ -16,7 +16,8 @@ from shared.core.token import TokenKey
 from shared.credentials.chain import Chain
 from shared.credentials.credential import Proof
 from shared.credentials.flight import ChainFlight
-from shared.credentials.vault_certificate import VaultCertificate
+from shared.credentials.vault_certificate import vault_certificate
+from shared.credentials.vault_signer import VaultSigner
 from shared.telemetry.events import Events
 from tests.clock import FakeClock, fake_system
 
@@ -86,11 +87,11 @@ class Bench:
         self.system = fake_system(
             self.clock, sleep=self.sleep, chance=lambda: 0.5, new_id=lambda: f"id-{next(numbers)}"
         )
-        self.credential = VaultCertificate(
-            vault=self.vault,
+        self.credential = vault_certificate(
+            self.vault,
             name="vend",
+            signer=lambda version: VaultSigner(self.vault, name="vend", version=version),
             client_id=CLIENT,
-            send_x5c=False,
             limits=Limits(),
             system=self.system,
         )

@@ -17,7 +17,8 @@ from shared.core.limits import Limits
 from shared.core.reply import Reply
 from shared.core.token import TokenKey
 from shared.credentials.chain import Chain
-from shared.credentials.vault_certificate import VaultCertificate
+from shared.credentials.vault_certificate import vault_certificate
+from shared.credentials.vault_signer import VaultSigner
 from shared.telemetry.events import Events
 from shared.tokens.acquire import Client, Entra
 from shared.tokens.cache import TokenCache
@@ -74,7 +75,14 @@ def test_three_days_leave_nothing_behind() -> None:
         return f"id-{next(ids)}"
 
     system = fake_system(clock, sleep=asyncio.sleep, chance=draw, new_id=new_id)
-    credential = VaultCertificate(vault=vault, name="vend", client_id="c", send_x5c=False, limits=limits, system=system)
+    credential = vault_certificate(
+        vault,
+        name="vend",
+        signer=lambda version: VaultSigner(vault, name="vend", version=version),
+        client_id="c",
+        limits=limits,
+        system=system,
+    )
     entra = Entra(
         cloud=CLOUDS["public"],
         clients={"graph": Client(client_id="c", credential=Chain([credential], limits=limits, system=system))},

@@ -6,11 +6,11 @@ Tables are checked first, each on its own. What two tables must agree on is chec
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import urlsplit
 
 from shared.core.directory.streams import STREAMS, USERS
+from shared.core.documents.credentials import CredentialSettings
 from shared.core.documents.table import Unset, dotted, read_table
 from shared.core.documents.toml import DocumentError, parse_toml
 from shared.core.entra.clouds import CLOUDS, Cloud
@@ -25,34 +25,6 @@ ON_AZURE = ("WEBSITE_INSTANCE_ID", "CONTAINER_NAME", "WEBSITE_POD_NAME")
 _VARIABLE = re.compile(r"\$(\$\{|\{([A-Za-z_][A-Za-z0-9_]*)\})")
 _DOMAIN = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 _REGION = re.compile(r"[a-z][a-z0-9]{1,62}\Z")
-
-
-class Signing(StrEnum):
-    """Where a client assertion is signed."""
-
-    VAULT = "vault"
-    """In Key Vault: the private key never leaves it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CertificateSettings:
-    """One entry of `[[profiles.NAME.credentials]]` with `type = "certificate"`: a certificate in Key Vault."""
-
-    type: ClassVar[str] = "certificate"
-    vault: str
-    name: str
-    signing: Signing = Signing.VAULT
-
-    def mistakes(self, at: str) -> list[str]:
-        """List what is wrong although every type is right."""
-        found = [] if is_bare_https(self.vault) else [f"{at}.vault: must be an https URL without a path"]
-        if not re.fullmatch(r"[0-9A-Za-z-]{1,127}", self.name):
-            found.append(f"{at}.name: is not the name of a certificate in Key Vault")
-        return found
-
-
-type CredentialSettings = CertificateSettings
-"""A union of every kind of credential; the key `type` chooses among them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.core.documents.credentials import CertificateSettings
 from shared.core.documents.settings import Settings
 from shared.core.documents.toml import DocumentError
 from shared.core.entra.clouds import CLOUDS
@@ -67,7 +68,8 @@ def test_the_first_token_needs_twelve_lines(tmp_path: Path) -> None:
     settings = load(EXAMPLE, tmp_path)
     graph = settings.profiles["graph"]
     assert (settings.home, settings.identity_client_id) == (CLOUDS["public"], ENVIRON["AZURE_CLIENT_ID"])
-    assert (graph.credentials[0].vault, graph.vendable) == (ENVIRON["KEY_VAULT_URL"], True)
+    assert graph.credentials == (CertificateSettings(vault=ENVIRON["KEY_VAULT_URL"], name="vend"),)
+    assert graph.vendable
 
 
 def test_variables_are_replaced_and_their_escape_is_literal(tmp_path: Path) -> None:
