@@ -209,7 +209,7 @@ class AzureApp:
             answer = self._send(method, path, body)
         hint = "Is --resource-id (VEND_RESOURCE_ID) right, and is it your subscription?"
         if answer.status_code == HTTPStatus.FORBIDDEN:
-            hint = "You need the role Website Contributor on the function app."
+            hint = "You need the role vend key operator on the function app: docs/deployment.md."
         if _may_pass(answer):
             hint = "Repeat the command later."
         return _json(answer, method, hint=hint)

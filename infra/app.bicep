@@ -42,6 +42,27 @@ param callerIpRanges string[]
 @description('Address ranges (CIDR) that may deploy code to it.')
 param deployerIpRanges string[]
 
+@description('Recreate or RollingUpdate.')
+param updateStrategy string
+
+@description('Run the directory sync.')
+param syncEnabled bool
+
+@description('Have the Python worker export metrics.')
+param metricsEnabled bool
+
+@description('Answer GET / with the page of the platform.')
+param homepageEnabled bool
+
+@description('Object ids of those who make and delete the keys of callers.')
+param keyOperatorIds string[]
+
+@description('Resource id of an existing role for the host keys; empty to make one.')
+param keyOperatorRoleId string
+
+@description('Name of the role that is made; unique in the tenant.')
+param keyOperatorRoleName string
+
 var settings = {
   APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identityClientId};Authorization=AAD'
   APPLICATIONINSIGHTS_CONNECTION_STRING: insightsConnectionString
@@ -49,19 +70,23 @@ var settings = {
   AzureWebJobsStorage__accountName: hostStorageName
   AzureWebJobsStorage__clientId: identityClientId
   AzureWebJobsStorage__credential: 'managedidentity'
-  // The sync is off: on Azure it needs a store that is shared, and this shape has none.
-  'AzureWebJobs.graph_sync.Disabled': 'true'
+  'AzureWebJobs.graph_sync.Disabled': syncEnabled ? 'false' : 'true'
+  AzureWebJobsDisableHomepage: homepageEnabled ? 'false' : 'true'
   CALLERS_URL: callersUrl
   CLIENT_ID: clientId
   GRAPH_SYNC_SCHEDULE: '0 */15 * * * *'
   KEY_VAULT_URL: 'https://${vaultName}${environment().suffixes.keyvaultDns}'
-  // For functions that are not async; the vault's SDK has threads of its own.
+  // The two others have an effect with metrics alone: vend's own log by the worker, no traces.
+  OTEL_TRACES_EXPORTER: 'none'
+  PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY: metricsEnabled ? 'true' : 'false'
+  PYTHON_APPLICATIONINSIGHTS_LOGGER_NAME: 'vend'
+  // For functions that are not async, of which vend has none.
   PYTHON_THREADPOOL_THREAD_COUNT: '4'
   TENANT_ID: tenant().tenantId
   VEND_CONFIG: 'vend.toml'
 }
 
-resource plan 'Microsoft.Web/serverfarms@2024-11-01' = {
+resource plan 'Microsoft.Web/serverfarms@2025-03-01' = {
   name: planName
   location: location
   kind: 'functionapp'
@@ -72,7 +97,7 @@ resource plan 'Microsoft.Web/serverfarms@2024-11-01' = {
   }
 }
 
-resource app 'Microsoft.Web/sites@2024-11-01' = {
+resource app 'Microsoft.Web/sites@2025-03-01' = {
   name: name
   location: location
   kind: 'functionapp,linux'
@@ -131,11 +156,11 @@ resource app 'Microsoft.Web/sites@2024-11-01' = {
         alwaysReady: [{ name: 'http', instanceCount: zoneRedundant ? 2 : 1 }]
         instanceMemoryMB: 2048
         maximumInstanceCount: 40
-        triggers: { http: { perInstanceConcurrency: 100 } }
+        triggers: { http: { perInstanceConcurrency: 200 } }
       }
       // The compiler does not know it: https://learn.microsoft.com/azure/azure-functions/flex-consumption-site-updates
       #disable-next-line BCP037
-      siteUpdateStrategy: { type: 'Recreate' }
+      siteUpdateStrategy: { type: updateStrategy }
     }
   }
 
@@ -151,6 +176,43 @@ resource app 'Microsoft.Web/sites@2024-11-01' = {
     dependsOn: [passwordForScm]
   }
 }
+
+// Website Contributor, the smallest built-in role for it, also deploys code and reads every setting.
+// https://learn.microsoft.com/azure/role-based-access-control/permissions/web-and-mobile#microsoftweb
+resource keyOperator 'Microsoft.Authorization/roleDefinitions@2022-04-01' = if (empty(keyOperatorRoleId)) {
+  name: guid(resourceGroup().id, keyOperatorRoleName)
+  properties: {
+    roleName: keyOperatorRoleName
+    description: 'Lists, makes and deletes the host keys of a function app; deploys no code and changes no setting.'
+    type: 'CustomRole'
+    assignableScopes: [resourceGroup().id]
+    permissions: [
+      {
+        actions: [
+          'Microsoft.Web/sites/host/listkeys/action'
+          'Microsoft.Web/sites/host/functionkeys/write'
+          'Microsoft.Web/sites/host/functionkeys/delete'
+        ]
+        notActions: []
+        dataActions: []
+        notDataActions: []
+      }
+    ]
+  }
+}
+
+resource keyOperators 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
+  for operatorId in keyOperatorIds: {
+    scope: app
+    name: guid(app.id, operatorId, empty(keyOperatorRoleId) ? keyOperatorRoleName : keyOperatorRoleId)
+    properties: {
+      principalId: operatorId
+      roleDefinitionId: empty(keyOperatorRoleId)
+        ? subscriptionResourceId('Microsoft.Authorization/roleDefinitions', keyOperator.name)
+        : keyOperatorRoleId
+    }
+  }
+]
 
 @description('Resource id of the app.')
 output id string = app.id

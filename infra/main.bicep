@@ -17,23 +17,54 @@ param callerIpRanges string[]
 @minLength(1)
 param deployerIpRanges string[]
 
-@description('Object id of who makes the certificate in the vault and says who may call; empty for nobody.')
-param operatorId string = ''
+@description('Object id of a user, a group or a service principal.')
+@minLength(36)
+@maxLength(36)
+type objectId = string
 
-@description('What kind of principal that is.')
-@allowed(['User', 'Group', 'ServicePrincipal'])
-param operatorType string = 'User'
+// Not the identity that deploys: a pipeline must not say who may call because it can deploy.
+@description('The operators: they make the certificate, say who may call, and read the log. Nobody by default.')
+param operatorIds objectId[] = []
 
 @description('Resource id of an existing role for signing in the vault; empty to make one.')
 param signerRoleId string = ''
 
+@description('Resource id of an existing role for the host keys of the app; empty to make one.')
+param keyOperatorRoleId string = ''
+
+@description('Changes every name that must be unique: that of a deleted vault is taken for 90 days. Set it before the first deployment, and keep it.')
+@maxLength(16)
+param nameSalt string = ''
+
 @description('Survive the loss of a zone; not every region has three.')
 param zoneRedundant bool = false
+
+@description('What a deployment does to the instances: restart all of them, or drain them batch by batch (a preview).')
+@allowed(['Recreate', 'RollingUpdate'])
+param updateStrategy string = 'Recreate'
+
+@description('Run the directory sync. It needs a store that the instances share.')
+param syncEnabled bool = false
+
+@description('Have the Python worker export metrics. The package needs azure-monitor-opentelemetry for it.')
+param metricsEnabled bool = false
+
+@description('Answer GET / with the page of the platform instead of 204.')
+param homepageEnabled bool = false
+
+@description('Gigabytes of logs a day, from which on the workspace drops what comes, audit lines too; -1 for no limit.')
+@minValue(-1)
+param dailyLogGb int = 5
+
+@description('Months for which a certificate is good that an operator makes: a tenant may allow fewer.')
+@minValue(1)
+@maxValue(12)
+param certificateMonths int = 12
 
 @description('Region; it must have Flex Consumption.')
 param location string = resourceGroup().location
 
-var suffix = uniqueString(resourceGroup().id)
+var suffix = uniqueString(resourceGroup().id, nameSalt)
 var appName = 'vend-${suffix}'
 var vaultName = 'vend-${suffix}'
 var hostStorageName = 'vendhost${suffix}'
@@ -47,14 +78,26 @@ resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' 
   location: location
 }
 
-resource workspace 'Microsoft.OperationalInsights/workspaces@2025-02-01' = {
+resource workspace 'Microsoft.OperationalInsights/workspaces@2025-07-01' = {
   name: 'vend-logs'
   location: location
   properties: {
     sku: { name: 'PerGB2018' }
     retentionInDays: 90
+    workspaceCapping: { dailyQuotaGb: dailyLogGb }
   }
 }
+
+resource logReaders 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
+  for operatorId in operatorIds: {
+    scope: workspace
+    name: guid(workspace.id, operatorId, roles.logReader)
+    properties: {
+      principalId: operatorId
+      roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.logReader)
+    }
+  }
+]
 
 resource insights 'Microsoft.Insights/components@2020-02-02' = {
   name: 'vend-insights'
@@ -101,8 +144,8 @@ module configuration 'storage.bicep' = {
     identityId: identity.id
     principalId: identity.properties.principalId
     roleIds: [roles.blobReader]
-    writerId: operatorId
-    writerType: operatorType
+    writerIds: operatorIds
+    auditWorkspaceId: workspace.id
   }
 }
 
@@ -115,8 +158,7 @@ module vault 'vault.bicep' = {
     principalId: identity.properties.principalId
     signerRoleId: signerRoleId
     signerRoleName: 'vend signer ${suffix}'
-    certificateOfficerId: operatorId
-    certificateOfficerType: operatorType
+    certificateOfficerIds: operatorIds
   }
 }
 
@@ -136,6 +178,13 @@ module app 'app.bicep' = {
     clientId: clientId
     callerIpRanges: callerIpRanges
     deployerIpRanges: deployerIpRanges
+    updateStrategy: updateStrategy
+    syncEnabled: syncEnabled
+    metricsEnabled: metricsEnabled
+    homepageEnabled: homepageEnabled
+    keyOperatorIds: operatorIds
+    keyOperatorRoleId: keyOperatorRoleId
+    keyOperatorRoleName: 'vend key operator ${suffix}'
   }
   // Every role is assigned before the first instance starts.
   dependsOn: [host, configuration, vault, telemetry]
@@ -152,6 +201,10 @@ output VEND_RESOURCE_ID string = app.outputs.id
 
 @description('Name of the vault.')
 output VEND_VAULT string = vaultName
+
+// Not named as the variable that sets it: azd takes the outputs out of its environment when it deletes the deployment.
+@description('Months for which the certificate of docs/deployment.md is good.')
+output CERTIFICATE_MONTHS int = certificateMonths
 
 // The app settings that vend.toml names, for whoever reads it elsewhere.
 output TENANT_ID string = tenant().tenantId

@@ -28,14 +28,13 @@ param principalId string
 @description('Ids of the roles that the app gets on this account.')
 param roleIds string[]
 
-@description('Object id of who writes the blobs, beside the app; empty for nobody.')
-param writerId string = ''
+@description('Object ids of those who write the blobs, beside the app.')
+param writerIds string[] = []
 
-@description('What kind of principal that is.')
-@allowed(['User', 'Group', 'ServicePrincipal'])
-param writerType string = 'User'
+@description('Resource id of the workspace that is told who reads and writes the blobs; empty for none.')
+param auditWorkspaceId string = ''
 
-resource account 'Microsoft.Storage/storageAccounts@2025-01-01' = {
+resource account 'Microsoft.Storage/storageAccounts@2025-08-01' = {
   name: name
   location: location
   kind: 'StorageV2'
@@ -79,12 +78,24 @@ resource assignments 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
   }
 ]
 
-resource writer 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empty(writerId)) {
-  scope: account
-  name: guid(account.id, writerId, roles.blobContributor)
+resource writers 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
+  for writerId in writerIds: {
+    scope: account
+    name: guid(account.id, writerId, roles.blobContributor)
+    properties: {
+      principalId: writerId
+      roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.blobContributor)
+    }
+  }
+]
+
+// A preview is the newest version that Azure has: https://learn.microsoft.com/azure/templates/microsoft.insights/diagnosticsettings
+#disable-next-line use-recent-api-versions
+resource auditLog 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = if (!empty(auditWorkspaceId)) {
+  scope: account::blobs
+  name: 'audit'
   properties: {
-    principalId: writerId
-    principalType: writerType
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.blobContributor)
+    workspaceId: auditWorkspaceId
+    logs: [for category in ['StorageRead', 'StorageWrite', 'StorageDelete']: { category: category, enabled: true }]
   }
 }

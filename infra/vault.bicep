@@ -25,14 +25,10 @@ param signerRoleId string
 @description('Name of the role that is made; unique in the tenant.')
 param signerRoleName string
 
-@description('Object id of who makes the certificate; empty for nobody.')
-param certificateOfficerId string
+@description('Object ids of those who make the certificate.')
+param certificateOfficerIds string[]
 
-@description('What kind of principal that is.')
-@allowed(['User', 'Group', 'ServicePrincipal'])
-param certificateOfficerType string
-
-resource vault 'Microsoft.KeyVault/vaults@2024-11-01' = {
+resource vault 'Microsoft.KeyVault/vaults@2026-02-01' = {
   name: name
   location: location
   properties: {
@@ -48,6 +44,8 @@ resource vault 'Microsoft.KeyVault/vaults@2024-11-01' = {
   }
 }
 
+// A preview is the newest version that Azure has: https://learn.microsoft.com/azure/templates/microsoft.insights/diagnosticsettings
+#disable-next-line use-recent-api-versions
 resource auditLog 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   scope: vault
   name: 'audit'
@@ -68,7 +66,7 @@ resource lock 'Microsoft.Authorization/locks@2020-05-01' = {
 
 // No built-in role is this small: Certificate User downloads exportable keys, Crypto User also decrypts and unwraps.
 resource signer 'Microsoft.Authorization/roleDefinitions@2022-04-01' = if (empty(signerRoleId)) {
-  name: guid(resourceGroup().id, 'vend signer')
+  name: guid(resourceGroup().id, signerRoleName)
   properties: {
     roleName: signerRoleName
     description: 'Reads a certificate and signs with its key; takes no key out of the vault.'
@@ -91,20 +89,25 @@ resource signer 'Microsoft.Authorization/roleDefinitions@2022-04-01' = if (empty
 
 resource signing 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   scope: vault
-  name: guid(vault.id, identityId, empty(signerRoleId) ? 'vend signer' : signerRoleId)
+  name: guid(vault.id, identityId, empty(signerRoleId) ? signerRoleName : signerRoleId)
   properties: {
     principalId: principalId
     principalType: 'ServicePrincipal'
-    roleDefinitionId: empty(signerRoleId) ? signer.id : signerRoleId
+    roleDefinitionId: empty(signerRoleId)
+      // As Azure stores it: without the resource group.
+      ? subscriptionResourceId('Microsoft.Authorization/roleDefinitions', signer.name)
+      : signerRoleId
   }
 }
 
-resource officer 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (!empty(certificateOfficerId)) {
-  scope: vault
-  name: guid(vault.id, certificateOfficerId, roles.certificatesOfficer)
-  properties: {
-    principalId: certificateOfficerId
-    principalType: certificateOfficerType
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.certificatesOfficer)
+// Without principalType, which Azure finds out: an operator is a user, a group or a service principal.
+resource officers 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
+  for officerId in certificateOfficerIds: {
+    scope: vault
+    name: guid(vault.id, officerId, roles.certificatesOfficer)
+    properties: {
+      principalId: officerId
+      roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.certificatesOfficer)
+    }
   }
-}
+]

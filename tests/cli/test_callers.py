@@ -275,7 +275,7 @@ def test_what_azure_refuses_is_told_with_a_way_out(
     """In words of our own, without a trace of a token, and nothing is made."""
     says = {
         "no login": "Log in with `az login` or `azd auth login`, and repeat.",
-        "no right": "You need the role Website Contributor on the function app.",
+        "no right": "You need the role vend key operator on the function app: docs/deployment.md.",
         "no such app": "Is --resource-id (VEND_RESOURCE_ID) right, and is it your subscription?",
         "no ARM": "Does your network reach Azure Resource Manager?",
     }

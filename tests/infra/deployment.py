@@ -1,5 +1,6 @@
 """What would be deployed, read from the committed files; no compiler is needed."""
 
+import ast
 import json
 import re
 from dataclasses import dataclass
@@ -15,11 +16,21 @@ type Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """One shape: the resources that Azure would make, and the two files that decide with them."""
+    """One shape: the resources that Azure would make, what azd is told, and the three files that decide with them.
+
+    Args:
+        resources: with their values, as far as they are known before the deployment.
+        outputs: by name.
+        host: host.json.
+        certificate: the policy of the certificate.
+        triggers: what the decorator of each function says, by the name of the function.
+    """
 
     resources: list[Json]
+    outputs: Json
     host: Json
     certificate: Json
+    triggers: Json
 
     def all(self, kind: str) -> list[Json]:
         """Find the resources of one type."""
@@ -57,10 +68,13 @@ class Deployment:
 
 def read_deployment(shape: Path) -> Deployment:
     """Read the committed snapshot of a shape."""
+    snapshot = _read(shape.with_suffix(".snapshot.json"))
     return Deployment(
-        resources=_read(shape.with_suffix(".snapshot.json"))["predictedResources"],
+        resources=snapshot["predictedResources"],
+        outputs=snapshot["outputs"],
         host=_read(ROOT / "host.json"),
         certificate=_read(INFRA / "certificate-policy.json"),
+        triggers=_triggers(),
     )
 
 
@@ -85,4 +99,19 @@ def scope_of(extension: Json) -> str:
 
 def _read(file: Path) -> Json:
     found: Json = json.loads(file.read_text())
+    return found
+
+
+def _triggers() -> Json:
+    """Read the decorators of function_app.py: their literal arguments, and `trigger`, the name of the decorator."""
+    found: Json = {}
+    for node in ast.parse((ROOT / "function_app.py").read_text()).body:
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        for decorator in node.decorator_list:
+            if isinstance(decorator, ast.Call) and isinstance(decorator.func, ast.Attribute):
+                given = {
+                    word.arg: word.value.value for word in decorator.keywords if isinstance(word.value, ast.Constant)
+                }
+                found[node.name] = {"trigger": decorator.func.attr, **given}
     return found

@@ -1,22 +1,45 @@
 """What every shape of the deployment must hold: small functions over what would be deployed, each with its reason."""
 
+import ipaddress
 import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from emulator.vault.roles import PREFIX, ROLES
+from shared.core.limits import Limits
 from tests.infra.deployment import Deployment, Json, at, scope_of
 
+# First version that stays, when the earlier ones end, and the page that announces it; by the start of the type.
+RETIREMENTS = {
+    "Microsoft.KeyVault/": (
+        "2026-02-01",
+        "27 February 2027",
+        "https://learn.microsoft.com/azure/key-vault/general/access-control-default",
+    ),
+}
 # Ids: https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
 ROLE_NAMES = {
     "a4417e6f-fecd-4de8-b567-7b0420556985": "Key Vault Certificates Officer",
+    "3b03c2da-16b3-4a49-8834-0f8130efdd3b": "Log Analytics Data Reader",
     "3913510d-42f4-4e42-8a64-420c390055eb": "Monitoring Metrics Publisher",
     "ba92f5b4-2d11-453d-a403-e96b0029c9fe": "Storage Blob Data Contributor",
     "b7e6dc6d-f1e8-4753-8033-0f276bb0955b": "Storage Blob Data Owner",
     "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1": "Storage Blob Data Reader",
     "974c5e8b-45b9-4653-ba55-5f855dd0fb88": "Storage Queue Data Contributor",
     "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3": "Storage Table Data Contributor",
+}
+# What the custom roles may do, as actions and data actions; the name of the deployed role begins with this one.
+CUSTOM_ROLES = {
+    "vend signer": (set[str](), {PREFIX + action for action in ROLES["vend signer"]}),
+    "vend key operator": (
+        {
+            "Microsoft.Web/sites/host/listkeys/action",
+            "Microsoft.Web/sites/host/functionkeys/write",
+            "Microsoft.Web/sites/host/functionkeys/delete",
+        },
+        set[str](),
+    ),
 }
 # Who holds which role where; nobody holds any other.
 GIVEN = {
@@ -28,6 +51,8 @@ GIVEN = {
     ("app", "vend signer", "vault"),
     ("operator", "Key Vault Certificates Officer", "vault"),
     ("operator", "Storage Blob Data Contributor", "configuration storage"),
+    ("operator", "vend key operator", "function app"),
+    ("operator", "Log Analytics Data Reader", "workspace"),
 }
 # Refused at deployment (BadRequest 51021), in some regions only; or another plan's.
 NOT_ON_FLEX = {
@@ -43,6 +68,13 @@ DEPRECATED_ON_FLEX = re.compile(
 ANYWHERE = {"0.0.0.0/0", "::/0", "Any", "Internet"}
 KEYS = ("AccountKey=", "SharedAccessSignature", "listKeys(", "listAccountSas(", "listSecrets(")
 MODERN_TLS = ("1.2", "1.3")
+A_SECRET = re.compile(r"SECRET|PASSW|PASSPHRASE|(^|_)(KEY|PAT|SAS|TOKEN)$", re.IGNORECASE)
+# What operators are told to choose: https://learn.microsoft.com/azure/azure-functions/functions-app-settings
+CHOSEN_SETTINGS = (
+    "AzureWebJobs.graph_sync.Disabled",
+    "AzureWebJobsDisableHomepage",
+    "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +99,13 @@ def _differs(resource: Json, wanted: dict[str, object]) -> Iterator[str]:
     for path, value in wanted.items():
         if (found := at(resource, path)) != value:
             yield f"{resource['name']}: {path} is {found!r}, not {value!r}"
+
+
+def _versions_that_stay(deployment: Deployment) -> Iterator[str]:
+    for resource in deployment.resources:
+        for start, (first, until, page) in RETIREMENTS.items():
+            if resource["type"].startswith(start) and resource["apiVersion"] < first:
+                yield f"{resource['name']}: {resource['apiVersion']} ends on {until}, see {page}"
 
 
 def _encrypted(deployment: Deployment) -> Iterator[str]:
@@ -129,6 +168,15 @@ def _who_reaches_it(deployment: Deployment) -> Iterator[str]:
         for rule in site.get(rules, ()):
             if rule.get("ipAddress") in {None, *ANYWHERE}:
                 yield f"{rules}: {rule['name']} lets everybody in"
+            elif not _is_network(rule["ipAddress"]):
+                yield f"{rules}: {rule['name']} is no network in CIDR notation"
+
+
+def _is_network(text: str) -> bool:
+    try:
+        return str(ipaddress.ip_network(text)) == text
+    except ValueError:
+        return False
 
 
 def _storage_without_keys(deployment: Deployment) -> Iterator[str]:
@@ -169,13 +217,25 @@ def _deleted_is_not_gone(deployment: Deployment) -> Iterator[str]:
                 yield from _differs(blobs, wanted)
 
 
-def _the_vault_is_kept(deployment: Deployment) -> Iterator[str]:
-    audited = {
+def _audited(deployment: Deployment, *categories: str) -> set[str]:
+    """Find the ids of what tells the workspace about all these categories."""
+    return {
         scope_of(setting)
         for setting in deployment.all("Microsoft.Insights/diagnosticSettings")
         if at(setting, "properties.workspaceId")
-        and {"category": "AuditEvent", "enabled": True} in setting["properties"]["logs"]
+        and all({"category": name, "enabled": True} in setting["properties"]["logs"] for name in categories)
     }
+
+
+def _who_changed_the_callers(deployment: Deployment) -> Iterator[str]:
+    audited = _audited(deployment, "StorageRead", "StorageWrite", "StorageDelete")
+    for account in deployment.accounts:
+        if not deployment.is_host_storage(account) and f"{account['id']}/blobServices/default" not in audited:
+            yield f"{account['name']}: who reads and changes its blobs is not logged"
+
+
+def _the_vault_is_kept(deployment: Deployment) -> Iterator[str]:
+    audited = _audited(deployment, "AuditEvent")
     for vault in deployment.all("Microsoft.KeyVault/vaults"):
         yield from _differs(
             vault,
@@ -201,27 +261,32 @@ def _the_key_stays(deployment: Deployment) -> Iterator[str]:
 
 
 def _least_privilege(deployment: Deployment) -> Iterator[str]:
-    signers = {role["id"]: role for role in deployment.all("Microsoft.Authorization/roleDefinitions")}
-    wanted = {"actions": [], "dataActions": sorted(PREFIX + action for action in ROLES["vend signer"])}
-    for role in signers.values():
+    names = dict(ROLE_NAMES)
+    for role in deployment.all("Microsoft.Authorization/roleDefinitions"):
+        names[role["name"]] = name = role["properties"]["roleName"].rpartition(" ")[0]
         for permission in role["properties"]["permissions"]:
-            found = {"actions": permission["actions"], "dataActions": sorted(permission["dataActions"])}
-            if found != wanted:
+            found = set(permission["actions"]), set(permission["dataActions"])
+            if found != CUSTOM_ROLES.get(name):
                 yield f"{role['properties']['roleName']}: may do {found}"
     places = {
         account["id"]: "host storage" if deployment.is_host_storage(account) else "configuration storage"
         for account in deployment.accounts
     }
-    places |= {resource["id"]: "insights" for resource in deployment.all("Microsoft.Insights/components")}
-    places |= {resource["id"]: "vault" for resource in deployment.all("Microsoft.KeyVault/vaults")}
+    for kind, place in (
+        ("Microsoft.Insights/components", "insights"),
+        ("Microsoft.OperationalInsights/workspaces", "workspace"),
+        ("Microsoft.KeyVault/vaults", "vault"),
+        ("Microsoft.Web/sites", "function app"),
+    ):
+        places |= {resource["id"]: place for resource in deployment.all(kind)}
     given = set()
     for assignment in deployment.roles_given:
         properties = assignment["properties"]
-        if not properties.get("principalType"):
-            yield f"{assignment['id']}: principalType is not set"
-        role = properties["roleDefinitionId"]
         who = "app" if "/userAssignedIdentities/" in properties["principalId"] else "operator"
-        name = "vend signer" if role in signers else ROLE_NAMES.get(role.rpartition("/")[2], role)
+        if properties.get("principalType") != ("ServicePrincipal" if who == "app" else None):
+            yield f"{assignment['id']}: principalType must be set for the app's identity, and for nobody else"
+        role = properties["roleDefinitionId"]
+        name = names.get(role.rpartition("/")[2], role)
         given.add((who, name, places.get(scope_of(assignment), scope_of(assignment))))
     yield from (f"{who} holds {role} on {place}" for who, role, place in sorted(given - GIVEN))
     yield from (f"{who} lacks {role} on {place}" for who, role, place in sorted(GIVEN - given))
@@ -236,6 +301,11 @@ def _telemetry_has_no_key(deployment: Deployment) -> Iterator[str]:
         yield "the host does not write to it with an identity"
 
 
+def _no_secret_by_name(deployment: Deployment) -> Iterator[str]:
+    yield from (f"the app setting {name} holds a secret" for name in deployment.settings if A_SECRET.search(name))
+    yield from (f"the output {name} holds a secret" for name in deployment.outputs if A_SECRET.search(name))
+
+
 def _scale_is_explicit(deployment: Deployment) -> Iterator[str]:
     scale = at(deployment.app, "properties.functionAppConfig.scaleAndConcurrency")
     if not any(ready["name"] == "http" and ready["instanceCount"] >= 1 for ready in scale.get("alwaysReady", ())):
@@ -243,6 +313,8 @@ def _scale_is_explicit(deployment: Deployment) -> Iterator[str]:
     for path in ("maximumInstanceCount", "instanceMemoryMB", "triggers.http.perInstanceConcurrency"):
         if not isinstance(at(scale, path), int):
             yield f"{path} is left to the platform"
+    if (at(scale, "triggers.http.perInstanceConcurrency") or 0) < 2 * Limits().waiting_max:
+        yield "requests that wait for a hung upstream make the platform add instances with empty caches"
     if at(deployment.one("Microsoft.Web/serverfarms"), "properties.zoneRedundant") is None:
         yield "zoneRedundant is left to the platform"
 
@@ -257,10 +329,40 @@ def _nothing_samples_the_audit(deployment: Deployment) -> Iterator[str]:
         yield "host.json: sampling drops audit lines"
 
 
-def _schedules(deployment: Deployment) -> Iterator[str]:
+def _timers(deployment: Deployment) -> Iterator[str]:
+    for name, trigger in deployment.triggers.items():
+        if trigger["trigger"] != "timer_trigger":
+            continue
+        if not re.fullmatch(r"%\w+_SCHEDULE%", trigger.get("schedule", "")):
+            yield f"{name}: its schedule is no app setting"
+        if trigger.get("run_on_startup") is not False or trigger.get("use_monitor") is not True:
+            yield f"{name}: runs at every start, or forgets a run that was due"
     for name, value in deployment.settings.items():
         if name.endswith("_SCHEDULE") and len(value.split()) != 6:
             yield f"{name} has not the six fields of a schedule"
+
+
+def _choices_are_parameters(deployment: Deployment) -> Iterator[str]:
+    for name in CHOSEN_SETTINGS:
+        if deployment.settings.get(name) not in {"true", "false"}:
+            yield f"{name} is left to whoever sets it by hand"
+    if at(deployment.app, "properties.functionAppConfig.siteUpdateStrategy.type") not in {"Recreate", "RollingUpdate"}:
+        yield "the update strategy is left to whoever sets it by hand"
+    if not isinstance(deployment.outputs.get("CERTIFICATE_MONTHS"), int):
+        yield "the validity of the certificate is no parameter"
+
+
+def _logs_have_a_price(deployment: Deployment) -> Iterator[str]:
+    levels = at(deployment.host, "logging.logLevel")
+    for name, below in (("Function", "Warning"), ("Host.Results", "Error"), ("Host.Aggregator", "Warning")):
+        if levels.get(name) != below:
+            yield f"host.json: {name} must be {below}, or the host adds lines of its own to each answer"
+    for name in deployment.triggers:
+        if levels.get(f"Function.{name}.User") != "Information":
+            yield f"host.json: the events of {name} are not logged"
+    for workspace in deployment.all("Microsoft.OperationalInsights/workspaces"):
+        if at(workspace, "properties.workspaceCapping.dailyQuotaGb") is None:
+            yield f"{workspace['name']}: has no daily limit"
 
 
 def _settings_of_flex(deployment: Deployment) -> Iterator[str]:
@@ -279,6 +381,12 @@ def _the_vault_is_locked(deployment: Deployment) -> Iterator[str]:
 
 
 POLICY = (
+    Rule(
+        "INF-00",
+        "A version of an API that has ended refuses the next deployment.",
+        "Use the version that RETIREMENTS names, or a newer one.",
+        _versions_that_stay,
+    ),
     Rule(
         "INF-01",
         "A function key or a token that crosses a network in the clear is everybody's.",
@@ -313,7 +421,7 @@ POLICY = (
     Rule(
         "INF-08",
         "A function key guards the app; nobody guards it from being guessed at from everywhere.",
-        "Deny by default, for the app and for its deployment endpoint, and list at least one address range for each.",
+        "Deny by default, for the app and for its deployment endpoint, and list at least one network for each.",
         _who_reaches_it,
     ),
     Rule(
@@ -335,6 +443,12 @@ POLICY = (
         _deleted_is_not_gone,
     ),
     Rule(
+        "INF-15",
+        "Who may call is who may have tokens: a change that nobody can trace is a hole.",
+        "Diagnostic settings of the configuration storage: StorageRead, StorageWrite, StorageDelete to the workspace.",
+        _who_changed_the_callers,
+    ),
+    Rule(
         "INF-16",
         "Access policies escape a review of the roles, a purged vault is gone, and one without a log tells nothing.",
         "Roles alone, 90 days of soft delete, purge protection, AuditEvent to the workspace.",
@@ -349,7 +463,7 @@ POLICY = (
     Rule(
         "INF-22",
         "What the app may do is what somebody who breaks into it may do.",
-        "Exactly the assignments of GIVEN, each with its principalType, and the custom role for signing as tested.",
+        "Exactly the assignments of GIVEN and the roles of CUSTOM_ROLES; principalType for the app's identity alone.",
         _least_privilege,
     ),
     Rule(
@@ -359,10 +473,16 @@ POLICY = (
         _telemetry_has_no_key,
     ),
     Rule(
+        "INF-25",
+        "Whoever reads the settings or the deployments of the group reads its secrets too.",
+        "No secret in an app setting or an output; the identity needs none.",
+        _no_secret_by_name,
+    ),
+    Rule(
         "INF-27",
         "A cold start is a caller that waits; the platform's default for Python is one request per instance, "
         "and each instance has an empty cache.",
-        "One instance always ready, and explicit memory, concurrency, maximum and zone redundancy.",
+        "One instance always ready, explicit memory, maximum and zone redundancy, and twice waiting_max at once.",
         _scale_is_explicit,
     ),
     Rule(
@@ -373,15 +493,27 @@ POLICY = (
     ),
     Rule(
         "INF-29",
-        "A schedule of five fields is read as another one.",
-        "Six fields: seconds first.",
-        _schedules,
+        "A schedule of five fields is read as another one; a run at every start is one for each instance.",
+        "Six fields, seconds first, from an app setting; run_on_startup=False, use_monitor=True.",
+        _timers,
+    ),
+    Rule(
+        "INF-30",
+        "The next provision replaces all app settings: what an operator has set by hand is gone.",
+        "A parameter for each choice, and its value in the template.",
+        _choices_are_parameters,
     ),
     Rule(
         "INF-31",
         "A setting that Flex Consumption no longer reads misleads, or fails the deployment.",
         "Set PYTHON_THREADPOOL_THREAD_COUNT; move the others to functionAppConfig.",
         _settings_of_flex,
+    ),
+    Rule(
+        "INF-33",
+        "Two lines of the host for each line of vend triple the price of the log; a flood has no end.",
+        "One line for each answer by the levels of host.json, and a daily limit of the workspace.",
+        _logs_have_a_price,
     ),
     Rule(
         "INF-34",

@@ -4,14 +4,15 @@ import ast
 import json
 import re
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from starlette.routing import Route
 
+from emulator.management.app import Management
 from shared.wiring.settings import load_settings
 from tests.infra.deployment import INFRA, ROOT, SHAPES, read_deployment
-from tests.infra.policy import GIVEN
+from tests.infra.policy import CUSTOM_ROLES, GIVEN
 
 DOCUMENTED = json.loads((INFRA / "host-settings.json").read_text())
 A_SETTING = re.compile(r"[A-Z][A-Z0-9]*(_[A-Z0-9]+)+")
@@ -35,15 +36,6 @@ def read_by_the_code() -> set[str]:
 def schedules() -> set[str]:
     """Collect the settings that the host puts into the triggers."""
     return set(re.findall(r'"%(\w+)%"', (ROOT / "function_app.py").read_text()))
-
-
-def timers() -> Iterator[str]:
-    """Name the functions that a clock starts."""
-    for node in ast.walk(ast.parse((ROOT / "function_app.py").read_text())):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            decorators = " ".join(ast.unparse(decorator) for decorator in node.decorator_list)
-            if ".timer_trigger(" in decorators or ".schedule(" in decorators:
-                yield node.name
 
 
 @every_shape
@@ -92,10 +84,20 @@ def test_both_run_the_same_python(shape: Path) -> None:
     assert runtime["version"] == (ROOT / ".python-version").read_text().strip()
 
 
+def test_the_routes_are_where_the_documents_say() -> None:
+    """The prefix of host.json is that of every path in docs/openapi.json."""
+    prefix = json.loads((ROOT / "host.json").read_text())["extensions"]["http"]["routePrefix"]
+    paths = json.loads((ROOT / "docs" / "openapi.json").read_text())["paths"]
+    assert paths
+    assert [path for path in paths if not path.startswith(f"/{prefix}/")] == []
+
+
 def test_a_shape_without_a_store_does_not_sync() -> None:
     """In the smallest shape every function that a clock starts is switched off, by the name that it has."""
-    settings = read_deployment(INFRA / "snapshots" / "smallest.bicepparam").settings
-    assert [name for name in timers() if settings.get(f"AzureWebJobs.{name}.Disabled") != "true"] == []
+    smallest = read_deployment(INFRA / "snapshots" / "smallest.bicepparam")
+    timers = [name for name, trigger in smallest.triggers.items() if trigger["trigger"] == "timer_trigger"]
+    assert timers
+    assert [name for name in timers if smallest.settings.get(f"AzureWebJobs.{name}.Disabled") != "true"] == []
 
 
 @every_shape
@@ -104,6 +106,18 @@ def test_azd_finds_the_app(shape: Path) -> None:
     services = re.search(r"^services:\n  (\w+):$", (ROOT / "azure.yaml").read_text(), re.MULTILINE)
     assert services
     assert read_deployment(shape).app["tags"]["azd-service-name"] == services[1]
+
+
+def test_the_role_for_keys_opens_what_the_command_line_asks() -> None:
+    """Each request for host keys that the local Azure Resource Manager answers needs one action of the role."""
+    verbs = {"PUT": "write", "DELETE": "delete"}
+    asked = set()
+    for route in Management(authenticate=lambda _token: None).app.routes:
+        assert isinstance(route, Route)
+        [method] = sorted(route.methods or ())
+        kind = route.path.partition("/host/default/")[2].lower().removesuffix("/{name}")
+        asked.add(f"Microsoft.Web/sites/host/{kind}/{verbs.get(method, 'action')}")
+    assert (asked, set()) == CUSTOM_ROLES["vend key operator"]
 
 
 def test_the_guide_names_what_a_deployer_sets_and_gets() -> None:
@@ -115,7 +129,7 @@ def test_the_guide_names_what_a_deployer_sets_and_gets() -> None:
     places = {"insights": "Application Insights", "host storage": "storage for the host"}
     places |= {"configuration storage": "storage for the configuration"}
     rows = {tuple(re.split(r" *\| *", line)[1:4]) for line in guide.splitlines() if line.startswith("| ")}
-    people = {"app": "the app", "operator": "you"}
+    people = {"app": "the app", "operator": "an operator"}
     for who, role, place in GIVEN:
         assert any(
             row[0] == people[who] and row[1].startswith(role) and row[2] == places.get(place, place) for row in rows

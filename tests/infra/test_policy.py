@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.infra.deployment import SHAPES, Deployment, Json, read_deployment
+from tests.infra.deployment import SHAPES, Deployment, Json, at, read_deployment
 from tests.infra.policy import POLICY, Rule
 from tests.tables import case_id, cases
 
@@ -50,8 +50,13 @@ def test_every_rule_has_a_bad_sample() -> None:
 def spoiled(deployment: Deployment, case: Case) -> Deployment:
     """Set, append (path ends in "-") or remove (no value) one thing of a file or of the first resource that fits."""
     bad = copy.deepcopy(deployment)
-    files: dict[str, Json] = {"host.json": bad.host, "certificate-policy.json": bad.certificate}
-    document = files.get(case.within) or next(found for found in bad.resources if re.search(case.within, found["id"]))
+    files: dict[str, Json] = {
+        "host.json": bad.host,
+        "certificate-policy.json": bad.certificate,
+        "function_app.py": bad.triggers,
+        "outputs": bad.outputs,
+    }
+    document = files.get(case.within) or next(found for found in bad.resources if fits(found, case.within))
     if case.path is None:
         bad.resources.remove(document)
         return bad
@@ -66,3 +71,8 @@ def spoiled(deployment: Deployment, case: Case) -> Deployment:
     else:
         place[last] = case.value
     return bad
+
+
+def fits(resource: Json, pattern: str) -> bool:
+    """Return whether a pattern fits the id of a resource, or the name of a role."""
+    return any(re.search(pattern, name) for name in (resource["id"], at(resource, "properties.roleName") or ""))
