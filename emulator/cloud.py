@@ -129,7 +129,7 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
             self._open("blob", self.blob.app)
             self._open("management", self.management.app)
 
-            control = Control(faults=self.faults, entra=self.entra, clock=self.clock)
+            control = Control(faults=self.faults, entra=self.entra, directory=self.directory, clock=self.clock)
             control_port = self._background.serve(control.app, port=self._ports.get("control", 0))
             self.control = f"http://{HOST}:{control_port}"
             self._stack = stack.pop_all()

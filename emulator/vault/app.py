@@ -20,14 +20,14 @@ from emulator.refusal import Refusal
 from emulator.role_assignments import RoleAssignments
 from emulator.vault.bundles import Bundles
 from emulator.vault.certificates import read
-from emulator.vault.door import RESOURCE, Door, refused
+from emulator.vault.door import Door, refused
 from emulator.vault.errors import bad_parameter, not_authorized
 from emulator.vault.operations import Call, Operation, Operations
 from emulator.vault.policy import PFX, Json, Policy
 from emulator.vault.roles import PREFIX, ROLES
 from emulator.vault.store import Store
 
-__all__ = ["RESOURCE", "KeyVault"]
+RESOURCE = "https://vault.azure.net"
 
 
 class KeyVault:
@@ -58,8 +58,7 @@ class KeyVault:
         inside = Starlette(
             routes=self._routes(), exception_handlers={HTTPException: _no_such_address, Refusal: _refused}
         )
-        challenge = f'Bearer authorization="{authority}/{tenant_id}", resource="{RESOURCE}"'
-        self.app = Door(inside, authenticate=authenticate, challenge=challenge)
+        self.app = Door(inside, authenticate=authenticate, authority=f"{authority}/{tenant_id}", resource=RESOURCE)
 
     @property
     def signatures(self) -> int:

@@ -15,7 +15,6 @@ from emulator.bearer import bearer_token
 from emulator.refusal import Refusal
 from emulator.vault.errors import Closure, bad_parameter, body, closed_to_caller, unauthenticated
 
-RESOURCE = "https://vault.azure.net"
 API_VERSIONS = {"7.0", "7.1", "7.2", "7.3", "7.4", "7.5", "7.6", "2025-07-01", "2026-04-01"}
 
 
@@ -30,13 +29,17 @@ class Door:
     Args:
         inside: the application behind.
         authenticate: returns the object id that a token proves, or None for an invalid token.
-        challenge: the `WWW-Authenticate` header of a 401.
+        authority: with the tenant, of the challenge.
+        resource: of the challenge, and the audience that tokens must have.
     """
 
-    def __init__(self, inside: ASGIApp, *, authenticate: Callable[[str], str | None], challenge: str) -> None:
+    def __init__(
+        self, inside: ASGIApp, *, authenticate: Callable[[str], str | None], authority: str, resource: str
+    ) -> None:
         self._inside = inside
         self._authenticate = authenticate
-        self._challenge = challenge
+        self._challenge = f'Bearer authorization="{authority}", resource="{resource}"'
+        self._resource = resource
         self.closed: Closure | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,7 +70,7 @@ class Door:
             raise unauthenticated(message, challenge=self._challenge)
         principal = self._authenticate(token)
         if principal is None:
-            raise unauthenticated(_mistake(token), challenge=self._challenge)
+            raise unauthenticated(self._mistake(token), challenge=self._challenge)
         request.state.principal = principal
         if self.closed:
             host = urlsplit(str(request.url)).hostname or ""
@@ -79,18 +82,17 @@ class Door:
         if api_version not in API_VERSIONS:
             raise bad_parameter(f"The specified version ({api_version}) is not recognized.")
 
+    def _mistake(self, token: str) -> str:
+        """Return the text for a token that was not accepted: one for another service is told so."""
+        audience = _unverified(token).get("aud")
+        if isinstance(audience, str) and audience.removesuffix("/") != self._resource:
+            return f"AKV10022: Invalid audience. Expected {self._resource}, found: {audience}."
+        return "[BearerReadAccessTokenFailed] Error validating token: 'S2S17000'."
+
 
 def refused(refusal: Refusal) -> Response:
     """Return a refusal as the vault sends it."""
     return JSONResponse(body(refusal), refusal.status, headers=refusal.headers)
-
-
-def _mistake(token: str) -> str:
-    """Return the text for a token that was not accepted: one for another service is told so."""
-    audience = _unverified(token).get("aud")
-    if isinstance(audience, str) and audience.removesuffix("/") != RESOURCE:
-        return f"AKV10022: Invalid audience. Expected {RESOURCE}, found: {audience}."
-    return "[BearerReadAccessTokenFailed] Error validating token: 'S2S17000'."
 
 
 def _caller(token: str, principal: str) -> str:
