@@ -118,7 +118,11 @@ class _Writer:
         made = self.table(shape, at=at, given=())
         tag: Schema = {"enum": [kind]}
         tag = {**({"anyOf": [tag, _VARIABLE]} if self._variables else tag), **self._meaning(f"{at}.type")}
-        return {**made, "properties": {"type": tag, **made["properties"]}, "required": ["type", *made.get("required", [])]}
+        return {
+            **made,
+            "properties": {"type": tag, **made["properties"]},
+            "required": ["type", *made.get("required", [])],
+        }
 
     def _value(self, hint: Any, *, at: str) -> Schema:  # noqa: ANN401  # a type form
         origin, inner = get_origin(hint), [part for part in get_args(hint) if part is not types.NoneType]

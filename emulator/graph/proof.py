@@ -42,9 +42,9 @@ def check(
         raise bad_proof() from None
     header, claims = parts["header"], parts["payload"]
     algorithm, audience = header.get("alg"), claims.get("aud")
-    if algorithm not in algorithms or header.get("typ") != "JWT":
+    if not isinstance(algorithm, str) or algorithm not in algorithms or header.get("typ") != "JWT":
         raise bad_proof()
-    if claims.get("iss") != application.object_id or audience not in audiences:
+    if claims.get("iss") != application.object_id or not isinstance(audience, str) or audience not in audiences:
         raise bad_proof()
     if not _is_current(claims, now):
         raise bad_proof()

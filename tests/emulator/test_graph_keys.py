@@ -29,7 +29,7 @@ class Case:
 
     id: str
     header: Mapping[str, str] = field(default_factory=dict)
-    claims: Mapping[str, str] = field(default_factory=dict)
+    claims: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
     without: tuple[str, ...] = ()
     nbf_in: int = 0
     exp_in: int = 600
@@ -104,7 +104,7 @@ def proof_of(case: Case, keys: Keys, now: float) -> str:
     header |= {name: value.format(**words) for name, value in case.header.items()}
     claims: dict[str, Any] = {"aud": AZURE_AD_GRAPH, "iss": OBJECT_ID}
     claims |= {"nbf": int(now) + case.nbf_in, "exp": int(now) + case.exp_in}
-    claims |= {name: value.format(**words) for name, value in case.claims.items()}
+    claims |= {name: value.format(**words) if isinstance(value, str) else value for name, value in case.claims.items()}
     claims = {name: value for name, value in claims.items() if name not in case.without}
     header = {"alg": case.signed_as} | {name: value for name, value in header.items() if value}
     proof = compact(header, claims, signed_as=case.signed_as, key=signer)

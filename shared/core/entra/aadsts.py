@@ -40,7 +40,10 @@ _FEDERATION = (
 _CLOCK = "see whether the clock of this machine is right; on Azure open a support request with the trace_id"
 _WAIT = "wait: vend asks again when the time is over that Entra named, and serves what it has until then"
 _DEFECT = "this is a defect of vend: report it with the event"
-_SECRET = "vend proves itself by certificate and sends no secret: report it with the event"
+_SECRET = (
+    "make a new secret, az ad app credential reset --id $VEND_CLIENT_ID --append, and put its value, not its ID, where "
+    "the credential of the profile names it; a certificate or a managed identity is the better kind"
+)
 
 _MEANINGS = {
     50001: Meaning("the API is not known in the tenant", _SCOPE),

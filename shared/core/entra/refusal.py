@@ -72,7 +72,7 @@ _PROOF_FAULTS: Mapping[int, ProofFault | None] = MappingProxyType(
 
 The number decides, and not `error`: 700016 has come as `unauthorized_client`, and 70021 as `invalid_request`.
 """
-_FEDERATION = frozenset({70021, 700211, 700213, 7002137, 7002138})
+_FEDERATION = frozenset({70021, 70025, 700211, 700212, 700213, 700226, 7002137, 7002138, 501661})
 """No federated credential fits the assertion.
 
 https://learn.microsoft.com/entra/workload-id/workload-identity-federation-considerations
