@@ -13,6 +13,7 @@ import typer
 
 from cli.document_store import BlobStore, FileStore, Store, Version
 from cli.operator_login import operator_token
+from cli.patience import DEFAULT_PATIENCE, Patience
 from cli.screen import BAD, counted, say
 from shared.adapters.http import read_roots
 from shared.core.documents.callers import CallersDocument, parse_callers
@@ -77,7 +78,12 @@ class NotRead(Exception):
 
 
 def read_documents(
-    config: Path | None, *, absent: bytes | None = None, remote: bool = True, to_mend: bool = False
+    config: Path | None,
+    *,
+    absent: bytes | None = None,
+    remote: bool = True,
+    to_mend: bool = False,
+    patience: Patience = DEFAULT_PATIENCE,
 ) -> Documents:
     """Read both, or print every mistake of both and end with exit code 1.
 
@@ -88,6 +94,7 @@ def read_documents(
         absent: what stands for a callers document that is not there; None where that is a mistake.
         remote: whether a blob may be read, with the operator's login.
         to_mend: whether entries of callers may have mistakes: those are refused by the app, and the others are served.
+        patience: how to wait where a failure to read a blob may pass.
 
     Raises:
         NotRead: the callers document is in a blob, and `remote` is false.
@@ -108,7 +115,7 @@ def read_documents(
         if is_url(settings.callers) and not remote:
             raise NotRead(settings, settings_file=shown(config), callers_file=settings.callers)
         name = settings.callers if is_url(settings.callers) else shown(ROOT / settings.callers)
-        store = _store(settings)
+        store = _store(settings, patience)
         version = store.read()
         content = absent if version.content is None else version.content
         if content is None:
@@ -143,9 +150,10 @@ def _roots_mistakes(settings: Settings) -> list[str]:
     return []
 
 
-def _store(settings: Settings) -> Store:
+def _store(settings: Settings, patience: Patience) -> Store:
     if is_url(settings.callers):
-        return BlobStore(settings.callers, token=operator_token, ca_file=settings.network.ca_file)
+        ca_file = settings.network.ca_file
+        return BlobStore(settings.callers, token=operator_token, ca_file=ca_file, patience=patience)
     return FileStore(ROOT / settings.callers)
 
 

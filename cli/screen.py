@@ -38,11 +38,16 @@ def progress() -> Iterator[Callable[[str], None]]:
         yield lambda line: status.update(Text(line))
 
 
-def stop(what: str, hint: str = "") -> typer.Exit:
-    """Say what is wrong and what helps; what it returns is to be raised, and ends the command with exit code 1."""
+def complain(what: str, hint: str = "") -> None:
+    """Say what is wrong and what helps."""
     say(what, style=BAD, error=True)
     if hint:
         say(hint, error=True)
+
+
+def stop(what: str, hint: str = "") -> typer.Exit:
+    """Say what is wrong and what helps; what it returns is to be raised, and ends the command with exit code 1."""
+    complain(what, hint)
     return typer.Exit(1)
 
 

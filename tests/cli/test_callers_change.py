@@ -68,6 +68,7 @@ def test_limits_come_and_go(desk: Desk) -> None:
         (("set", "billing", "--rate", "0"), 2, "must be a number from 1, or none"),
         (("set", "billing", "--rate", "1e9"), 2, "must be a number from 1, or none"),
         (("set", "billing", "--not-after", "soon"), 2, "must be such as 2027-01-31"),
+        (("set", "billing", "--not-after", "90m"), 2, "must be such as 2027-01-31"),
         (("set", "billing", "--mode", "off"), 2, "'off' is not one of"),
         (("set", "reports", "--rate", "1"), 1, "has no caller reports. It has: billing"),
         (("allow", "reports", SCOPE), 1, "has no caller reports. It has: billing"),
