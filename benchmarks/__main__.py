@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmarks import (
     end_to_end,
+    first_token,
     handler,
     hit,
     outage,
@@ -29,6 +30,7 @@ SUBJECTS: Mapping[str, Callable[[Scale], list[Row]]] = {
     "hit": hit.rows,
     "uncached": uncached.rows,
     "handler": handler.rows,
+    "first-token": first_token.rows,
     "package": package.rows,
 }
 
