@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from benchmarks import (
+    documents,
     end_to_end,
     first_token,
     handler,
@@ -16,6 +17,7 @@ from benchmarks import (
     refresh_window,
     report,
     stampede,
+    strangers,
     uncached,
     valid_token_faults,
 )
@@ -31,6 +33,8 @@ SUBJECTS: Mapping[str, Callable[[Scale], list[Row]]] = {
     "uncached": uncached.rows,
     "handler": handler.rows,
     "first-token": first_token.rows,
+    "strangers": strangers.rows,
+    "documents": documents.rows,
     "package": package.rows,
 }
 

@@ -17,7 +17,7 @@ import typer
 from cli.callers_text import with_caller, with_key, with_last_key_alone, without_caller
 from cli.document_store import WriteUnknown
 from cli.documents import Config
-from cli.entries import Profile, Tenants, entries_of, shown_entries
+from cli.entries import Profile, Tenants, entries_of, good_scopes, shown_entries
 from cli.host_keys import ResourceId, slots_of
 from cli.keys import LOCAL_APP, App, key_digest
 from cli.made_keys import MadeKeys
@@ -35,7 +35,12 @@ def add(  # noqa: PLR0913  # typer reads the options from the signature
     names: Names,
     allow: Annotated[
         list[str],
-        typer.Option("--allow", metavar="SCOPE", help="What they may have, resource/.default; repeat for more."),
+        typer.Option(
+            "--allow",
+            metavar="SCOPE",
+            callback=good_scopes,
+            help="What they may have, resource/.default; repeat for more.",
+        ),
     ],
     *,
     not_after: Annotated[

@@ -8,7 +8,7 @@ import typer
 
 from cli.callers_text import Value, generation_of, with_allowed, with_generation, with_values, without_scopes
 from cli.documents import Config, Documents
-from cli.entries import Profile, Tenants, check_scope, entries_of, shown_entries
+from cli.entries import Profile, Tenants, entries_of, good_scopes, shown_entries
 from cli.host_keys import ResourceId
 from cli.keys import LOCAL_APP, App
 from cli.moment import FORMS, moment
@@ -20,7 +20,10 @@ from shared.core.policy import Allow, Caller, Mode, Offer, tenants_of
 
 NONE = "none"
 
-Scopes = Annotated[list[str], typer.Argument(metavar="SCOPE", help="Such as https://graph.microsoft.com/.default")]
+Scopes = Annotated[
+    list[str],
+    typer.Argument(metavar="SCOPE", callback=good_scopes, help="Such as https://graph.microsoft.com/.default"),
+]
 
 type Pair = tuple[str, str, str]
 """A profile, a tenant and a scope."""
@@ -82,8 +85,6 @@ def deny(
     """
     session = open_session(context, app=app, resource_id=resource_id, config=config, admin=admin)
     caller, taken = _caller(session.documents, name), set(scopes)
-    for scope in scopes:
-        check_scope(scope)
     if absent := taken - {scope for entry in caller.allow for scope in entry.scopes}:
         say(f"{name} has no entry for {', '.join(sorted(absent))}.", error=True)
     if by_audit := _served_by_audit(caller, taken, session.documents.settings.offers):

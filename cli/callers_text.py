@@ -279,7 +279,7 @@ def _checked(before: str, after: str, expect: Callable[[dict[str, Any]], object]
 
 
 def _is_of(header: str, name: str) -> bool:
-    """Tell whether a header is that of a caller, or of a table within its entry."""
+    """Return whether a header is that of a caller, or of a table within its entry."""
     try:
         table = tomllib.loads(header.strip().replace("[[", "[").replace("]]", "]"))
     except tomllib.TOMLDecodeError:

@@ -23,7 +23,7 @@ from cli.keys import key_digest
 from cli.operator_login import operator_token
 from cli.patience import Patience
 from cli.resource_manager import AzureApp
-from cli.screen import stop
+from cli.screen import misuse, stop
 
 ELSE = "Is it the host of the same `make run`?"
 GOOD = {HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.NO_CONTENT}
@@ -32,12 +32,21 @@ RESOURCE_ID = re.compile(
     re.IGNORECASE | re.ASCII,
 )
 
+
+def _good_resource_id(option: typer.CallbackParam, value: str | None) -> str | None:
+    """Return the id of a function app; end with exit code 2 where it is none."""
+    if value is not None and not RESOURCE_ID.match(value):
+        raise misuse(option, "must be /subscriptions/.../providers/Microsoft.Web/sites/NAME")
+    return value
+
+
 ResourceId = Annotated[
     str | None,
     typer.Option(
         "--resource-id",
         metavar="ID",
         envvar="VEND_RESOURCE_ID",
+        callback=_good_resource_id,
         help="The function app in Azure, as `azd env get-values` names it. Without it: the host of `make run`.",
     ),
 ]
@@ -93,8 +102,6 @@ def host_keys(documents: Documents, *, app: str, resource_id: str | None, patien
             "Which function app? --resource-id ID, or VEND_RESOURCE_ID.",
             'eval "$(azd env get-values)" sets it, and VEND_URL. Or start one on this machine: make run',
         )
-    if not RESOURCE_ID.match(resource_id):
-        raise stop("--resource-id: must be /subscriptions/.../providers/Microsoft.Web/sites/NAME")
     return AzureApp(
         f"{management}{resource_id}/host/default",
         token=lambda: operator_token(management),

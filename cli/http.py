@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from cli.screen import stop
+from cli.screen import misuse, stop
 from shared.core.origins import Origin, origin_of
 
 SECONDS_TO_ANSWER = 30.0
@@ -45,7 +45,7 @@ def bearer(token: str, *, service: str) -> Secret:
 
 
 def check_address(url: str, *, at: str) -> str:
-    """Return an address as scheme, host and port in lower case; end with exit code 1 if nothing should be sent there.
+    """Return an address as scheme, host and port in lower case; end with exit code 2 if nothing should be sent there.
 
     Args:
         url: http or https, host and port.
@@ -54,11 +54,11 @@ def check_address(url: str, *, at: str) -> str:
     origin = origin_of(url)
     rest = url.partition("://")[2].lower().removesuffix("/")
     if origin is None or rest not in {origin.host, f"{origin.host}:{origin.port}"}:
-        raise stop(
-            f"{at}: must be http or https, a host and perhaps a port", "For example https://vend.azurewebsites.net"
+        raise misuse(
+            at, "must be http or https, a host and perhaps a port", "For example https://vend.azurewebsites.net"
         )
     if not _is_private(origin):
-        raise stop(f"{at}: http is for this machine alone: keys and tokens would be open to read", "Use https.")
+        raise misuse(at, "http is for this machine alone: keys and tokens would be open to read", "Use https.")
     return f"{origin.scheme}://{rest}"
 
 

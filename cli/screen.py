@@ -51,6 +51,13 @@ def stop(what: str, hint: str = "") -> typer.Exit:
     return typer.Exit(1)
 
 
+def misuse(option: str | typer.CallbackParam, rule: str, hint: str = "") -> typer.Exit:
+    """Say which option is malformed and what helps; what it returns is to be raised, and ends with exit code 2."""
+    name = option if isinstance(option, str) else next(iter(option.opts), "")
+    stop(f"{name if name.startswith('-') else name.upper()}: {rule}", hint)
+    return typer.Exit(2)
+
+
 def counted(number: int, noun: str) -> str:
     """Write a number of things."""
     return f"{number} {noun}{'' if number == 1 else 's'}"

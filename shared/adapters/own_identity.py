@@ -111,7 +111,7 @@ class SdkCredential:
         self._rejected: dict[str, str] = {}
 
     def reject(self) -> None:
-        """Give out no token again that was given out until now: a service has answered one with 401."""
+        """Return no token again that was returned until now: a service has answered one with 401."""
         self._rejected = dict(self._given)
 
     async def get_token(self, *scopes: str, **_: Any) -> "SdkToken":  # noqa: ANN401  # the SDK's protocol

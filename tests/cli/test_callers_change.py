@@ -72,9 +72,9 @@ def test_limits_come_and_go(desk: Desk) -> None:
         (("set", "billing", "--mode", "off"), 2, "'off' is not one of"),
         (("set", "reports", "--rate", "1"), 1, "has no caller reports. It has: billing"),
         (("allow", "reports", SCOPE), 1, "has no caller reports. It has: billing"),
-        (("allow", "billing", "https://graph.microsoft.com"), 1, "Write https://graph.microsoft.com/.default"),
-        (("allow", "billing", SCOPE, "--tenant", "x"), 1, "tenants[0]: is not a tenant GUID"),
-        (("deny", "billing", "https://graph.microsoft.com"), 1, "Write https://graph.microsoft.com/.default"),
+        (("allow", "billing", "https://graph.microsoft.com"), 2, "Write https://graph.microsoft.com/.default"),
+        (("allow", "billing", SCOPE, "--tenant", "x"), 2, "--tenant: must be a GUID"),
+        (("deny", "billing", "https://graph.microsoft.com"), 2, "Write https://graph.microsoft.com/.default"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

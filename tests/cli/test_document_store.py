@@ -48,11 +48,11 @@ def test_what_somebody_else_writes_meanwhile_stays(tmp_path: Path, times: int) -
     assert [each.read_text() for each in tmp_path.iterdir()] == ["c"]
 
 
-@pytest.fixture(scope="module")
-def blob(cloud: LocalCloud) -> BlobStore:
-    """A blob that is not there yet, for the operator."""
+@pytest.fixture
+def blob(cloud: LocalCloud, tmp_path: Path) -> BlobStore:
+    """A blob of this test alone that is not there yet, for the operator."""
     token = token_of(cloud, OPERATOR_CLIENT_ID, STORAGE)
-    return store(cloud, token)
+    return store(cloud, token, f"{tmp_path.name}/callers.toml")
 
 
 def patience() -> Patience:
@@ -75,7 +75,7 @@ def store(cloud: LocalCloud, token: str, name: str = "a/callers.toml") -> BlobSt
     )
 
 
-def test_of_two_who_write_a_blob_one_is_told(cloud: LocalCloud, blob: BlobStore) -> None:
+def test_of_two_who_write_a_blob_one_is_told(blob: BlobStore) -> None:
     """Who has read another version, or none, has not seen what the other wrote, and does not write over it."""
     nothing = blob.read()
     assert nothing.content is None
@@ -86,7 +86,7 @@ def test_of_two_who_write_a_blob_one_is_told(cloud: LocalCloud, blob: BlobStore)
     blob.write(b"third", over=seen)
     with pytest.raises(Changed):
         blob.write(b"fourth", over=seen)
-    assert cloud.blob.read(CONTAINER, "a/callers.toml") == b"third"
+    assert blob.read().content == b"third"
 
 
 @pytest.mark.parametrize(
