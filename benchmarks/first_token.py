@@ -1,5 +1,6 @@
 """Target 6: a new process to its first token, beside the same job as it is usually written."""
 
+import sysconfig
 import tempfile
 import zipfile
 from contextlib import ExitStack
@@ -15,7 +16,7 @@ from emulator.host.keys import generate
 from emulator.seed import CLIENT_ID, IDENTITY_CLIENT_ID, IDENTITY_PRINCIPAL_ID, TENANT_ID
 from emulator.tour.site import CALLER, app_settings, write_configuration
 from emulator.vault.policy import Policy
-from scripts.package import ROOT, build
+from scripts.package import PACKAGES, ROOT, build
 
 AZURE = "azure-identity"
 LIBRARY = "azure.functions"
@@ -56,13 +57,14 @@ print([time.perf_counter() - began] * 2)
 def rows(scale: Scale) -> list[Row]:
     """Start new processes by turns: vend, the same job with the libraries, and an empty one.
 
-    All of them have the packages that are deployed, and no other.
+    vend has the packages that are deployed. The library has those of this environment, which are compiled too.
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         app = folder / VEND
         with zipfile.ZipFile(build(ROOT, folder, uv=UV)) as packed:
             packed.extractall(app)
+        packages = [app / PACKAGES, app]
         cloud = stack.enter_context(LocalCloud(folder))
         cloud.vault.create_certificate(NAME, Policy("CN=vend"))
         cloud.directory.register_certificate(CLIENT_ID, cloud.vault.certificate(NAME))
@@ -75,9 +77,9 @@ def rows(scale: Scale) -> list[Row]:
             cloud.vault_url, NAME, str(cloud.ca_file), cloud.authority, TENANT_ID, CLIENT_ID, IDENTITY_CLIENT_ID, SCOPE,
         ]  # fmt: skip
         contenders = {
-            VEND: partial(start, PROCESS, app, settings, key, form),
-            AZURE: partial(start, USUAL, app, settings, *usual),
-            LIBRARY: partial(start, IMPORT, app, settings),
+            VEND: partial(start, PROCESS, packages, settings, key, form),
+            AZURE: partial(start, USUAL, [Path(sysconfig.get_path("purelib"))], settings, *usual),
+            LIBRARY: partial(start, IMPORT, packages, settings),
         }
         for contender in contenders.values():
             contender()  # the files are in the memory of the machine from here on
