@@ -63,8 +63,11 @@ class ManagedIdentity:
         asked = self._clock()
         # A new one each time: it reads the two variables when it is made, and caches tokens that we cache better. It is
         # shown good answers alone, because it logs the text of all others.
+        # The SDK has no argument for `token_sha256_to_refresh`. An endpoint that knows it gives out another token than
+        # the one of this hash; any other ignores it.
         credential = ManagedIdentityCredential(
             client_id=self._client_id or None,
+            identity_config={"token_sha256_to_refresh": wanted.rejected} if wanted.rejected else None,
             transport=SdkTransport(self._upstream, check=self._check),
             use_env_settings=False,
             retry_total=0,
