@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -57,8 +57,9 @@ class App(AbstractAsyncContextManager["App"]):
         clock: of both.
         folder: an empty one, for its configuration.
         scopes: that its one caller may have.
-        settings: lines of TOML, keys with their dots.
+        settings: lines of TOML, keys with their dots; they may replace client and credentials.
         authority: in place of the cloud's.
+        environ: app settings beside those that Azure sets.
         log: takes the lines in place of a list.
     """
 
@@ -71,6 +72,7 @@ class App(AbstractAsyncContextManager["App"]):
         scopes: tuple[str, ...] = (GRAPH_SCOPE, ORDERS_SCOPE),
         settings: str = "",
         authority: str = "",
+        environ: Mapping[str, str] = MappingProxyType({}),
         log: Callable[[str], None] | None = None,
     ) -> None:
         write_configuration(cloud, folder, scopes=scopes, settings=settings, authority=authority or cloud.authority)
@@ -79,8 +81,12 @@ class App(AbstractAsyncContextManager["App"]):
         self.lines: list[str] = []
         self.pauses = 0
         self._events = Events(log or self.lines.append, wall=lambda: clock().wall, worker="w")
-        environ = app_settings(cloud, folder / "vend.toml")
-        self._runtime = build(environ, root=folder, events=self._events, system=System(clock=clock, sleep=self._sleep))
+        self._runtime = build(
+            {**app_settings(cloud, folder / "vend.toml"), **environ},
+            root=folder,
+            events=self._events,
+            system=System(clock=clock, sleep=self._sleep),
+        )
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -180,6 +186,13 @@ def write_configuration(
 ) -> None:
     """Write vend.toml and callers.toml."""
     listed = json.dumps(scopes)
+    usual = {
+        "client_id": json.dumps(CLIENT_ID),
+        "credentials": f'[{{ type = "certificate", vault = "{cloud.vault_url}", name = "{CERTIFICATE}" }}]',
+    }
+    client = "\n".join(
+        f"profiles.graph.{key} = {value}" for key, value in usual.items() if f".{key} = " not in settings
+    )
     (folder / "vend.toml").write_text(
         f"""\
 cloud = "local"
@@ -194,9 +207,8 @@ clouds.local.database = "localhost"
 clouds.local.verify_vault_challenge = false
 network.ca_file = {json.dumps(str(cloud.ca_file))}
 profiles.graph.tenants = ["{TENANT_ID}"]
-profiles.graph.client_id = "{CLIENT_ID}"
 profiles.graph.scopes = {listed}
-profiles.graph.credentials = [{{ type = "certificate", vault = "{cloud.vault_url}", name = "{CERTIFICATE}" }}]
+{client}
 {settings}
 """
     )
