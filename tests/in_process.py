@@ -57,7 +57,7 @@ class App(AbstractAsyncContextManager["App"]):
         clock: of both.
         folder: an empty one, for its configuration.
         scopes: that its one caller may have.
-        settings: lines of TOML, keys with their dots; they may replace client and credentials.
+        settings: lines of TOML, keys with their dots; they may replace client, credentials and roots.
         authority: in place of the cloud's.
         environ: app settings beside those that Azure sets.
         log: takes the lines in place of a list.
@@ -186,13 +186,13 @@ def write_configuration(
 ) -> None:
     """Write vend.toml and callers.toml."""
     listed = json.dumps(scopes)
+    certificate = f'type = "certificate", vault = "{cloud.vault_url}", name = "{CERTIFICATE}"'
     usual = {
-        "client_id": json.dumps(CLIENT_ID),
-        "credentials": f'[{{ type = "certificate", vault = "{cloud.vault_url}", name = "{CERTIFICATE}" }}]',
+        "network.ca_file": json.dumps(str(cloud.ca_file)),
+        "profiles.graph.client_id": json.dumps(CLIENT_ID),
+        "profiles.graph.credentials": f"[{{ {certificate} }}]",
     }
-    client = "\n".join(
-        f"profiles.graph.{key} = {value}" for key, value in usual.items() if f".{key} = " not in settings
-    )
+    others = "\n".join(f"{key} = {value}" for key, value in usual.items() if f"{key} = " not in settings)
     (folder / "vend.toml").write_text(
         f"""\
 cloud = "local"
@@ -205,10 +205,9 @@ clouds.local.blob = "{cloud.blob_url}"
 clouds.local.vault = "{cloud.vault_url}"
 clouds.local.database = "localhost"
 clouds.local.verify_vault_challenge = false
-network.ca_file = {json.dumps(str(cloud.ca_file))}
 profiles.graph.tenants = ["{TENANT_ID}"]
 profiles.graph.scopes = {listed}
-{client}
+{others}
 {settings}
 """
     )
