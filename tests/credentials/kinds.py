@@ -23,7 +23,7 @@ from tests.pki import Signed, chain, pem, pfx
 ISSUER, SUBJECT = "https://tokens.example", "repo:contoso/vend:ref:refs/heads/main"
 PASSWORD = "open sesame: the password of a file"
 DAY = dt.timedelta(days=1)
-SECRET_SECONDS = 86_400.0
+SECRET_SECONDS = 2 * 86_400.0
 """The life of a client secret: longer than that of a token."""
 
 

@@ -3,18 +3,19 @@
 import asyncio
 import datetime as dt
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from emulator.cloud import LocalCloud
-from emulator.seed import IDENTITY_PRINCIPAL_ID
+from emulator.network.faults import Fault, Kind
+from emulator.seed import IDENTITY_CLIENT_ID, IDENTITY_PRINCIPAL_ID
 from emulator.vault.policy import Policy
 from tests.clock import FakeClock
 from tests.credentials import kinds
 from tests.credentials.kinds import Client, new_client
-from tests.in_process import GRAPH_SCOPE, ORDERS_SCOPE, App
+from tests.in_process import GRAPH_SCOPE, ORDERS_SCOPE, App, suffering
 from tests.pki import pem, signed
 
 pytestmark = pytest.mark.slow
@@ -194,7 +195,7 @@ def test_a_new_version_of_a_refused_secret_is_found(client: Client, fake_clock: 
         async with app_of(client, fake_clock, credential) as app:
             assert (await app.ask()).status == 200
             client.cloud.vault.set_secret(client.vault_secret, "a secret that nobody registered")
-            fake_clock.tick(DAY)  # the registered one has ended, and the vault lists another one
+            fake_clock.tick(kinds.SECRET_SECONDS)  # the registered one has ended, and the vault lists another one
             secret = client.cloud.directory.add_secret(client.id, lifetime=DAY)
             client.cloud.vault.set_secret(client.vault_secret, secret)
             before = len(client.cloud.entra.requests)
@@ -233,6 +234,85 @@ def test_a_vault_without_the_right_to_secrets_says_which(client: Client, fake_cl
 
     asyncio.run(story())
     client.cloud.vault.assign(IDENTITY_PRINCIPAL_ID, kinds.READS_SECRETS)
+
+
+def test_a_vault_that_lacks_the_secret_says_so(client: Client, fake_clock: FakeClock) -> None:
+    """REL-25: 502, and the remedy is to compare the names."""
+    credential = kinds.vault_secret(client).replace(client.vault_secret, "another-name")
+
+    async def story() -> None:
+        async with app_of(client, fake_clock, credential) as app:
+            assert await status(app, client) == (502, 0)
+            (failed,) = app.everything("acquire_failed")
+            assert failed["cause"] == "Key Vault: HTTP 404 SecretNotFound"
+            assert failed["remedy"].startswith("compare vault and name")
+
+    asyncio.run(story())
+
+
+def test_an_identity_that_the_app_does_not_have_is_named(client: Client, fake_clock: FakeClock) -> None:
+    """REL-33: 502, and the remedy is to assign it."""
+    credential = kinds.federated(client).replace(IDENTITY_CLIENT_ID, "00000000-0000-4000-8000-000000000000")
+
+    async def story() -> None:
+        async with app_of(client, fake_clock, credential) as app:
+            assert await status(app, client) == (502, 0)
+            failed = app.everything("acquire_failed")[-1]
+            assert failed["cause"] == "managed identity: identity_client_id is not assigned to the app"
+            assert failed["remedy"].startswith("assign the user-assigned identity")
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("part", "make"), [("vault", kinds.in_vault), ("identity", kinds.federated)], ids=["vault", "identity"]
+)
+def test_a_kind_that_cannot_make_its_proof_is_passed_over(
+    client: Client, fake_clock: FakeClock, part: str, make: Callable[[Client], str]
+) -> None:
+    """REL-23, REL-32: what makes the proof of the first is away: the second proves the request, and nothing rests."""
+    credentials = make(client), kinds.setting_secret(client)
+    away = Fault(kind=Kind.STATUS, status=503)
+
+    async def story() -> None:
+        async with app_of(client, fake_clock, *credentials) as app:
+            with suffering(client.cloud.faults[part], away):
+                assert await status(app, client) == (200, 1)
+            assert app.everything("credential_rests") == []
+        async with app_of(client, fake_clock, credentials[0]) as app:
+            with suffering(client.cloud.faults[part], away):
+                assert await status(app, client) == (503, 0)
+            assert await status(app, client) == (200, 1)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda client: kinds.in_vault(client, exportable=True, more=', signing = "local"'),
+        kinds.vault_secret,
+    ],
+    ids=["local", "secret"],
+)
+def test_what_was_read_of_a_vault_outlives_it(
+    client: Client, fake_clock: FakeClock, make: Callable[[Client], str]
+) -> None:
+    """REL-27: the vault is away for a day: a worker that runs has new tokens, and a new one answers 503."""
+    credential = make(client)
+
+    async def story() -> None:
+        async with app_of(client, fake_clock, credential) as app:
+            assert await status(app, client) == (200, 1)
+            with suffering(client.cloud.faults["vault"], Fault(kind=Kind.STATUS, status=503)):
+                for _ in range(12):
+                    assert await status(app, client) == (200, 1)
+                unread = app.everything("credential_unread")
+                assert {event["cause"] for event in unread} == {"Key Vault: HTTP 503"}
+                async with app_of(client, fake_clock, credential) as new:
+                    assert await status(new, client) == (503, 0)
+
+    asyncio.run(story())
 
 
 def test_a_version_that_is_pending_is_never_chosen(client: Client, fake_clock: FakeClock) -> None:
