@@ -71,7 +71,8 @@ class MemoryKey:
     async def certificate(self, name: str, version: str) -> tuple[Certificate, str]:  # noqa: ARG002  # as above
         """Return the one certificate."""
         thumbprint = self._pair.thumbprint("sha256").rstrip("=")
-        return Certificate(thumbprint, self._pair.certificate.not_valid_after_utc, chain=()), name
+        made = self._pair.certificate
+        return Certificate(thumbprint, made.not_valid_before_utc, made.not_valid_after_utc, chain=()), name
 
     async def sign(self, key_id: str, digest: bytes) -> bytes:  # noqa: ARG002  # there is one key
         """Sign a SHA-256 digest with PS256."""

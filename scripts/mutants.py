@@ -27,13 +27,14 @@ LISTED = Path(__file__).with_name("equivalent_mutants.toml")
 FILES = ("shared/core/token.py", "shared/core/policy.py")
 ELSEWHERE = {
     "shared/core/policy.py": ("tests/callers/test_age.py",),
+    "shared/core/entra/refusal.py": ("tests/credentials/test_chain.py",),
     **dict.fromkeys(
         ("shared/core/form.py", "shared/core/request.py", "shared/core/url.py"),
         ("tests/api/test_abuse.py", "tests/api/test_bounded.py"),
     ),
 }
-"""Tests that judge a file and lie elsewhere: the time of a caller is over at the door where it is identified, and the
-readers of requests are judged by what comes in at the routes."""
+"""Tests that judge a file and lie elsewhere: the time of a caller is over at the door where it is identified, what a
+refusal says of a proof shows in the chain, and the readers of requests are judged by what comes in at the routes."""
 NEEDED = {"shared", "emulator", "tests", "docs", "pyproject.toml", "requirements.txt"}
 """What a copy of the repository has: the tests start the emulator, and hold answers against the documents."""
 AT_ONCE = 2

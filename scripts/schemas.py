@@ -40,7 +40,7 @@ _SCALARS: Mapping[type, Schema] = types.MappingProxyType(
     }
 )
 _VARIABLE: Schema = {"type": "string", "pattern": r"\$\{"}
-_ROW = re.compile(r"^\| `(?:\[(?P<table>[^]]+)\])? ?(?P<key>\w*)` \|[^|]*\| (?P<meaning>.+) \|$", re.MULTILINE)
+_ROW = re.compile(r"^\| `(?:\[+(?P<table>[^]]+)\]+)? ?(?P<key>\w*)` \|[^|]*\| (?P<meaning>.+) \|$", re.MULTILINE)
 
 
 def documents() -> Mapping[str, str]:
@@ -146,7 +146,7 @@ class _Writer:
         return {**_SCALARS[hint], **self._meaning(at)}
 
     def _meaning(self, at: str, otherwise: str = "") -> Schema:
-        text = self._meanings.get(at, otherwise)
+        text = self._meanings.get(at.replace("[]", ""), otherwise)
         return {"description": text} if text else {}
 
 

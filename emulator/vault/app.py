@@ -201,6 +201,7 @@ class KeyVault:
             self._route("POST", "/keys/{name}/sign", "keys/sign/action", do.sign),
             self._route("POST", "/keys/{name}/{version}/sign", "keys/sign/action", do.sign),
             self._route("GET", "/secrets/{name}", "secrets/getSecret/action", do.secret),
+            self._route("GET", "/secrets/{name}/versions", "secrets/readMetadata/action", do.list_secret_versions),
             self._route("GET", "/secrets/{name}/{version}", "secrets/getSecret/action", do.secret),
         ]
 

@@ -113,9 +113,12 @@ class Bundles:
 
     def plain_secret(self, secret: Secret) -> Document:
         """Render a version of a plain secret."""
+        return {"value": secret.value, **self.plain_secret_item(secret)}
+
+    def plain_secret_item(self, secret: Secret) -> Document:
+        """Render a version of a plain secret as a line of a list, which has no value."""
         dates = {"nbf": secret.not_before, "exp": secret.expires}
         return {
-            "value": secret.value,
             **({"contentType": secret.content_type} if secret.content_type else {}),
             "id": f"{self.base}/secrets/{secret.name}/{secret.id}",
             "attributes": {
@@ -131,11 +134,14 @@ class Bundles:
     def secret(self, version: Version) -> Document:
         """Render the secret of a version, with its private key when that is exportable."""
         policy = version.policy
+        value = write(version.material, content_type=policy.content_type, exportable=policy.exportable)
+        return {"kid": self.id("keys", version), "value": value, **self.secret_item(version)}
+
+    def secret_item(self, version: Version) -> Document:
+        """Render the secret of a version as a line of a list, which has no value."""
         return {
             "id": self.id("secrets", version),
-            "kid": self.id("keys", version),
-            "value": write(version.material, content_type=policy.content_type, exportable=policy.exportable),
-            "contentType": policy.content_type,
+            "contentType": version.policy.content_type,
             "attributes": _attributes(version),
             "tags": version.tags,
             "managed": True,

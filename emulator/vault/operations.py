@@ -177,6 +177,18 @@ class Operations:
         _refuse_disabled(enabled=version.enabled)
         return Answer(200, call.bundles.secret(version))
 
+    def list_secret_versions(self, call: Call) -> Answer:
+        """List the versions of a plain secret, or those of the secret of a certificate; they have no values."""
+        if call.name in self._store.secrets:
+            items = [call.bundles.plain_secret_item(each) for each in self._store.secrets.versions(call.name)]
+        else:
+            certificate = self._store.certificate(call.name, kind="secret")
+            items = [call.bundles.secret_item(each) for each in certificate.versions]
+        # As in the real vault the order says nothing about age.
+        return Answer(
+            200, _page(call, f"secrets/{call.name}/versions", sorted(items, key=lambda each: str(each["id"])))
+        )
+
 
 def _refuse_disabled(*, enabled: bool) -> None:
     # A secret that is expired or not valid yet can still be read, unlike one that is disabled:

@@ -62,14 +62,17 @@ class Secrets:
         versions.append(added)
         return added
 
+    def versions(self, name: str) -> list[Secret]:
+        """Return the versions of a secret, the oldest first."""
+        return list(self._held.get(name.lower(), []))
+
     def find(self, name: str, version: str | None) -> Secret:
         """Return a version, or the latest when none is named.
 
         Raises:
             Refusal: 404.
         """
-        versions = self._held.get(name.lower(), [])
-        for each in reversed(versions):
+        for each in reversed(self.versions(name)):
             if not version or each.id == version.lower():
                 return each
         raise not_found("secret", f"{name}/{version}" if version else name)

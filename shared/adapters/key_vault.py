@@ -1,6 +1,7 @@
 """Key Vault: reads certificates and has it sign. The private key stays there.
 
-Rights that this needs: certificates/read, keys/read and keys/sign, and not secrets.
+Rights that signing needs: certificates/read, keys/read and keys/sign, and not secrets. A client secret and the key of
+an exportable certificate need secrets/getSecret and secrets/readMetadata, on that one secret.
 https://learn.microsoft.com/azure/key-vault/certificates/about-certificates
 """
 
@@ -29,16 +30,17 @@ KEYS = 32
 """How many key versions of one vault have a client at once: more than profiles name certificates in one vault."""
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 _RIGHTS = "the app's identity needs certificates/read, keys/read and keys/sign in this vault, and no more"
+_SECRET_RIGHTS = "the app's identity needs secrets/getSecret and secrets/readMetadata on this one secret"
+_WITHOUT_RIGHTS = frozenset({"ForbiddenByRbac", "ForbiddenByPolicy", "AccessDenied"})
 _REMEDIES: Mapping[str, str] = {
     "ForbiddenByFirewall": "let the app through the vault's firewall: its subnet, or its outbound addresses",
     "ForbiddenByConnection": "the vault takes private connections alone: give the app a private endpoint and its DNS",
-    "ForbiddenByRbac": _RIGHTS,
-    "ForbiddenByPolicy": _RIGHTS,
-    "AccessDenied": _RIGHTS,
     "KeyDisabled": "enable this version of the certificate, or make a new one",
     "CertificateDisabled": "enable this version of the certificate, or make a new one",
     "CertificateNotFound": "compare vault and name of the credential in vend.toml with the vault",
     "KeyNotFound": "compare vault and name of the credential in vend.toml with the vault",
+    "SecretDisabled": "enable this version of the secret, or make a new one",
+    "SecretNotFound": "compare vault and name of the credential in vend.toml with the vault",
     "AKV10032": "the vault is of another tenant than the app's identity: use a vault of its own tenant",
     "AKV10022": "compare cloud in vend.toml with the cloud of the vault",
 }
@@ -100,11 +102,11 @@ class KeyVault:
 
     async def secret_versions(self, name: str) -> Sequence[VersionSummary]:
         """List the versions of a secret; errors as in `certificate_versions`."""
-        return await self._translated(lambda: self._secrets_of(name))
+        return await self._translated(lambda: self._secrets_of(name), rights=_SECRET_RIGHTS)
 
     async def secret(self, name: str, version: str) -> str:
         """Return what one version of a secret holds; errors as in `certificate_versions`."""
-        found = await self._translated(lambda: self._secret_client().get_secret(name, version))
+        found = await self._translated(lambda: self._secret_client().get_secret(name, version), rights=_SECRET_RIGHTS)
         return found.value or ""
 
     async def _secrets_of(self, name: str) -> list[VersionSummary]:
@@ -115,15 +117,15 @@ class KeyVault:
         listed = self._certificate_client().list_properties_of_certificate_versions(name)
         return [_summary(found) async for found in listed]
 
-    async def _translated[T](self, work: Callable[[], Awaitable[T]]) -> T:
+    async def _translated[T](self, work: Callable[[], Awaitable[T]], *, rights: str = _RIGHTS) -> T:
         """Run a call of the SDK, once more with a newer token where the vault has rejected one that looked good."""
         try:
-            return await self._tried(work)
+            return await self._tried(work, rights=rights)
         except _TokenRejected:
             self._credential.reject()
-        return await self._tried(work)
+        return await self._tried(work, rights=rights)
 
-    async def _tried[T](self, work: Callable[[], Awaitable[T]]) -> T:
+    async def _tried[T](self, work: Callable[[], Awaitable[T]], *, rights: str) -> T:
         """Run a call of the SDK, and turn its errors into ours."""
         from azure.core.exceptions import HttpResponseError  # noqa: PLC0415
 
@@ -132,13 +134,13 @@ class KeyVault:
         except UpstreamError:
             raise
         except HttpResponseError as error:
-            failure = self._failure(error.response)
+            failure = self._failure(error.response, rights=rights)
         except Exception as error:  # noqa: BLE001  # the SDK raises plain exceptions for answers that it cannot use
             failure = BadAnswer(cause=f"{NAME}: {type(error).__name__}")
         # Outside of the except block, so that the error that holds request and answer is no part of this one.
         raise failure
 
-    def _failure(self, answer: Any) -> UpstreamError:  # noqa: ANN401  # of the SDK, which declares less than it is
+    def _failure(self, answer: Any, *, rights: str) -> UpstreamError:  # noqa: ANN401  # of the SDK, which declares less
         """Return what an answer of the vault means, without its words: they name vault, identity and tenant."""
         if answer is None:
             return BadAnswer(cause=f"{NAME}: no answer")
@@ -148,7 +150,7 @@ class KeyVault:
         if status in {408, 429} or status >= 500:
             return Unavailable(cause=cause, upstream_wait=wait)
         kind = _TokenRejected if status == 401 else OperatorError
-        return kind(cause=cause, remedy=_REMEDIES.get(code))
+        return kind(cause=cause, remedy=rights if code in _WITHOUT_RIGHTS else _REMEDIES.get(code))
 
     def _certificate_client(self) -> "CertificateClient":
         if self._certificates is None:
@@ -191,7 +193,7 @@ def _summary(found: "CertificateProperties | SecretProperties") -> VersionSummar
 
 
 def _code(body: bytes) -> str:
-    """Return the narrowest code of a refusal that `_REMEDIES` knows, or ""; nothing else of the answer gets out."""
+    """Return the narrowest code of a refusal that has a remedy, or ""; nothing else of the answer gets out."""
     error = (json_object(body) or {}).get("error")
     found = ""
     message = error.get("message") if isinstance(error, dict) else None
@@ -199,6 +201,6 @@ def _code(body: bytes) -> str:
         found = number[0] if number[0] in _REMEDIES else ""
     while isinstance(error, dict):
         code = error.get("code")
-        found = code if isinstance(code, str) and code in _REMEDIES else found
+        found = code if isinstance(code, str) and (code in _REMEDIES or code in _WITHOUT_RIGHTS) else found
         error = error.get("innererror") or error.get("innerError")
     return found

@@ -1,8 +1,7 @@
 """The credential `type = "certificate_file"`: a certificate and its key in a PEM or PFX file."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from typing import Protocol
 
 from shared.core.documents.content import Content
 from shared.core.entra.key_pair import KeyPair
@@ -15,20 +14,17 @@ LOOK_SECONDS = 60.0
 """How often the file is looked at, to see whether it has changed."""
 
 
-class Source(Protocol):
-    """Where the file is; its errors are those of `Credential.read`."""
-
-    async def read(self, etag: str) -> Content | None:
-        """Return the content, or None where its ETag is this one."""
+type Read = Callable[[str], Awaitable[Content | None]]
+"""Returns the content of the file, or None where its ETag is this one; it raises the errors of `Credential.read`."""
 
 
 class CertificateFile:
     """A certificate in a file, which is read again when it has changed.
 
-    A file that cannot be read, or whose key vend does not take, leaves the certificate that was read before in use.
+    A file that cannot be read, or whose certificate cannot be used now, leaves the one that was read before in use.
 
     Args:
-        source: reads the file.
+        read: reads the file.
         name: of the file, for errors and events.
         password: of the key; "" for none.
         link: returns the link of a certificate.
@@ -37,27 +33,27 @@ class CertificateFile:
 
     def __init__(
         self,
-        source: Source,
+        read: Read,
         *,
         name: str,
         password: str,
         link: Callable[[LinkFacts, KeyPair], CertificateLink],
         clock: Clock,
     ) -> None:
-        self._source = source
+        self._content = read
         self._name = name
         self._password = password
         self._make = link
         self._clock = clock
         self._etag = ""
+        self._pair: KeyPair | None = None
         self._link: CertificateLink | None = None
         self._read_at = 0.0
 
     @property
     def links(self) -> Sequence[CertificateLink]:
         """The certificate, while it is within its dates."""
-        now = datetime.fromtimestamp(self._clock.wall(), UTC)
-        return [self._link] if self._link and self._link.not_after and now < self._link.not_after else []
+        return [self._link] if self._link and self._is_usable(self._pair) else []
 
     @property
     def is_old(self) -> bool:
@@ -66,11 +62,19 @@ class CertificateFile:
 
     async def read(self) -> None:
         """Read the file if it has changed; errors as in `Credential`."""
-        content = await self._source.read(self._etag)
+        content = await self._content(self._etag)
         self._read_at = self._clock.boot()
+        pair, etag = self._pair, self._etag
         if content is not None:
-            pair = await parse_key_pair(content.text, name=self._name, password=self._password)
+            pair, etag = await parse_key_pair(content.text, name=self._name, password=self._password), content.etag
+        if pair is None or not self._is_usable(pair):
+            cause = f"{self._name}: the certificate is not valid yet, or has ended"
+            raise OperatorError(cause=cause, remedy="replace the file: docs/credentials.md")
+        if pair is not self._pair:
             facts = LinkFacts(f"{self._name}#{pair.certificate.thumbprint[:12]}", None, pair.certificate.not_after)
-            self._link, self._etag = self._make(facts, pair), content.etag
-        if not self.links:
-            raise OperatorError(cause=f"{self._name}: the certificate has ended", remedy="replace the file")
+            self._link = self._make(facts, pair)
+        self._pair, self._etag = pair, etag
+
+    def _is_usable(self, pair: KeyPair | None) -> bool:
+        now = datetime.fromtimestamp(self._clock.wall(), UTC)
+        return pair is not None and pair.certificate.is_usable(now)

@@ -16,10 +16,11 @@ flight asks with all of them as soon as the refusals are no longer remembered. S
 is used within a minute, however long it has been refused.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from math import inf
 
 from shared.core.entra.links import in_order
 from shared.core.errors import UpstreamError
@@ -34,6 +35,8 @@ LONGEST_REST_SECONDS = 6 * 3_600.0
 REST_JITTER = 0.1
 REREAD_SECONDS = 10.0
 """The shortest time from one reading of a credential to the next."""
+RETRY_SECONDS = 60.0
+"""The shortest time from one attempt to read a credential that nobody waits for to the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ class Chain:
         self._rests: dict[str, Rest] = {}
         self._readings: Flights[int, None] = Flights(seconds=limits.caller_budget_seconds)
         self._read_at: dict[int, float] = {}
+        self._tried_at: dict[int, float] = {}
 
     @property
     def version(self) -> str:
@@ -113,11 +117,17 @@ class Chain:
         """Return the places in the profile of the credentials that have a link."""
         return [at for at, each in enumerate(self._credentials) if link.id in {known.id for known in each.links}]
 
-    def keep_fresh(self) -> None:
-        """Start to read the credentials that are known and were read long ago; nobody waits for it."""
+    def keep_fresh(self, report: Callable[[UpstreamError], None]) -> None:
+        """Start to read the credentials that are known and were read long ago; nobody waits for it.
+
+        Args:
+            report: reports that one could not be read.
+        """
+        now = self._clock.boot()
         for at, credential in enumerate(self._credentials):
-            if credential.links and credential.is_old and self._may_read(at):
-                self._readings.start(at, partial(self._read, at))
+            if credential.links and credential.is_old and now - self._tried_at.get(at, -inf) >= RETRY_SECONDS:
+                self._tried_at[at] = now
+                self._readings.start(at, partial(self._read_reporting, at, report))
 
     async def reread(self, at: int) -> bool:
         """Read a credential, and return whether it was read: not twice within `REREAD_SECONDS`.
@@ -176,6 +186,13 @@ class Chain:
 
     def _may_read(self, at: int) -> bool:
         return at not in self._read_at or self._clock.boot() - self._read_at[at] >= REREAD_SECONDS
+
+    async def _read_reporting(self, at: int, report: Callable[[UpstreamError], None]) -> None:
+        try:
+            await self._read(at)
+        except UpstreamError as error:
+            report(error)
+            raise
 
     async def _read(self, at: int) -> None:
         await self._credentials[at].read()

@@ -19,6 +19,7 @@ class ChainFlight:
         in_background: whether nobody waits for this flight, so that it tries a newer link first.
         left: returns the seconds that the flight has left.
         report: reports that a link rests: which, why, and for how many seconds.
+        report_unread: reports that a credential could not be read again.
     """
 
     def __init__(
@@ -28,6 +29,7 @@ class ChainFlight:
         in_background: bool,
         left: Callable[[], float],
         report: Callable[[Link, UpstreamError, float], None],
+        report_unread: Callable[[UpstreamError], None],
     ) -> None:
         self._chain = chain
         self._in_background = in_background
@@ -41,7 +43,7 @@ class ChainFlight:
         self._renewed: set[ProofFault] = set()
         self._clock_ahead = 0.0
         self._is_refused = self._is_last = self._without_clock = False
-        chain.keep_fresh()
+        chain.keep_fresh(report_unread)
 
     @property
     def has_asked(self) -> bool:
@@ -91,7 +93,7 @@ class ChainFlight:
             return True
         self._link, self._is_refused = None, True
         match fault:
-            case ProofFault.CLOCK:
+            case ProofFault.CLOCK if link.has_clock:
                 self._failed[link.id] = error
                 self._without_clock = True
             case ProofFault.UNNAMED | ProofFault.UNKNOWN:

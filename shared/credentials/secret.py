@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
+from shared.core.errors import OperatorError
 from shared.credentials.certificate_link import LinkFacts
 from shared.credentials.credential import Proof
 
@@ -23,12 +24,14 @@ class SecretLink:
         self.created = facts.created
         self.not_after = facts.not_after
         self._load = load
-        self._secret: str | None = None
+        self._secret = ""
 
     async def proof(self, audience: str, claims: str | None, *, clock_ahead: float) -> Proof:  # noqa: ARG002  # see Link
         """Return the secret; errors as in `Link`."""
-        if self._secret is None:
+        if not self._secret:
             self._secret = await self._load()
+        if not self._secret:
+            raise OperatorError(cause="the client secret is empty", remedy="set it again: docs/credentials.md")
         return Proof({"client_secret": self._secret})
 
     def drop(self, proof: Proof) -> bool:  # noqa: ARG002  # a version never changes

@@ -96,6 +96,7 @@ class Entra:
             in_background=wanted.in_background,
             left=lambda: until - self._system.clock.boot(),
             report=partial(self._report_rest, key),
+            report_unread=partial(self._report_unread, key),
         )
         attempt = 1
         while True:
@@ -162,6 +163,10 @@ class Entra:
                 seconds=round(seconds),
             )
         )
+
+    def _report_unread(self, key: TokenKey, error: UpstreamError) -> None:
+        """Report that a credential could not be read again; what was read before serves."""
+        self._events.defer(catalogue.CredentialUnread(profile=key.profile, cause=error.cause, remedy=error.remedy))
 
     def _report_oddities(self, key: TokenKey, token: AccessToken) -> None:
         """Report what is odd about a token that is vended all the same."""

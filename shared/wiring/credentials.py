@@ -8,6 +8,7 @@ from shared.adapters.file import FileSource
 from shared.adapters.http import Network, exactly
 from shared.adapters.key_vault import NAME, KeyVault
 from shared.adapters.own_identity import SdkCredential
+from shared.core.documents.content import Content
 from shared.core.documents.credentials import (
     AssertionFileSettings,
     CertificateFileSettings,
@@ -20,9 +21,9 @@ from shared.core.documents.credentials import (
 from shared.core.documents.settings import Profile, Settings
 from shared.core.entra.certificate import VersionSummary
 from shared.core.entra.key_pair import KeyPair, from_vault
-from shared.core.errors import OperatorError
+from shared.core.errors import OperatorError, UpstreamError
 from shared.core.limits import Limits
-from shared.credentials.certificate_file import CertificateFile
+from shared.credentials.certificate_file import CertificateFile, Read
 from shared.credentials.certificate_link import CertificateLink, LinkFacts, Signer
 from shared.credentials.chain import Chain
 from shared.credentials.credential import Credential
@@ -81,7 +82,10 @@ def build_clients(
 
 
 def _client(profile: Profile, build: "_Credentials", *, limits: Limits, system: System) -> Client:
-    credentials = [build.credential(found, profile.client_id) for found in profile.credentials]
+    credentials = [
+        build.credential(found, profile.client_id, at=f"credentials[{at}]")
+        for at, found in enumerate(profile.credentials)
+    ]
     return Client(
         client_id=profile.client_id,
         credential=Chain(credentials, limits=limits, system=system),
@@ -100,12 +104,13 @@ class _Credentials:
         self._limits = limits
         self._system = system
 
-    def credential(self, found: CredentialSettings, client_id: str) -> Credential:
+    def credential(self, found: CredentialSettings, client_id: str, *, at: str) -> Credential:
+        """Return the credential of one entry; `at` names the entry among those of its profile."""
         match found:
             case CertificateSettings():
                 return self._vault_certificate(found, client_id)
             case SecretSettings(value=value) if value:
-                return FixedCredential(SecretLink(LinkFacts("secret of an app setting"), load=_always(value)))
+                return FixedCredential(SecretLink(LinkFacts(f"secret of {at}"), load=_always(value)))
             case SecretSettings():
                 return self._vault_secret(found)
             case FederatedSettings(identity_client_id=name):
@@ -114,8 +119,8 @@ class _Credentials:
             case CertificateFileSettings():
                 return self._certificate_file(found, client_id)
             case AssertionFileSettings(path=path):
-                source = FileSource(self._root / path)
-                return FixedCredential(AssertionLink(LinkFacts(source.name), get=partial(_assertion, source)))
+                read = partial(_read, FileSource(self._root / path), path)
+                return FixedCredential(AssertionLink(LinkFacts(path), get=partial(_assertion, read, path)))
 
     def _vault_certificate(self, found: CertificateSettings, client_id: str) -> Credential:
         vault = self._vaults(found.vault)
@@ -152,7 +157,7 @@ class _Credentials:
         )
 
     def _certificate_file(self, found: CertificateFileSettings, client_id: str) -> Credential:
-        source = FileSource(self._root / found.path)
+        read = partial(_read, FileSource(self._root / found.path), found.path)
 
         def link(facts: LinkFacts, pair: KeyPair) -> CertificateLink:
             signer = LocalSigner(_always(pair), seconds=self._limits.caller_budget_seconds)
@@ -165,7 +170,7 @@ class _Credentials:
                 system=self._system,
             )
 
-        return CertificateFile(source, name=source.name, password=found.password, link=link, clock=self._system.clock)
+        return CertificateFile(read, name=found.path, password=found.password, link=link, clock=self._system.clock)
 
 
 def _always[T](value: T) -> Callable[[], Awaitable[T]]:
@@ -180,13 +185,21 @@ async def _exported(vault: KeyVault, name: str, version: str) -> KeyPair:
     return await parse_key_pair(from_vault(await vault.secret(name, version)), name=f"{name}/{version}")
 
 
-async def _assertion(source: FileSource, claims: str | None) -> str:  # noqa: ARG001  # nobody can be asked with them
+async def _read(source: FileSource, path: str, etag: str) -> Content | None:
+    """Read a file; its errors name it as vend.toml does."""
+    try:
+        return await source.read(etag)
+    except UpstreamError as error:
+        raise type(error)(cause=f"{path}: {error.cause}", remedy="see what writes the file") from None
+
+
+async def _assertion(read: Read, path: str, claims: str | None) -> str:  # noqa: ARG001  # nobody can be asked with them
     """Return the assertion in a file, as it is now."""
-    content = await source.read("")
+    content = await read("")
     try:
         text = (content.text if content else b"").decode("ascii").strip()
     except UnicodeDecodeError:
         text = ""
     if not text or not text.isprintable() or " " in text:
-        raise OperatorError(cause=f"{source.name}: holds no assertion", remedy="see what writes the file")
+        raise OperatorError(cause=f"{path}: holds no assertion", remedy="see what writes the file")
     return text

@@ -11,7 +11,7 @@ from shared.core.entra.clouds import STORAGE_SCOPE
 from shared.core.errors import UpstreamError
 from shared.core.limits import Limits
 from shared.core.retry import pause
-from shared.core.token import AccessToken, Acquired, TokenKey, Wanted
+from shared.core.token import AccessToken, Acquired, TokenKey, TokenSource, Wanted
 from shared.system import System
 from shared.telemetry.events import Events
 from shared.tokens.cache import TokenCache
@@ -36,9 +36,17 @@ class OwnIdentity:
         self.credential = SdkCredential(self._token, scopes=scopes)
 
     async def exchange_token(self, claims: str | None) -> str:
-        """Return a token for a federated credential, which proves a client; claims are those of a challenge."""
+        """Return a token for a federated credential, which proves a client.
+
+        The endpoint of an identity takes no claims. With those of a challenge, the token that is cached counts as
+        rejected, so that no revoked one is used again; where no other can be had, it is the answer all the same.
+        """
         (scope,) = self._scopes
-        return (await self.tokens.get(TokenKey(NAME, "", scope), claims=claims)).token.secret
+        key = TokenKey(NAME, "", scope)
+        found = await self.tokens.get(key)
+        if claims is not None and found.source is TokenSource.CACHE:
+            found = await self.tokens.get(key, rejected=found.token.sha256)
+        return found.token.secret
 
     async def storage_token(self, rejected: str | None) -> AccessToken:
         """Return a token for Azure Storage, and not the one of this SHA-256, if any."""

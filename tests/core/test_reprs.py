@@ -5,6 +5,7 @@ import pytest
 from shared.api.answers import Answer
 from shared.core.directory.delta import LinkKind, Page
 from shared.core.documents.content import Content
+from shared.core.documents.credentials import CertificateFileSettings, SecretSettings
 from shared.core.documents.settings import Network, SyncSettings
 from shared.core.policy import Caller
 from shared.core.reply import Reply
@@ -20,6 +21,7 @@ CANARY = "C4N4RY"
     [
         AccessToken(CANARY, Moment(0, 0), lifetime=3600, refresh_after=1500),
         Answer(200, {}, CANARY.encode()),
+        CertificateFileSettings(path="vend.pfx", password=CANARY),
         Caller(name="billing", key_sha256=(CANARY,)),
         Content("etag", CANARY.encode()),
         Credentials(CANARY, "billing"),
@@ -28,6 +30,7 @@ CANARY = "C4N4RY"
         Page((), f"https://graph.example/{CANARY}", LinkKind.NEXT),
         Proof({"client_assertion": CANARY}),
         Reply(200, CANARY.encode()),
+        SecretSettings(value=CANARY),
         SyncSettings(profile="directory", store=f"postgresql://user:{CANARY}@host/vend"),
     ],
     ids=lambda value: type(value).__name__,

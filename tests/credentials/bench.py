@@ -57,9 +57,11 @@ class FakeVault:
     async def certificate(self, name: str, version: str) -> tuple[Certificate, str]:
         """Read one."""
         await self._answer(None)
-        end = self.versions[version].not_after
+        begin, end = self.versions[version].not_before, self.versions[version].not_after
+        assert begin is not None
         assert end is not None
-        return Certificate(thumbprint=version, not_after=end, chain=(version.encode(),)), f"{name}/{version}"
+        chain = (version.encode(),)
+        return Certificate(thumbprint=version, not_before=begin, not_after=end, chain=chain), f"{name}/{version}"
 
     async def sign(self, key_id: str, digest: bytes) -> bytes:
         """Sign."""
@@ -117,4 +119,10 @@ class Bench:
 
     def flight(self, *, in_background: bool = False) -> ChainFlight:
         """Begin a flight."""
-        return ChainFlight(self.chain, in_background=in_background, left=lambda: 20.0, report=lambda *_: None)
+        return ChainFlight(
+            self.chain,
+            in_background=in_background,
+            left=lambda: 20.0,
+            report=lambda *_: None,
+            report_unread=lambda _: None,
+        )

@@ -362,7 +362,7 @@ def test_a_token_can_lie(cloud: LocalCloud, http: httpx.Client, clock: Clock, cl
 def test_a_refusal_names_the_tenant_as_people_do(
     cloud: LocalCloud, http: httpx.Client, client_secret: str, changes: dict[str, str], text: str
 ) -> None:
-    """The texts of these two numbers have the display name of the tenant."""
+    """FND-F13: the texts of these two numbers have the display name of the tenant."""
     answer = ask(http, cloud, **{"client_secret": client_secret, **changes})
 
     assert text in answer.json()["error_description"]
@@ -370,7 +370,7 @@ def test_a_refusal_names_the_tenant_as_people_do(
 
 @pytest.mark.parametrize("version", ["", "/v2.0"])
 def test_discovery_has_what_openid_connect_requires(cloud: LocalCloud, http: httpx.Client, version: str) -> None:
-    """Every field that OpenID Connect Discovery 1.0 section 3 requires, and those of Entra's own."""
+    """FND-F9: every field that OpenID Connect Discovery 1.0 section 3 requires, and those of Entra's own."""
     url = f"{cloud.authority}/{TENANT_ID}{version}/.well-known/openid-configuration"
 
     document = http.get(url).json()
@@ -388,7 +388,7 @@ def test_discovery_has_what_openid_connect_requires(cloud: LocalCloud, http: htt
 def test_discovery_of_an_unknown_tenant_has_a_word_of_its_own(
     cloud: LocalCloud, http: httpx.Client, version: str
 ) -> None:
-    """90002 is `invalid_tenant` here, and `invalid_request` at the token endpoint."""
+    """FND-F10: 90002 is `invalid_tenant` here, and `invalid_request` at the token endpoint."""
     unknown = "00000000-0000-0000-0000-000000000001"
 
     answer = http.get(f"{cloud.authority}/{unknown}{version}/.well-known/openid-configuration")

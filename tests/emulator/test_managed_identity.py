@@ -108,7 +108,7 @@ def ask(cloud: LocalCloud, header: str, **changes: str) -> httpx.Response:
 def test_a_refusal_has_the_words_of_app_service(
     cloud: LocalCloud, header: str, changes: dict[str, str], status: int, message: str
 ) -> None:
-    """Status and message are those that were recorded, and the body repeats the status."""
+    """FND-F14: status and message are those that were recorded, and the body repeats the status."""
     body = ask(cloud, header, **changes).json()
 
     assert (body["statusCode"], body["message"]) == (status, message)

@@ -149,7 +149,7 @@ def test_every_answer_names_its_request(clients: VaultClients) -> None:
     ],
 )
 def test_a_token_for_another_service_is_named(clients: VaultClients, audience: str, message: str) -> None:
-    """401 with the audience that the vault found, and the challenge again."""
+    """FND-F3: 401 with the audience that the vault found, and the challenge again."""
     token = jwt.encode({"aud": audience}, "0" * 32)
     answer = clients.http(None).get("/certificates/vend", headers={"Authorization": f"Bearer {token}"})
     assert (answer.status_code, answer.json()["error"]["message"]) == (401, message)
@@ -158,7 +158,7 @@ def test_a_token_for_another_service_is_named(clients: VaultClients, audience: s
 
 @pytest.mark.parametrize("closure", Closure)
 def test_the_network_of_a_vault_keeps_every_caller_out(own_clients: VaultClients, closure: Closure) -> None:
-    """403 by an inner code of its own, whatever the role and the address; a caller without a token is still 401."""
+    """FND-F4: 403 by an inner code, whatever the role and the address; a caller without a token is still 401."""
     own_clients.vault.app.closed = closure
     answers = [own_clients.http().get(path) for path in ("/certificates", "/storage")]
     assert [answer.status_code for answer in answers] == [403, 403]

@@ -201,7 +201,7 @@ def test_an_elliptic_certificate_can_be_imported(clients: VaultClients) -> None:
 
 
 def test_names_and_versions_are_found_in_any_case(clients: VaultClients) -> None:
-    """An id is the same in capitals, and keeps the form in which it was made."""
+    """FND-F2: an id is the same in capitals, and keeps the form in which it was made."""
     version = clients.vault.create_certificate("Vend", Policy("CN=vend"))
     again = clients.vault.create_certificate("vEND", Policy("CN=vend"))
     got = clients.certificates().get_certificate_version("VEND", version.upper())

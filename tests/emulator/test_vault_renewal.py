@@ -107,7 +107,7 @@ def test_a_deleted_certificate_is_renewed_once_it_is_back(clients: VaultClients)
 
 
 def test_creation_is_answered_with_where_and_when_to_look(clients: VaultClients) -> None:
-    """202 with the address of the pending operation, ten seconds to wait, and the request for the issuer."""
+    """FND-F1: 202 with the address of the pending operation, ten seconds to wait, and the request for the issuer."""
     policy = {"x509_props": {"subject": "CN=vend"}}
     answer = clients.http().post("/certificates/vend/create", json={"policy": policy})
 

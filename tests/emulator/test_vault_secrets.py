@@ -175,3 +175,22 @@ def test_a_plain_secret_needs_a_role_for_secrets(clients: VaultClients) -> None:
     clients.vault.set_secret("password", "first")
     clients.vault.assign("signer", "vend signer")
     assert clients.http("signer").get("/secrets/password").status_code == 403
+
+
+@pytest.mark.parametrize("page", [1, None])
+def test_the_versions_of_a_secret_are_listed_without_their_values(clients: VaultClients, page: int | None) -> None:
+    """Those of a plain secret, and those of the secret of a certificate."""
+    plain = {
+        clients.vault.set_secret("plain", "value", expires=int(START) + 60),
+        clients.vault.set_secret("plain", "other"),
+    }
+    clients.vault.set_secret_enabled("plain", enabled=False)
+    made = {clients.vault.create_certificate("vend", Policy("CN=vend"))}
+    client = clients.secrets("app")
+    listed = list(client.list_properties_of_secret_versions("plain", max_page_size=page))
+    assert {each.version for each in listed} == plain
+    assert sorted(each.enabled is True for each in listed) == [False, True]
+    assert {each.expires_on for each in listed} == {None, dt.datetime.fromtimestamp(int(START) + 60, dt.UTC)}
+    assert {each.version for each in client.list_properties_of_secret_versions("vend")} == made
+    with pytest.raises(ResourceNotFoundError):
+        list(client.list_properties_of_secret_versions("nothing"))

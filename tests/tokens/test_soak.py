@@ -48,8 +48,9 @@ class Rotating:
 
     async def certificate(self, name: str, version: str) -> tuple[Certificate, str]:
         """Read one."""
-        later = datetime.fromtimestamp(self._clock().wall, UTC) + timedelta(days=30)
-        return Certificate(thumbprint=version, not_after=later, chain=()), f"{name}/{version}"
+        now = datetime.fromtimestamp(self._clock().wall, UTC)
+        later = now + timedelta(days=30)
+        return Certificate(thumbprint=version, not_before=now, not_after=later, chain=()), f"{name}/{version}"
 
     async def sign(self, key_id: str, digest: bytes) -> bytes:
         """Sign."""

@@ -76,6 +76,10 @@ class CertificateFileSettings:
     password: str = field(default="", repr=False)
     send_x5c: bool = False
 
+    def mistakes(self, at: str) -> list[str]:
+        """List what is wrong although every type is right."""
+        return [] if self.path else [f"{at}.path: must be a path"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AssertionFileSettings:
@@ -83,6 +87,10 @@ class AssertionFileSettings:
 
     type: ClassVar[str] = "assertion_file"
     path: str
+
+    def mistakes(self, at: str) -> list[str]:
+        """List what is wrong although every type is right."""
+        return [] if self.path else [f"{at}.path: must be a path"]
 
 
 type CredentialSettings = (

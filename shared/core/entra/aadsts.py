@@ -17,7 +17,7 @@ class Meaning(NamedTuple):
 
 
 _UPLOAD = (
-    "make the certificate known to the app registration: "
+    "make the certificate known to the app registration (docs/credentials.md): "
     "az ad app credential reset --id $VEND_CLIENT_ID --append --keyvault $VEND_VAULT --cert vend"
 )
 _NEW_CERTIFICATE = (
@@ -35,14 +35,16 @@ _CONSENT = (
 _SCOPE = "correct scopes of the profile in vend.toml: the URI of the API as it is registered, followed by /.default"
 _FEDERATION = (
     "compare issuer, subject (the object id of the managed identity) and audience, upper and lower case too: "
-    "az ad app federated-credential list --id $VEND_CLIENT_ID; a new one takes some minutes to be known"
+    "az ad app federated-credential list --id $VEND_CLIENT_ID; a new one takes some minutes to be known: "
+    "docs/credentials.md"
 )
 _CLOCK = "see whether the clock of this machine is right; on Azure open a support request with the trace_id"
 _WAIT = "wait: vend asks again when the time is over that Entra named, and serves what it has until then"
 _DEFECT = "this is a defect of vend: report it with the event"
 _SECRET = (
     "make a new secret, az ad app credential reset --id $VEND_CLIENT_ID --append, and put its value, not its ID, where "
-    "the credential of the profile names it; a certificate or a managed identity is the better kind"
+    "the credential of the profile names it; a certificate or a managed identity is the better kind: "
+    "docs/credentials.md"
 )
 
 _MEANINGS = {

@@ -22,13 +22,19 @@ class Certificate:
 
     Args:
         thumbprint: SHA-256 of the certificate, base64url without padding, as in `x5t#S256`.
+        not_before: its beginning.
         not_after: its end.
         chain: the certificate and those above it, as far as they are known, in DER form.
     """
 
     thumbprint: str
+    not_before: datetime
     not_after: datetime
     chain: tuple[bytes, ...] = field(repr=False)
+
+    def is_usable(self, now: datetime) -> bool:
+        """Return whether a moment is within the dates of the certificate."""
+        return self.not_before <= now < self.not_after
 
 
 def read_certificate(der: bytes, *, name: str, above: Sequence[bytes] = ()) -> Certificate:
@@ -53,6 +59,7 @@ def read_certificate(der: bytes, *, name: str, above: Sequence[bytes] = ()) -> C
         )
     return Certificate(
         thumbprint=base64.urlsafe_b64encode(certificate.fingerprint(hashes.SHA256())).rstrip(b"=").decode(),
+        not_before=certificate.not_valid_before_utc,
         not_after=certificate.not_valid_after_utc,
         chain=(der, *above),
     )

@@ -3,7 +3,7 @@
 import base64
 import binascii
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -17,6 +17,7 @@ from shared.core.entra.certificate import Certificate, read_certificate
 from shared.core.errors import OperatorError
 
 _PEM = b"-----BEGIN "
+_PEM_CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 _PRIVATE_KEY = re.compile(rb"-----BEGIN ([A-Z ]{0,10}PRIVATE KEY)-----.*?-----END \1-----", re.DOTALL)
 _REMEDY = "see which files and keys vend takes: docs/credentials.md"
 
@@ -51,7 +52,7 @@ def from_vault(value: str) -> bytes:
 
 
 def read_key_pair(content: bytes, *, name: str, password: str = "") -> KeyPair:
-    """Read a certificate with its private key; certificates above it may stand beside it, in any order.
+    """Read a certificate with its private key; other certificates may stand beside it, in any order.
 
     It takes up to half a second, for the key is validated.
 
@@ -65,23 +66,24 @@ def read_key_pair(content: bytes, *, name: str, password: str = "") -> KeyPair:
     """
     try:
         key, certificates = (_pem if _PEM in content else _pfx)(content, password.encode() or None)
+        owners = [(each, each.public_key()) for each in certificates]
     except (ValueError, TypeError, UnsupportedAlgorithm):
         # The libraries do not tell a wrong password from bytes that are no PFX.
         raise _refused(name, "is no PEM or PFX file, or its password is another one") from None
     if key is None:
-        raise _refused(name, "holds no private key: the certificate must be exportable")
+        raise _refused(name, "holds no private key; in Key Vault the certificate must be exportable")
     if not isinstance(key, rsa.RSAPrivateKey):
         raise _refused(name, "its key is no RSA key")
-    leaf = next((each for each in certificates if each.public_key() == key.public_key()), None)
+    leaf = next((each for each, public in owners if public == key.public_key()), None)
     if leaf is None:
         raise _refused(name, "holds no certificate that belongs to its private key")
-    above = [_der(each) for each in certificates if each is not leaf]
+    above = [_der(each) for each in _above(leaf, [each for each, _ in owners])]
     return KeyPair(read_certificate(_der(leaf), name=name, above=above), key)
 
 
 def _pem(content: bytes, password: bytes | None) -> tuple[object, list[x509.Certificate]]:
     found = _PRIVATE_KEY.search(content)
-    certificates = x509.load_pem_x509_certificates(content)
+    certificates = x509.load_pem_x509_certificates(content) if _PEM_CERTIFICATE in content else []
     if found is None:
         return None, certificates
     encrypted = b"ENCRYPTED" in found[0]
@@ -91,6 +93,14 @@ def _pem(content: bytes, password: bytes | None) -> tuple[object, list[x509.Cert
 def _pfx(content: bytes, password: bytes | None) -> tuple[object, Iterable[x509.Certificate]]:
     key, leaf, others = pkcs12.load_key_and_certificates(content, password)
     return key, [*([leaf] if leaf else []), *others]
+
+
+def _above(leaf: x509.Certificate, others: Iterable[x509.Certificate]) -> Iterator[x509.Certificate]:
+    """Return the certificates above one, each the issuer of the one before it (RFC 7515 section 4.1.6)."""
+    left, last = {each.subject: each for each in others if each != leaf}, leaf
+    while last.issuer != last.subject and last.issuer in left:
+        last = left.pop(last.issuer)
+        yield last
 
 
 def _der(certificate: x509.Certificate) -> bytes:

@@ -23,6 +23,7 @@ from shared.telemetry.catalogue.callers import (
 from shared.telemetry.catalogue.credentials import (
     CredentialAccepted,
     CredentialRests,
+    CredentialUnread,
 )
 from shared.telemetry.catalogue.directory import (
     SyncDisabled,
@@ -60,6 +61,7 @@ EVENTS: tuple[type[Event], ...] = (
     AudienceChanged,
     CredentialAccepted,
     CredentialRests,
+    CredentialUnread,
     CallersChanged,
     CallersRefused,
     CallersWarning,

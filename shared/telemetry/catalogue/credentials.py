@@ -36,3 +36,14 @@ class CredentialRests(Event):
     remedy: Annotated[str, Doc("what to do, where the refusal tells")] | None = None
     trace_id: Annotated[str, Doc("the id by which Microsoft's support finds Entra's answer")] | None = None
     seconds: Annotated[int, Doc("seconds until it is tried as early as before", {"minimum": 0})]
+
+
+@dataclass(slots=True, kw_only=True)
+class CredentialUnread(Event):
+    """A credential of the profile could not be read again; what was read before stays in use."""
+
+    about = About("credential_unread", remedy="follow `remedy`; until then this worker finds no newer version")
+
+    profile: Profile
+    cause: Cause
+    remedy: Annotated[str, Doc("what to do, where the failure tells")] | None = None

@@ -20,7 +20,8 @@ NOW = 1_800_000_000
 def test_an_assertion_is_what_entra_asks_for() -> None:
     """SEC-15: PS256 with `x5t#S256`, for one audience, at most ten minutes long; PyJWT verifies it."""
     key = rsa.generate_private_key(65_537, 2_048)
-    certificate = Certificate(thumbprint="t", not_after=datetime(2030, 1, 1, tzinfo=UTC), chain=(b"der",))
+    dates = {"not_before": datetime(2026, 1, 1, tzinfo=UTC), "not_after": datetime(2030, 1, 1, tzinfo=UTC)}
+    certificate = Certificate(thumbprint="t", chain=(b"der",), **dates)
     unsigned = unsigned_assertion(client_id=CLIENT, audience=ENDPOINT, certificate=certificate, jti="j", now=NOW + 0.9)
     # As Key Vault signs: from the digest, with a salt as long as it.
     pss = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.DIGEST_LENGTH)

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
-from shared.core.entra.certificate import read_certificate
+from shared.core.entra.certificate import Certificate, VersionSummary, read_certificate
 from shared.core.errors import OperatorError
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
@@ -71,3 +71,29 @@ def test_a_certificate_that_cannot_sign_is_refused(make: Callable[[], bytes]) ->
     """REL-26: what Entra does not take for PS256, and what is no certificate, is the operator's to mend."""
     with pytest.raises(OperatorError, match="vend/v1"):
         read_certificate(make(), name="vend/v1")
+
+
+@pytest.mark.parametrize(
+    ("enabled", "begins", "ends", "usable"),
+    [
+        (True, None, None, True),
+        (False, None, None, False),
+        (True, 0, 1, True),
+        (True, 1, 2, False),
+        (True, -2, 0, False),
+        (True, -2, 1, True),
+        (False, -2, 1, False),
+    ],
+)
+def test_a_version_is_usable_within_its_dates(
+    enabled: bool,  # noqa: FBT001  # a column
+    begins: int | None,
+    ends: int | None,
+    usable: bool,  # noqa: FBT001  # a column
+) -> None:
+    """REL-29: enabled, begun and not over, both dates in hours from now; the certificate itself says the same."""
+    begin, end = (None if hours is None else NOW + hours * HOUR for hours in (begins, ends))
+    version = VersionSummary(version="v", enabled=enabled, created=NOW, not_before=begin, not_after=end)
+    assert version.is_usable(NOW) is usable
+    if enabled and begin and end:
+        assert Certificate("thumbprint", begin, end, chain=()).is_usable(NOW) is usable

@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from shared.core.entra.certificate import VersionSummary
 from shared.core.entra.links import in_order
 from tests.tables import case_id, cases
 
@@ -49,26 +48,3 @@ def test_links_are_asked_with_in_their_order(case: Case) -> None:
         is_trial=case.is_trial,
     )
     assert [link.id for link in found] == case.order
-
-
-@pytest.mark.parametrize(
-    ("enabled", "begins", "ends", "usable"),
-    [
-        (True, None, None, True),
-        (False, None, None, False),
-        (True, 0, 1, True),
-        (True, 1, 2, False),
-        (True, -2, 0, False),
-        (True, -2, 1, True),
-    ],
-)
-def test_a_version_is_usable_within_its_dates(
-    enabled: bool,  # noqa: FBT001  # a column
-    begins: int | None,
-    ends: int | None,
-    usable: bool,  # noqa: FBT001  # a column
-) -> None:
-    """REL-29: enabled, begun and not over; both dates in hours from now."""
-    dates = [None if hours is None else NOW + hours * HOUR for hours in (begins, ends)]
-    version = VersionSummary(version="v", enabled=enabled, created=NOW, not_before=dates[0], not_after=dates[1])
-    assert version.is_usable(NOW) is usable
