@@ -23,7 +23,7 @@ AWAY = {"IDENTITY_ENDPOINT": "http://127.0.0.1:9/msi/token", "IDENTITY_HEADER": 
 def test_a_failure_of_the_identity_is_remembered_for_a_minute_at_most(
     first: float, waits: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its waits and those of the flights that need it add up; the first failure alone was tried twice, a second apart."""
+    """Its waits and those of the flights that need it add up; only the first failure was tried twice."""
     for name, value in AWAY.items():  # azure-identity reads them by itself
         monkeypatch.setenv(name, value)
     clock, slept = FakeClock(), list[float]()
