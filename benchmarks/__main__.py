@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks import (
     documents,
     end_to_end,
+    first_token,
     handler,
     hit,
     outage,
@@ -31,6 +32,7 @@ SUBJECTS: Mapping[str, Callable[[Scale], list[Row]]] = {
     "hit": hit.rows,
     "uncached": uncached.rows,
     "handler": handler.rows,
+    "first-token": first_token.rows,
     "strangers": strangers.rows,
     "documents": documents.rows,
     "package": package.rows,

@@ -10,12 +10,13 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from emulator.seed import CLIENT_ID, GRAPH, TENANT_ID
 from shared.adapters.http import Network, Upstream, client_tls, exactly, read_roots
-from shared.core.entra.certificate import CertificateVersion
+from shared.core.entra.certificate import Certificate, VersionSummary
 from shared.core.entra.clouds import Cloud
 from shared.core.limits import Limits
 from shared.core.token import Moment, TokenKey
 from shared.credentials.chain import Chain
-from shared.credentials.vault_certificate import VaultCertificate
+from shared.credentials.vault_certificate import vault_certificate
+from shared.credentials.vault_signer import VaultSigner
 from shared.system import System
 from shared.telemetry.events import Events
 from shared.tokens.acquire import Client, Entra, Post
@@ -49,17 +50,29 @@ SYSTEM = System(clock=clock)
 class MemoryKey:
     """Signs as a vault would, without the way to it: the libraries' keys lie in memory too."""
 
+    url = "https://vault.example"
+
     def __init__(self, pair: KeyPair) -> None:
         self._pair = pair
 
-    async def signing_certificate(self, name: str) -> CertificateVersion:
-        """Describe the one certificate."""
-        return CertificateVersion(
-            version="1",
-            key_id=name,
-            thumbprint=self._pair.thumbprint("sha256").rstrip("="),
-            not_after=self._pair.certificate.not_valid_after_utc,
-        )
+    async def certificate_versions(self, name: str) -> list[VersionSummary]:  # noqa: ARG002  # there is one
+        """Describe the one version of the one certificate."""
+        made = self._pair.certificate
+        return [
+            VersionSummary(
+                version="1",
+                enabled=True,
+                created=made.not_valid_before_utc,
+                not_before=made.not_valid_before_utc,
+                not_after=made.not_valid_after_utc,
+            )
+        ]
+
+    async def certificate(self, name: str, version: str) -> tuple[Certificate, str]:  # noqa: ARG002  # as above
+        """Return the one certificate."""
+        thumbprint = self._pair.thumbprint("sha256").rstrip("=")
+        made = self._pair.certificate
+        return Certificate(thumbprint, made.not_valid_before_utc, made.not_valid_after_utc, chain=()), name
 
     async def sign(self, key_id: str, digest: bytes) -> bytes:  # noqa: ARG002  # there is one key
         """Sign a SHA-256 digest with PS256."""
@@ -75,7 +88,16 @@ def way_out(authority: str, ca_file: Path) -> Upstream:
 
 def entra(authority: str, *, key: KeyPair, post: Post) -> Entra:
     """Make what acquires tokens, with a signature per nine minutes."""
-    credential = VaultCertificate(vault=MemoryKey(key), name="vend", client_id=CLIENT_ID, limits=LIMITS, system=SYSTEM)
+    vault = MemoryKey(key)
+    credential = vault_certificate(
+        vault,
+        name="vend",
+        signer=lambda version: VaultSigner(vault, name="vend", version=version),
+        client_id=CLIENT_ID,
+        limits=LIMITS,
+        system=SYSTEM,
+    )
+    chain = Chain([credential], limits=LIMITS, system=SYSTEM)
     return Entra(
         cloud=Cloud(
             authority=authority,
@@ -87,7 +109,7 @@ def entra(authority: str, *, key: KeyPair, post: Post) -> Entra:
             database="localhost",
             verify_vault_challenge=False,
         ),
-        clients={KEY.profile: Client(client_id=CLIENT_ID, credential=Chain([credential]))},
+        clients={KEY.profile: Client(client_id=CLIENT_ID, credential=chain)},
         post=post,
         limits=LIMITS,
         system=SYSTEM,

@@ -97,7 +97,7 @@ def _serve_cloud(cloud: LocalCloud) -> None:
         "management": cloud.management_url,
         "managed identity": f"IDENTITY_ENDPOINT={cloud.identity_endpoint}",
         "": f"IDENTITY_HEADER={cloud.identity_header}",
-        "control": f"{cloud.control}: /faults, /clock, /requests/entra",
+        "control": f"{cloud.control}: /faults, /clock, /requests/entra, /applications, /directory",
         "CA": str(cloud.ca_file.relative_to(ROOT)),
         "tenant": TENANT_ID,
         "client": f"{CLIENT_ID}, certificate {CERTIFICATE!r} in the vault",

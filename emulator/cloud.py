@@ -50,8 +50,8 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
     `clock` is `now` plus what a test or the control API has added; every part reads it. Once entered the cloud has
     `ca_file`, the URLs `authority`, `vault_url`, `graph_url`, `blob_url`, `management_url`, `identity_endpoint` and
     `control`, and the `identity_header` of the identity endpoint. Tests inspect and change its parts: `directory`, the
-    one store, with `people` (`users` of them), `tokens`, `entra`, `vault`, `graph`, `blob`, `management`, `faults`. A
-    further part is a name in PARTS, a URL and one `_open`.
+    one store, with `people` (`users` of them), `tokens`, `entra`, `vault`, `identity`, `graph`, `blob`, `management`,
+    `faults`. A further part is a name in PARTS, a URL and one `_open`.
 
     With a `domain`, the URLs of the parts in LABELS have a label and a dot before it, and no port. Only a
     `ForwardProxy` with these `names` resolves them.
@@ -126,16 +126,16 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
             (identity,) = self.directory.identities()
             self.identity_header = identity.header
             self.entra = Entra(self.directory, self.tokens)
+            self.identity = ManagedIdentityEndpoint(self.directory, self.tokens)
             self.graph = Graph(self.directory, self.tokens, url=self.graph_url, tenant_id=TENANT_ID)
             self._open("entra", self.entra.app, {"client_assertion": self._is_for_entra, "client_secret": bool})
             self._open("vault", self.vault.app, self._tokens_for(KEY_VAULT))
-            identity_app = ManagedIdentityEndpoint(self.directory, self.tokens).app
-            self._open("identity", identity_app, {"x-identity-header": self.identity_header.__eq__})
+            self._open("identity", self.identity.app, {"x-identity-header": self.identity_header.__eq__})
             self._open("graph", self.graph.app, self._tokens_for(self.graph_url))
             self._open("blob", self.blob.app, self._tokens_for(STORAGE))
             self._open("management", self.management.app, self._tokens_for(MANAGEMENT))
 
-            control = Control(faults=self.faults, entra=self.entra, clock=self.clock)
+            control = Control(faults=self.faults, entra=self.entra, directory=self.directory, clock=self.clock)
             control_port = self._background.serve(control.app, port=self._ports.get("control", 0))
             self.control = f"http://{HOST}:{control_port}"
             self._stack = stack.pop_all()

@@ -1,12 +1,14 @@
-"""The control API of the local cloud, for other processes: faults, the clock and the requests that Entra has received.
+"""The control API of the local cloud, for other processes: faults, clock, requests that Entra received, credentials.
 
-Plain HTTP, open to every process that reaches loopback on this machine: it protects no secret.
+Plain HTTP, open to every process that reaches loopback on this machine: it protects nothing that matters elsewhere.
 
     GET    /faults             of every part: its fault, how many requests it holds, how often a fault happened
     PUT    /faults/{part}      one fault as JSON, see `emulator.network.faults`
     DELETE /faults/{part}
     POST   /clock              {"advance_seconds": 3600} moves the clock forward; the answer has its time
     GET    /requests/entra     token requests by tenant, client and scope
+
+Credentials of applications are in `emulator.control_directory`.
 """
 
 import json
@@ -19,6 +21,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from emulator.clock import FARTHEST, Clock
+from emulator.control_directory import DirectoryControl
+from emulator.directory.store import Directory
 from emulator.entra.app import Entra
 from emulator.network.faults import TAKES, Switch, parse
 
@@ -26,7 +30,7 @@ from emulator.network.faults import TAKES, Switch, parse
 class Control:
     """Serves `app`."""
 
-    def __init__(self, *, faults: Mapping[str, Switch], entra: Entra, clock: Clock) -> None:
+    def __init__(self, *, faults: Mapping[str, Switch], entra: Entra, directory: Directory, clock: Clock) -> None:
         self._faults = faults
         self._entra = entra
         self._clock = clock
@@ -37,6 +41,7 @@ class Control:
                 Route("/faults/{part}", self._delete, methods=["DELETE"]),
                 Route("/clock", self._advance, methods=["POST"]),
                 Route("/requests/entra", self._requests, methods=["GET"]),
+                *DirectoryControl(directory).routes,
             ]
         )
 

@@ -37,9 +37,17 @@ ORDERS = f"api://{ORDERS_ID}"
 
 # Microsoft's own ids, the same in every tenant.
 GRAPH_ID = "00000003-0000-0000-c000-000000000000"
+TOKEN_EXCHANGE = "api://AzureADTokenExchange"
+TOKEN_EXCHANGE_ID = "fb60f99c-7a34-4190-8149-302f77469936"
 KEY_VAULT_ID = "cfa8b339-82a2-471a-a3c9-0fc0be7a4093"
 MANAGEMENT_ID = "797f4846-ba00-4fd7-ba43-dac1f8f63013"
 STORAGE_ID = "e406a681-f3d4-42a8-90b6-c2b029497af1"
+
+# Each national cloud has an audience of its own; these two ids are made up, so that no audience passes for another.
+FOREIGN_TOKEN_EXCHANGES = {
+    "api://AzureADTokenExchangeUSGov": "0e8b5a3c-41d7-4f62-9c08-7a2d6e9b31f5",
+    "api://AzureADTokenExchangeChina": "8c17f4d2-69b0-4e3a-a5d8-1f0c3b7e2946",
+}
 
 
 def seed(directory: Directory, vault: KeyVault, blob: BlobStorage, *, graph_url: str, management_url: str) -> None:
@@ -63,6 +71,15 @@ def seed(directory: Directory, vault: KeyVault, blob: BlobStorage, *, graph_url:
             identifier_uris=frozenset({MANAGEMENT, management_url}),
         )
     )
+    for audience, app_id in {TOKEN_EXCHANGE: TOKEN_EXCHANGE_ID, **FOREIGN_TOKEN_EXCHANGES}.items():
+        directory.add_api(
+            Api(
+                app_id,
+                name="AAD Token Exchange Endpoint",
+                identifier_uris=frozenset({audience}),
+                token_version=2,
+            )
+        )
     directory.add_api(
         Api(
             ORDERS_ID,

@@ -27,11 +27,13 @@ LISTED = Path(__file__).with_name("equivalent_mutants.toml")
 FILES = ("shared/core/token.py", "shared/core/policy.py")
 _DOORS = ("tests/api/test_abuse.py", "tests/api/test_bounded.py")
 _CACHE = ("tests/tokens/test_cache.py", "tests/tokens/test_cache_model.py")
+_CHAIN = ("tests/credentials/test_chain.py", "tests/credentials/test_vault_certificate.py")
 _DOCUMENTS = ("tests/core/documents/test_settings.py", "tests/core/documents/test_callers.py")
 ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "shared/api/vendor.py": ("tests/api/test_anonymous.py", "tests/api/test_isolation.py", "tests/api/test_abuse.py"),
     "shared/callers/health.py": ("tests/api/test_readiness.py", "tests/callers/test_entries.py"),
     "shared/callers/live.py": ("tests/callers/test_age.py", "tests/callers/test_entries.py"),
+    "shared/core/documents/credentials.py": _DOCUMENTS,
     "shared/core/documents/table.py": _DOCUMENTS,
     "shared/core/encoding.py": _DOORS,
     "shared/core/entra/claims.py": (*_DOORS, "tests/tokens/test_acquire.py"),
@@ -42,12 +44,19 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "shared/core/names.py": _DOCUMENTS,
     "shared/core/origins.py": ("tests/core/entra/test_clouds.py", "tests/adapters/test_http.py", *_DOCUMENTS),
     "shared/core/policy.py": ("tests/callers/test_age.py",),
+    "shared/core/entra/refusal.py": ("tests/credentials/test_chain.py",),
     "shared/core/reply.py": ("tests/core/entra/test_token_answer.py", "tests/core/directory/test_delta.py"),
     "shared/core/request.py": _DOORS,
     "shared/core/retry.py": (*_CACHE, "tests/tokens/test_acquire.py"),
     "shared/core/rules.py": _DOCUMENTS,
     "shared/core/url.py": _DOORS,
-    "shared/credentials/credential.py": ("tests/api/test_readiness.py",),
+    "shared/credentials/certificate_file.py": ("tests/credentials/test_kinds_in_time.py",),
+    "shared/credentials/certificate_link.py": _CHAIN,
+    "shared/credentials/check.py": ("tests/api/test_readiness.py",),
+    "shared/credentials/flight.py": _CHAIN,
+    "shared/credentials/local_key.py": ("tests/credentials/test_kinds.py",),
+    "shared/credentials/vault_signer.py": _CHAIN,
+    "shared/credentials/vault_versions.py": _CHAIN,
     "shared/directory/sync.py": ("tests/directory/test_run.py",),
     "shared/single_flight.py": ("tests/tokens/test_waiters.py",),
     "shared/tokens/cache.py": ("tests/tokens/test_waiters.py",),

@@ -40,7 +40,7 @@ _SCALARS: Mapping[type, Schema] = types.MappingProxyType(
     }
 )
 _VARIABLE: Schema = {"type": "string", "pattern": r"\$\{"}
-_ROW = re.compile(r"^\| `(?:\[(?P<table>[^]]+)\])? ?(?P<key>\w*)` \|[^|]*\| (?P<meaning>.+) \|$", re.MULTILINE)
+_ROW = re.compile(r"^\| `(?:\[+(?P<table>[^]]+)\]+)? ?(?P<key>\w*)` \|[^|]*\| (?P<meaning>.+) \|$", re.MULTILINE)
 
 
 def documents() -> Mapping[str, str]:
@@ -118,7 +118,11 @@ class _Writer:
         made = self.table(shape, at=at, given=())
         tag: Schema = {"enum": [kind]}
         tag = {**({"anyOf": [tag, _VARIABLE]} if self._variables else tag), **self._meaning(f"{at}.type")}
-        return {**made, "properties": {"type": tag, **made["properties"]}, "required": ["type", *made["required"]]}
+        return {
+            **made,
+            "properties": {"type": tag, **made["properties"]},
+            "required": ["type", *made.get("required", [])],
+        }
 
     def _value(self, hint: Any, *, at: str) -> Schema:  # noqa: ANN401  # a type form
         origin, inner = get_origin(hint), [part for part in get_args(hint) if part is not types.NoneType]
@@ -142,7 +146,7 @@ class _Writer:
         return {**_SCALARS[hint], **self._meaning(at)}
 
     def _meaning(self, at: str, otherwise: str = "") -> Schema:
-        text = self._meanings.get(at, otherwise)
+        text = self._meanings.get(at.replace("[]", ""), otherwise)
         return {"description": text} if text else {}
 
 

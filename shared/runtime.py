@@ -29,7 +29,7 @@ from shared.core.entra.clouds import STORAGE_SCOPE
 from shared.core.errors import NotReady
 from shared.core.limits import Limits
 from shared.core.request import Incoming
-from shared.credentials.credential import check_certificates
+from shared.credentials.check import check_credentials, standing
 from shared.system import System
 from shared.telemetry import catalogue
 from shared.telemetry.events import Events, log_line
@@ -41,7 +41,7 @@ from shared.tokens.identity_check import IdentityCheck
 from shared.wiring.callers import build_callers
 from shared.wiring.credentials import build_clients
 from shared.wiring.directory import Job, build_sync, no_sync
-from shared.wiring.identity import build_identity
+from shared.wiring.identity import build_federated, build_identity
 from shared.wiring.settings import load_settings
 from shared.wiring.tokens import build_tokens, first_key
 
@@ -129,7 +129,14 @@ def build(environ: Mapping[str, str], *, root: Path, events: Events, system: Sys
     network = Network(tls=client_tls(roots), proxy=settings.network.proxy, limits=limits)
     open_things.push_async_callback(network.aclose)
     identity = build_identity(settings, environ, network=network, system=system, events=events)
-    clients = build_clients(settings, identity=identity.credential, network=network, system=system)
+    clients = build_clients(
+        settings,
+        root=root,
+        identity=identity.credential,
+        federated=build_federated(settings, environ, network=network, system=system, events=events),
+        network=network,
+        system=system,
+    )
     tokens = build_tokens(settings, clients=clients, network=network, system=system, events=events)
     callers = build_callers(
         settings,
@@ -162,7 +169,8 @@ def build(environ: Mapping[str, str], *, root: Path, events: Events, system: Sys
     )
 
     async def certificate() -> Check:
-        return check_certificates((client.credential.not_after for client in clients.values()), clock())
+        now = clock()
+        return check_credentials((standing(client.credential, now) for client in clients.values()), now)
 
     checks = Checks(
         callers=callers.check,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -57,8 +57,9 @@ class App(AbstractAsyncContextManager["App"]):
         clock: of both.
         folder: an empty one, for its configuration.
         scopes: that its one caller may have.
-        settings: lines of TOML, keys with their dots.
+        settings: lines of TOML, keys with their dots; they may replace client, credentials and roots.
         authority, vault: in place of the cloud's.
+        environ: app settings beside those that Azure sets.
         log: takes the lines in place of a list.
     """
 
@@ -72,6 +73,7 @@ class App(AbstractAsyncContextManager["App"]):
         settings: str = "",
         authority: str = "",
         vault: str = "",
+        environ: Mapping[str, str] = MappingProxyType({}),
         log: Callable[[str], None] | None = None,
     ) -> None:
         write_configuration(
@@ -87,8 +89,12 @@ class App(AbstractAsyncContextManager["App"]):
         self.lines: list[str] = []
         self.pauses = 0
         self._events = Events(log or self.lines.append, wall=lambda: clock().wall, worker="w")
-        environ = app_settings(cloud, folder / "vend.toml")
-        self._runtime = build(environ, root=folder, events=self._events, system=System(clock=clock, sleep=self._sleep))
+        self._runtime = build(
+            {**app_settings(cloud, folder / "vend.toml"), **environ},
+            root=folder,
+            events=self._events,
+            system=System(clock=clock, sleep=self._sleep),
+        )
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -139,10 +145,11 @@ class App(AbstractAsyncContextManager["App"]):
         return len(self._runtime.tokens)
 
     async def sync(self) -> list[dict[str, Any]]:
-        """Run the timer's work; list what it tells."""
+        """Run the timer's work; list what it tells of the sync."""
         before = len(self.lines)
         await self._runtime.jobs["graph_sync"]()
-        return [json.loads(line) for line in self.lines[before:]]
+        told = [json.loads(line) for line in self.lines[before:]]
+        return [event for event in told if event["event"].startswith("sync_")]
 
     async def landed(self) -> None:
         """Wait until nothing is under way behind the callers' backs."""
@@ -188,6 +195,13 @@ def write_configuration(
 ) -> None:
     """Write vend.toml and callers.toml."""
     listed = json.dumps(scopes)
+    certificate = f'type = "certificate", vault = "{vault}", name = "{CERTIFICATE}"'
+    usual = {
+        "network.ca_file": json.dumps(str(cloud.ca_file)),
+        "profiles.graph.client_id": json.dumps(CLIENT_ID),
+        "profiles.graph.credentials": f"[{{ {certificate} }}]",
+    }
+    others = "\n".join(f"{key} = {value}" for key, value in usual.items() if f"{key} = " not in settings)
     (folder / "vend.toml").write_text(
         f"""\
 cloud = "local"
@@ -200,11 +214,9 @@ clouds.local.blob = "{cloud.blob_url}"
 clouds.local.vault = "{cloud.vault_url}"
 clouds.local.database = "localhost"
 clouds.local.verify_vault_challenge = false
-network.ca_file = {json.dumps(str(cloud.ca_file))}
 profiles.graph.tenants = ["{TENANT_ID}"]
-profiles.graph.client_id = "{CLIENT_ID}"
 profiles.graph.scopes = {listed}
-profiles.graph.credentials = [{{ type = "certificate", vault = "{vault}", name = "{CERTIFICATE}" }}]
+{others}
 {settings}
 """
     )

@@ -10,15 +10,18 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
+from cryptography import x509
+
 from emulator.directory.certificate import RegisteredCertificate
 
 
 @dataclass(frozen=True)
 class Tenant:
-    """One Entra tenant, addressed by its GUID or its domain."""
+    """One Entra tenant, addressed by its GUID or its domain; refusals name it by its display name."""
 
     id: str
     domain: str
+    display_name: str = "Contoso"
 
     @property
     def v1_issuer(self) -> str:
@@ -39,14 +42,56 @@ class ClientSecret:
 
 
 @dataclass(frozen=True)
+class KeyCredential:
+    """A registered certificate; Entra knows it from `spread` (epoch seconds)."""
+
+    certificate: RegisteredCertificate
+    spread: float
+
+
+@dataclass(frozen=True)
+class FederatedCredential:
+    """Whose tokens an application may present as client assertions; Entra knows it from `spread` (epoch seconds).
+
+    Every comparison is case-sensitive: https://learn.microsoft.com/entra/workload-id/workload-identity-federation
+    """
+
+    name: str
+    issuer: str
+    subject: str
+    audience: str
+    spread: float
+
+
+@dataclass(frozen=True)
+class KeyPolicy:
+    """What an app-management policy of the tenant demands of new certificates; None demands nothing.
+
+    Source: https://learn.microsoft.com/graph/api/resources/keycredentialconfiguration
+
+    Args:
+        longest_life: `asymmetricKeyLifetime`, in seconds.
+        trusted_authorities: `trustedCertificateAuthority`, the certificates that must have issued a new one.
+    """
+
+    longest_life: float | None = None
+    trusted_authorities: frozenset[x509.Certificate] | None = None
+
+
+@dataclass(frozen=True)
 class Application:
-    """An app registration and its keys, each under its key id."""
+    """An app registration and its credentials, each under its key id."""
 
     client_id: str
     object_id: str
     name: str
-    certificates: Mapping[str, RegisteredCertificate] = MappingProxyType({})
+    certificates: Mapping[str, KeyCredential] = MappingProxyType({})
     client_secrets: Mapping[str, ClientSecret] = MappingProxyType({})
+    federated_credentials: Mapping[str, FederatedCredential] = MappingProxyType({})
+
+    def certificates_at(self, moment: float) -> tuple[RegisteredCertificate, ...]:
+        """Return the certificates that Entra knows at a moment, those outside their dates included."""
+        return tuple(each.certificate for each in self.certificates.values() if each.spread <= moment)
 
 
 @dataclass(frozen=True)

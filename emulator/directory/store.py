@@ -4,11 +4,14 @@ Entra, Microsoft Graph and the managed-identity endpoint are views of it. It has
 tokens are in `emulator.entra`.
 """
 
+import json
 import secrets
 import threading
 import uuid
+from collections.abc import Mapping
 from dataclasses import replace
 
+import jwt
 from cryptography import x509
 
 from emulator.clock import Clock
@@ -18,11 +21,16 @@ from emulator.directory.objects import (
     Application,
     AppRoleAssignment,
     ClientSecret,
+    FederatedCredential,
+    KeyCredential,
+    KeyPolicy,
     ManagedIdentity,
     ServicePrincipal,
     Tenant,
 )
 from emulator.directory.people import People
+
+MOST_FEDERATED_CREDENTIALS = 20
 
 
 class Directory:
@@ -30,6 +38,10 @@ class Directory:
 
     Every object is an immutable value that a change replaces whole, under one lock. So a request that another thread
     serves sees either the old value or the new one. A change is in force with the next request.
+
+    Attributes that a test may set at any time:
+        propagation_seconds: how long Entra does not know a certificate or federated credential that is added from now.
+        key_policy: what the tenant demands of certificates that an application registers by itself.
 
     Args:
         now: the clock of the cloud.
@@ -46,6 +58,9 @@ class Directory:
         self._apis: dict[str, Api] = {}
         self._assignments: frozenset[AppRoleAssignment] = frozenset()
         self._identities: dict[str, ManagedIdentity] = {}
+        self._issuers: dict[str, jwt.PyJWKSet] = {}
+        self.propagation_seconds = 0.0
+        self.key_policy = KeyPolicy()
 
     def add_tenant(self, tenant: Tenant) -> None:
         """Add a tenant."""
@@ -72,8 +87,13 @@ class Directory:
             self._add_principal(identity.client_id, tenant_id=identity.tenant_id, object_id=identity.principal_id)
             self._identities[identity.client_id] = identity
 
-    def register_certificate(self, client_id: str, der: bytes) -> str:
+    def register_certificate(self, client_id: str, der: bytes, *, repeated: bool = False) -> str:
         """Add a public certificate to an application and return its key id.
+
+        Args:
+            client_id: of the application.
+            der: the certificate.
+            repeated: whether a certificate that is registered already gets a second key id.
 
         Raises:
             KeyError: there is no such application.
@@ -83,11 +103,11 @@ class Directory:
         key_id = str(uuid.uuid4())
         with self._lock:
             application = self._applications[client_id]
-            if certificate in application.certificates.values():
+            held = application.certificates
+            if not repeated and any(each.certificate == certificate for each in held.values()):
                 raise ValueError("the certificate is registered already")
-            self._applications[client_id] = replace(
-                application, certificates={**application.certificates, key_id: certificate}
-            )
+            added = KeyCredential(certificate, self.now() + self.propagation_seconds)
+            self._applications[client_id] = replace(application, certificates={**held, key_id: added})
         return key_id
 
     def remove_certificate(self, client_id: str, key_id: str) -> None:
@@ -98,9 +118,54 @@ class Directory:
         """
         with self._lock:
             application = self._applications[client_id]
-            remaining = dict(application.certificates)
-            del remaining[key_id]
+            remaining = _without(application.certificates, key_id)
             self._applications[client_id] = replace(application, certificates=remaining)
+
+    def add_federated_credential(
+        self, client_id: str, *, issuer: str, subject: str, audience: str, name: str = "federated"
+    ) -> str:
+        """Trust the tokens of an issuer for a subject as client assertions, and return the id of the credential.
+
+        Entra checks none of these values before a token comes.
+
+        Raises:
+            KeyError: there is no such application.
+            ValueError: the application has twenty of them, or one with this issuer and subject.
+        """
+        credential_id = str(uuid.uuid4())
+        with self._lock:
+            application = self._applications[client_id]
+            held = application.federated_credentials
+            if len(held) >= MOST_FEDERATED_CREDENTIALS:
+                raise ValueError(f"an application has at most {MOST_FEDERATED_CREDENTIALS} federated credentials")
+            if any((each.issuer, each.subject) == (issuer, subject) for each in held.values()):
+                raise ValueError("a federated credential with this issuer and subject exists already")
+            spread = self.now() + self.propagation_seconds
+            added = FederatedCredential(name, issuer=issuer, subject=subject, audience=audience, spread=spread)
+            self._applications[client_id] = replace(application, federated_credentials={**held, credential_id: added})
+        return credential_id
+
+    def remove_federated_credential(self, client_id: str, credential_id: str) -> None:
+        """Remove a federated credential from an application.
+
+        Raises:
+            KeyError: there is no such application or credential.
+        """
+        with self._lock:
+            application = self._applications[client_id]
+            remaining = _without(application.federated_credentials, credential_id)
+            self._applications[client_id] = replace(application, federated_credentials=remaining)
+
+    def publish_keys(self, issuer: str, keys: Mapping[str, object]) -> None:
+        """Set the JWK set (RFC 7517) of a foreign issuer, which Entra would download from its discovery document.
+
+        Raises:
+            ValueError: this is no JWK set with a key.
+        """
+        try:
+            self._issuers[issuer] = jwt.PyJWKSet.from_json(json.dumps(keys))
+        except jwt.PyJWTError as error:
+            raise ValueError(f"no JWK set: {error}") from error
 
     def add_secret(self, client_id: str, *, lifetime: float) -> str:
         """Add a client secret that lives so many seconds and return its value.
@@ -167,6 +232,15 @@ class Directory:
         """Return an application by its client id, in any case."""
         return self._applications.get(client_id.lower())
 
+    def application_object(self, object_id: str) -> Application | None:
+        """Return an application by its object id, in any case."""
+        wanted = object_id.lower()
+        return next((each for each in tuple(self._applications.values()) if each.object_id == wanted), None)
+
+    def issuer_keys(self, issuer: str) -> jwt.PyJWKSet | None:
+        """Return the keys that a foreign issuer has published."""
+        return self._issuers.get(issuer)
+
     def service_principal(self, app_id: str, *, tenant_id: str) -> ServicePrincipal | None:
         """Return the one service principal that an application or a managed identity has in a tenant."""
         principals = tuple(self._principals.values())
@@ -192,3 +266,9 @@ class Directory:
         principal = ServicePrincipal(object_id or str(uuid.uuid4()), app_id=app_id, tenant_id=tenant.id)
         self._principals[principal.object_id] = principal
         return principal
+
+
+def _without[T](held: Mapping[str, T], key_id: str) -> dict[str, T]:
+    remaining = dict(held)
+    del remaining[key_id]
+    return remaining

@@ -9,6 +9,7 @@ import uuid
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
@@ -18,9 +19,11 @@ from starlette.routing import Route
 
 from emulator.directory.objects import Application, ServicePrincipal, Tenant
 from emulator.directory.store import Directory
-from emulator.entra import assertion, errors, token_form
+from emulator.entra import errors, token_form
 from emulator.entra.access_tokens import AccessTokens
 from emulator.entra.assertion import Proof
+from emulator.entra.clients import Clients
+from emulator.entra.discovery import metadata
 from emulator.entra.errors import aadsts
 from emulator.entra.token_form import Demand
 from emulator.refusal import Refusal
@@ -71,11 +74,13 @@ class Entra:
         refresh_in: in seconds; None leaves it out, as Entra does for ordinary app tokens.
         regional: opens the regional endpoints, which Entra keeps for Microsoft's own services.
         forgery: false members of every token and response; the signature stays valid.
+        clients.single_use: accepts each assertion once.
     """
 
     def __init__(self, directory: Directory, tokens: AccessTokens) -> None:
         self._directory = directory
         self._tokens = tokens
+        self.clients = Clients(directory, tokens)
         self.token_lifetime = 3600
         self.refresh_in: int | None = None
         self.regional = False
@@ -97,31 +102,16 @@ class Entra:
         return Counter((request.tenant, request.client_id, request.scope) for request in tuple(self.requests))
 
     async def _discovery_v2(self, request: Request) -> Response:
-        tenant = self._tenant(request)
-        return self._metadata(tenant, issuer=self._tokens.v2_issuer(tenant), version="/v2.0")
+        return self._metadata(request, version="/v2.0")
 
     async def _discovery_v1(self, request: Request) -> Response:
-        tenant = self._tenant(request)
-        return self._metadata(tenant, issuer=tenant.v1_issuer, version="")
+        return self._metadata(request, version="")
 
-    def _metadata(self, tenant: Tenant, *, issuer: str, version: str) -> Response:
-        base = f"{self._tokens.authority}/{tenant.id}"
-        return JSONResponse(
-            {
-                "issuer": issuer,
-                "token_endpoint": f"{base}/oauth2{version}/token",
-                # MSAL requires it; users do not sign in here.
-                "authorization_endpoint": f"{base}/oauth2{version}/authorize",
-                "jwks_uri": f"{base}/discovery{version}/keys",
-                "token_endpoint_auth_methods_supported": [
-                    "client_secret_post",
-                    "private_key_jwt",
-                    "client_secret_basic",
-                ],
-                "subject_types_supported": ["pairwise"],
-                "id_token_signing_alg_values_supported": ["RS256"],
-            }
-        )
+    def _metadata(self, request: Request, *, version: Literal["", "/v2.0"]) -> Response:
+        tenant = self._tenant(request, error="invalid_tenant")
+        issuer = self._tokens.v2_issuer(tenant) if version else tenant.v1_issuer
+        document = metadata(issuer=issuer, base=f"{self._tokens.authority}/{tenant.id}", version=version)
+        return JSONResponse(document)
 
     async def _keys(self, request: Request) -> Response:
         self._tenant(request)
@@ -143,13 +133,13 @@ class Entra:
             demand = token_form.understand(fields, authorization=request.headers.get("authorization", ""))
             seen = replace(seen, client_id=demand.client_id)
             application, principal = self._client(demand, tenant)
-            proof = self._authenticate(demand, application, tenant)
+            proof = self.clients.authenticate(demand, application, tenant)
             seen = replace(seen, proof=proof)
             if principal is None:
                 raise aadsts(7000229, client_id=application.client_id, tenant=tenant.id)
-            answer = self._issue(demand, application, principal, proof)
+            answer = self._issue(demand, application, principal, tenant, proof)
         except Refusal as refusal:
-            seen = replace(seen, code=int(refusal.code))
+            seen = replace(seen, code=int(refusal.code) if refusal.code else None)
             raise
         finally:
             self.requests.append(seen)
@@ -161,48 +151,34 @@ class Entra:
         if host.endswith(f".{home}") and not self.regional:
             raise aadsts(100007, host=home)
 
-    def _tenant(self, request: Request) -> Tenant:
+    def _tenant(self, request: Request, *, error: str = "") -> Tenant:
+        """Return the tenant of the path; `error` is the word of the refusal where it is not the usual one."""
         name: str = request.path_params["tenant"]
         if tenant := self._directory.tenant(name):
             return tenant
-        raise aadsts(90002, tenant=name)
+        raise aadsts(90002, error=error, tenant=name)
 
     def _client(self, demand: Demand, tenant: Tenant) -> tuple[Application, ServicePrincipal | None]:
         """Return the application and its service principal; Entra reports a missing one only after the proof."""
         application = self._directory.application(demand.client_id)
         if application is None:
-            raise aadsts(700016, client_id=demand.client_id, tenant=tenant.id)
+            raise aadsts(700016, client_id=demand.client_id, tenant=tenant.display_name)
         principal = self._directory.service_principal(application.client_id, tenant_id=tenant.id)
         if principal and not principal.enabled:
             raise aadsts(7000112, client_id=demand.client_id, client=application.name)
         return application, principal
 
-    def _authenticate(self, demand: Demand, application: Application, tenant: Tenant) -> Proof | None:
-        now = self._directory.now()
-        if demand.assertion is not None:
-            base = f"{self._tokens.authority}/{tenant.id}"
-            return assertion.verify(
-                demand.assertion,
-                client_id=application.client_id,
-                audiences={f"{base}/oauth2/v2.0/token", f"{base}/v2.0"},
-                certificates=application.certificates.values(),
-                now=now,
-            )
-        if demand.secret is None:
-            raise aadsts(7000218)
-        matching = [known for known in application.client_secrets.values() if known.equals(demand.secret)]
-        if not matching:
-            raise aadsts(7000215, client_id=application.client_id)
-        if all(known.not_after <= now for known in matching):
-            raise aadsts(7000222, client_id=application.client_id)
-        return None
-
     def _issue(
-        self, demand: Demand, application: Application, principal: ServicePrincipal, proof: Proof | None
+        self,
+        demand: Demand,
+        application: Application,
+        principal: ServicePrincipal,
+        tenant: Tenant,
+        proof: Proof | None,
     ) -> Response:
         api = self._directory.api(demand.resource)
         if api is None:
-            raise aadsts(500011, resource=demand.resource, tenant=principal.tenant_id)
+            raise aadsts(500011, resource=demand.resource, tenant=tenant.display_name)
         if api.assignment_required and not self._directory.roles(principal.object_id, api):
             raise aadsts(
                 501051, client_id=application.client_id, client=application.name, app_id=api.app_id, api=api.name

@@ -6,15 +6,12 @@ Entra, the same assertion may be sent again until it expires.
 
 import datetime as dt
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import jwt
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding
 
-from emulator.directory.certificate import RegisteredCertificate
+from emulator.directory.certificate import PADDING, RegisteredCertificate
 from emulator.entra.errors import aadsts
 
 TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -23,19 +20,19 @@ SKEW = 300  # seconds
 # milliseconds for seconds, so it is refused here.
 MAX_LIFETIME = 86400  # seconds
 
-PADDING = {
-    "PS256": padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=padding.PSS.DIGEST_LENGTH),
-    "RS256": padding.PKCS1v15(),
-}
-
 
 @dataclass(frozen=True)
 class Proof:
-    """The record of an accepted assertion, without the assertion."""
+    """The record of an accepted assertion, without the assertion.
+
+    A certificate's has its SHA-256 thumbprint, another issuer's token has its issuer and subject.
+    """
 
     jti: str
     algorithm: str
-    thumbprint: str
+    thumbprint: str = ""
+    issuer: str = ""
+    subject: str = ""
 
 
 def verify(
@@ -51,7 +48,7 @@ def verify(
     Raises:
         Refusal: with the number of the first check it fails.
     """
-    header, claims, signature = _parse(assertion)
+    header, claims, signature = parse(assertion)
     algorithm = header.get("alg")
     if not isinstance(algorithm, str) or algorithm not in PADDING:
         raise aadsts(5002730)
@@ -59,7 +56,7 @@ def verify(
         raise aadsts(700021)
     if claims.get("sub") != claims.get("iss"):
         raise aadsts(50048)
-    _check_time(claims, now)
+    check_time(claims, now)
     audience = claims.get("aud")
     if not isinstance(audience, str):  # Entra refuses the list that RFC 7519 section 4.1.3 would allow
         raise aadsts(50027)
@@ -69,14 +66,17 @@ def verify(
     if not certificate.valid_at(now):
         raise aadsts(1000502)
     signed = assertion.rpartition(".")[0].encode()
-    try:
-        certificate.public_key.verify(signature, signed, PADDING[algorithm], hashes.SHA256())
-    except InvalidSignature:
-        raise aadsts(700027, reason="The key was found, but the signature is invalid.") from None
+    if not certificate.verifies(signature, signed, algorithm=algorithm):
+        raise aadsts(700027, reason="The key was found, but the signature is invalid.")
     return Proof(jti=str(claims.get("jti", "")), algorithm=algorithm, thumbprint=certificate.x5t_s256)
 
 
-def _parse(assertion: str) -> tuple[dict[str, object], dict[str, object], bytes]:
+def parse(assertion: str) -> tuple[dict[str, object], dict[str, object], bytes]:
+    """Return header, payload and signature of a compact JWS, unverified.
+
+    Raises:
+        Refusal: it is malformed.
+    """
     try:
         parts = jwt.decode_complete(assertion, options={"verify_signature": False})
     except jwt.InvalidTokenError:
@@ -84,7 +84,12 @@ def _parse(assertion: str) -> tuple[dict[str, object], dict[str, object], bytes]
     return parts["header"], parts["payload"], parts["signature"]
 
 
-def _check_time(claims: dict[str, object], now: float) -> None:
+def check_time(claims: Mapping[str, object], now: float) -> None:
+    """Raise unless an assertion is valid now, by its `nbf` and `exp` and the tolerance of Entra.
+
+    Raises:
+        Refusal: it is not, or its dates are no NumericDate (RFC 7519 section 2).
+    """
     expires = _seconds(claims.get("exp"))
     not_before = _seconds(claims.get("nbf", 0))  # for Entra an absent nbf is 1970
     if not_before - SKEW <= now < expires + SKEW and expires <= now + MAX_LIFETIME + SKEW:

@@ -20,6 +20,12 @@ class Meaning:
     text: str
 
 
+FEDERATION_PAGE = "https://learn.microsoft.com/entra/workload-id/workload-identity-federation"
+CHECK_CREDENTIAL = (
+    "Please check your federated identity credential Subject, Audience and Issuer against the presented assertion. "
+    + FEDERATION_PAGE
+)
+
 MEANINGS = {
     50027: Meaning(400, "invalid_request", "JWT token is invalid or malformed."),
     5002730: Meaning(400, "invalid_request", "Invalid JWT token. Unsupported key for the signing algorithm."),
@@ -94,6 +100,43 @@ MEANINGS = {
         "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.",
     ),
     7000222: Meaning(401, "invalid_client", "The provided client secret keys for app '{client_id}' are expired."),
+    70021: Meaning(
+        400,
+        "invalid_request",
+        "No matching federated identity record found for presented assertion. Assertion Issuer: '{issuer}'. Assertion "
+        "Subject: '{subject}'. Assertion Audience: '{audience}'. " + FEDERATION_PAGE,
+    ),
+    70025: Meaning(
+        401,
+        "invalid_client",
+        "The client '{client_id}'({client}) has no configured federated identity credentials.",
+    ),
+    700211: Meaning(
+        401,
+        "invalid_client",
+        "No matching federated identity record found for presented assertion issuer '{issuer}'. " + CHECK_CREDENTIAL,
+    ),
+    700212: Meaning(
+        401,
+        "invalid_client",
+        "No matching federated identity record found for presented assertion audience '{audience}'. "
+        + CHECK_CREDENTIAL,
+    ),
+    700213: Meaning(
+        401,
+        "invalid_client",
+        "No matching federated identity record found for presented assertion subject '{subject}'. " + CHECK_CREDENTIAL,
+    ),
+    7002138: Meaning(
+        401,
+        "invalid_client",
+        "No matching federated identity record found for presented assertion subject '{subject}'. The subject matches "
+        "with case-insensitive comparison, but not with case-sensitive comparison. " + CHECK_CREDENTIAL,
+    ),
+    700226: Meaning(
+        401, "invalid_client", "Only MSI tokens may be used as Federated Identity Credentials for AAD issuer."
+    ),
+    501661: Meaning(400, "invalid_request", "Request to External OIDC endpoint failed."),
     50048: Meaning(401, "invalid_client", "Subject must match the issuer claim in the client assertion."),
     700021: Meaning(
         401, "invalid_client", "Client assertion application identifier doesn't match 'client_id' parameter."
@@ -115,14 +158,24 @@ MEANINGS = {
 }
 
 
-def aadsts(number: int, **facts: str) -> Refusal:
-    """Return Entra's refusal with this AADSTS number, as `code`, and with the facts that its text names."""
+def aadsts(number: int, *, error: str = "", **facts: str) -> Refusal:
+    """Return Entra's refusal with this AADSTS number, as `code`, and with the facts that its text names.
+
+    `error` replaces the word that usually goes with the number.
+    """
     meaning = MEANINGS[number]
-    return Refusal(meaning.status, meaning.text.format(**facts), code=str(number))
+    return Refusal(meaning.status, meaning.text.format(**facts), code=str(number), detail=error or meaning.error)
+
+
+def reused() -> Refusal:
+    """Return the refusal of an assertion that came before: of OAuth alone (RFC 6749 section 5.2), without a number."""
+    return Refusal(401, "client assertion tokens must only be used once", detail="invalid_client")
 
 
 def body(refusal: Refusal, *, authority: str, correlation_id: str, now: float) -> dict[str, object]:
     """Return the JSON that Entra sends; the lines of the description are part of its form."""
+    if not refusal.code:
+        return {"error": refusal.detail, "error_description": refusal.message}
     number = int(refusal.code)
     trace_id = str(uuid.uuid4())
     timestamp = dt.datetime.fromtimestamp(now, dt.UTC).strftime("%Y-%m-%d %H:%M:%SZ")
@@ -133,7 +186,7 @@ def body(refusal: Refusal, *, authority: str, correlation_id: str, now: float) -
         f"Timestamp: {timestamp}",
     )
     return {
-        "error": MEANINGS[number].error,
+        "error": refusal.detail,
         "error_description": "\r\n".join(lines),
         "error_codes": [number],
         "timestamp": timestamp,

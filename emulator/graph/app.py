@@ -1,4 +1,6 @@
-"""The local Microsoft Graph: the users of one tenant as a list and by delta query, for tokens of the local Entra.
+"""The local Microsoft Graph: the users of one tenant as a list and by delta query, and the keys of applications.
+
+It takes tokens of the local Entra.
 
 Where Microsoft's pages permit more than one behaviour, an attribute of `Graph` switches to the harder one.
 Source: https://learn.microsoft.com/graph/api/user-delta, https://learn.microsoft.com/graph/errors
@@ -6,7 +8,7 @@ Source: https://learn.microsoft.com/graph/api/user-delta, https://learn.microsof
 
 import datetime as dt
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
 from starlette.applications import Starlette
@@ -19,6 +21,7 @@ from emulator.directory.people import MANAGER
 from emulator.directory.store import Directory
 from emulator.entra.access_tokens import AccessTokens
 from emulator.graph import delta as graph_delta
+from emulator.graph.applications import Applications
 from emulator.graph.delta import Bookmark, Issued, Place, Round, Row, Tokens
 from emulator.graph.errors import bad_request, no_such_address, not_authorized, unauthenticated
 from emulator.graph.query import Query, list_page_size, read_query, refuse_others, selected, token_of
@@ -31,8 +34,11 @@ MOST_ON_A_DELTA_PAGE = 200
 IGNORED_BY_DELTA = frozenset({"$top", "$orderby", "$expand"})
 TOKENS = frozenset({"$skiptoken", "$deltatoken"})
 LATEST = "latest"
+APPLICATION = "/v1.0/applications/{object_id}"
 
 type Document = dict[str, object]
+type Claims = Mapping[str, object]
+type Handler = Callable[[Request, Claims], Awaitable[Document | None]]
 type Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -58,6 +64,8 @@ class Listing:
 class Graph:
     """Serves `app`; `requests` lists every request that reached it, oldest first.
 
+    `applications` has the switches of `addKey` and `removeKey`.
+
     Attributes of delta query that a test may set at any time:
         page_size: people on a page; Graph has 200 and never more.
         shuffled: a round is in no useful order.
@@ -69,6 +77,7 @@ class Graph:
     """
 
     def __init__(self, directory: Directory, tokens: AccessTokens, *, url: str, tenant_id: str) -> None:
+        self.applications = Applications(directory, url=url)
         self._people = directory.people
         self._now = directory.now
         self._access_tokens = tokens
@@ -87,33 +96,37 @@ class Graph:
         self.requests: list[GraphRequest] = []
         self.app = Starlette(
             routes=[
-                Route("/v1.0/users", self._answering(self._list), methods=["GET"]),
-                Route("/v1.0/users/{name:path}", self._answering(self._delta), methods=["GET"]),
-                Route("/{rest:path}", self._answering(_nothing)),
+                Route("/v1.0/users", self._answering(_for_readers(self._list)), methods=["GET"]),
+                Route("/v1.0/users/{name:path}", self._answering(_for_readers(self._delta)), methods=["GET"]),
+                Route(f"{APPLICATION}/addKey", self._answering(self._add_key), methods=["POST"]),
+                Route(f"{APPLICATION}/removeKey", self._answering(self._remove_key), methods=["POST"]),
+                Route("/{rest:path}", self._answering(_for_readers(_nothing))),
             ]
         )
 
-    def _answering(self, handler: Callable[[Request, Query], Document]) -> Endpoint:
-        """Return an endpoint that authorizes the caller, answers in Graph's form and records the request."""
+    def _answering(self, handler: Handler) -> Endpoint:
+        """Return an endpoint that authenticates the caller, answers in Graph's form and records the request."""
 
         async def serve(request: Request) -> Response:
             request_id = str(uuid.uuid4())
             ids = {"request-id": request_id, "client-request-id": request.headers.get("client-request-id", request_id)}
             seen = GraphRequest(self._now(), request.url.path, 200)
             try:
-                self._authorize(bearer_token(request))
-                document = handler(request, read_query(request))
+                document = await handler(request, self._authenticate(bearer_token(request)))
             except Refusal as refusal:
                 self.requests.append(replace(seen, status=refusal.status))
                 return self._refused(refusal, ids)
-            rows = document["value"]
+            if document is None:
+                self.requests.append(replace(seen, status=204))
+                return Response(status_code=204, headers=ids)
+            rows = document.get("value", [])
             assert isinstance(rows, list)
             self.requests.append(replace(seen, rows=len(rows)))
             return JSONResponse(document, headers=ids | _applied(request))
 
         return serve
 
-    def _authorize(self, token: str) -> None:
+    def _authenticate(self, token: str) -> Claims:
         authority = self._access_tokens.authority
         if not token:
             raise unauthenticated("Access token is empty.", authority=authority)
@@ -124,9 +137,15 @@ class Graph:
                 "valid now."
             )
             raise unauthenticated(message, authority=authority)
-        roles = claims.get("roles")
-        if not isinstance(roles, list) or ROLES.isdisjoint(roles):
-            raise not_authorized()
+        return claims
+
+    async def _add_key(self, request: Request, caller: Claims) -> Document:
+        object_id = request.path_params["object_id"]
+        return self.applications.add_key(object_id, await request.body(), client_id=str(caller["appid"]))
+
+    async def _remove_key(self, request: Request, caller: Claims) -> None:
+        object_id = request.path_params["object_id"]
+        self.applications.remove_key(object_id, await request.body(), client_id=str(caller["appid"]))
 
     def _refused(self, refusal: Refusal, ids: dict[str, str]) -> Response:
         date = dt.datetime.fromtimestamp(self._now(), dt.UTC).strftime("%Y-%m-%dT%H:%M:%S")
@@ -227,6 +246,18 @@ class Graph:
         if bookmark:
             document["@odata.deltaLink"] = f"{address}?$deltatoken={self._bookmarks.issue(bookmark, now=now)}"
         return document | {"value": rows}
+
+
+def _for_readers(handler: Callable[[Request, Query], Document]) -> Handler:
+    """Return a handler for callers that may read users."""
+
+    async def serve(request: Request, caller: Claims) -> Document:
+        roles = caller.get("roles")
+        if not isinstance(roles, list) or ROLES.isdisjoint(roles):
+            raise not_authorized()
+        return handler(request, read_query(request))
+
+    return serve
 
 
 def _nothing(_request: Request, _query: Query) -> Document:

@@ -1,7 +1,7 @@
-"""The local Key Vault: the data plane of a standard vault with Azure RBAC, as far as certificates reach.
+"""The local Key Vault: the data plane of a standard vault with Azure RBAC, as far as certificates and secrets reach.
 
 A certificate is also a key and a secret of the same name and version. Requests are checked in the order of the real
-service: token, api-version, address, role, body, object.
+service: token, network, api-version, address, role, body, object.
 """
 
 import json
@@ -19,10 +19,11 @@ from starlette.routing import Route
 from emulator.refusal import Refusal
 from emulator.role_assignments import RoleAssignments
 from emulator.vault.bundles import Bundles
+from emulator.vault.certificates import read
 from emulator.vault.door import Door, refused
 from emulator.vault.errors import bad_parameter, not_authorized
 from emulator.vault.operations import Call, Operation, Operations
-from emulator.vault.policy import Json, Policy
+from emulator.vault.policy import PFX, Json, Policy
 from emulator.vault.roles import PREFIX, ROLES
 from emulator.vault.store import Store
 
@@ -31,6 +32,10 @@ RESOURCE = "https://vault.azure.net"
 
 class KeyVault:
     """One vault in memory.
+
+    Attributes:
+        app: serves the vault; `app.closed` keeps every caller out, as the network of a vault does.
+        store.pending_seconds: how long the issuer of a new certificate needs.
 
     Args:
         authority: of the challenge.
@@ -47,14 +52,13 @@ class KeyVault:
         authenticate: Callable[[str], str | None],
         now: Callable[[], float],
     ) -> None:
-        self._store = Store(now)
-        self._operations = Operations(self._store, now)
+        self.store = Store(now)
+        self._operations = Operations(self.store, now)
         self._roles = RoleAssignments(ROLES)
         inside = Starlette(
             routes=self._routes(), exception_handlers={HTTPException: _no_such_address, Refusal: _refused}
         )
-        challenge = f'Bearer authorization="{authority}/{tenant_id}", resource="{RESOURCE}"'
-        self.app = Door(inside, authenticate=authenticate, challenge=challenge)
+        self.app = Door(inside, authenticate=authenticate, authority=f"{authority}/{tenant_id}", resource=RESOURCE)
 
     @property
     def signatures(self) -> int:
@@ -79,7 +83,50 @@ class KeyVault:
         Raises:
             Refusal: as over HTTP.
         """
-        return self._store.create(name, policy).id
+        return self.store.create(name, policy).id
+
+    def import_certificate(
+        self, name: str, value: str, *, password: str | None = None, content_type: str = PFX, exportable: bool = True
+    ) -> str:
+        """Import a certificate, and the chain above it, without HTTP and return the version.
+
+        Args:
+            name: of the certificate.
+            value: base64 of a PFX, or a PEM file.
+            password: of the PFX.
+            content_type: PFX or PEM; of the value, and of the secret.
+            exportable: whether the secret has the private key.
+
+        Raises:
+            Refusal: as over HTTP.
+        """
+        policy = Policy("CN=imported", content_type=content_type, exportable=exportable, issuer="Unknown")
+        material = read(value, password=password, content_type=content_type)
+        return self.store.import_material(name, material, policy, enabled=True, tags=None).id
+
+    def set_policy(self, name: str, policy: Policy) -> None:
+        """Replace the policy of a certificate, by which its next versions are made and when.
+
+        Raises:
+            Refusal: there is no such certificate.
+        """
+        self.store.update_policy(self.store.certificate(name), policy)
+
+    def versions(self, name: str) -> list[str]:
+        """Return the versions of a certificate, the oldest first.
+
+        Raises:
+            Refusal: there is no such certificate.
+        """
+        return [version.id for version in self.store.certificate(name).versions]
+
+    def set_enabled(self, name: str, version: str | None = None, *, enabled: bool) -> None:
+        """Enable or disable a version of a certificate, with its key and its secret; the latest if none is named.
+
+        Raises:
+            Refusal: there is no such version.
+        """
+        self.store.update(self.store.version(name, version), enabled=enabled, tags=None)
 
     def certificate(self, name: str, version: str | None = None) -> bytes:
         """Return a certificate as DER without HTTP; without a version, the latest.
@@ -87,15 +134,46 @@ class KeyVault:
         Raises:
             Refusal: as over HTTP.
         """
-        return self._store.version(name, version).material.certificate.public_bytes(Encoding.DER)
+        return self.store.version(name, version).material.certificate.public_bytes(Encoding.DER)
 
-    def private_key(self, name: str) -> rsa.RSAPrivateKey:
-        """Return the private key of the latest version, for a test that searches for it where it must not be.
+    def private_key(self, name: str, version: str | None = None) -> rsa.RSAPrivateKey:
+        """Return the RSA key of a version, for a test that searches for it where it must not be.
 
         Raises:
             Refusal: there is no such certificate.
+            TypeError: the key is elliptic.
         """
-        return self._store.version(name, None).material.key
+        key = self.store.version(name, version).material.key
+        if not isinstance(key, rsa.RSAPrivateKey):
+            raise TypeError(f"the key of {name} is elliptic")
+        return key
+
+    def set_secret(
+        self,
+        name: str,
+        value: str,
+        *,
+        content_type: str = "",
+        not_before: int | None = None,
+        expires: int | None = None,
+    ) -> str:
+        """Set a plain secret, or its next version, and return the version; the dates are in epoch seconds.
+
+        Raises:
+            ValueError: a certificate has this name.
+        """
+        if any(each.name.lower() == name.lower() for each in self.store.certificates()):
+            raise ValueError(f"{name} is a certificate, which has a secret of its own")
+        added = self.store.secrets.set(name, value, content_type=content_type, not_before=not_before, expires=expires)
+        return added.id
+
+    def set_secret_enabled(self, name: str, version: str | None = None, *, enabled: bool) -> None:
+        """Enable or disable a version of a plain secret; the latest if none is named.
+
+        Raises:
+            Refusal: there is no such version.
+        """
+        self.store.secrets.set_enabled(name, version, enabled=enabled)
 
     def _routes(self) -> list[Route]:
         do = self._operations
@@ -123,6 +201,7 @@ class KeyVault:
             self._route("POST", "/keys/{name}/sign", "keys/sign/action", do.sign),
             self._route("POST", "/keys/{name}/{version}/sign", "keys/sign/action", do.sign),
             self._route("GET", "/secrets/{name}", "secrets/getSecret/action", do.secret),
+            self._route("GET", "/secrets/{name}/versions", "secrets/readMetadata/action", do.list_secret_versions),
             self._route("GET", "/secrets/{name}/{version}", "secrets/getSecret/action", do.secret),
         ]
 
@@ -136,8 +215,10 @@ class KeyVault:
                 _object(await request.body()) if method in {"POST", "PATCH"} else {},
             )
             # Generating a key takes a second; the other parts of the local cloud share this loop.
-            status, document = await run_in_threadpool(operation, call)
-            return Response(status_code=status) if document is None else JSONResponse(document, status)
+            answer = await run_in_threadpool(operation, call)
+            if answer.document is None:
+                return Response(status_code=answer.status)
+            return JSONResponse(answer.document, answer.status, headers=dict(answer.headers))
 
         return Route(path, endpoint, methods=[method])
 

@@ -5,9 +5,12 @@ from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from emulator.vault.certificates import thumbprint, write
+from emulator.vault.certificates import signing_request, thumbprint, write
 from emulator.vault.keys import jwk
+from emulator.vault.secrets import Secret
 from emulator.vault.store import RETENTION, Certificate, Version
+
+LATER = {"Retry-After": "10"}
 
 type Document = dict[str, object]
 
@@ -19,7 +22,9 @@ class Bundles:
     base: str
 
     def certificate(self, version: Version) -> Document:
-        """Render one version."""
+        """Render one version; one that is pending has no certificate yet, and so no key and secret to name."""
+        if version.pending:
+            return self.certificate_item(version)
         return {
             **self.certificate_item(version),
             "kid": self.id("keys", version),
@@ -40,6 +45,8 @@ class Bundles:
 
     def certificate_item(self, version: Version) -> Document:
         """Render a version as a line of a list."""
+        if version.pending:
+            return {"id": self.id("certificates", version), "attributes": _attributes(version)}
         return {
             "id": self.id("certificates", version),
             "x5t": thumbprint(version.material.certificate),
@@ -69,10 +76,11 @@ class Bundles:
         }
 
     def operation(self, certificate: Certificate, *, done: bool) -> Document:
-        """Render the pending operation; self-signed certificates are done by the second look."""
+        """Render the pending operation."""
         document: Document = {
             "id": self._pending_id(certificate),
             "issuer": {"name": certificate.policy.issuer},
+            "csr": signing_request(certificate.latest.material),
             "cancellation_requested": False,
             "request_id": certificate.operation,
         }
@@ -89,6 +97,11 @@ class Bundles:
             "time based on the issuer provider. Please check again later.",
         }
 
+    def progress(self, certificate: Certificate, *, api_version: str) -> dict[str, str]:
+        """Return the headers that tell a client where and when to look for the end of the operation."""
+        query = f"api-version={api_version}&request_id={certificate.operation}"
+        return {"Location": f"{self._pending_id(certificate)}?{query}", **LATER}
+
     def key(self, version: Version) -> Document:
         """Render the public key of a version."""
         return {
@@ -98,14 +111,37 @@ class Bundles:
             "managed": True,
         }
 
+    def plain_secret(self, secret: Secret) -> Document:
+        """Render a version of a plain secret."""
+        return {"value": secret.value, **self.plain_secret_item(secret)}
+
+    def plain_secret_item(self, secret: Secret) -> Document:
+        """Render a version of a plain secret as a line of a list, which has no value."""
+        dates = {"nbf": secret.not_before, "exp": secret.expires}
+        return {
+            **({"contentType": secret.content_type} if secret.content_type else {}),
+            "id": f"{self.base}/secrets/{secret.name}/{secret.id}",
+            "attributes": {
+                "enabled": secret.enabled,
+                **{name: date for name, date in dates.items() if date is not None},
+                "created": secret.created,
+                "updated": secret.updated,
+                "recoveryLevel": "Recoverable+Purgeable",
+                "recoverableDays": RETENTION.days,
+            },
+        }
+
     def secret(self, version: Version) -> Document:
         """Render the secret of a version, with its private key when that is exportable."""
         policy = version.policy
+        value = write(version.material, content_type=policy.content_type, exportable=policy.exportable)
+        return {"kid": self.id("keys", version), "value": value, **self.secret_item(version)}
+
+    def secret_item(self, version: Version) -> Document:
+        """Render the secret of a version as a line of a list, which has no value."""
         return {
             "id": self.id("secrets", version),
-            "kid": self.id("keys", version),
-            "value": write(version.material, content_type=policy.content_type, exportable=policy.exportable),
-            "contentType": policy.content_type,
+            "contentType": version.policy.content_type,
             "attributes": _attributes(version),
             "tags": version.tags,
             "managed": True,

@@ -9,13 +9,21 @@ from dataclasses import dataclass, field, replace
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import ExtensionOID
 
 from emulator import base64url
 from emulator.vault.errors import bad_parameter
-from emulator.vault.policy import KEY_SIZES, PEM, Policy
+from emulator.vault.policy import CURVES, PEM, Policy, check_key_size
+
+type PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+
+# The names of JOSE (RFC 7518 section 6.2.1.1, RFC 8812) for the library's.
+CURVE_NAMES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521", "secp256k1": "P-256K"}
+CURVE_TYPES: dict[str, ec.EllipticCurve] = {
+    "P-256": ec.SECP256R1(), "P-384": ec.SECP384R1(), "P-521": ec.SECP521R1(), "P-256K": ec.SECP256K1(),
+}  # fmt: skip
 
 # Key Vault starts a certificate ten minutes in the past, for clocks that are behind.
 SKEW = dt.timedelta(minutes=10)
@@ -48,11 +56,11 @@ class Material:
     """A certificate, its private key and the certificates above it."""
 
     certificate: x509.Certificate
-    key: rsa.RSAPrivateKey = field(repr=False)
+    key: PrivateKey = field(repr=False)
     chain: tuple[x509.Certificate, ...] = ()
 
 
-def make(policy: Policy, *, now: dt.datetime, key: rsa.RSAPrivateKey | None = None) -> Material:
+def make(policy: Policy, *, now: dt.datetime, key: PrivateKey | None = None) -> Material:
     """Make a self-signed certificate, with a new key unless one is given.
 
     Raises:
@@ -61,7 +69,7 @@ def make(policy: Policy, *, now: dt.datetime, key: rsa.RSAPrivateKey | None = No
     try:
         name = _name(policy.subject)
         extensions = _extensions(policy)
-        key = key or rsa.generate_private_key(public_exponent=65537, key_size=policy.key_size)
+        key = key or _new_key(policy)
         builder = (
             x509.CertificateBuilder()
             .subject_name(name)
@@ -83,16 +91,18 @@ def read(value: str, *, password: str | None, content_type: str) -> Material:
     """Read what a client imports: base64 of a PFX or of a PEM file, or a PEM file as it is.
 
     Raises:
-        Refusal: 400, it is unreadable, holds no private key that belongs to the certificate, or no RSA key that Key
-            Vault takes.
+        Refusal: 400, it is unreadable, holds no private key that belongs to the certificate, or a key that Key Vault
+            does not take.
     """
     unreadable = bad_parameter(UNREADABLE_PEM if content_type == PEM else UNREADABLE_PFX)
     try:
         material = _read_pem(value) if content_type == PEM else _read_pfx(value, password)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise unreadable from error
-    if material.key.key_size not in KEY_SIZES:
-        raise bad_parameter(f"Key size {material.key.key_size} is not supported")
+    if isinstance(material.key, rsa.RSAPrivateKey):
+        check_key_size(material.key.key_size)
+    elif curve_of(material.key.curve) is None:
+        raise bad_parameter(f"Unsupported elliptic curve. Supported curves are {', '.join(CURVES)}")
     if material.key.public_key() != material.certificate.public_key():
         raise bad_parameter("The private key does not belong to the specified X.509 certificate")
     return material
@@ -125,11 +135,14 @@ def describe(certificate: x509.Certificate, policy: Policy) -> Policy:
     usages = _extension(certificate, ExtensionOID.KEY_USAGE, x509.KeyUsage)
     ekus = _extension(certificate, ExtensionOID.EXTENDED_KEY_USAGE, x509.ExtendedKeyUsage)
     key = certificate.public_key()
+    assert isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey)
+    curve = curve_of(key.curve) if isinstance(key, ec.EllipticCurvePublicKey) else None
     return replace(
         policy,
         subject=certificate.subject.rfc4514_string(),
-        key_size=key.key_size if isinstance(key, rsa.RSAPublicKey) else policy.key_size,
-        key_usage=_usages(usages) if usages else Policy.key_usage,
+        key_size=key.key_size,
+        curve=curve,
+        key_usage=_usages(usages) if usages else ("digitalSignature",) if curve else Policy.key_usage,
         ekus=tuple(oid.dotted_string for oid in ekus) if ekus else (),
     )
 
@@ -140,11 +153,30 @@ def thumbprint(certificate: x509.Certificate) -> str:
     return base64url.encode(digest)
 
 
+def signing_request(material: Material) -> str:
+    """Return the PKCS #10 request for a certificate, base64 of DER, as the pending operation shows it."""
+    request = x509.CertificateSigningRequestBuilder().subject_name(material.certificate.subject)
+    return base64.b64encode(
+        request.sign(material.key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+    ).decode()
+
+
+def curve_of(curve: ec.EllipticCurve) -> str | None:
+    """Return the name by which JOSE knows a curve, if Key Vault takes it."""
+    return CURVE_NAMES.get(curve.name)
+
+
+def _new_key(policy: Policy) -> PrivateKey:
+    if policy.curve:
+        return ec.generate_private_key(CURVE_TYPES[policy.curve])
+    return rsa.generate_private_key(public_exponent=65537, key_size=policy.key_size)
+
+
 def _read_pfx(value: str, password: str | None) -> Material:
     data = base64.b64decode(value, validate=True)
     key, certificate, chain = pkcs12.load_key_and_certificates(data, password.encode() if password else None)
-    if certificate is None or not isinstance(key, rsa.RSAPrivateKey):
-        raise ValueError("no RSA key with its certificate")
+    if certificate is None or not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
+        raise ValueError("no RSA or EC key with its certificate")
     return Material(certificate, key, tuple(chain))
 
 
@@ -154,8 +186,8 @@ def _read_pem(value: str) -> Material:
         data = base64.b64decode(data, validate=True)
     certificate, *chain = x509.load_pem_x509_certificates(data)
     key = serialization.load_pem_private_key(data, password=None)
-    if not isinstance(key, rsa.RSAPrivateKey):
-        raise TypeError("no RSA key")
+    if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
+        raise TypeError("no RSA or EC key")
     return Material(certificate, key, tuple(chain))
 
 

@@ -3,7 +3,24 @@
 Source: https://learn.microsoft.com/azure/key-vault/general/authentication-requests-and-responses
 """
 
+from enum import StrEnum
+
 from emulator.refusal import Refusal
+
+
+class Closure(StrEnum):
+    """Why the network of a vault keeps every caller out; the values are those of the inner error."""
+
+    FIREWALL = "ForbiddenByFirewall"  # the caller's address is in no rule
+    CONNECTION = "ForbiddenByConnection"  # public access is off, and the caller came by no private link
+
+
+CLOSURES = {
+    Closure.FIREWALL: "Client address is not authorized and caller is not a trusted service.\r\n"
+    "Client address: 127.0.0.1",
+    Closure.CONNECTION: "Public network access is disabled and request is not from a trusted service nor via an "
+    "approved private link.",
+}
 
 
 def body(refusal: Refusal) -> dict[str, object]:
@@ -14,9 +31,9 @@ def body(refusal: Refusal) -> dict[str, object]:
     return {"error": error}
 
 
-def bad_parameter(message: str) -> Refusal:
+def bad_parameter(message: str, *, detail: str = "") -> Refusal:
     """Refuse a malformed request."""
-    return Refusal(400, message, code="BadParameter")
+    return Refusal(400, message, code="BadParameter", detail=detail)
 
 
 def not_found(kind: str, name: str) -> Refusal:
@@ -51,6 +68,11 @@ def name_in_recycle_bin(name: str) -> Refusal:
     )
 
 
+def name_of_secret(name: str) -> Refusal:
+    """Refuse a certificate with the name of a plain secret, because its own secret would need it."""
+    return Refusal(409, f"A secret with the name {name} exists and is not managed by a certificate.", code="Conflict")
+
+
 def not_allowed(operation: str, state: str, kind: str, inner: str) -> Refusal:
     """Refuse an operation on a key or secret because of the state of its version."""
     article = "an" if state[0] in "aeiou" else "a"
@@ -80,3 +102,9 @@ def not_authorized(*, principal: str, action: str, resource: str) -> Refusal:
         code="Forbidden",
         detail="ForbiddenByRbac",
     )
+
+
+def closed_to_caller(closure: Closure, *, caller: str, vault: str) -> Refusal:
+    """Refuse every request that comes from outside the networks of the vault."""
+    lines = (CLOSURES[closure], f"Caller: {caller}", f"Vault: {vault}")
+    return Refusal(403, "\r\n".join(lines), code="Forbidden", detail=closure)

@@ -8,7 +8,8 @@ from emulator.vault.errors import bad_parameter
 
 PFX = "application/x-pkcs12"
 PEM = "application/x-pem-file"
-KEY_SIZES = (2048, 3072, 4096)
+KEY_SIZES = (2048, 3072, 4096)  # of RSA
+CURVES: Mapping[str, int] = {"P-256": 256, "P-384": 384, "P-521": 521, "P-256K": 256}  # with the sizes of their keys
 
 SERVER_AUTHENTICATION = "1.3.6.1.5.5.7.3.1"
 CLIENT_AUTHENTICATION = "1.3.6.1.5.5.7.3.2"
@@ -29,16 +30,23 @@ OPERATIONS_OF_USAGE: Mapping[str, tuple[str, ...]] = {
 
 type Json = Mapping[str, object]
 
-RENEW_AT_80_PERCENT: Json = {"trigger": {"lifetime_percentage": 80}, "action": {"action_type": "AutoRenew"}}
+AUTO_RENEW: Json = {"action_type": "AutoRenew"}
+ACTIONS = ("AutoRenew", "EmailContacts")
+RENEW_AT_80_PERCENT: Json = {"trigger": {"lifetime_percentage": 80}, "action": AUTO_RENEW}
+DAYS_OF_A_MONTH = 27  # by which Key Vault bounds `days_before_expiry`
 
 
 @dataclass(frozen=True)
 class Policy:
-    """How to make a certificate's next version; the defaults are Key Vault's."""
+    """How to make a certificate's next version; the defaults are Key Vault's.
+
+    With a `curve` the key is elliptic, else it is RSA.
+    """
 
     subject: str
     exportable: bool = True
     key_size: int = 2048
+    curve: str | None = None
     reuse_key: bool = False
     content_type: str = PFX
     dns_names: tuple[str, ...] = ()
@@ -58,23 +66,24 @@ class Policy:
         """
         key, secret, x509 = (section(body, name) for name in ("key_props", "secret_props", "x509_props"))
         sans = section(x509, "sans")
+        curve = _curve(key)
+        usage = ("digitalSignature",) if curve else cls.key_usage
+        months = read(x509, "validity_months", int, 12)
         policy = cls(
             subject=read(x509, "subject", str, ""),
             exportable=read(key, "exportable", bool, default=True),
-            key_size=read(key, "key_size", int, 2048),
+            key_size=CURVES[curve] if curve else read(key, "key_size", int, 2048),
+            curve=curve,
             reuse_key=read(key, "reuse_key", bool, default=False),
             content_type=read(secret, "contentType", str, PFX),
             dns_names=texts(sans, "dns_names", ()),
             emails=texts(sans, "emails", ()),
             ekus=texts(x509, "ekus", cls.ekus),
-            key_usage=texts(x509, "key_usage", cls.key_usage),
-            validity_months=read(x509, "validity_months", int, 12),
-            lifetime_actions=_lifetime_actions(body),
+            key_usage=texts(x509, "key_usage", usage),
+            validity_months=months,
+            lifetime_actions=_lifetime_actions(body, most_days=months * DAYS_OF_A_MONTH),
             issuer=read(section(body, "issuer"), "name", str, "Self"),
         )
-        if (kty := read(key, "kty", str, "RSA")) != "RSA":
-            # RSA-HSM needs a premium vault; EC is of no use to Entra's client assertions.
-            raise bad_parameter(f"Property kty has invalid value: this vault makes RSA keys, not {kty}")
         if unknown := sans.keys() - {"dns_names", "emails"}:
             raise bad_parameter(f"Property sans has unsupported members: {', '.join(sorted(unknown))}")
         policy._check()
@@ -100,10 +109,11 @@ class Policy:
         return {
             "key_props": {
                 "exportable": self.exportable,
-                "kty": "RSA",
+                "kty": "EC" if self.curve else "RSA",
                 "key_size": self.key_size,
                 "reuse_key": self.reuse_key,
-            },
+            }
+            | ({"crv": self.curve} if self.curve else {}),
             "secret_props": {"contentType": self.content_type},
             "x509_props": {
                 "subject": self.subject,
@@ -125,12 +135,15 @@ class Policy:
     def _check(self) -> None:
         if not (self.subject or self.dns_names or self.emails):
             raise bad_parameter("Property subject or a subject alternative name is required")
-        if self.key_size not in KEY_SIZES:
-            raise bad_parameter(f"Property key_size has invalid value: {self.key_size}")
+        if self.curve is None:
+            check_key_size(self.key_size)
         if self.content_type not in {PFX, PEM}:
             raise bad_parameter(f"Property contentType has invalid value: {self.content_type}")
         if unknown := set(self.key_usage) - OPERATIONS_OF_USAGE.keys():
             raise bad_parameter(f"Property key_usage has invalid value: {', '.join(sorted(unknown))}")
+        if self.curve and (unsupported := set(self.operations()) - {"sign", "verify"}):
+            named = ", ".join(f'"{operation}"' for operation in sorted(unsupported))
+            raise bad_parameter(f'Unsupported key operation(s): {named}. Supported values are "sign", "verify".')
         if self.validity_months < 1:
             raise bad_parameter(f"Property validity_months has invalid value: {self.validity_months}")
 
@@ -178,10 +191,50 @@ def texts(body: Json, name: str, default: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(values)
 
 
-def _lifetime_actions(body: Json) -> tuple[Json, ...]:
+def _lifetime_actions(body: Json, *, most_days: int) -> tuple[Json, ...]:
     actions = body.get("lifetime_actions")
     if actions is None:
         return (RENEW_AT_80_PERCENT,)
     if not isinstance(actions, list) or not all(isinstance(action, Mapping) for action in actions):
         raise bad_parameter("Property lifetime_actions has invalid value")
-    return tuple(actions)
+    return tuple(_lifetime_action(action, most_days=most_days) for action in actions)
+
+
+def _lifetime_action(action: Json, *, most_days: int) -> Json:
+    """Return an action with its one trigger, without members that are null."""
+    trigger = {name: value for name, value in section(action, "trigger").items() if value is not None}
+    kind = read(section(action, "action"), "action_type", str, "")
+    match list(trigger.items()):
+        case [("lifetime_percentage", int(percentage))] if 1 <= percentage <= 99:
+            pass
+        case [("days_before_expiry", int(days))] if 1 <= days <= most_days:
+            pass
+        case _:
+            raise bad_parameter("Property lifetime_actions has a trigger with invalid value")
+    if kind not in ACTIONS:
+        raise bad_parameter(f"Property action_type has invalid value: {kind}")
+    return {"trigger": trigger, "action": {"action_type": kind}}
+
+
+def check_key_size(size: int) -> None:
+    """Raise for an RSA key that Key Vault does not take.
+
+    Raises:
+        Refusal: 400.
+    """
+    if size not in KEY_SIZES:
+        message = f"Unsupported key size ({size}). Supported sizes are {list(KEY_SIZES)}"
+        raise bad_parameter(message, detail="KeySizeNotSupported")
+
+
+def _curve(key: Json) -> str | None:
+    match read(key, "kty", str, "RSA"):
+        case "RSA":
+            return None
+        case "EC":
+            curve = read(key, "crv", str, "P-256")
+            if curve in CURVES:
+                return curve
+            raise bad_parameter(f"Property crv has invalid value: {curve}")
+        case kty:  # an HSM needs a premium vault
+            raise bad_parameter(f"Property kty has invalid value: this vault makes RSA and EC keys, not {kty}")

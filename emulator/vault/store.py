@@ -7,9 +7,11 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from emulator.vault import renewal
 from emulator.vault.certificates import Material, describe, make
-from emulator.vault.errors import bad_parameter, deleted_not_found, name_in_recycle_bin, not_found
+from emulator.vault.errors import bad_parameter, deleted_not_found, name_in_recycle_bin, name_of_secret, not_found
 from emulator.vault.policy import Policy
+from emulator.vault.secrets import Secrets
 
 NAME = re.compile(r"[0-9a-zA-Z-]{1,127}")
 RETENTION = dt.timedelta(days=90)
@@ -17,7 +19,10 @@ RETENTION = dt.timedelta(days=90)
 
 @dataclass
 class Version:
-    """One certificate with its key and secret, which share its id and attributes."""
+    """One certificate with its key and secret, which share its id and attributes.
+
+    Until its issuer is done it is pending: `switched_on` says what it is to be, and it is disabled.
+    """
 
     name: str
     id: str
@@ -25,8 +30,15 @@ class Version:
     policy: Policy = field(repr=False)
     created: int
     updated: int
-    enabled: bool
+    switched_on: bool
     tags: dict[str, str]
+    issued: float
+    pending: bool
+
+    @property
+    def enabled(self) -> bool:
+        """Whether certificate, key and secret can be used."""
+        return self.switched_on and not self.pending
 
     @property
     def not_before(self) -> int:
@@ -41,12 +53,16 @@ class Version:
 
 @dataclass
 class Certificate:
-    """A name with its policy and its versions, the oldest first."""
+    """A name with its policy and its versions, the oldest first.
+
+    The policy renews it from the moment `watched`, also where an earlier moment was due.
+    """
 
     name: str
     policy: Policy
     policy_created: int
     policy_updated: int
+    watched: float
     versions: list[Version] = field(default_factory=list)
     operation: str | None = None
     deleted: int | None = None
@@ -63,11 +79,21 @@ class Certificate:
 
 
 class Store:
-    """State in memory; the server's threads and a test's own may change it together."""
+    """State in memory; the server's threads and a test's own may change it together.
+
+    Whoever looks finds what the vault has done by itself until now: certificates issued, and renewed by their policy.
+    Names and versions are found in any case.
+
+    Attributes:
+        pending_seconds: how long the issuer of a new certificate needs; a test may set it at any time.
+        secrets: the plain ones.
+    """
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self.pending_seconds = 0.0
+        self.secrets = Secrets(now)
         self._live: dict[str, Certificate] = {}
         self._deleted: dict[str, Certificate] = {}
 
@@ -82,10 +108,8 @@ class Store:
         if policy.issuer != "Self":
             raise bad_parameter(f"Property issuer has invalid value: this vault issues for Self, not {policy.issuer}")
         self._claim(name)
-        known = self._live.get(name)
-        key = known.latest.material.key if known and policy.reuse_key else None
-        material = make(policy, now=dt.datetime.fromtimestamp(self._now(), dt.UTC), key=key)
-        return self._publish(name, material, policy, enabled=enabled, tags=tags, operation=uuid.uuid4().hex)
+        self._catch_up()
+        return self._make(name, policy, at=self._now(), enabled=enabled, tags=tags)
 
     def import_material(
         self, name: str, material: Material, policy: Policy, *, enabled: bool, tags: Mapping[str, str] | None
@@ -98,8 +122,9 @@ class Store:
         self._claim(name)
         if material.certificate.not_valid_after_utc.timestamp() <= self._now():
             raise bad_parameter("The specified X.509 certificate has expired")
+        self._catch_up()
         described = describe(material.certificate, policy)
-        return self._publish(name, material, described, enabled=enabled, tags=tags, operation=None)
+        return self._publish(name, material, described, at=self._now(), enabled=enabled, tags=tags, operation=None)
 
     def certificate(self, name: str, *, kind: str = "certificate") -> Certificate:
         """Find a certificate that is not deleted; `kind` is what the caller thinks it asks for.
@@ -107,8 +132,9 @@ class Store:
         Raises:
             Refusal: 404.
         """
+        self._catch_up()
         try:
-            return self._live[name]
+            return self._live[name.lower()]
         except KeyError:
             raise not_found(kind, name) from None
 
@@ -122,12 +148,13 @@ class Store:
         if not version:
             return certificate.latest
         for candidate in certificate.versions:
-            if candidate.id == version:
+            if candidate.id == version.lower():
                 return candidate
         raise not_found(kind, f"{name}/{version}")
 
     def certificates(self) -> Iterable[Certificate]:
         """List what is not deleted."""
+        self._catch_up()
         return tuple(self._live.values())
 
     def deleted_certificates(self) -> Iterable[Certificate]:
@@ -137,7 +164,7 @@ class Store:
     def update(self, version: Version, *, enabled: bool | None, tags: Mapping[str, str] | None) -> None:
         """Change what is named; the key and the secret follow."""
         if enabled is not None:
-            version.enabled = enabled
+            version.switched_on = enabled
         if tags is not None:
             version.tags = dict(tags)
         version.updated = int(self._now())
@@ -145,7 +172,8 @@ class Store:
     def update_policy(self, certificate: Certificate, policy: Policy) -> None:
         """Change how the next version is made; those that exist stay as they are."""
         certificate.policy = policy
-        certificate.policy_updated = int(self._now())
+        certificate.watched = self._now()
+        certificate.policy_updated = int(certificate.watched)
 
     def delete(self, name: str) -> Certificate:
         """Move all versions to the recycle bin.
@@ -156,7 +184,7 @@ class Store:
         with self._lock:
             certificate = self.certificate(name)
             certificate.deleted = int(self._now())
-            self._deleted[name] = self._live.pop(name)
+            self._deleted[name.lower()] = self._live.pop(name.lower())
         return certificate
 
     def deleted(self, name: str) -> Certificate:
@@ -166,7 +194,7 @@ class Store:
             Refusal: 404.
         """
         try:
-            return self._deleted[name]
+            return self._deleted[name.lower()]
         except KeyError:
             raise deleted_not_found(name) from None
 
@@ -179,7 +207,8 @@ class Store:
         with self._lock:
             certificate = self.deleted(name)
             certificate.deleted = None
-            self._live[name] = self._deleted.pop(name)
+            certificate.watched = self._now()
+            self._live[name.lower()] = self._deleted.pop(name.lower())
         return certificate
 
     def purge(self, name: str) -> None:
@@ -190,13 +219,45 @@ class Store:
         """
         with self._lock:
             self.deleted(name)
-            del self._deleted[name]
+            del self._deleted[name.lower()]
 
     def _claim(self, name: str) -> None:
         if not NAME.fullmatch(name):
             raise bad_parameter(f"The request URI contains an invalid name: {name}")
-        if name in self._deleted:
+        if name.lower() in self._deleted:
             raise name_in_recycle_bin(name)
+        if name in self.secrets:
+            raise name_of_secret(name)
+
+    def _catch_up(self) -> None:
+        now = self._now()
+        with self._lock:
+            for certificate in tuple(self._live.values()):
+                while (due := self._due(certificate)) is not None and due <= now:
+                    self._make(certificate.name, certificate.policy, at=due)
+                for version in certificate.versions:
+                    version.pending = version.pending and now < version.issued
+
+    def _due(self, certificate: Certificate) -> float | None:
+        latest = certificate.latest
+        due = renewal.due(certificate.policy, starts=latest.not_before, ends=latest.expires)
+        return None if due is None else max(due, certificate.watched)
+
+    def _make(
+        self,
+        name: str,
+        policy: Policy,
+        *,
+        at: float,
+        enabled: bool = True,
+        tags: Mapping[str, str] | None = None,
+    ) -> Version:
+        """Make a self-signed certificate at a moment, which may have passed."""
+        known = self._live.get(name.lower())
+        key = known.latest.material.key if known and policy.reuse_key else None
+        material = make(policy, now=dt.datetime.fromtimestamp(at, dt.UTC), key=key)
+        operation = uuid.uuid4().hex
+        return self._publish(name, material, policy, at=at, enabled=enabled, tags=tags, operation=operation)
 
     def _publish(
         self,
@@ -204,26 +265,30 @@ class Store:
         material: Material,
         policy: Policy,
         *,
+        at: float,
         enabled: bool,
         tags: Mapping[str, str] | None,
         operation: str | None,
     ) -> Version:
-        now = int(self._now())
-        version = Version(
-            name=name,
-            id=uuid.uuid4().hex,
-            material=material,
-            policy=policy,
-            created=now,
-            updated=now,
-            enabled=enabled,
-            tags=dict(tags or {}),
-        )
         with self._lock:
             # The name may have been deleted while the key was made.
             self._claim(name)
-            certificate = self._live.setdefault(name, Certificate(name, policy, now, now))
+            certificate = self._live.setdefault(name.lower(), Certificate(name, policy, int(at), int(at), at))
+            issued = at + self.pending_seconds if operation else at
+            version = Version(
+                name=certificate.name,
+                id=uuid.uuid4().hex,
+                material=material,
+                policy=policy,
+                created=int(at),
+                updated=int(at),
+                switched_on=enabled,
+                tags=dict(tags or {}),
+                issued=issued,
+                pending=self._now() < issued,
+            )
             certificate.versions.append(version)
             certificate.operation = operation
-            self.update_policy(certificate, policy)
+            certificate.policy = policy
+            certificate.policy_updated, certificate.watched = int(at), at
         return version

@@ -17,10 +17,10 @@ class FileSource:
 
     Args:
         path: of the file.
-        pool: where blocking reads run.
+        pool: where blocking reads run; None for the pool of the event loop.
     """
 
-    def __init__(self, path: Path, *, pool: Executor) -> None:
+    def __init__(self, path: Path, *, pool: Executor | None = None) -> None:
         self._path = path
         self._pool = pool
         self.name = path.name

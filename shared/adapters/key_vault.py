@@ -1,43 +1,47 @@
 """Key Vault: reads certificates and has it sign. The private key stays there.
 
-Rights that this needs: certificates/read, keys/read and keys/sign, and not secrets.
+Rights that signing needs: certificates/read, keys/read and keys/sign, and not secrets. A client secret and the key of
+an exportable certificate need secrets/getSecret and secrets/readMetadata, on that one secret.
 https://learn.microsoft.com/azure/key-vault/certificates/about-certificates
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from shared.adapters.http import Upstream
 from shared.adapters.own_identity import SdkCredential
-from shared.core.entra.certificate import CertificateVersion, VersionSummary, preferred, read_certificate
+from shared.core.entra.certificate import Certificate, VersionSummary, read_certificate
 from shared.core.errors import BadAnswer, OperatorError, Unavailable, UpstreamError
 from shared.core.reply import json_object
 from shared.core.retry import retry_after
 from shared.core.token import Clock
 
 if TYPE_CHECKING:
-    from azure.keyvault.certificates import CertificateProperties, KeyVaultCertificate
+    from azure.keyvault.certificates import CertificateProperties
     from azure.keyvault.certificates.aio import CertificateClient
     from azure.keyvault.keys.crypto.aio import CryptographyClient
+    from azure.keyvault.secrets import SecretProperties
+    from azure.keyvault.secrets.aio import SecretClient
 
 NAME = "Key Vault"
 KEYS = 32
 """How many key versions of one vault have a client at once: more than profiles name certificates in one vault."""
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 _RIGHTS = "the app's identity needs certificates/read, keys/read and keys/sign in this vault, and no more"
+_SECRET_RIGHTS = "the app's identity needs secrets/getSecret and secrets/readMetadata on this one secret"
+_WITHOUT_RIGHTS = frozenset({"ForbiddenByRbac", "ForbiddenByPolicy", "AccessDenied"})
 _REMEDIES: Mapping[str, str] = {
     "ForbiddenByFirewall": "let the app through the vault's firewall: its subnet, or its outbound addresses",
     "ForbiddenByConnection": "the vault takes private connections alone: give the app a private endpoint and its DNS",
-    "ForbiddenByRbac": _RIGHTS,
-    "ForbiddenByPolicy": _RIGHTS,
-    "AccessDenied": _RIGHTS,
     "KeyDisabled": "enable this version of the certificate, or make a new one",
     "CertificateDisabled": "enable this version of the certificate, or make a new one",
     "CertificateNotFound": "compare vault and name of the credential in vend.toml with the vault",
     "KeyNotFound": "compare vault and name of the credential in vend.toml with the vault",
+    "SecretDisabled": "enable this version of the secret, or make a new one",
+    "SecretNotFound": "compare vault and name of the credential in vend.toml with the vault",
     "AKV10032": "the vault is of another tenant than the app's identity: use a vault of its own tenant",
     "AKV10022": "compare cloud in vend.toml with the cloud of the vault",
 }
@@ -66,48 +70,63 @@ class KeyVault:
     def __init__(
         self, url: str, *, credential: SdkCredential, upstream: Upstream, verify_challenge: bool, clock: Clock
     ) -> None:
-        self._url = url
+        self.url = url.rstrip("/")
         self._clock = clock
         self._upstream = upstream
         self._credential = credential
         # The caller is waiting, and the failure memory knows better when to ask again.
         self._options: dict[str, Any] = {"verify_challenge_resource": verify_challenge, "retry_total": 0}
         self._certificates: CertificateClient | None = None
+        self._secrets: SecretClient | None = None
         self._key_client = lru_cache(KEYS)(self._new_key_client)  # versions that others have followed give way
 
-    async def signing_certificate(self, name: str) -> CertificateVersion:
-        """Read the version of a certificate that is to sign now.
+    async def certificate_versions(self, name: str) -> Sequence[VersionSummary]:
+        """List the versions of a certificate.
 
         Raises:
-            OperatorError: the vault refuses the app's identity, or has no such certificate that is usable.
+            OperatorError: the vault refuses the app's identity, or has no such certificate.
             Unavailable: the vault or the managed identity failed, throttled or could not be reached.
         """
-        found, version = await self._translated(lambda: self._signing_certificate(name))
-        return read_certificate(bytes(found.cer or b""), version=version, key_id=found.key_id or "")
+        return await self._translated(lambda: self._versions(name))
+
+    async def certificate(self, name: str, version: str) -> tuple[Certificate, str]:
+        """Return one version of a certificate, and the id of its key; errors as in `certificate_versions`."""
+        found = await self._translated(lambda: self._certificate_client().get_certificate_version(name, version))
+        return read_certificate(bytes(found.cer or b""), name=f"{name}/{version}"), found.key_id or ""
 
     async def sign(self, key_id: str, digest: bytes) -> bytes:
-        """Sign a SHA-256 digest with PS256 by one version of a key; errors as in `signing_certificate`."""
+        """Sign a SHA-256 digest with PS256 by one version of a key; errors as in `certificate_versions`."""
         from azure.keyvault.keys.crypto import SignatureAlgorithm  # noqa: PLC0415  # late, as all of the SDK
 
         made = await self._translated(lambda: self._key_client(key_id).sign(SignatureAlgorithm.ps256, digest))
         return made.signature
 
-    async def _signing_certificate(self, name: str) -> tuple["KeyVaultCertificate", str]:
-        client = self._certificate_client()
-        listed = client.list_properties_of_certificate_versions(name)
-        versions = [_summary(found) async for found in listed]
-        version = preferred(versions, datetime.fromtimestamp(self._clock().wall, UTC)).version
-        return await client.get_certificate_version(name, version), version
+    async def secret_versions(self, name: str) -> Sequence[VersionSummary]:
+        """List the versions of a secret; errors as in `certificate_versions`."""
+        return await self._translated(lambda: self._secrets_of(name), rights=_SECRET_RIGHTS)
 
-    async def _translated[T](self, work: Callable[[], Awaitable[T]]) -> T:
+    async def secret(self, name: str, version: str) -> str:
+        """Return what one version of a secret holds; errors as in `certificate_versions`."""
+        found = await self._translated(lambda: self._secret_client().get_secret(name, version), rights=_SECRET_RIGHTS)
+        return found.value or ""
+
+    async def _secrets_of(self, name: str) -> list[VersionSummary]:
+        listed = self._secret_client().list_properties_of_secret_versions(name)
+        return [_summary(found) async for found in listed]
+
+    async def _versions(self, name: str) -> list[VersionSummary]:
+        listed = self._certificate_client().list_properties_of_certificate_versions(name)
+        return [_summary(found) async for found in listed]
+
+    async def _translated[T](self, work: Callable[[], Awaitable[T]], *, rights: str = _RIGHTS) -> T:
         """Run a call of the SDK, once more with a newer token where the vault has rejected one that looked good."""
         try:
-            return await self._tried(work)
+            return await self._tried(work, rights=rights)
         except _TokenRejected:
             self._credential.reject()
-        return await self._tried(work)
+        return await self._tried(work, rights=rights)
 
-    async def _tried[T](self, work: Callable[[], Awaitable[T]]) -> T:
+    async def _tried[T](self, work: Callable[[], Awaitable[T]], *, rights: str) -> T:
         """Run a call of the SDK, and turn its errors into ours."""
         from azure.core.exceptions import HttpResponseError  # noqa: PLC0415
 
@@ -116,13 +135,13 @@ class KeyVault:
         except UpstreamError:
             raise
         except HttpResponseError as error:
-            failure = self._failure(error.response)
+            failure = self._failure(error.response, rights=rights)
         except Exception as error:  # noqa: BLE001  # the SDK raises plain exceptions for answers that it cannot use
             failure = BadAnswer(cause=f"{NAME}: {type(error).__name__}")
         # Outside of the except block, so that the error that holds request and answer is no part of this one.
         raise failure
 
-    def _failure(self, answer: Any) -> UpstreamError:  # noqa: ANN401  # of the SDK, which declares less than it is
+    def _failure(self, answer: Any, *, rights: str) -> UpstreamError:  # noqa: ANN401  # of the SDK, which declares less
         """Return what an answer of the vault means, without its words: they name vault, identity and tenant."""
         if answer is None:
             return BadAnswer(cause=f"{NAME}: no answer")
@@ -134,14 +153,21 @@ class KeyVault:
         if status in {408, 429} or status >= 500:
             return Unavailable(cause=cause, upstream_wait=wait)
         kind = _TokenRejected if status == 401 else OperatorError
-        return kind(cause=cause, remedy=_REMEDIES.get(code))
+        return kind(cause=cause, remedy=rights if code in _WITHOUT_RIGHTS else _REMEDIES.get(code))
 
     def _certificate_client(self) -> "CertificateClient":
         if self._certificates is None:
             from azure.keyvault.certificates.aio import CertificateClient  # noqa: PLC0415
 
-            self._certificates = CertificateClient(self._url, **self._sdk())
+            self._certificates = CertificateClient(self.url, **self._sdk())
         return self._certificates
+
+    def _secret_client(self) -> "SecretClient":
+        if self._secrets is None:
+            from azure.keyvault.secrets.aio import SecretClient  # noqa: PLC0415
+
+            self._secrets = SecretClient(self.url, **self._sdk())
+        return self._secrets
 
     def _new_key_client(self, key_id: str) -> "CryptographyClient":
         """Return a client of one version of a key."""
@@ -155,7 +181,7 @@ class KeyVault:
         return {"credential": self._credential, "transport": SdkTransport(self._upstream), **self._options}
 
 
-def _summary(found: "CertificateProperties") -> VersionSummary:
+def _summary(found: "CertificateProperties | SecretProperties") -> VersionSummary:
     return VersionSummary(
         version=found.version or "",
         enabled=found.enabled is True,
@@ -166,7 +192,7 @@ def _summary(found: "CertificateProperties") -> VersionSummary:
 
 
 def _code(body: bytes) -> str:
-    """Return the narrowest code of a refusal that `_REMEDIES` knows, or ""; nothing else of the answer gets out."""
+    """Return the narrowest code of a refusal that has a remedy, or ""; nothing else of the answer gets out."""
     error = (json_object(body) or {}).get("error")
     found = ""
     message = error.get("message") if isinstance(error, dict) else None
@@ -174,6 +200,6 @@ def _code(body: bytes) -> str:
         found = number[0] if number[0] in _REMEDIES else ""
     while isinstance(error, dict):
         code = error.get("code")
-        found = code if isinstance(code, str) and code in _REMEDIES else found
+        found = code if isinstance(code, str) and (code in _REMEDIES or code in _WITHOUT_RIGHTS) else found
         error = error.get("innererror") or error.get("innerError")
     return found

@@ -12,6 +12,7 @@ from shared.core.request import Incoming
 from shared.single_flight import Flights
 from shared.system import System
 from shared.telemetry import catalogue
+from shared.telemetry.catalogue.fields import Readiness as Status
 from shared.telemetry.events import Events
 
 ROUTE = "health/ready"
@@ -20,7 +21,7 @@ REPORT_SECONDS = 5.0
 CHECK_SECONDS = 30.0
 """After which the checks are given up; each one has a shorter bound of its own."""
 
-_STATUS: Mapping[State, catalogue.Readiness] = {
+_STATUS: Mapping[State, Status] = {
     State.OK: "ready",
     State.DEGRADED: "degraded",
     State.FAILED: "not_ready",
@@ -31,7 +32,7 @@ _WORST_FIRST = (State.FAILED, State.DEGRADED, State.OK)
 @dataclass(frozen=True, slots=True)
 class _Report:
     checks: Sequence[Check]
-    status: catalogue.Readiness
+    status: Status
     at: float
 
 

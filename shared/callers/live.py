@@ -52,6 +52,7 @@ from shared.core.policy import Caller, Offer
 from shared.core.token import Moment
 from shared.single_flight import Flights
 from shared.telemetry import catalogue
+from shared.telemetry.catalogue.fields import Kept
 from shared.telemetry.event import Event
 from shared.telemetry.events import Events
 
@@ -275,7 +276,7 @@ class Callers:
     def _unread(self, cause: str) -> catalogue.CallersUnread:
         return catalogue.CallersUnread(outcome=self._kept(), cause=f"{self._source.name}: {cause}")
 
-    def _kept(self) -> catalogue.Kept:
+    def _kept(self) -> Kept:
         return "none" if self._in_force(self._clock().boot) is None else "last good one kept"
 
 

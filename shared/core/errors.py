@@ -24,6 +24,7 @@
         │   └── TokenMismatch         its token is not the one that was asked for
         └── OperatorError        502  a retry changes nothing until the operator acts
             ├── CredentialRefused     Entra refuses the credential
+            │   └── FederationPending Entra does not know the federated credential, or not yet
             ├── RegionRefused         Entra does not serve this client by its regional endpoint
             ├── TlsRefused            the peer could not prove to be the service that was asked
             └── TokenUnidentified     a token does not say of which tenant and client it is
@@ -33,6 +34,7 @@ operator and goes into the event alone. Text that came from upstream is in neith
 """
 
 from datetime import timedelta
+from enum import Enum
 from typing import ClassVar, Self
 
 
@@ -265,8 +267,41 @@ class OperatorError(UpstreamError):
     default_wait = timedelta(seconds=60)
 
 
+class ProofFault(Enum):
+    """What is wrong with a refused proof; it decides what the next proof is made with."""
+
+    LINK = "link"
+    """Its link: the certificate, the secret or the federated credential."""
+    SECRET = "secret"
+    """Its link, which is a secret: the vault may have a newer one."""
+    ASSERTION = "assertion"
+    """The assertion itself: one that is signed anew may do."""
+    CLOCK = "clock"
+    """The time in the assertion."""
+    UNNAMED = "unnamed"
+    """Entra, or a server in its place, gave no number: a server may take each assertion once."""
+    UNKNOWN = "unknown"
+    """A number that no rule names."""
+
+
 class CredentialRefused(OperatorError):
-    """Entra does not accept the credential of the profile."""
+    """Entra does not accept the proof of the client."""
+
+    fault: ProofFault = ProofFault.UNKNOWN
+    clock_ahead: float | None = None
+    """Seconds that our wall clock is ahead of the answer's Date; None where it has none."""
+    links_left: bool = False
+    """Whether a usable link was not asked with: the next flight may start at once."""
+
+
+class FederationPending(CredentialRefused):
+    """Entra knows no federated credential for this proof; a new one takes minutes to be known."""
+
+    status = 503
+    error = "temporarily_unavailable"
+    retryable = True
+    default = Unavailable.default
+    default_wait = timedelta(seconds=30)
 
 
 class RegionRefused(OperatorError):

@@ -7,7 +7,7 @@ import re
 from datetime import UTC, timedelta
 from email.utils import parsedate_to_datetime
 
-from shared.core.errors import Unavailable, UnreadableAnswer, UpstreamError
+from shared.core.errors import CredentialRefused, Unavailable, UnreadableAnswer, UpstreamError
 from shared.core.limits import Limits
 
 SECOND_ATTEMPT_AFTER = 1.0
@@ -58,12 +58,16 @@ def pause(error: UpstreamError, *, attempt: int, limits: Limits) -> float | None
 def failure_wait(error: UpstreamError, *, failures: int, limits: Limits, draw: float) -> float:
     """Return the seconds for which a failed flight is remembered, and no other is started.
 
+    That is 0 where the flight was refused and a link of the chain is left that it did not ask with.
+
     Args:
         error: what the flight failed with.
         failures: how many flights have failed in a row, this one included.
         limits: the knobs.
         draw: from 0 to 1; shortens a wait of our own.
     """
+    if isinstance(error, CredentialRefused) and error.links_left:
+        return 0.0
     if error.upstream_wait is not None:
         return min(error.upstream_wait.total_seconds(), limits.retry_after_cap_seconds)
     if not error.retryable:

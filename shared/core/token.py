@@ -172,6 +172,7 @@ class Wanted(NamedTuple):
         claims: of a challenge, in canonical form; None for an ordinary token.
         newer_than: when the cached token was asked for, which the wanted one is to replace; None where there is none.
         rejected: SHA-256 of a token that an API has rejected; None where none was.
+        in_background: whether nobody waits for it when its flight starts.
         flight_id: of the flight that asks; Entra and Microsoft's support know its requests by it.
     """
 
@@ -179,6 +180,7 @@ class Wanted(NamedTuple):
     claims: str | None = None
     newer_than: Moment | None = None
     rejected: str | None = None
+    in_background: bool = False
     flight_id: str = ""
 
 

@@ -1,48 +1,199 @@
-"""The credentials of a profile in their order: the first that Entra has not refused makes the proof."""
+"""The chain of a client: every key, secret and identity that can prove it, and which to ask Entra with next.
 
-from collections.abc import Sequence
-from datetime import datetime
+Theory of operation
+===================
 
-from shared.credentials.credential import Credential, Proof
+Each credential of the profile has links: a certificate in Key Vault has one for each usable version, other kinds have
+one. A flight asks Entra with one link after the other until one is accepted. What becomes of a link:
+
+    Entra accepts its proof           the flights of this worker ask with it first
+    Entra refuses it                  it rests, and nothing is asked with it while the refusal is remembered
+    its proof cannot be made now      this flight passes it over; it does not rest
+    its credential lacks it           it is forgotten: other facts are another link
+
+Resting orders links and never empties the chain: links that rest come last. Where every link was refused, the next
+flight asks with all of them as soon as the refusals are no longer remembered. So a certificate that is registered late
+is used within a minute, however long it has been refused.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from math import inf
+
+from shared.core.entra.links import in_order
+from shared.core.errors import UpstreamError
+from shared.core.limits import Limits
+from shared.credentials.credential import Credential, Link
+from shared.single_flight import Flights
+from shared.system import System
+
+REST_SECONDS = 600.0
+"""How long a link rests after its first refusal; twice as long after each further one in a row."""
+LONGEST_REST_SECONDS = 6 * 3_600.0
+REST_JITTER = 0.1
+REREAD_SECONDS = 10.0
+"""The shortest time from one reading of a credential to the next."""
+RETRY_SECONDS = 60.0
+"""The shortest time from one attempt to read a credential that nobody waits for to the next."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What a refusal has left of a link; both times are by the boot clock.
+
+    Args:
+        error: the refusal; it is never raised itself.
+        refusals: how many in a row.
+        until: end of the rest.
+        remembered_until: before it, nothing is asked with this link.
+    """
+
+    error: UpstreamError
+    refusals: int
+    until: float
+    remembered_until: float
 
 
 class Chain:
-    """Ordered credentials of one client.
-
-    A refusal orders the links and never empties the chain: once all links were refused, all count again.
+    """The links of one client, and what this worker has learned of them.
 
     Args:
-        links: at least one.
+        credentials: at least one, in the order of the profile.
+        limits: the knobs.
+        system: clocks and chance.
     """
 
-    def __init__(self, links: Sequence[Credential]) -> None:
-        self._links = links
-        self._refused: set[str] = set()
+    def __init__(self, credentials: Sequence[Credential], *, limits: Limits, system: System) -> None:
+        self._credentials = credentials
+        self._limits = limits
+        self._clock = system.clock
+        self._chance = system.chance
+        self._accepted: str | None = None
+        self._rests: dict[str, Rest] = {}
+        self._readings: Flights[int, None] = Flights(seconds=limits.caller_budget_seconds)
+        self._read_at: dict[int, float] = {}
+        self._tried_at: dict[int, float] = {}
 
     @property
     def version(self) -> str:
-        """Names what the next proof would be made with; "" while that is not known."""
-        return self._next.version
+        """Names the set of usable links; "" while none is known."""
+        return " ".join(sorted(link.id for link in self._links()))
 
     @property
-    def not_after(self) -> datetime | None:
-        """When the first of the links ends whose end is known."""
-        return min((link.not_after for link in self._links if link.not_after), default=None)
+    def accepted(self) -> Link | None:
+        """The link that Entra accepted last, while it is usable."""
+        return next((link for link in self._links() if link.id == self._accepted), None)
 
-    async def proof(self, audience: str, claims: str | None) -> Proof:
-        """Return a proof by the first link that was not refused; errors as in `Credential`."""
-        return await self._next.proof(audience, claims)
+    @property
+    def refused(self) -> Sequence[Link]:
+        """The usable links that rest."""
+        return [link for link in self._links() if self._is_resting(link.id)]
 
-    def refused(self, proof: Proof) -> bool:
-        """Drop a refused proof, and return whether a link is left that was not refused."""
-        for link in self._links:
-            link.refused(proof)
-        self._refused.add(proof.version)
-        if any(link.version not in self._refused for link in self._links):
+    def ordered(self, *, is_trial: bool) -> list[Link]:
+        """Return the known links in the order in which a flight asks with them.
+
+        Args:
+            is_trial: whether the newest version that is old enough goes first, because nobody waits.
+        """
+        return in_order(
+            [credential.links for credential in self._credentials],
+            accepted=self._accepted,
+            is_resting=self._is_resting,
+            now=datetime.fromtimestamp(self._clock.wall(), UTC),
+            is_trial=is_trial,
+        )
+
+    def unread(self) -> list[int]:
+        """Return the places in the profile of the credentials of which no usable link is known."""
+        return [at for at, credential in enumerate(self._credentials) if not credential.links]
+
+    def read(self) -> list[int]:
+        """Return the places in the profile of the credentials of which a usable link is known."""
+        return [at for at, credential in enumerate(self._credentials) if credential.links]
+
+    def places(self, link: Link) -> list[int]:
+        """Return the places in the profile of the credentials that have a link."""
+        return [at for at, each in enumerate(self._credentials) if link.id in {known.id for known in each.links}]
+
+    def keep_fresh(self, report: Callable[[UpstreamError], None]) -> None:
+        """Start to read the credentials that are known and were read long ago; nobody waits for it.
+
+        Args:
+            report: reports that one could not be read.
+        """
+        now = self._clock.boot()
+        for at, credential in enumerate(self._credentials):
+            if credential.links and credential.is_old and now - self._tried_at.get(at, -inf) >= RETRY_SECONDS:
+                self._tried_at[at] = now
+                self._readings.start(at, partial(self._read_reporting, at, report))
+
+    async def reread(self, at: int) -> bool:
+        """Read a credential, and return whether it was read: not twice within `REREAD_SECONDS`.
+
+        Raises:
+            UpstreamError: as `Credential.read`.
+        """
+        if at in self._readings or self._may_read(at):
+            await self._readings.join(at, partial(self._read, at))
             return True
-        self._refused.clear()
         return False
 
-    @property
-    def _next(self) -> Credential:
-        return next((link for link in self._links if link.version not in self._refused), self._links[0])
+    def accept(self, link: Link) -> bool:
+        """Remember that Entra has accepted a link, and return whether it was another one before."""
+        changed = self._accepted != link.id
+        self._accepted = link.id
+        self._rests.pop(link.id, None)
+        return changed
+
+    def refuse(self, link: Link, error: UpstreamError) -> float:
+        """Let a link rest, and return for how many seconds: 0 where its refusal is known from another flight."""
+        now, last = self._clock.boot(), self._rests.get(link.id)
+        if last and now < last.remembered_until:
+            return 0.0
+        refusals = last.refusals + 1 if last else 1
+        seconds = min(REST_SECONDS * 2.0 ** min(refusals - 1, 10), LONGEST_REST_SECONDS)
+        seconds *= 1 + REST_JITTER * (2 * self._chance() - 1)
+        wait = error.upstream_wait or timedelta(seconds=self._limits.failure_permanent_seconds)
+        known = {each.id for each in self._links()}
+        self._rests = {name: rest for name, rest in self._rests.items() if name in known}
+        self._rests[link.id] = Rest(
+            error=error.with_wait(error.wait),  # without the traceback, whose frames hold what was sent
+            refusals=refusals,
+            until=now + seconds,
+            remembered_until=now + wait.total_seconds(),
+        )
+        if self._accepted == link.id:
+            self._accepted = None
+        return seconds
+
+    def remembered(self, link: Link) -> UpstreamError | None:
+        """Return the refusal of a link that is remembered, with the wait that is left; None where there is none."""
+        rest, now = self._rests.get(link.id), self._clock.boot()
+        if rest is None or now >= rest.remembered_until:
+            return None
+        left = timedelta(seconds=rest.remembered_until - now)
+        error = rest.error.with_wait(left)
+        error.upstream_wait = left
+        return error
+
+    def _links(self) -> Iterator[Link]:
+        return (link for credential in self._credentials for link in credential.links)
+
+    def _is_resting(self, link: str) -> bool:
+        return link in self._rests and self._clock.boot() < self._rests[link].until
+
+    def _may_read(self, at: int) -> bool:
+        return at not in self._read_at or self._clock.boot() - self._read_at[at] >= REREAD_SECONDS
+
+    async def _read_reporting(self, at: int, report: Callable[[UpstreamError], None]) -> None:
+        try:
+            await self._read(at)
+        except UpstreamError as error:
+            report(error)
+            raise
+
+    async def _read(self, at: int) -> None:
+        await self._credentials[at].read()
+        self._read_at[at] = self._clock.boot()

@@ -1,15 +1,9 @@
 """The seam of credential kinds: what every way to prove a client has in common."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Protocol
-
-from shared.core.check import Check, State
-from shared.core.token import Moment
-
-WARN_BEFORE = timedelta(days=30)
-"""How long before the end of a certificate its check is degraded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,59 +12,64 @@ class Proof:
 
     Args:
         fields: of the token request.
-        version: of the credential that made them.
+        is_reused: whether they are an assertion that was sent before.
     """
 
     fields: Mapping[str, str] = field(repr=False)
-    version: str
+    is_reused: bool = False
 
 
-class Credential(Protocol):
-    """One way to prove a client: one entry of `[[profiles.NAME.credentials]]`."""
+class Link(Protocol):
+    """One key, secret or identity that can prove the client."""
 
     @property
-    def version(self) -> str:
-        """Names what a proof would be made with now; "" while that is not known."""
+    def id(self) -> str:
+        """Names the link among all of its chain; other facts have another id."""
+
+    @property
+    def created(self) -> datetime | None:
+        """When this version was made; None for a link that has no versions."""
 
     @property
     def not_after(self) -> datetime | None:
-        """When the credential ends; None while that is not known."""
+        """When the link ends; None where it has no end, or none that is known."""
 
-    async def proof(self, audience: str, claims: str | None) -> Proof:
+    @property
+    def has_clock(self) -> bool:
+        """Whether its proofs hold times of our clock."""
+
+    async def proof(self, audience: str, claims: str | None, *, clock_ahead: float) -> Proof:
         """Return a proof for a token endpoint.
 
         Args:
             audience: the token endpoint.
             claims: of a challenge, in canonical form, for kinds that get their proof from an identity provider.
+            clock_ahead: seconds that our wall clock is known to be ahead of Entra's.
 
         Raises:
-            OperatorError: there is no usable credential.
+            OperatorError: the link cannot make one until the operator mends something.
             Unavailable: the service that makes the proof is unavailable.
         """
 
-    def refused(self, proof: Proof) -> None:
-        """Drop what was cached of a proof that Entra has refused; another credential's proof changes nothing."""
+    def drop(self, proof: Proof) -> bool:
+        """Drop a proof that Entra refused, and return whether the next one will be another."""
 
 
-def check_certificates(ends: Iterable[datetime | None], now: Moment) -> Check:
-    """Return the check of the certificate that ends first; None is the end of one that was not read yet."""
-    end = min((end for end in ends if end), default=None)
-    if end is None:
-        return Check(
-            "certificate",
-            State.DEGRADED,
-            "not read yet",
-            "until the vault has been read nothing can be signed",
-            "see the check named token",
-        )
-    left = end - datetime.fromtimestamp(now.wall, UTC)
-    detail = f"ends on {end:%Y-%m-%d}"
-    if left > WARN_BEFORE:
-        return Check("certificate", State.OK, detail)
-    return Check(
-        "certificate",
-        State.DEGRADED,
-        f"{detail}, in {max(0, left.days)} days",
-        "from then on no token can be had",
-        "make a new version and its public part known to Entra: docs/deployment.md, steps 3 and 4",
-    )
+class Credential(Protocol):
+    """One entry of `[[profiles.NAME.credentials]]`: links that are usable now, as far as they are known."""
+
+    @property
+    def links(self) -> Sequence[Link]:
+        """The usable links as of the last reading; none before the first."""
+
+    @property
+    def is_old(self) -> bool:
+        """Whether the last reading is so long ago that the next one is due."""
+
+    async def read(self) -> None:
+        """Read which links there are; what was known stays where that fails.
+
+        Raises:
+            OperatorError: no link is usable, or the operator must mend something first.
+            Unavailable: the service that has them is unavailable.
+        """

@@ -66,6 +66,6 @@ class About(NamedTuple):
 
 @dataclass(slots=True)
 class Event:
-    """Base of the events in `catalogue.py`."""
+    """Base of the events in `catalogue/`."""
 
     about: ClassVar[About]

@@ -1,4 +1,4 @@
-"""Every metric by its name, unit and meaning. What feeds each of them stands beside the events, in `catalogue.py`."""
+"""Every metric by its name, unit and meaning. What feeds each of them stands beside the events, in `catalogue/`."""
 
 from shared.telemetry.event import Instrument
 

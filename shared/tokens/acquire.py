@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from shared.core.entra.claims import claims_to_send
@@ -15,7 +16,8 @@ from shared.core.reply import Reply
 from shared.core.retry import pause
 from shared.core.token import AccessToken, Acquired, TokenKey, TokenSource, Wanted
 from shared.credentials.chain import Chain
-from shared.credentials.credential import Proof
+from shared.credentials.credential import Link, Proof
+from shared.credentials.flight import ChainFlight
 from shared.system import System
 from shared.telemetry import catalogue
 from shared.telemetry.events import Events
@@ -79,32 +81,35 @@ class Entra:
     async def acquire(self, wanted: Wanted) -> Acquired:
         """Return a token that Entra has just issued.
 
-        A failure that may pass is tried once more. A refused credential gives way to the next one of the profile.
+        A failure that may pass is tried once more. A refused link gives way to the next one of the chain.
 
         Raises:
             UpstreamError: none can be acquired now.
         """
-        client = self._clients[wanted.key.profile]
-        audience = self._cloud.token_endpoint(wanted.key.tenant_id)
-        region = "" if wanted.key.profile in self._no_region else client.region
+        key = wanted.key
+        client = self._clients[key.profile]
+        audience = self._cloud.token_endpoint(key.tenant_id)
+        region = "" if key.profile in self._no_region else client.region
+        until = self._system.clock.boot() + self._limits.caller_budget_seconds
+        flight = ChainFlight(
+            client.credential,
+            in_background=wanted.in_background,
+            left=lambda: until - self._system.clock.boot(),
+            report=partial(self._report_rest, key),
+            report_unread=partial(self._report_unread, key),
+        )
         attempt = 1
-        proof: Proof | None = None
-        tried: set[str] = set()  # of this flight alone: other flights of the profile change what the chain knows
         while True:
             try:
-                proof = await client.credential.proof(audience, wanted.claims)
+                proof = await flight.proof(audience, wanted.claims)
                 token = await self._attempt(wanted, client, region, proof)
             except RegionRefused as error:
                 if not region:
                     raise
-                self._no_region.add(wanted.key.profile)
-                self._events.defer(
-                    catalogue.RegionRefused(profile=wanted.key.profile, region=region, cause=error.cause)
-                )
-            except CredentialRefused:
-                assert proof is not None
-                tried.add(proof.version)
-                if not client.credential.refused(proof) or client.credential.version in tried:
+                self._no_region.add(key.profile)
+                self._events.defer(catalogue.RegionRefused(profile=key.profile, region=region, cause=error.cause))
+            except CredentialRefused as error:
+                if not flight.has_asked or not await flight.refused(error):
                     raise
             except UpstreamError as error:
                 wait = pause(error, attempt=attempt, limits=self._limits)
@@ -113,7 +118,9 @@ class Entra:
                 attempt += 1
                 await self._system.sleep(wait)
             else:
-                self._report_oddities(wanted.key, token)
+                if link := flight.accepted():
+                    self._events.defer(catalogue.CredentialAccepted(profile=key.profile, credential=link.id))
+                self._report_oddities(key, token)
                 return Acquired(token, TokenSource.IDENTITY_PROVIDER)
             region = ""  # after one failure the endpoint that serves every client is asked
 
@@ -143,6 +150,23 @@ class Entra:
             client_id=client.client_id,
             clock_ahead=ahead or 0.0,
         )
+
+    def _report_rest(self, key: TokenKey, link: Link, error: UpstreamError, seconds: float) -> None:
+        """Report that a link rests; another one may serve meanwhile."""
+        self._events.defer(
+            catalogue.CredentialRests(
+                profile=key.profile,
+                credential=link.id,
+                cause=error.cause,
+                remedy=error.remedy,
+                trace_id=error.trace_id,
+                seconds=round(seconds),
+            )
+        )
+
+    def _report_unread(self, key: TokenKey, error: UpstreamError) -> None:
+        """Report that a credential could not be read again; what was read before serves."""
+        self._events.defer(catalogue.CredentialUnread(profile=key.profile, cause=error.cause, remedy=error.remedy))
 
     def _report_oddities(self, key: TokenKey, token: AccessToken) -> None:
         """Report what is odd about a token that is vended all the same."""

@@ -178,7 +178,7 @@ class TokenCache:
         if token.freshness(now, floor=floor) is Freshness.EXPIRED:
             return None
         if not failing and (key, None) not in self._flights:
-            self._flights.start((key, None), lambda: self._flight(Wanted(key), None))
+            self._flights.start((key, None), lambda: self._flight(Wanted(key, in_background=True), None))
             self._counters.refreshes += 1
         self._uses = entry.used = self._uses + 1
         self._counters.stale_hits += 1

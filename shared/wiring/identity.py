@@ -1,7 +1,8 @@
 """Settings -> the tokens of the app's own identity: they are cached and refreshed ahead like those of callers."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cache
 
 from shared.adapters.http import Network
 from shared.adapters.own_identity import NAME, ManagedIdentity, SdkCredential
@@ -10,7 +11,7 @@ from shared.core.entra.clouds import STORAGE_SCOPE
 from shared.core.errors import UpstreamError
 from shared.core.limits import Limits
 from shared.core.retry import pause
-from shared.core.token import AccessToken, Acquired, TokenKey, Wanted
+from shared.core.token import AccessToken, Acquired, TokenKey, TokenSource, Wanted
 from shared.system import System
 from shared.telemetry.events import Events
 from shared.tokens.cache import TokenCache
@@ -31,7 +32,21 @@ class OwnIdentity:
 
     def __init__(self, tokens: TokenCache, *, scopes: frozenset[str]) -> None:
         self.tokens = tokens
+        self._scopes = scopes
         self.credential = SdkCredential(self._token, scopes=scopes)
+
+    async def exchange_token(self, claims: str | None) -> str:
+        """Return a token for a federated credential, which proves a client.
+
+        The endpoint of an identity takes no claims. With those of a challenge, the token that is cached counts as
+        rejected, so that no revoked one is used again; where no other can be had, it is the answer all the same.
+        """
+        (scope,) = self._scopes
+        key = TokenKey(NAME, "", scope)
+        found = await self.tokens.get(key)
+        if claims is not None and found.source is TokenSource.CACHE:
+            found = await self.tokens.get(key, rejected=found.token.sha256)
+        return found.token.secret
 
     async def storage_token(self, rejected: str | None) -> AccessToken:
         """Return a token for Azure Storage, and not the one of this SHA-256, if any."""
@@ -54,7 +69,30 @@ def build_identity(
         events: where failures are reported.
     """
     source = ManagedIdentity(settings.identity_client_id, environ=environ, network=network, clock=system.clock)
-    limits = settings.limits
+    scopes = frozenset({STORAGE_SCOPE, settings.home.vault_scope})
+    return _identity(source, scopes, limits=settings.limits, system=system, events=events)
+
+
+def build_federated(
+    settings: Settings, environ: Mapping[str, str], *, network: Network, system: System, events: Events
+) -> Callable[[str], OwnIdentity]:
+    """Return what returns an identity of the app by its client ID, for the tokens that a federated credential takes.
+
+    Arguments as in `build_identity`.
+    """
+
+    @cache
+    def identity(client_id: str) -> OwnIdentity:
+        source = ManagedIdentity(client_id, environ=environ, network=network, clock=system.clock)
+        scopes = frozenset({f"{settings.home.token_exchange_audience}/.default"})
+        return _identity(source, scopes, limits=settings.limits, system=system, events=events)
+
+    return identity
+
+
+def _identity(
+    source: ManagedIdentity, scopes: frozenset[str], *, limits: Limits, system: System, events: Events
+) -> OwnIdentity:
     tokens = TokenCache(
         _Persistent(source, limits=limits, system=system).acquire,
         version=lambda _: "",
@@ -63,7 +101,7 @@ def build_identity(
         events=events,
         report=identity_failed,
     )
-    return OwnIdentity(tokens, scopes=frozenset({STORAGE_SCOPE, settings.home.vault_scope}))
+    return OwnIdentity(tokens, scopes=scopes)
 
 
 class _Persistent:

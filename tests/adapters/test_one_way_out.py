@@ -72,7 +72,7 @@ class Doors:
 
     async def certificate(self) -> None:
         """Ask the vault."""
-        await self.vault.signing_certificate(CERTIFICATE)
+        await self.vault.certificate_versions(CERTIFICATE)
 
     async def identity(self) -> None:
         """Ask the managed identity."""

@@ -22,7 +22,6 @@ from shared.adapters.http import Network, client_tls, exactly, read_roots
 from shared.adapters.key_vault import NAME, KeyVault
 from shared.adapters.own_identity import ManagedIdentity, SdkCredential
 from shared.core import errors
-from shared.core.entra.certificate import ACTIVATION_DELAY
 from shared.core.errors import UpstreamError
 from shared.core.limits import Limits
 from shared.core.token import AccessToken, Moment, TokenKey, Wanted
@@ -130,7 +129,7 @@ def test_a_refusal_of_the_vault_is_told_by_its_code(
             case,
             timeless,
             fake_clock,
-            lambda worker: worker.vault.signing_certificate(CERTIFICATE),
+            lambda worker: worker.vault.certificate_versions(CERTIFICATE),
         )
     check_refusal(case, caught.value)
 
@@ -158,15 +157,12 @@ def test_each_version_of_a_certificate_signs_with_its_own_key(timeless: LocalClo
     async def story() -> None:
         worker = Worker(timeless, fake_clock)
         try:
-            old = await worker.vault.signing_certificate(CERTIFICATE)
-            fake_clock.tick(60)
-            version = timeless.vault.create_certificate(CERTIFICATE, Policy(subject="CN=vend"))
-            fake_clock.tick(ACTIVATION_DELAY.total_seconds())
-            new = await worker.vault.signing_certificate(CERTIFICATE)
-            assert new.version == version != old.version
-            for certificate in (old, new, old):
-                signature = await worker.vault.sign(certificate.key_id, digest)
-                der = timeless.vault.certificate(CERTIFICATE, certificate.version)
+            timeless.vault.create_certificate(CERTIFICATE, Policy(subject="CN=vend"))
+            old, new = [found.version for found in await worker.vault.certificate_versions(CERTIFICATE)][-2:]
+            for version in (old, new, old):
+                _, key_id = await worker.vault.certificate(CERTIFICATE, version)
+                signature = await worker.vault.sign(key_id, digest)
+                der = timeless.vault.certificate(CERTIFICATE, version)
                 key = x509.load_der_x509_certificate(der).public_key()
                 assert isinstance(key, rsa.RSAPublicKey)
                 key.verify(signature, digest, PSS(MGF1(SHA256()), PSS.DIGEST_LENGTH), Prehashed(SHA256()))

@@ -14,7 +14,7 @@ from shared.callers.health import DocumentFacts, DocumentHealth, check_document
 from shared.core.check import Check, State
 from shared.core.errors import CredentialRefused, ScopeRefused, Unavailable, VendError
 from shared.core.request import Incoming
-from shared.credentials.credential import check_certificates
+from shared.credentials.check import Standing, check_credentials
 from shared.telemetry.events import LOSS_SECONDS
 from shared.telemetry.loop_lag import REMEMBERED, LoopLag
 from shared.tokens.check import PATIENCE, TokenCheck
@@ -36,7 +36,7 @@ class Worker(Bench):
         self.health = DocumentHealth(age=3.0, is_failing=False)
         self.facts = DocumentFacts(in_force="0123456789ab", newest="0123456789ab", generation=1)
         self.looks = 0
-        self.ends = [self.now() + timedelta(days=90)]
+        self.standings = [Standing(self.now() + timedelta(days=90))]
         tokens = TokenCheck(self.cache, first_key=KEY, min_remaining=FAILING_FLOOR)
         checks = Checks(
             callers=self._callers,
@@ -74,7 +74,7 @@ class Worker(Bench):
         return Check("identity", State.OK, "no token was needed yet")
 
     async def _certificate(self) -> Check:
-        return check_certificates(self.ends, self.clock())
+        return check_credentials(self.standings, self.clock())
 
 
 def test_the_checks_come_in_the_order_of_their_page() -> None:
@@ -197,7 +197,11 @@ def test_a_certificate_is_told_of_in_time(days: int, state: str | None) -> None:
 
     async def story() -> None:
         end = worker.now() + timedelta(days=days, minutes=1) if days > 30 else worker.now() + timedelta(days=days)
-        worker.ends = [worker.now() + timedelta(days=200), end + timedelta(seconds=REPORT_SECONDS)]
+        worker.standings = [
+            Standing(worker.now() + timedelta(days=200)),
+            Standing(end + timedelta(seconds=REPORT_SECONDS)),
+            Standing(None),
+        ]
         assert (await worker.matters()).get("certificate") == state
         (detail,) = [
             check["detail"]
@@ -210,10 +214,21 @@ def test_a_certificate_is_told_of_in_time(days: int, state: str | None) -> None:
     worker.run(story)
 
 
+def test_a_newer_version_that_entra_refuses_is_told_of() -> None:
+    """FND-G4: the older version still serves, and it will end."""
+    worker = Worker()
+    worker.standings = [Standing(worker.now() + timedelta(days=90), newer_refused=True), Standing(None)]
+
+    async def story() -> None:
+        assert await worker.matters() == {"certificate": "degraded"}
+
+    worker.run(story)
+
+
 def test_a_certificate_that_nobody_has_read_is_not_called_good() -> None:
     """What was not seen is not well."""
     worker = Worker()
-    worker.ends = []
+    worker.standings = []
 
     async def story() -> None:
         assert await worker.matters() == {"certificate": "degraded"}

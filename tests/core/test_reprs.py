@@ -9,6 +9,7 @@ from shared.core.directory.checkpoint import Checkpoint
 from shared.core.directory.delta import LinkKind, Page
 from shared.core.directory.streams import USERS
 from shared.core.documents.content import Content
+from shared.core.documents.credentials import CertificateFileSettings, SecretSettings
 from shared.core.documents.settings import Network, SyncSettings
 from shared.core.policy import Caller
 from shared.core.reply import Reply
@@ -25,6 +26,7 @@ CANARY = "C4N4RY"
         AccessToken(CANARY, Moment(0, 0), lifetime=3600, refresh_after=1500),
         Answer(200, {}, CANARY.encode()),
         Asked(CANARY, "cache", 3600),
+        CertificateFileSettings(path="vend.pfx", password=CANARY),
         Caller(name="billing", key_sha256=(CANARY,)),
         Checkpoint(
             tenant_id="t",
@@ -40,9 +42,10 @@ CANARY = "C4N4RY"
         Incoming("POST", f"https://host/{CANARY}", {"x-functions-key": CANARY}, CANARY.encode()),
         Network(proxy=f"http://user:{CANARY}@proxy.example"),
         Page((), f"https://graph.example/{CANARY}", LinkKind.NEXT),
-        Proof({"client_assertion": CANARY}, "v1"),
+        Proof({"client_assertion": CANARY}),
         Reply(200, CANARY.encode()),
         Secret(None, "authorization", CANARY),
+        SecretSettings(value=CANARY),
         SyncSettings(profile="directory", store=f"postgresql://user:{CANARY}@host/vend"),
     ],
     ids=lambda value: type(value).__name__,

@@ -1,147 +1,383 @@
-"""What becomes of the credentials of a profile when Entra refuses one."""
+"""What becomes of the links of a chain when Entra or the vault refuses one."""
 
 import asyncio
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from urllib.parse import parse_qs
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import jwt
 import pytest
 
-from shared.core.entra.clouds import CLOUDS
-from shared.core.errors import CredentialRefused
-from shared.core.limits import Limits
-from shared.core.reply import Reply
-from shared.core.token import Wanted
-from shared.credentials.chain import Chain
-from shared.credentials.credential import Proof
-from shared.credentials.vault_certificate import VaultCertificate
-from shared.tokens.acquire import Client, Entra
-from tests.credentials.bench import CLIENT, ENDPOINT, KEY, Bench, FakeVault
+from shared.core.errors import CredentialRefused, OperatorError, Unavailable, UpstreamError
+from tests.clock import run_virtual, settle
+from tests.credentials.bench import ENDPOINT
+from tests.credentials.registration import Registration
+from tests.tables import case_id, cases
 
-TOKEN = b'{"token_type": "Bearer", "expires_in": 3600, "access_token": "opaque"}'
+HOUR = 3_600.0
+DAY = 24 * HOUR
 
 
-class Registration:
-    """An app registration that knows some certificates, and a profile with several credentials for it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One flight; tests/data/chain.toml describes the fields."""
 
-    def __init__(self, *versions: str, known: set[str]) -> None:
-        self.known = known
-        self.proofs: list[Mapping[str, str]] = []
-        self._bench = Bench()
-        links = [self._link(version) for version in versions]
-        self._entra = Entra(
-            cloud=CLOUDS["public"],
-            clients={KEY.profile: Client(client_id=CLIENT, credential=Chain(links))},
-            post=self._post,
-            limits=Limits(),
-            system=self._bench.system,
-            events=self._bench.events,
-        )
-
-    @property
-    def asked(self) -> list[str]:
-        """List the certificates that proofs were made with, in their order."""
-        return [jwt.get_unverified_header(proof["client_assertion"])["x5t#S256"] for proof in self.proofs]
-
-    def acquire(self) -> str:
-        """Acquire a token."""
-        return asyncio.run(self._entra.acquire(Wanted(KEY, flight_id="id-7"))).token.secret
-
-    def _link(self, version: str) -> VaultCertificate:
-        vault = FakeVault(self._bench.clock)
-        vault.version = version
-        return self._bench.credential_in(vault)
-
-    def acquire_at_once(self, count: int) -> set[type]:
-        """Start so many flights at once, and return what they raised."""
-
-        async def flights() -> list[object]:
-            each = (self._entra.acquire(Wanted(KEY, flight_id="id-7")) for _ in range(count))
-            return list(await asyncio.gather(*each, return_exceptions=True))
-
-        return {type(ended) for ended in asyncio.run(flights())}
-
-    async def _post(self, url: str, form: bytes, *, headers: Mapping[str, str]) -> Reply:  # noqa: ARG002
-        await asyncio.sleep(0)  # the other flights ask meanwhile
-        self.proofs.append({name: values[0] for name, values in parse_qs(form.decode()).items()})
-        return Reply(200, TOKEN) if self.asked[-1] in self.known else Reply(401, b'{"error": "invalid_client"}')
+    id: str
+    versions: int
+    answers: dict[str, list[str]]
+    reused: bool = False
+    asked: list[str]
+    outcome: str
+    resting: list[str]
+    signings: int | None = None
+    readings: int | None = None
 
 
-def test_the_next_credential_proves_the_client_where_the_first_is_refused() -> None:
-    """One flight asks with both, and later flights ask with the accepted one alone."""
-    registration = Registration("v1", "v2", known={"v2"})
-    assert [registration.acquire(), registration.acquire()] == ["opaque", "opaque"]
-    assert registration.asked == ["v1", "v2", "v2"]
+async def outcome(registration: Registration, *, in_background: bool = False) -> str:
+    """Let one flight acquire a token, and name how it ended."""
+    try:
+        await registration.acquire(in_background=in_background)
+    except UpstreamError as error:
+        return type(error).__name__
+    return "ok"
 
 
-@pytest.mark.parametrize(("known", "asked"), [("v1", ["v1"]), ("v2", ["v1", "v2"])])
-def test_where_every_credential_is_refused_all_count_again(known: str, asked: list[str]) -> None:
-    """A flight asks with each at most once; the first that becomes known later is found by the next flight."""
-    registration = Registration("v1", "v2", known=set())
-    with pytest.raises(CredentialRefused):
-        registration.acquire()
-    registration.known = {known}
-    assert registration.acquire() == "opaque"
-    assert registration.asked == ["v1", "v2", *asked]
+@pytest.mark.parametrize("case", cases("chain.toml", Case), ids=case_id)
+def test_a_refusal_decides_by_its_number(case: Case) -> None:
+    """Each row of the table of numbers: with which links Entra is asked, and which rest afterwards."""
+    registration = Registration(versions=case.versions)
 
+    async def story() -> str:
+        if case.reused:
+            await registration.acquire()
+            registration.asked.clear()
+        registration.answers = {version: list(answers) for version, answers in case.answers.items()}
+        return await outcome(registration)
 
-def test_flights_at_once_ask_with_each_credential_once_each() -> None:
-    """What one flight learns of the links does not make another begin again: 20 requests for ten, and not 65."""
-    registration = Registration("v1", "v2", known=set())
-    assert registration.acquire_at_once(10) == {CredentialRefused}
-    assert len(registration.asked) <= 20
+    assert asyncio.run(story()) == case.outcome
+    assert (registration.asked, registration.resting) == (case.asked, case.resting)
+    assert registration.vault.signings == (case.signings or registration.vault.signings)
+    assert registration.vault.readings == (case.readings or registration.vault.readings)
 
 
 def test_a_refused_assertion_is_not_sent_again() -> None:
     """FND-G5: a refusal has proved it wrong, so its nine minutes are over; the next proof is signed anew."""
-    registration = Registration("v1", known=set())
+    registration = Registration()
+    registration.answers = {"v1": ["7999999"]}
     for _ in range(2):
-        with pytest.raises(CredentialRefused):
-            registration.acquire()
-    first, second = (proof["client_assertion"] for proof in registration.proofs)
+        asyncio.run(outcome(registration))
+    first, second = (sent["client_assertion"] for sent in registration.sent)
     assert first != second
 
 
-class Link:
-    """A credential whose version and end a test sets, and whose proofs name it."""
-
-    def __init__(self, name: str, *, version: str, not_after: datetime | None = None) -> None:
-        self._name = name
-        self.version = version
-        self.not_after = not_after
-        self.dropped: list[Proof] = []
-
-    async def proof(self, audience: str, claims: str | None) -> Proof:  # noqa: ARG002
-        """Make a proof."""
-        return Proof({"by": self._name}, self.version)
-
-    def refused(self, proof: Proof) -> None:
-        """Note it."""
-        self.dropped.append(proof)
+def test_the_time_of_entra_is_used_after_a_refused_time() -> None:
+    """FND-G5, REL-09: the clock of this machine is 900 s ahead; the second assertion has the time of Entra's Date."""
+    registration = Registration()
+    registration.answers, registration.ahead = {"v1": ["700024", "ok"]}, 900.0
+    asyncio.run(registration.acquire())
+    first, second = (
+        jwt.decode(sent["client_assertion"], options={"verify_signature": False})["iat"] for sent in registration.sent
+    )
+    assert first - second == 900
+    assert {event["event"] for event in registration.told()} == {"clock_differs"}
 
 
-def test_a_chain_of_one_certificate_under_two_names_begins_with_the_first() -> None:
-    """A refused version may turn up in another link: then every link was refused, and their order decides."""
-    first, second = Link("first", version="v1"), Link("second", version="v2")
-    chain = Chain([first, second])
-    assert chain.refused(asyncio.run(chain.proof(ENDPOINT, None)))
-    second.version = "v1"
-    assert asyncio.run(chain.proof(ENDPOINT, None)).fields == {"by": "first"}
-    assert chain.version == "v1"
+def test_flights_at_once_ask_with_each_credential_once_each() -> None:
+    """What one flight learns of the links does not make another begin again: 20 requests for ten at the most."""
+    registration = Registration(versions=2)
+    registration.register()
+
+    async def story() -> None:
+        assert await asyncio.gather(*(outcome(registration) for _ in range(10))) == ["CredentialRefused"] * 10
+
+    asyncio.run(story())
+    assert len(registration.asked) <= 20
+    registration.clock.tick(661)
+    assert registration.resting == []  # ten flights at once are one refusal of each link, and its first rest
 
 
-def test_every_refused_proof_reaches_the_credential_that_made_it() -> None:
-    """FND-G5: two flights may send proofs of one credential, and the second is refused when the chain has gone on."""
-    first, second = Link("first", version="v1"), Link("second", version="v2")
-    chain = Chain([first, second])
-    proofs = [Proof({"for": tenant}, "v1") for tenant in ("one tenant", "another")]
-    assert [chain.refused(proof) for proof in proofs] == [True, True]
-    assert first.dropped == proofs
+def test_a_vault_that_is_away_does_not_hide_a_refusal() -> None:
+    """Every known link is refused, and the list cannot be read again at that moment: the refusal is the answer."""
+    registration = Registration()
+
+    async def story() -> str:
+        await registration.acquire()
+        registration.register()
+        registration.clock.tick(60)
+        registration.vault.unreadable = Unavailable(cause="Key Vault: HTTP 503")
+        return await outcome(registration)
+
+    assert asyncio.run(story()) == "CredentialRefused"
 
 
-def test_a_chain_ends_with_its_first_credential_that_ends() -> None:
-    """REL-29: the operator is warned of the one that ends first; one that nobody has read says nothing."""
-    ends = [None, datetime(2027, 3, 1, tzinfo=UTC), datetime(2027, 2, 1, tzinfo=UTC)]
-    assert Chain([Link("any", version=str(end), not_after=end) for end in ends]).not_after == ends[2]
-    assert Chain([Link("any", version="")]).not_after is None
+@pytest.mark.parametrize("newer", [1, 2, 3, 5])
+def test_a_fresh_worker_beside_versions_that_nobody_registered(newer: int) -> None:
+    """FND-G3, FND-G4, REL-28: it finds the registered one, with at most four requests and one failed flight."""
+    for registered in range(1, newer + 2):
+        registration = Registration(versions=newer + 1)
+        registration.register(f"v{registered}")
+        ended = [asyncio.run(outcome(registration))]
+        assert len(registration.asked) <= 4
+        if ended != ["ok"]:
+            ended.append(asyncio.run(outcome(registration)))
+        assert ended[-1] == "ok"
+
+
+def test_the_accepted_link_is_asked_with_first() -> None:
+    """One refusal is paid once; what is refused is not asked with again while another link serves."""
+    registration = Registration(versions=3)
+    registration.register("v2")
+    for _ in range(5):
+        asyncio.run(registration.acquire())
+    assert registration.asked == ["v3", "v1", "v2", "v2", "v2", "v2", "v2"]
+
+
+def test_a_background_flight_moves_to_the_newer_version() -> None:
+    """REL-30: once it is old enough and not resting; nobody waits for the trial."""
+    registration = Registration(versions=1)
+    registration.register("v1", "v2")
+
+    async def story() -> None:
+        await registration.acquire()
+        registration.vault.versions["v2"] = registration.vault.version()
+        for wait in (6 * HOUR, 0, 17 * HOUR, 1 * HOUR):
+            registration.clock.tick(wait)
+            await registration.acquire(in_background=True)
+            await settle()
+        await registration.acquire()
+
+    asyncio.run(story())
+    assert registration.asked == ["v1", "v1", "v1", "v1", "v2", "v2"]
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_what_is_registered_late_is_used_within_a_minute(count: int) -> None:
+    """FND-G2: however long every link was refused; meanwhile each is asked with once a minute."""
+    registration = Registration(versions=count)
+    registration.register()
+
+    async def story() -> None:
+        for _ in range(2 * 360):  # 12 hours, twice a minute
+            assert await outcome(registration) == "CredentialRefused"
+            registration.clock.tick(30)
+        assert len(registration.resting) == count
+        assert len(registration.asked) <= count * (6 * 60 + 1)
+        registration.register("v1")
+        registration.clock.tick(60)
+        await registration.acquire()
+
+    asyncio.run(story())
+
+
+def test_a_refusal_is_remembered_for_what_is_left_of_its_minute() -> None:
+    """Another key that comes later asks nothing, and does not begin the minute again."""
+    registration = Registration()
+    registration.register()
+
+    async def story() -> None:
+        assert await outcome(registration) == "CredentialRefused"
+        registration.clock.tick(50)
+        with pytest.raises(CredentialRefused) as caught:
+            await registration.acquire()
+        assert caught.value.upstream_wait is not None
+        assert caught.value.upstream_wait.total_seconds() == pytest.approx(10)
+
+    asyncio.run(story())
+    assert registration.asked == ["v1"]
+
+
+def test_rests_double_up_to_six_hours() -> None:
+    """Ten minutes at first, twice as long after each further refusal, and from the beginning after an acceptance."""
+    registration = Registration(versions=2)
+    registration.register("v1")
+
+    async def story(refusals: int) -> list[float]:
+        found = []
+        for _ in range(refusals):
+            await registration.acquire(in_background=True)
+            begun = registration.clock.boot()
+            while "v2" in registration.resting:
+                registration.clock.tick(60)
+            found.append(registration.clock.boot() - begun)
+        return found
+
+    assert asyncio.run(story(8)) == [600, 1_200, 2_400, 4_800, 9_600, 19_200, 21_600, 21_600]
+    registration.register("v1", "v2")
+    asyncio.run(registration.acquire(in_background=True))
+    registration.register("v1")
+    registration.clock.tick(540)
+    assert asyncio.run(story(1)) == [600]
+
+
+def test_a_new_version_is_found_when_every_known_one_is_refused() -> None:
+    """FND-G2: an emergency. The old version is taken off the registration, and a new one was registered: no failure."""
+    registration = Registration()
+
+    async def story() -> None:
+        await registration.acquire()
+        registration.clock.tick(60)
+        registration.vault.versions["v2"] = registration.vault.version()
+        registration.register("v2")
+        await registration.acquire()
+
+    asyncio.run(story())
+    assert registration.asked == ["v1", "v1", "v2"]
+
+
+def disabled(registration: Registration) -> None:
+    """Disable the version that signs, beside a new one."""
+    old = registration.vault.versions["v1"]
+    registration.vault.versions = {
+        "v1": type(old)("", enabled=False, created=old.created, not_before=old.not_before, not_after=old.not_after),
+        "v2": registration.vault.version(),
+    }
+    registration.vault.sign_errors = {"v1": OperatorError(cause="Key Vault: KeyDisabled")}
+
+
+def test_a_refused_signature_has_the_vault_read_again() -> None:
+    """FND-G1: v1 is disabled; the list is read again at once, and v2 signs."""
+    registration = Registration()
+
+    async def story() -> None:
+        await registration.acquire()
+        registration.clock.tick(HOUR)
+        disabled(registration)
+        await registration.acquire()
+
+    asyncio.run(story())
+    assert (registration.asked, registration.vault.readings) == (["v1", "v2"], 2)
+
+
+def test_what_is_known_stays_where_the_vault_cannot_be_read() -> None:
+    """FND-G1: the signature is refused, and the list cannot be read at that moment: nothing is forgotten."""
+    registration = Registration(versions=2)
+
+    async def story() -> str:
+        await registration.acquire()
+        registration.clock.tick(HOUR)
+        registration.vault.sign_errors = {"v2": OperatorError(cause="Key Vault: KeyDisabled")}
+        before = registration.version()
+        registration.vault.unreadable = Unavailable(cause="Key Vault: HTTP 503")
+        ended = await outcome(registration)
+        assert registration.version() == before
+        return ended
+
+    assert asyncio.run(story()) == "ok"
+    assert registration.asked == ["v2", "v1"]
+
+
+def test_a_vault_that_refuses_everything_is_asked_once_a_minute() -> None:
+    """REL-24: one signature, and one look at the list."""
+    registration = Registration()
+
+    async def story() -> None:
+        await registration.acquire()
+        registration.clock.tick(HOUR)
+        registration.vault.error = OperatorError(cause="Key Vault: HTTP 403")
+        readings, signings = registration.vault.readings, registration.vault.signings
+        for _ in range(60):
+            assert await outcome(registration) == "OperatorError"
+            registration.clock.tick(1)
+        assert (registration.vault.readings - readings, registration.vault.signings - signings) == (1, 1)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("is_hung", [False, True], ids=["503", "hung"])
+def test_a_link_whose_proof_cannot_be_made_is_passed_over(*, is_hung: bool) -> None:
+    """The vault of the first credential is away; the second one serves within half of the time, and nothing rests."""
+    away, serving = Registration(), Registration()
+    away.vault.versions = {"v9": away.vault.version(days=-90)}
+    registration = Registration(credentials=[away.credential, serving.credential])
+
+    async def story(steps: Sequence[str]) -> None:
+        for step in steps:
+            if step == "away":
+                away.vault.error, away.vault.is_hung = (None, True) if is_hung else (Unavailable(cause="down"), False)
+            for each in (away, serving, registration):
+                each.clock.tick(600)
+            begun = asyncio.get_running_loop().time()
+            await registration.acquire()
+            assert asyncio.get_running_loop().time() - begun <= 10
+
+    run_virtual(lambda: story(["well", "away", "away"]), registration.clock)
+    assert (registration.asked, registration.resting) == (["v9", "v1", "v1"], [])
+
+
+def test_a_credential_that_cannot_be_read_is_passed_over() -> None:
+    """A fresh worker whose first vault is away is served by the second credential; the first is preferred later."""
+    away, serving = Registration(), Registration()
+    away.vault.versions = {"v9": away.vault.version(days=-90)}
+    away.vault.error = Unavailable(cause="down")
+    registration = Registration(credentials=[away.credential, serving.credential])
+
+    async def story() -> None:
+        for _ in range(3):
+            await registration.acquire()
+        readings = away.vault.readings
+        assert readings == 1  # what serves is asked with first
+        away.vault.error = None
+        await registration.acquire(in_background=True)
+
+    asyncio.run(story())
+    assert registration.asked == ["v1", "v1", "v1", "v9"]
+
+
+def test_what_may_pass_is_the_reason_before_what_does_not() -> None:
+    """One link is refused and the vault of the other is away: that may pass, and is not remembered as permanent."""
+    away, refused = Registration(), Registration()
+    away.vault.error = Unavailable(cause="Key Vault: HTTP 503")
+    registration = Registration(credentials=[refused.credential, away.credential])
+    registration.register()
+    with pytest.raises(Unavailable, match="HTTP 503"):
+        asyncio.run(registration.acquire())
+
+
+def test_links_that_are_left_let_the_next_flight_start_at_once() -> None:
+    """REL-28: a failure is not remembered while a usable link was not asked with."""
+    registration = Registration(versions=6)
+    registration.register("v2")
+    with pytest.raises(CredentialRefused) as caught:
+        asyncio.run(registration.acquire())
+    assert caught.value.links_left
+    asyncio.run(registration.acquire())
+    assert registration.asked == ["v6", "v1", "v5", "v4", "v3", "v2"]
+
+
+def test_an_expired_version_is_never_asked_with() -> None:
+    """REL-29: nor one that is not valid yet, or disabled; a worker that runs does not look at the vault for it."""
+    registration = Registration()
+    registration.vault.versions["v1"] = registration.vault.version(life=1)
+    registration.vault.versions["v2"] = registration.vault.version(days=-90)
+    registration.vault.versions["v3"] = registration.vault.version(days=2)
+
+    async def story() -> None:
+        await registration.acquire()
+        registration.clock.tick(DAY)
+        await registration.acquire()
+
+    asyncio.run(story())
+    assert "v3" not in registration.asked
+    assert registration.asked[-1] == "v2"
+
+
+def test_the_chain_names_the_links_that_are_usable() -> None:
+    """FND-D6: a permanent failure counts for this set of links, so a new version lets the next flight start."""
+    registration = Registration()
+    assert registration.version() == ""
+    asyncio.run(registration.chain.reread(0))
+    before = registration.version()
+    registration.vault.versions["v2"] = registration.vault.version()
+    registration.clock.tick(60)
+    asyncio.run(registration.chain.reread(0))
+    assert len({"", before, registration.version()}) == 3
+
+
+def test_the_proofs_of_one_flight_are_for_its_endpoint() -> None:
+    """The audience of every assertion is the token endpoint of the tenant."""
+    registration = Registration(versions=2)
+    registration.register("v1")
+    asyncio.run(registration.acquire())
+    audiences = {
+        jwt.decode(sent["client_assertion"], options={"verify_signature": False})["aud"] for sent in registration.sent
+    }
+    assert audiences == {ENDPOINT}

@@ -1,19 +1,16 @@
 import asyncio
 import hashlib
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 import jwt
 import pytest
 
-from shared.core.entra.certificate import CertificateVersion
 from shared.core.errors import (
     OperatorError,
     Unavailable,
 )
-from shared.core.limits import Limits
-from tests.clock import FakeClock, run_virtual
-from tests.credentials.bench import ENDPOINT, Bench, FakeVault
+from tests.clock import FakeClock, settle
+from tests.credentials.bench import ENDPOINT, Bench
 
 REREAD = 6 * 3_600.0
 REUSE = 9 * 60.0
@@ -57,7 +54,7 @@ def test_concurrent_callers_share_one_signing() -> None:
 
     async def story() -> set[str]:
         asked = [ENDPOINT] * 50 + ["https://other.example/token"]
-        proofs = await asyncio.gather(*(bench.credential.proof(audience, None) for audience in asked))
+        proofs = await asyncio.gather(*(bench.prove(audience) for audience in asked))
         return {proof.fields["client_assertion"] for proof in proofs}
 
     assert len(asyncio.run(story())) == 2
@@ -68,17 +65,26 @@ def test_the_certificate_is_read_again_when_it_is_old() -> None:
     """REL-30: a new version is found within `reread_seconds`, without a restart."""
     bench = Bench()
     bench.assertion()
-    bench.vault.version = "v2"
-    bench.clock.tick(REREAD - REUSE)
-    assert jwt.get_unverified_header(bench.assertion())["x5t#S256"] == "v1"
-    bench.clock.tick(REUSE)
-    assert jwt.get_unverified_header(bench.assertion())["x5t#S256"] == "v2"
+    bench.vault.versions["v2"] = bench.vault.version(days=-1)
+
+    async def story() -> list[str]:
+        found = []
+        for wait in (REREAD - 1, REUSE, 0.0):
+            bench.clock.tick(wait)
+            proof = await bench.prove()
+            found.append(jwt.get_unverified_header(proof.fields["client_assertion"])["x5t#S256"])
+            await settle()
+        return found
+
+    # Nobody waits for the second reading: what is known serves meanwhile.
+    assert asyncio.run(story()) == ["v1", "v1", "v2"]
+    assert bench.vault.readings == 2
 
 
 def test_an_expired_certificate_does_not_sign() -> None:
     """REL-29: the vault is asked for another one, and its refusal is the answer."""
     bench = Bench()
-    bench.vault.not_after = datetime.fromtimestamp(bench.clock().wall + REUSE, UTC)
+    bench.vault.versions["v1"] = bench.vault.version(life=REUSE / 86_400)
     bench.assertion()
     bench.clock.tick(REUSE)
     bench.vault.error = OperatorError(cause="no version")
@@ -101,7 +107,8 @@ def test_a_refused_assertion_is_dropped_and_no_other() -> None:
     """FND-G5: Entra has judged one; those for other tenants are sent on."""
     bench = Bench()
     first, other = bench.assertion(), bench.assertion("https://other.example/token")
-    bench.credential.refused(asyncio.run(bench.credential.proof(ENDPOINT, None)))
+    [link] = bench.credential.links
+    assert link.drop(asyncio.run(bench.prove()))
     assert bench.assertion("https://other.example/token") == other
     assert bench.assertion() != first
     assert bench.vault.signings == 3
@@ -109,40 +116,9 @@ def test_a_refused_assertion_is_dropped_and_no_other() -> None:
 
 def test_the_oldest_assertion_goes_first() -> None:
     """SEC-16: there is one for each tenant, and no more than the cache has entries."""
-    bench = Bench()
-    bench.credential = bench.credential_in(bench.vault, cache_entries=2)
+    bench = Bench(cache_entries=2)
     first, second = bench.assertion("https://one.example"), bench.assertion("https://two.example")
     bench.assertion("https://three.example")
     assert bench.assertion("https://two.example") == second
     assert bench.assertion("https://one.example") != first
     assert bench.vault.signings == 4
-
-
-@pytest.mark.parametrize("hangs", ["signing_certificate", "sign"])
-def test_a_vault_that_hangs_is_given_up(hangs: str) -> None:
-    """FND-B7: after the time of a caller everybody is told, and the next proof asks the vault afresh."""
-    bench = Bench()
-
-    class Hanging(FakeVault):
-        async def signing_certificate(self, name: str) -> CertificateVersion:
-            if hangs == "signing_certificate":
-                await asyncio.Event().wait()
-            return await super().signing_certificate(name)
-
-        async def sign(self, key_id: str, digest: bytes) -> bytes:
-            if hangs == "sign":
-                await asyncio.Event().wait()
-            return await super().sign(key_id, digest)
-
-    credential = bench.credential_in(Hanging(bench.clock))
-
-    async def story() -> None:
-        nonlocal hangs
-        began = bench.clock().boot
-        with pytest.raises(TimeoutError):
-            await credential.proof(ENDPOINT, None)
-        assert bench.clock().boot - began == pytest.approx(Limits().caller_budget_seconds)
-        hangs = ""
-        assert (await credential.proof(ENDPOINT, None)).version == "v1"
-
-    run_virtual(story, bench.clock)

@@ -10,12 +10,14 @@ import sys
 from dataclasses import fields
 from operator import attrgetter
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from emulator.tour.site import Site
 from shared.core import errors
 from shared.core.documents.callers import parse_callers
+from shared.core.documents.credentials import CredentialSettings
 from shared.core.documents.settings import Profile, Settings
 from shared.core.entra.aadsts import known_codes
 from shared.core.limits import Limits
@@ -26,6 +28,7 @@ from tests.telemetry.test_metrics import CASES, LOST
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
+CREDENTIALS = (ROOT / "docs" / "credentials.md").read_text()
 ENVIRON = {
     "TENANT_ID": "7f3e9c52-1d6b-4a8f-9b0e-2c5d8a417e60",
     "CLIENT_ID": "3b9d1f74-6c2e-4e5a-8d17-90f4b6a2c835",
@@ -61,6 +64,22 @@ def test_the_deployed_documents_are_good() -> None:
     assert parse_callers(
         (ROOT / "callers.toml.example").read_bytes(), settings.offers, name="callers.toml"
     ).callers.keys() == {"billing"}
+
+
+@pytest.mark.parametrize("example", re.findall(r"^```toml\n(.*?)^```$", CREDENTIALS, re.MULTILINE | re.DOTALL))
+def test_the_credentials_of_the_page_are_good(example: str, tmp_path: Path) -> None:
+    """Each example of docs/credentials.md takes the place of the credential in the README's vend.toml."""
+    profile, _, _ = block(README, "# vend.toml").partition("[[profiles.graph.credentials]]")
+    (tmp_path / "vend.toml").write_text(profile + example)
+    more = dict.fromkeys(re.findall(r"\$\{(\w+)\}", example), "x") | ENVIRON
+    assert load_settings(more, root=tmp_path).profiles["graph"].credentials
+
+
+def test_every_kind_of_credential_is_documented() -> None:
+    """docs/credentials.md has a row for each in both of its tables, and configuration.md names it."""
+    for kind in get_args(CredentialSettings.__value__):
+        assert len(re.findall(rf"^\|.*`{kind.type}`.*\|$", CREDENTIALS, re.MULTILINE)) >= 2
+        assert f"`{kind.type}`" in CONFIGURATION
 
 
 def test_every_knob_is_documented() -> None:

@@ -61,6 +61,23 @@ type = "certificate"
 vault = "https://vend.vault.azure.net"
 name = "vend"
 signing = "vault"
+send_x5c = true
+[[profiles.graph.credentials]]
+type = "federated_managed_identity"
+identity_client_id = "${X}"
+[[profiles.graph.credentials]]
+type = "secret"
+vault = "https://vend.vault.azure.net"
+name = "vend"
+value = "${X}"
+[[profiles.graph.credentials]]
+type = "certificate_file"
+path = "vend.pem"
+password = "${X}"
+send_x5c = false
+[[profiles.graph.credentials]]
+type = "assertion_file"
+path = "assertion"
 [sync]
 profile = "directory"
 store = "sqlite:///x"
@@ -174,6 +191,28 @@ def test_every_row_of_the_page_describes_a_key(name: str) -> None:
     shown = set(descriptions(SCHEMAS[f"{name}.schema.json"]))
     assert len(told) >= 7, CONFIGURATION
     assert {key for key, meaning in told.items() if meaning not in shown} == set()
+
+
+@pytest.mark.parametrize("name", ["vend", "callers"])
+def test_every_key_has_a_meaning(name: str) -> None:
+    """FND-E14: an editor can say what each key is for."""
+    assert list(unexplained(SCHEMAS[f"{name}.schema.json"])) == []
+
+
+def unexplained(schema: Any, at: str = "") -> Iterator[str]:  # noqa: ANN401  # any JSON
+    """Every key that takes a value, and whose meaning no row tells."""
+    if isinstance(schema, list):
+        for part in schema:
+            yield from unexplained(part, at)
+    if isinstance(schema, dict):
+        for key, value in schema.get("properties", {}).items():
+            inside = list(unexplained(value, f"{at}.{key}"))
+            yield from inside
+            has_keys = "properties" in str(value)
+            if not has_keys and "description" not in value:
+                yield f"{at}.{key}"
+        for part in ("additionalProperties", "items", "anyOf"):
+            yield from unexplained(schema.get(part), at)
 
 
 def descriptions(schema: Any) -> Iterator[str]:  # noqa: ANN401  # any JSON

@@ -349,3 +349,52 @@ def test_a_token_can_lie(cloud: LocalCloud, http: httpx.Client, clock: Clock, cl
         [formatdate(clock(), usegmt=True)],
     )
     assert (claims_of(honest)["tid"], honest.json()["expires_in"]) == (TENANT_ID, 3599)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"client_id": "00000000-0000-0000-0000-000000000002"}, "was not found in the directory 'Contoso'"),
+        ({"scope": "api://nobody/.default"}, "was not found in the tenant named Contoso."),
+    ],
+    ids=["700016", "500011"],
+)
+def test_a_refusal_names_the_tenant_as_people_do(
+    cloud: LocalCloud, http: httpx.Client, client_secret: str, changes: dict[str, str], text: str
+) -> None:
+    """FND-F13: the texts of these two numbers have the display name of the tenant."""
+    answer = ask(http, cloud, **{"client_secret": client_secret, **changes})
+
+    assert text in answer.json()["error_description"]
+
+
+@pytest.mark.parametrize("version", ["", "/v2.0"])
+def test_discovery_has_what_openid_connect_requires(cloud: LocalCloud, http: httpx.Client, version: str) -> None:
+    """FND-F9: every field that OpenID Connect Discovery 1.0 section 3 requires, and those of Entra's own."""
+    url = f"{cloud.authority}/{TENANT_ID}{version}/.well-known/openid-configuration"
+
+    document = http.get(url).json()
+
+    assert document.keys() >= {
+        "issuer", "authorization_endpoint", "token_endpoint", "jwks_uri", "response_types_supported",
+        "subject_types_supported", "id_token_signing_alg_values_supported", "response_modes_supported",
+        "scopes_supported", "claims_supported", "tenant_region_scope", "cloud_instance_name", "cloud_graph_host_name",
+        "msgraph_host",
+    }  # fmt: skip
+    assert document["cloud_instance_name"] == cloud.authority.removeprefix("https://")
+
+
+@pytest.mark.parametrize("version", ["", "/v2.0"])
+def test_discovery_of_an_unknown_tenant_has_a_word_of_its_own(
+    cloud: LocalCloud, http: httpx.Client, version: str
+) -> None:
+    """FND-F10: 90002 is `invalid_tenant` here, and `invalid_request` at the token endpoint."""
+    unknown = "00000000-0000-0000-0000-000000000001"
+
+    answer = http.get(f"{cloud.authority}/{unknown}{version}/.well-known/openid-configuration")
+
+    assert (answer.status_code, answer.json()["error"], answer.json()["error_codes"]) == (
+        400,
+        "invalid_tenant",
+        [90002],
+    )

@@ -1,18 +1,16 @@
 import base64
-import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import httpx
-import jwt
 import pytest
 
 from emulator.cloud import LocalCloud
 from emulator.entra.assertion import TYPE
 from emulator.seed import CLIENT_ID, GRAPH, TENANT_ID
-from tests.emulator.client import Clock, KeyPair, key_pair
+from tests.emulator.client import Clock, KeyPair, compact, key_pair
 from tests.tables import case_id, cases
 
 DAY = 86400
@@ -47,16 +45,6 @@ def stranger(clock: Clock) -> KeyPair:
 def filled(value: Value, words: Mapping[str, str]) -> Value:
     """Put the real names in place of the table's."""
     return value.format(**words) if isinstance(value, str) else tuple(one.format(**words) for one in value)
-
-
-def compact(header: dict[str, Any], claims: dict[str, Any], *, signed_as: str, key: KeyPair) -> str:
-    """Sign by hand: a JWT library refuses to make most of what is wrong here."""
-    parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in (header, claims)]
-    text = b".".join(parts)
-    algorithm = jwt.get_algorithm_by_name(signed_as)
-    secrets = {"HS256": b"0" * 32, "none": None}
-    signature = algorithm.sign(text, secrets.get(signed_as, key.key))
-    return b".".join([text, base64.urlsafe_b64encode(signature).rstrip(b"=")]).decode()
 
 
 def good_header(key: KeyPair) -> dict[str, Any]:

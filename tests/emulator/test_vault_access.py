@@ -1,13 +1,15 @@
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 
+import jwt
 import pytest
 from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
 from azure.keyvault.keys.crypto import SignatureAlgorithm
 
+from emulator.vault.errors import Closure
 from emulator.vault.policy import Policy
 from emulator.vault.roles import ROLES
-from tests.emulator.vault_clients import AUTHORITY, TENANT, VaultClients, VaultHost
+from tests.emulator.vault_clients import ADMIN, AUTHORITY, TENANT, VaultClients, VaultHost
 
 DIGEST = sha256(b"who may do what").digest()
 
@@ -134,3 +136,34 @@ def test_every_answer_names_its_request(clients: VaultClients) -> None:
     answers = [http.get("/certificates/vend"), http.get("/certificates/absent"), clients.http(None).get("/")]
     assert len({answer.headers["x-ms-request-id"] for answer in answers}) == 3
     assert {answer.headers["x-ms-keyvault-region"] for answer in answers} == {"local"}
+
+
+@pytest.mark.parametrize(
+    ("audience", "message"),
+    [
+        (
+            "https://management.azure.com/",
+            "AKV10022: Invalid audience. Expected https://vault.azure.net, found: https://management.azure.com/.",
+        ),
+        ("https://vault.azure.net/", "[BearerReadAccessTokenFailed] Error validating token: 'S2S17000'."),
+    ],
+)
+def test_a_token_for_another_service_is_named(clients: VaultClients, audience: str, message: str) -> None:
+    """FND-F3: 401 with the audience that the vault found, and the challenge again."""
+    token = jwt.encode({"aud": audience}, "0" * 32)
+    answer = clients.http(None).get("/certificates/vend", headers={"Authorization": f"Bearer {token}"})
+    assert (answer.status_code, answer.json()["error"]["message"]) == (401, message)
+    assert "WWW-Authenticate" in answer.headers
+
+
+@pytest.mark.parametrize("closure", Closure)
+def test_the_network_of_a_vault_keeps_every_caller_out(own_clients: VaultClients, closure: Closure) -> None:
+    """FND-F4: 403 by an inner code, whatever the role and the address; a caller without a token is still 401."""
+    own_clients.vault.app.closed = closure
+    answers = [own_clients.http().get(path) for path in ("/certificates", "/storage")]
+    assert [answer.status_code for answer in answers] == [403, 403]
+    assert {answer.json()["error"]["innererror"]["code"] for answer in answers} == {closure}
+    assert f"Caller: oid={ADMIN}" in answers[0].json()["error"]["message"]
+    assert own_clients.http(None).get("/certificates").status_code == 401
+    own_clients.vault.app.closed = None
+    assert own_clients.http().get("/certificates").status_code == 200

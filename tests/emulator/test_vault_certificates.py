@@ -5,7 +5,13 @@ from collections.abc import Iterator
 
 import pytest
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
-from azure.keyvault.certificates import CertificateContentType, CertificatePolicy, KeyType, KeyVaultCertificate
+from azure.keyvault.certificates import (
+    CertificateContentType,
+    CertificatePolicy,
+    KeyCurveName,
+    KeyType,
+    KeyVaultCertificate,
+)
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -175,6 +181,38 @@ def test_a_pem_file_can_be_imported_when_the_policy_says_pem(clients: VaultClien
     assert imported.policy.exportable is False
 
 
+@pytest.mark.parametrize(("size", "refused"), [(1024, True), (2048, False)], ids=["RSA 1024", "RSA 2048"])
+def test_an_imported_key_has_a_size_that_key_vault_takes(clients: VaultClients, size: int, *, refused: bool) -> None:
+    """RSA under 2048 bits is refused by an inner code of its own."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=size)
+    pfx = base64.b64encode(as_pfx(make(Policy("CN=small"), now=NOW, key=key), b"correct")).decode()
+    answer = clients.http().post("/certificates/vend/import", json={"value": pfx, "pwd": "correct"})
+    inner = answer.json().get("error", {}).get("innererror")
+    assert (answer.status_code, inner) == ((400, {"code": "KeySizeNotSupported"}) if refused else (200, None))
+
+
+def test_an_elliptic_certificate_can_be_imported(clients: VaultClients) -> None:
+    """Key Vault takes what Entra does not: the policy names the curve."""
+    material = make(Policy("CN=elliptic", curve="P-384", key_usage=("digitalSignature",)), now=NOW)
+    imported = clients.certificates().import_certificate("vend", as_pfx(material, b"correct"), password="correct")
+    assert x509.load_der_x509_certificate(der(imported)) == material.certificate
+    assert imported.policy is not None
+    assert (imported.policy.key_type, imported.policy.key_curve_name) == (KeyType.ec, KeyCurveName.p_384)
+
+
+def test_names_and_versions_are_found_in_any_case(clients: VaultClients) -> None:
+    """FND-F2: an id is the same in capitals, and keeps the form in which it was made."""
+    version = clients.vault.create_certificate("Vend", Policy("CN=vend"))
+    again = clients.vault.create_certificate("vEND", Policy("CN=vend"))
+    got = clients.certificates().get_certificate_version("VEND", version.upper())
+    assert got.id == f"{clients.url}/certificates/Vend/{version}"
+    assert clients.vault.versions("vend") == [version, again]
+    clients.certificates().begin_delete_certificate("VEND").wait()
+    assert clients.certificates().get_deleted_certificate("vend").name == "Vend"
+    clients.certificates().begin_recover_deleted_certificate("venD").wait()
+    assert clients.http().get("/keys/VEND").status_code == clients.http().get("/secrets/VEND").status_code == 200
+
+
 def test_what_cannot_be_imported_is_refused(clients: VaultClients, foreign: Material) -> None:
     """A wrong password, no key, somebody else's key and an expired certificate are each 400."""
     other = make(Policy("CN=other"), now=NOW)
@@ -199,6 +237,11 @@ def test_what_cannot_be_imported_is_refused(clients: VaultClients, foreign: Mate
 SUBJECT = {"subject": "CN=vend"}
 
 
+def renewal(trigger: dict[str, int], kind: str = "AutoRenew") -> dict[str, object]:
+    """Write a lifetime action."""
+    return {"trigger": trigger, "action": {"action_type": kind}}
+
+
 @pytest.mark.parametrize(
     ("path", "body"),
     [
@@ -209,7 +252,34 @@ SUBJECT = {"subject": "CN=vend"}
         ("/certificates/vend/create", {"policy": {"x509_props": {**SUBJECT, "key_usage": ["sign"]}}}),
         ("/certificates/vend/create", {"policy": {"x509_props": {**SUBJECT, "ekus": ["server"]}}}),
         ("/certificates/vend/create", {"policy": {"x509_props": SUBJECT, "key_props": {"key_size": 1024}}}),
-        ("/certificates/vend/create", {"policy": {"x509_props": SUBJECT, "key_props": {"kty": "EC"}}}),
+        ("/certificates/vend/create", {"policy": {"x509_props": SUBJECT, "key_props": {"kty": "RSA-HSM"}}}),
+        ("/certificates/vend/create", {"policy": {"x509_props": SUBJECT, "key_props": {"kty": "EC", "crv": "P-224"}}}),
+        (
+            "/certificates/vend/create",
+            {"policy": {"x509_props": {**SUBJECT, "key_usage": ["keyEncipherment"]}, "key_props": {"kty": "EC"}}},
+        ),
+        ("/certificates/vend/create", {"policy": {"x509_props": SUBJECT, "lifetime_actions": [{}]}}),
+        (
+            "/certificates/vend/create",
+            {"policy": {"x509_props": SUBJECT, "lifetime_actions": [renewal({"lifetime_percentage": 100})]}},
+        ),
+        (
+            "/certificates/vend/create",
+            {"policy": {"x509_props": SUBJECT, "lifetime_actions": [renewal({"days_before_expiry": 12 * 27 + 1})]}},
+        ),
+        (
+            "/certificates/vend/create",
+            {
+                "policy": {
+                    "x509_props": SUBJECT,
+                    "lifetime_actions": [renewal({"days_before_expiry": 9, "lifetime_percentage": 9})],
+                }
+            },
+        ),
+        (
+            "/certificates/vend/create",
+            {"policy": {"x509_props": SUBJECT, "lifetime_actions": [renewal({"days_before_expiry": 9}, "Renew")]}},
+        ),
         ("/certificates/vend/create", {"policy": {"x509_props": SUBJECT, "issuer": {"name": "DigiCert"}}}),
         ("/certificates/vend/create", {"policy": {"x509_props": SUBJECT, "secret_props": {"contentType": "pem"}}}),
         ("/certificates/under_score/create", {"policy": {"x509_props": SUBJECT}}),

@@ -7,7 +7,8 @@ from azure.core.exceptions import HttpResponseError
 from azure.keyvault.keys.crypto import SignatureAlgorithm
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from emulator.vault.policy import Policy
 from tests.emulator.vault_clients import VaultClients, VaultHost
@@ -19,12 +20,14 @@ PADDINGS = {
     SignatureAlgorithm.rs256: padding.PKCS1v15(),
 }
 
+POLICY = Policy("CN=vend", exportable=False, validity_months=1, lifetime_actions=())
+
 
 @pytest.fixture
 def clients(host: VaultHost) -> Iterator[VaultClients]:
     """A vault with a non-exportable certificate, and a principal `app` that may only sign."""
     with host.vault() as clients:
-        clients.vault.create_certificate("vend", Policy("CN=vend", exportable=False, validity_months=1))
+        clients.vault.create_certificate("vend", POLICY)
         clients.vault.assign("app", "vend signer")
         yield clients
 
@@ -126,3 +129,45 @@ def test_what_cannot_be_signed_is_refused(clients: VaultClients) -> None:
     answers = [http.post("/keys/vend/sign", json=case) for case in cases]
     assert [(each.status_code, each.json()["error"]["code"]) for each in answers] == [(400, "BadParameter")] * 8
     assert http.post("/keys/absent/sign", json=cases[0]).json()["error"]["code"] == "KeyNotFound"
+
+
+@pytest.mark.parametrize(
+    ("curve", "algorithm", "digest"),
+    [
+        ("P-256", SignatureAlgorithm.es256, hashes.SHA256()),
+        ("P-384", SignatureAlgorithm.es384, hashes.SHA384()),
+        ("P-521", SignatureAlgorithm.es512, hashes.SHA512()),
+        ("P-256K", SignatureAlgorithm.es256_k, hashes.SHA256()),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_an_elliptic_key_signs_as_jose_does(
+    clients: VaultClients, curve: str, algorithm: SignatureAlgorithm, digest: hashes.HashAlgorithm
+) -> None:
+    """The signature is two numbers side by side, and the JWK is the point of the certificate's key."""
+    policy = {"x509_props": {"subject": "CN=vend"}, "key_props": {"kty": "EC", "crv": curve}}
+    clients.http().post("/certificates/elliptic/create", json={"policy": policy}).raise_for_status()
+    signed = clients.cryptography("elliptic", principal="app").sign(algorithm, new_digest(digest))
+    key = x509.load_der_x509_certificate(clients.vault.certificate("elliptic")).public_key()
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    half = len(signed.signature) // 2
+    r, s = (int.from_bytes(part, "big") for part in (signed.signature[:half], signed.signature[half:]))
+    key.verify(encode_dss_signature(r, s), MESSAGE, ec.ECDSA(digest))
+    shown = clients.http("app").get("/keys/elliptic").json()["key"]
+    assert shown.keys() == {"kid", "kty", "key_ops", "crv", "x", "y"}
+    assert int.from_bytes(base64.urlsafe_b64decode(shown["x"] + "=="), "big") == key.public_numbers().x
+    assert (shown["kty"], shown["crv"], shown["key_ops"]) == ("EC", curve, ["sign", "verify"])
+
+
+def new_digest(algorithm: hashes.HashAlgorithm) -> bytes:
+    """Hash the message."""
+    digest = hashes.Hash(algorithm)
+    digest.update(MESSAGE)
+    return digest.finalize()
+
+
+def test_an_elliptic_key_refuses_the_algorithms_of_rsa(clients: VaultClients) -> None:
+    """The refusal names the type of the key."""
+    clients.vault.create_certificate("elliptic", Policy("CN=vend", curve="P-256", key_usage=("digitalSignature",)))
+    answer = clients.http("app").post("/keys/elliptic/sign", json={"alg": "PS256", "value": _base64url(DIGEST)})
+    assert (answer.status_code, "is of type 'EC'" in answer.json()["error"]["message"]) == (400, True)

@@ -49,8 +49,9 @@ class Resident:
 
     @property
     def events(self) -> list[Mapping[str, Any]]:
-        """The events that a reader of the log sees."""
-        return [json.loads(line) for line in self._log if line.startswith("{")]
+        """The events that a reader of the log sees, without the one that says which credential Entra accepted."""
+        found = [json.loads(line) for line in self._log if line.startswith("{")]
+        return [event for event in found if event["event"] != "credential_accepted"]
 
     def run[T](self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the app's loop."""

@@ -19,7 +19,6 @@ from shared.core.errors import (
 from shared.core.limits import Limits
 from shared.core.reply import Reply
 from shared.core.token import TokenSource, Wanted
-from shared.credentials.chain import Chain
 from shared.tokens.acquire import Client, Entra
 from tests.credentials.bench import CLIENT, ENDPOINT, KEY, TENANT, Bench
 
@@ -57,11 +56,7 @@ def entra(bench: Bench, upstream: FakeEntra, *, region: str = "", capabilities: 
     """Make what acquires tokens from it."""
     return Entra(
         cloud=CLOUDS["public"],
-        clients={
-            "graph": Client(
-                client_id=CLIENT, credential=Chain([bench.credential]), region=region, capabilities=capabilities
-            )
-        },
+        clients={"graph": Client(client_id=CLIENT, credential=bench.chain, region=region, capabilities=capabilities)},
         post=upstream.post,
         limits=Limits(),
         system=bench.system,

@@ -11,13 +11,14 @@ from itertools import count
 
 import pytest
 
-from shared.core.entra.certificate import CertificateVersion
+from shared.core.entra.certificate import Certificate, VersionSummary
 from shared.core.entra.clouds import CLOUDS
 from shared.core.limits import Limits
 from shared.core.reply import Reply
 from shared.core.token import TokenKey
 from shared.credentials.chain import Chain
-from shared.credentials.vault_certificate import VaultCertificate
+from shared.credentials.vault_certificate import vault_certificate
+from shared.credentials.vault_signer import VaultSigner
 from shared.telemetry.events import Events
 from shared.tokens.acquire import Client, Entra
 from shared.tokens.cache import TokenCache
@@ -30,18 +31,26 @@ STEPS_PER_HOUR, EVERY = 180, 6  # a key is asked for every two minutes
 
 
 class Rotating:
-    """A vault whose certificate has another version whenever it is read, which is for every signature."""
+    """A vault whose certificate has another version whenever it is read, which is for every flight."""
+
+    url = "https://vault.example"
 
     def __init__(self, clock: FakeClock) -> None:
         self._clock = clock
         self.versions = 0
 
-    async def signing_certificate(self, name: str) -> CertificateVersion:
-        """Read it."""
+    async def certificate_versions(self, name: str) -> list[VersionSummary]:  # noqa: ARG002  # there is one
+        """List the versions: there is always one, and another one each time."""
         self.versions += 1
-        version = f"v{self.versions}"
-        later = datetime.fromtimestamp(self._clock().wall, UTC) + timedelta(days=30)
-        return CertificateVersion(version=version, key_id=f"{name}/{version}", thumbprint=version, not_after=later)
+        now = datetime.fromtimestamp(self._clock().wall, UTC)
+        version, end = f"v{self.versions}", now + timedelta(days=30)
+        return [VersionSummary(version=version, enabled=True, created=now, not_before=None, not_after=end)]
+
+    async def certificate(self, name: str, version: str) -> tuple[Certificate, str]:
+        """Read one."""
+        now = datetime.fromtimestamp(self._clock().wall, UTC)
+        later = now + timedelta(days=30)
+        return Certificate(thumbprint=version, not_before=now, not_after=later, chain=()), f"{name}/{version}"
 
     async def sign(self, key_id: str, digest: bytes) -> bytes:
         """Sign."""
@@ -67,10 +76,17 @@ def test_three_days_leave_nothing_behind() -> None:
         return f"id-{next(ids)}"
 
     system = fake_system(clock, sleep=asyncio.sleep, chance=draw, new_id=new_id)
-    credential = VaultCertificate(vault=vault, name="vend", client_id="c", limits=limits, system=system)
+    credential = vault_certificate(
+        vault,
+        name="vend",
+        signer=lambda version: VaultSigner(vault, name="vend", version=version),
+        client_id="c",
+        limits=limits,
+        system=system,
+    )
     entra = Entra(
         cloud=CLOUDS["public"],
-        clients={"graph": Client(client_id="c", credential=Chain([credential]))},
+        clients={"graph": Client(client_id="c", credential=Chain([credential], limits=limits, system=system))},
         post=post,
         limits=limits,
         system=system,

@@ -19,7 +19,7 @@ from shared.telemetry.events import Events
 from shared.wiring.callers import build_callers
 from shared.wiring.credentials import build_clients
 from shared.wiring.directory import build_sync
-from shared.wiring.identity import OwnIdentity, build_identity
+from shared.wiring.identity import OwnIdentity, build_federated, build_identity
 from shared.wiring.tokens import build_tokens
 from tests.clock import FakeClock, fake_system
 
@@ -125,7 +125,15 @@ def worker(settings: Settings, tmp_path: Path) -> Iterator[Wired]:
     async def wire() -> OwnIdentity:
         async with AsyncExitStack() as stack:
             identity = build_identity(settings, app_settings, network=network, system=system, events=events)
-            clients = build_clients(settings, identity=identity.credential, network=network, system=system)
+            federated = build_federated(settings, app_settings, network=network, system=system, events=events)
+            clients = build_clients(
+                settings,
+                root=tmp_path,
+                identity=identity.credential,
+                federated=federated,
+                network=network,
+                system=system,
+            )
             build_tokens(settings, clients=clients, network=network, system=system, events=events)
             build_callers(
                 settings,

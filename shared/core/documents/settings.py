@@ -7,11 +7,11 @@ looks at the values that could be read (`core/rules.py`).
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import urlsplit
 
 from shared.core.directory.streams import STREAMS, USERS
+from shared.core.documents.credentials import CredentialSettings
 from shared.core.documents.table import Unset, dotted, read_table
 from shared.core.documents.toml import DocumentError, parse_toml
 from shared.core.entra.clouds import CLOUDS, Cloud
@@ -26,36 +26,7 @@ ON_AZURE = ("WEBSITE_INSTANCE_ID", "CONTAINER_NAME", "WEBSITE_POD_NAME")
 
 _VARIABLE = re.compile(r"\$(\$\{|\{([A-Za-z_][A-Za-z0-9_]*)\})")
 _DOMAIN = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
-_CERTIFICATE = re.compile(r"[0-9A-Za-z-]{1,127}")
 _REGION = re.compile(r"[a-z][a-z0-9]{1,62}\Z")
-
-
-class Signing(StrEnum):
-    """Where a client assertion is signed."""
-
-    VAULT = "vault"
-    """In Key Vault: the private key never leaves it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CertificateSettings:
-    """One entry of `[[profiles.NAME.credentials]]` with `type = "certificate"`: a certificate in Key Vault."""
-
-    type: ClassVar[str] = "certificate"
-    vault: str
-    name: str
-    signing: Signing = Signing.VAULT
-
-    def mistakes(self, at: str) -> list[str]:
-        """List what is wrong with values that have the right type."""
-        found = [f"{at}.vault: must be an https URL without a path"] if breaks(is_bare_https, self.vault) else []
-        if breaks(_CERTIFICATE.fullmatch, self.name):
-            found.append(f"{at}.name: is not the name of a certificate in Key Vault")
-        return found
-
-
-type CredentialSettings = CertificateSettings
-"""A union of every kind of credential; the key `type` chooses among them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,9 +178,10 @@ def upstream_mistakes(settings: Settings) -> list[str]:
     for name, profile in tables(settings.profiles).items():
         for index, credential in items(profile.credentials):
             at = f"{dotted('profiles', name)}.credentials[{index}].vault"
-            if breaks(is_bare_https, credential.vault) or credential.vault is NOTHING:
+            vault = getattr(credential, "vault", "")  # not every kind has one
+            if not vault or breaks(is_bare_https, vault) or vault is NOTHING:
                 continue
-            if fault := home.vault_fault(credential.vault):
+            if fault := home.vault_fault(vault):
                 found.append(f"{at}: {fault}; the app answers 502 to what needs it")
     return found
 

@@ -17,7 +17,7 @@ class Meaning(NamedTuple):
 
 
 _UPLOAD = (
-    "make the certificate known to the app registration: "
+    "make the certificate known to the app registration (docs/credentials.md): "
     "az ad app credential reset --id $VEND_CLIENT_ID --append --keyvault $VEND_VAULT --cert vend"
 )
 _NEW_CERTIFICATE = (
@@ -35,16 +35,22 @@ _CONSENT = (
 _SCOPE = "correct scopes of the profile in vend.toml: the URI of the API as it is registered, followed by /.default"
 _FEDERATION = (
     "compare issuer, subject (the object id of the managed identity) and audience, upper and lower case too: "
-    "az ad app federated-credential list --id $VEND_CLIENT_ID; a new one takes some minutes to be known"
+    "az ad app federated-credential list --id $VEND_CLIENT_ID; a new one takes some minutes to be known: "
+    "docs/credentials.md"
 )
 _CLOCK = "see whether the clock of this machine is right; on Azure open a support request with the trace_id"
 _WAIT = "wait: vend asks again when the time is over that Entra named, and serves what it has until then"
 _DEFECT = "this is a defect of vend: report it with the event"
-_SECRET = "vend proves itself by certificate and sends no secret: report it with the event"
+_SECRET = (
+    "make a new secret, az ad app credential reset --id $VEND_CLIENT_ID --append, and put its value, not its ID, where "
+    "the credential of the profile names it; a certificate or a managed identity is the better kind: "
+    "docs/credentials.md"
+)
 
 _MEANINGS = {
     50001: Meaning("the API is not known in the tenant", _SCOPE),
     500011: Meaning("the API is not known in the tenant, or has no service principal there", _SCOPE),
+    501661: Meaning("Entra did not reach the issuer of the token that was sent as proof", _FEDERATION),
     501051: Meaning("the API hands out tokens to assigned clients alone, and this one is not", _CONSENT),
     500181: Meaning("the client certificate of the TLS connection is not the one that Entra expects", _DEFECT),
     500207: Meaning("the kind of account in the tenant cannot have tokens for this API", _SCOPE),
@@ -72,8 +78,11 @@ _MEANINGS = {
     70003: Meaning("Entra does not know the grant type", _DEFECT),
     70011: Meaning("the scope is not valid", _SCOPE),
     70021: Meaning("no federated credential fits the token that was sent as proof", _FEDERATION),
+    70025: Meaning("the app registration has no federated credential", _FEDERATION),
     700211: Meaning("no federated credential has the issuer of the token that was sent as proof", _FEDERATION),
+    700212: Meaning("no federated credential has the audience of the token that was sent as proof", _FEDERATION),
     700213: Meaning("no federated credential has the subject of the token that was sent as proof", _FEDERATION),
+    700226: Meaning("the token that was sent as proof is not of a managed identity", _FEDERATION),
     7002137: Meaning("no federated credential fits: issuer, subject or audience differ", _FEDERATION),
     7002138: Meaning("no federated credential fits: issuer, subject or audience differ", _FEDERATION),
     700016: Meaning("the client is not known in the tenant", _SERVICE_PRINCIPAL),

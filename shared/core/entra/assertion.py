@@ -8,6 +8,8 @@ import json
 from collections.abc import Mapping
 from datetime import timedelta
 
+from shared.core.entra.certificate import Certificate
+
 ASSERTION_LIFE = timedelta(minutes=10)
 """The longest life that Microsoft advises for a client assertion."""
 ASSERTION_REUSE = timedelta(minutes=9)
@@ -16,18 +18,23 @@ ASSERTION_REUSE = timedelta(minutes=9)
 _JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
-def unsigned_assertion(*, client_id: str, audience: str, thumbprint: str, jti: str, now: float) -> bytes:
+def unsigned_assertion(
+    *, client_id: str, audience: str, certificate: Certificate, send_x5c: bool = False, jti: str, now: float
+) -> bytes:
     """Return the part of a client assertion that the certificate's key must sign with PS256.
 
     Args:
         client_id: the app registration; issuer and subject alike.
         audience: the token endpoint of the tenant.
-        thumbprint: SHA-256 of the certificate, as in `x5t#S256`.
+        certificate: of the key that signs.
+        send_x5c: whether the certificate and those above it go with the assertion (RFC 7515 section 4.1.6).
         jti: unique per assertion that is signed.
         now: seconds since the epoch, by the wall clock: Entra compares it with its own.
     """
     issued = int(now)
-    header = {"alg": "PS256", "typ": "JWT", "x5t#S256": thumbprint}
+    header: dict[str, object] = {"alg": "PS256", "typ": "JWT", "x5t#S256": certificate.thumbprint}
+    if send_x5c:
+        header["x5c"] = [base64.b64encode(der).decode() for der in certificate.chain]
     claims = {
         "aud": audience,
         "iss": client_id,

@@ -1,9 +1,9 @@
-"""Certificates: the facts that matter, and which version of one to sign with."""
+"""Certificates: the facts of one, and of its versions in a vault."""
 
 import base64
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -12,29 +12,38 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from shared.core.errors import OperatorError
 
-ACTIVATION_DELAY = timedelta(hours=24)
-"""How old a new version must be before it is preferred: the operator has that long to make it known to Entra."""
 SMALLEST_RSA = 2_048
+_RSA_REMEDY = "make a new version of the certificate with an RSA key of 2048 bits or more: docs/credentials.md"
 
 
 @dataclass(frozen=True, slots=True)
-class CertificateVersion:
-    """One version of a certificate in a vault.
+class Certificate:
+    """What an assertion needs of a certificate.
 
     Args:
-        version: its name in the vault.
-        key_id: URL of the key that signs for it.
         thumbprint: SHA-256 of the certificate, base64url without padding, as in `x5t#S256`.
+        not_before: its beginning.
+        not_after: its end.
+        chain: the certificate and those above it, as far as they are known, in DER form.
     """
 
-    version: str
-    key_id: str
     thumbprint: str
+    not_before: datetime
     not_after: datetime
+    chain: tuple[bytes, ...] = field(repr=False)
+
+    def is_usable(self, now: datetime) -> bool:
+        """Return whether a moment is within the dates of the certificate."""
+        return self.not_before <= now < self.not_after
 
 
-def read_certificate(der: bytes, *, version: str, key_id: str) -> CertificateVersion:
-    """Read the facts of a certificate from its DER form.
+def read_certificate(der: bytes, *, name: str, above: Sequence[bytes] = ()) -> Certificate:
+    """Read a certificate from its DER form.
+
+    Args:
+        der: of the certificate.
+        name: of the certificate, for errors.
+        above: DER forms of the certificates above it.
 
     Raises:
         OperatorError: it is no certificate, or its key is one that Entra does not take for PS256.
@@ -43,20 +52,22 @@ def read_certificate(der: bytes, *, version: str, key_id: str) -> CertificateVer
         certificate = x509.load_der_x509_certificate(der)
         key = certificate.public_key()
     except (ValueError, UnsupportedAlgorithm):
-        raise OperatorError(cause="the vault's certificate cannot be read") from None
+        raise OperatorError(cause=f"{name}: the certificate cannot be read") from None
     if not isinstance(key, rsa.RSAPublicKey) or key.key_size < SMALLEST_RSA:
-        raise OperatorError(cause=f"the certificate needs an RSA key of at least {SMALLEST_RSA} bits")
-    return CertificateVersion(
-        version=version,
-        key_id=key_id,
+        raise OperatorError(
+            cause=f"{name}: the certificate needs an RSA key of at least {SMALLEST_RSA} bits", remedy=_RSA_REMEDY
+        )
+    return Certificate(
         thumbprint=base64.urlsafe_b64encode(certificate.fingerprint(hashes.SHA256())).rstrip(b"=").decode(),
+        not_before=certificate.not_valid_before_utc,
         not_after=certificate.not_valid_after_utc,
+        chain=(der, *above),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class VersionSummary:
-    """What a listing tells of a version, before its certificate is read."""
+    """What a listing says of one version of a certificate or a secret in a vault."""
 
     version: str
     enabled: bool
@@ -65,25 +76,7 @@ class VersionSummary:
     not_after: datetime | None
 
     def is_usable(self, now: datetime) -> bool:
-        """Return whether the version may sign now."""
+        """Return whether the version may prove the client now."""
         begun = self.not_before is None or self.not_before <= now
         over = self.not_after is not None and now >= self.not_after
         return self.enabled and begun and not over
-
-
-def preferred(
-    versions: Iterable[VersionSummary], now: datetime, *, delay: timedelta = ACTIVATION_DELAY
-) -> VersionSummary:
-    """Return the version to sign with: the newest that is old enough for Entra to know it.
-
-    Where all are young, it is the oldest of them, which is the likeliest to be known; a first certificate is used
-    at once.
-
-    Raises:
-        OperatorError: none is enabled and within its dates.
-    """
-    usable = sorted((version for version in versions if version.is_usable(now)), key=lambda version: version.created)
-    if not usable:
-        raise OperatorError(cause="no version of the certificate is enabled and within its dates")
-    aged = [version for version in usable if version.created <= now - delay]
-    return aged[-1] if aged else usable[0]

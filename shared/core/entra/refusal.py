@@ -4,16 +4,19 @@ https://learn.microsoft.com/entra/identity-platform/reference-error-codes
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
+from itertools import chain
 from types import MappingProxyType
 
 from shared.core.entra.aadsts import meaning
 from shared.core.errors import (
     BadAnswer,
     CredentialRefused,
+    FederationPending,
     OperatorError,
+    ProofFault,
     RegionRefused,
     ScopeRefused,
     TimedOut,
@@ -46,6 +49,36 @@ _PERMANENT: Mapping[str | None, type[UpstreamError]] = MappingProxyType(
     }
 )
 """The meaning of a refusal that no retry mends, by its `error`; any other is the operator's to mend."""
+_PROOF_FAULTS: Mapping[int, ProofFault | None] = MappingProxyType(
+    {
+        700027: ProofFault.LINK,
+        7000214: ProofFault.LINK,
+        7000277: ProofFault.LINK,
+        1000502: ProofFault.LINK,
+        5002730: ProofFault.LINK,
+        7000215: ProofFault.SECRET,
+        7000222: ProofFault.SECRET,
+        50012: ProofFault.ASSERTION,
+        7000274: ProofFault.ASSERTION,
+        700024: ProofFault.CLOCK,
+        # The client, its tenant or the request: another proof of the same client changes nothing.
+        **dict.fromkeys(
+            (700016, 7000112, 7000229, 90002, 53003, 50196, 500011, 501051, 70011, 1002012, 700021, 700023, 7000216,
+             7000218)
+        ),
+    }
+)  # fmt: skip
+"""What a number says of the proof; None where it says that no proof would do.
+
+The number decides, and not `error`: 700016 has come as `unauthorized_client`, and 70021 as `invalid_request`.
+"""
+_FEDERATION = frozenset({70021, 70025, 700211, 700212, 700213, 700226, 7002137, 7002138, 501661})
+"""No federated credential fits the assertion.
+
+https://learn.microsoft.com/entra/workload-id/workload-identity-federation-considerations
+"""
+PROPAGATION = timedelta(seconds=30)
+"""How long such a refusal is remembered. Entra names no wait; a new federated credential takes minutes to spread."""
 
 
 def refusal(status: int, headers: Mapping[str, str], body: bytes, *, now: float) -> UpstreamError:
@@ -59,15 +92,19 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, *, now: float)
     """
     wait = retry_after(headers.get("retry-after"), now=now)
     numbers, error, trace_id = _error(body)
-    # The last number that is explained says the most: "AADSTS70002: ... AADSTS50012: Invalid client secret".
-    number = next((each for each in reversed(numbers) if meaning(each)), numbers[0] if numbers else None)
+    number = _telling(numbers)
     known = None if number is None else meaning(number)
-    return _kind(status, error, number=number, wait=wait)(
+    kind = _kind(status, error, number=number, wait=wait)
+    found = kind(
         cause=f"AADSTS{number}" if number else _without_number(status, error),
         remedy=known.remedy if known else None,
-        upstream_wait=wait,
+        upstream_wait=PROPAGATION if kind is FederationPending else wait,
         trace_id=trace_id,
     )
+    if isinstance(found, CredentialRefused):
+        found.fault = ProofFault.LINK if kind is FederationPending else _proof_fault(number)
+        found.clock_ahead = clock_difference(headers, now=now)
+    return found
 
 
 def clock_difference(headers: Mapping[str, str], *, now: float) -> float | None:
@@ -76,6 +113,16 @@ def clock_difference(headers: Mapping[str, str], *, now: float) -> float | None:
         return now - parsedate_to_datetime(headers["date"]).timestamp()
     except (KeyError, ValueError, IndexError, OverflowError):
         return None
+
+
+def _telling(numbers: Sequence[int]) -> int | None:
+    """Return the number that says the most: the last with a rule, the last that is explained, or the first.
+
+    An answer may have several: "AADSTS70002: ... AADSTS50012: Invalid client secret".
+    """
+    ruled = (each for each in reversed(numbers) if each in _PROOF_FAULTS or each in _FEDERATION)
+    explained = (each for each in reversed(numbers) if meaning(each))
+    return next(chain(ruled, explained, numbers), None)
 
 
 def _kind(status: int, error: str | None, *, number: int | None, wait: timedelta | None) -> type[UpstreamError]:
@@ -87,7 +134,18 @@ def _kind(status: int, error: str | None, *, number: int | None, wait: timedelta
         return BadAnswer
     if number == _REGION_REFUSED:
         return RegionRefused
-    return _PERMANENT.get(error, OperatorError)
+    if number in _FEDERATION:
+        return FederationPending
+    kind = _PERMANENT.get(error, OperatorError)
+    if number is None or number not in _PROOF_FAULTS or kind is ScopeRefused:
+        return kind
+    return OperatorError if _PROOF_FAULTS[number] is None else CredentialRefused
+
+
+def _proof_fault(number: int | None) -> ProofFault:
+    if number is None:
+        return ProofFault.UNNAMED
+    return _PROOF_FAULTS.get(number) or ProofFault.UNKNOWN
 
 
 def _without_number(status: int, error: str | None) -> str:

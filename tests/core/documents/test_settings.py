@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.core.documents.credentials import CertificateSettings
 from shared.core.documents.settings import Settings
 from shared.core.documents.toml import DocumentError
 from shared.core.entra.clouds import CLOUDS
@@ -75,7 +76,7 @@ credentials = [{ type = '${UNSET}' }]
     keys = {mistake.partition(":")[0] for mistake in found}
     assert keys >= {*case.mistakes}
     if not keys & {"vend.toml", "profiles"}:  # no TOML, or no table of profiles
-        ours = ("tenants[0]", "tenants[1]", "client_id", "scopes", "credentials[0].type", "credentials[0].vault")
+        ours = ("tenants[0]", "tenants[1]", "client_id", "scopes", "credentials[0].type")
         assert keys >= {f"profiles.more.{key}" for key in ours}
         assert "profiles.more.credentials[0].type: the app setting UNSET is not set" in found
 
@@ -86,7 +87,8 @@ def test_the_first_token_needs_twelve_lines(tmp_path: Path) -> None:
     settings = load(EXAMPLE, tmp_path)
     graph = settings.profiles["graph"]
     assert (settings.home, settings.identity_client_id) == (CLOUDS["public"], ENVIRON["AZURE_CLIENT_ID"])
-    assert (graph.credentials[0].vault, graph.vendable) == (ENVIRON["KEY_VAULT_URL"], True)
+    assert graph.credentials == (CertificateSettings(vault=ENVIRON["KEY_VAULT_URL"], name="vend"),)
+    assert graph.vendable
 
 
 def test_variables_are_replaced_and_their_escape_is_literal(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import hashlib
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -8,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
 from shared.core.entra.assertion import assertion_fields, signed_assertion, unsigned_assertion
+from shared.core.entra.certificate import Certificate
 from shared.core.entra.token_request import token_request
 
 CLIENT = "cccccccc-1111-1111-1111-111111111111"
@@ -18,7 +20,9 @@ NOW = 1_800_000_000
 def test_an_assertion_is_what_entra_asks_for() -> None:
     """SEC-15: PS256 with `x5t#S256`, for one audience, at most ten minutes long; PyJWT verifies it."""
     key = rsa.generate_private_key(65_537, 2_048)
-    unsigned = unsigned_assertion(client_id=CLIENT, audience=ENDPOINT, thumbprint="t", jti="j", now=NOW + 0.9)
+    dates = {"not_before": datetime(2026, 1, 1, tzinfo=UTC), "not_after": datetime(2030, 1, 1, tzinfo=UTC)}
+    certificate = Certificate(thumbprint="t", chain=(b"der",), **dates)
+    unsigned = unsigned_assertion(client_id=CLIENT, audience=ENDPOINT, certificate=certificate, jti="j", now=NOW + 0.9)
     # As Key Vault signs: from the digest, with a salt as long as it.
     pss = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.DIGEST_LENGTH)
     signature = key.sign(hashlib.sha256(unsigned).digest(), pss, Prehashed(hashes.SHA256()))

@@ -8,49 +8,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
-from shared.core.entra.certificate import VersionSummary, preferred, read_certificate
+from shared.core.entra.certificate import Certificate, VersionSummary, read_certificate
 from shared.core.errors import OperatorError
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-
-
-def version(
-    name: str, *, age: timedelta, enabled: bool = True, begins: datetime | None = None, ends: datetime | None = None
-) -> VersionSummary:
-    """Make a version that was created so long ago."""
-    return VersionSummary(version=name, enabled=enabled, created=NOW - age, not_before=begins, not_after=ends)
-
-
-OLD = version("old", age=100 * HOUR)
-
-
-@pytest.mark.parametrize(
-    ("versions", "expected"),
-    [
-        ([OLD, version("new", age=24 * HOUR)], "new"),
-        ([version("new", age=24 * HOUR), OLD], "new"),
-        ([OLD, version("young", age=23 * HOUR)], "old"),
-        ([OLD, version("disabled", age=48 * HOUR, enabled=False)], "old"),
-        ([OLD, version("not yet", age=48 * HOUR, begins=NOW + HOUR)], "old"),
-        ([OLD, version("begins now", age=48 * HOUR, begins=NOW)], "begins now"),
-        ([OLD, version("over", age=48 * HOUR, ends=NOW)], "old"),
-        ([OLD, version("nearly over", age=48 * HOUR, ends=NOW + HOUR)], "nearly over"),
-        ([version("only", age=timedelta(0))], "only"),
-        ([version("younger", age=HOUR), version("elder", age=2 * HOUR)], "elder"),
-        ([version("over", age=90 * HOUR, ends=NOW), version("young", age=HOUR)], "young"),
-        ([version("disabled", age=48 * HOUR, enabled=False)], None),
-        ([], None),
-    ],
-    ids=lambda value: value or "none" if not isinstance(value, list) else "+".join(one.version for one in value),
-)
-def test_the_newest_version_that_entra_can_know_signs(versions: list[VersionSummary], expected: str | None) -> None:
-    """REL-28, REL-29: aged 24 hours, enabled and within its dates; a young one only where there is no other."""
-    if expected is None:
-        with pytest.raises(OperatorError):
-            preferred(versions, NOW)
-        return
-    assert preferred(versions, NOW).version == expected
 
 
 def certificate(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> x509.Certificate:
@@ -69,9 +31,8 @@ def der(made: x509.Certificate) -> bytes:
 def test_the_facts_of_a_certificate_are_read() -> None:
     """The thumbprint is what `x5t#S256` takes (RFC 7515 section 4.1.8): 43 characters of unpadded base64url."""
     made = certificate(rsa.generate_private_key(65_537, 2_048))
-    facts = read_certificate(der(made), version="v1", key_id="https://vault.example/keys/vend/v1")
-    assert (facts.version, facts.key_id) == ("v1", "https://vault.example/keys/vend/v1")
-    assert facts.not_after == NOW + 24 * HOUR
+    facts = read_certificate(der(made), name="vend/v1")
+    assert (facts.not_after, facts.chain) == (NOW + 24 * HOUR, (der(made),))
     assert len(facts.thumbprint) == 43
     assert base64.urlsafe_b64decode(facts.thumbprint + "=") == made.fingerprint(hashes.SHA256())
 
@@ -108,5 +69,31 @@ def unknown_algorithm() -> bytes:
 )
 def test_a_certificate_that_cannot_sign_is_refused(make: Callable[[], bytes]) -> None:
     """REL-26: what Entra does not take for PS256, and what is no certificate, is the operator's to mend."""
-    with pytest.raises(OperatorError):
-        read_certificate(make(), version="v1", key_id="")
+    with pytest.raises(OperatorError, match="vend/v1"):
+        read_certificate(make(), name="vend/v1")
+
+
+@pytest.mark.parametrize(
+    ("enabled", "begins", "ends", "usable"),
+    [
+        (True, None, None, True),
+        (False, None, None, False),
+        (True, 0, 1, True),
+        (True, 1, 2, False),
+        (True, -2, 0, False),
+        (True, -2, 1, True),
+        (False, -2, 1, False),
+    ],
+)
+def test_a_version_is_usable_within_its_dates(
+    enabled: bool,  # noqa: FBT001  # a column
+    begins: int | None,
+    ends: int | None,
+    usable: bool,  # noqa: FBT001  # a column
+) -> None:
+    """REL-29: enabled, begun and not over, both dates in hours from now; the certificate itself says the same."""
+    begin, end = (None if hours is None else NOW + hours * HOUR for hours in (begins, ends))
+    version = VersionSummary(version="v", enabled=enabled, created=NOW, not_before=begin, not_after=end)
+    assert version.is_usable(NOW) is usable
+    if enabled and begin and end:
+        assert Certificate("thumbprint", begin, end, chain=()).is_usable(NOW) is usable

@@ -1,0 +1,74 @@
+"""The line of the credentials in the list of checks."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from shared.core.check import Check, State
+from shared.core.entra.links import ACTIVATION_DELAY
+from shared.core.token import Moment
+from shared.credentials.chain import Chain
+
+WARN_BEFORE = timedelta(days=30)
+"""How long before the end of a certificate its check is degraded."""
+TRIAL = timedelta(hours=2)
+"""How long a worker may take to try a version that is old enough: a refresh of each of its tokens."""
+
+
+class Standing(NamedTuple):
+    """How a chain stands.
+
+    Args:
+        end: of the link that serves; None where it has no end, or none that is known.
+        newer_refused: whether Entra refuses a newer version that is old enough to be registered.
+    """
+
+    end: datetime | None
+    newer_refused: bool = False
+
+
+def standing(chain: Chain, now: Moment) -> Standing | None:
+    """Return how a chain stands; None while no link of it is known."""
+    serving = chain.accepted or next(iter(chain.ordered(is_trial=False)), None)
+    if serving is None:
+        return None
+    due = datetime.fromtimestamp(now.wall, UTC) - ACTIVATION_DELAY - TRIAL
+    return Standing(serving.not_after, any(link.created and link.created <= due for link in chain.refused))
+
+
+def check_credentials(standings: Iterable[Standing | None], now: Moment) -> Check:
+    """Return the check of the credentials by which this worker proves itself: the one that ends first, or is refused.
+
+    Args:
+        standings: of each client.
+        now: both clocks.
+    """
+    known = [standing for standing in standings if standing]
+    if not known:
+        return Check(
+            "certificate",
+            State.DEGRADED,
+            "not read yet",
+            "until the vault has been read nothing can be signed",
+            "see the check named token",
+        )
+    end = min((standing.end for standing in known if standing.end), default=None)
+    detail = f"ends on {end:%Y-%m-%d}" if end else "its end is not known"
+    left = end - datetime.fromtimestamp(now.wall, UTC) if end else None
+    if left is not None and left <= WARN_BEFORE:
+        return Check(
+            "certificate",
+            State.DEGRADED,
+            f"{detail}, in {max(0, left.days)} days",
+            "from then on no token can be had",
+            "make a new version and its public part known to Entra: docs/credentials.md",
+        )
+    if any(standing.newer_refused for standing in known):
+        return Check(
+            "certificate",
+            State.DEGRADED,
+            f"{detail}, and Entra refuses a newer version",
+            "the older version serves until its end; from then on no token can be had",
+            "make the public part of the newer version known to Entra: docs/credentials.md",
+        )
+    return Check("certificate", State.OK, detail)

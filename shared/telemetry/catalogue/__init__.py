@@ -1,0 +1,78 @@
+"""Every event that vend can log. The schema, the tables of docs/operations.md and the metrics derive from this folder.
+
+To add an event, add a class, list it below, and run `make schemas`:
+
+- The docstring says what the event means.
+- `about` has its name, what the operator should do, and what it is counted by.
+- A field without a default is in every line of the event. A field that is None is left out of the line.
+
+The classes are not frozen. That would triple the cost of making one, and an event is written as soon as it is made.
+"""
+
+from shared.telemetry.catalogue.app import (
+    ReadinessChanged,
+    SettingsInvalid,
+)
+from shared.telemetry.catalogue.callers import (
+    CallersChanged,
+    CallersInvalid,
+    CallersRefused,
+    CallersUnread,
+    CallersWarning,
+)
+from shared.telemetry.catalogue.credentials import (
+    CredentialAccepted,
+    CredentialRests,
+    CredentialUnread,
+)
+from shared.telemetry.catalogue.directory import (
+    SyncDisabled,
+    SyncFailed,
+    SyncFinished,
+    SyncRestarted,
+    SyncSkipped,
+)
+from shared.telemetry.catalogue.tokens import (
+    AcquireFailed,
+    AudienceChanged,
+    ClockDiffers,
+    IdentityFailed,
+    RegionRefused,
+    RequestsUnlogged,
+    ScopeDiffers,
+    SecurityTlsRefused,
+    SecurityTokenMismatch,
+    TokenAnswered,
+    TokenWithoutRoles,
+)
+from shared.telemetry.event import Event
+
+EVENTS: tuple[type[Event], ...] = (
+    TokenAnswered,
+    RequestsUnlogged,
+    AcquireFailed,
+    SecurityTokenMismatch,
+    SecurityTlsRefused,
+    IdentityFailed,
+    RegionRefused,
+    ClockDiffers,
+    TokenWithoutRoles,
+    ScopeDiffers,
+    AudienceChanged,
+    CredentialAccepted,
+    CredentialRests,
+    CredentialUnread,
+    CallersChanged,
+    CallersRefused,
+    CallersWarning,
+    CallersInvalid,
+    CallersUnread,
+    SettingsInvalid,
+    ReadinessChanged,
+    SyncFinished,
+    SyncRestarted,
+    SyncFailed,
+    SyncSkipped,
+    SyncDisabled,
+)
+"""Every event, in the order of the documentation."""

@@ -1,0 +1,27 @@
+"""The events of the app as a whole."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from shared.telemetry.catalogue.fields import Mistakes, Readiness
+from shared.telemetry.event import About, Doc, Event
+
+
+@dataclass(slots=True, kw_only=True)
+class SettingsInvalid(Event):
+    """`vend.toml` or the app settings have mistakes, and this worker answers 503 to every request."""
+
+    about = About("settings_invalid", remedy="correct each mistake; `./vend check` names them too")
+
+    mistakes: Mistakes
+
+
+@dataclass(slots=True, kw_only=True)
+class ReadinessChanged(Event):
+    """The answer of the readiness probe has changed."""
+
+    about = About("readiness_changed", remedy="follow `remedy`; raise an alarm by `not_ready`")
+
+    outcome: Annotated[Readiness, Doc("the new status")]
+    cause: Annotated[str, Doc("each check that is not `ok`, with what was seen")] | None = None
+    remedy: Annotated[str, Doc("what to do about each of them")] | None = None

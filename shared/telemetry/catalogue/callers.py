@@ -1,0 +1,64 @@
+"""The events of the callers document."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from shared.telemetry.catalogue.fields import InForce, KeptDocument, Mistakes, Newest
+from shared.telemetry.event import About, Doc, Event
+
+
+@dataclass(slots=True, kw_only=True)
+class CallersChanged(Event):
+    """This worker has put a new callers document in force."""
+
+    about = About("callers_changed")
+
+    count: Annotated[int, Doc("number of callers that are served", {"minimum": 0})]
+    generation: Annotated[int, Doc("`generation` of the document; a higher one than before has emptied the cache")]
+    in_force: InForce
+
+
+@dataclass(slots=True, kw_only=True)
+class CallersRefused(Event):
+    """The callers document that this worker has put in force has mistakes, which cost the callers that have them."""
+
+    about = About(
+        "callers_refused",
+        remedy="correct each mistake; where a profile lacks what an entry lists, deploy `vend.toml` first",
+    )
+
+    count: Annotated[int, Doc("callers that are refused or lack a grant", {"minimum": 1})]
+    in_force: InForce
+    mistakes: Mistakes
+
+
+@dataclass(slots=True, kw_only=True)
+class CallersWarning(Event):
+    """Something in the callers document that this worker has put in force is probably not meant."""
+
+    about = About("callers_warning", remedy="see `warnings`: keep one of two entries, and each key readable")
+
+    in_force: InForce
+    warnings: Annotated[list[str], Doc("each by its dotted key")]
+
+
+@dataclass(slots=True, kw_only=True)
+class CallersInvalid(Event):
+    """The callers document has mistakes that concern all callers, and changes nothing."""
+
+    about = About("callers_invalid", remedy="correct each mistake; `./vend check` names them too")
+
+    outcome: KeptDocument
+    in_force: InForce | None = None
+    newest: Newest
+    mistakes: Mistakes
+
+
+@dataclass(slots=True, kw_only=True)
+class CallersUnread(Event):
+    """The callers document cannot be read, and nothing changes."""
+
+    about = About("callers_unread", remedy="see that the file or blob is there and that the app may read it")
+
+    outcome: KeptDocument
+    cause: Annotated[str, Doc("name of the document, and a short name of the cause")]

@@ -1,0 +1,49 @@
+"""The events of the credentials by which vend proves itself to Entra."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from shared.telemetry.catalogue.fields import Cause, Profile
+from shared.telemetry.event import About, Doc, Event
+
+Credential = Annotated[
+    str, Doc("the id of a certificate version, a secret version or a file, or the kind of credential")
+]
+
+
+@dataclass(slots=True, kw_only=True)
+class CredentialAccepted(Event):
+    """Entra has accepted another credential of the profile than before on this worker, which uses it from now on."""
+
+    about = About("credential_accepted")
+
+    profile: Profile
+    credential: Credential
+
+
+@dataclass(slots=True, kw_only=True)
+class CredentialRests(Event):
+    """A credential of the profile was refused; this worker tries the others first for a while."""
+
+    about = About(
+        "credential_rests",
+        remedy="follow `remedy`; a new version of a certificate must be registered before the old one ends",
+    )
+
+    profile: Profile
+    credential: Credential
+    cause: Cause
+    remedy: Annotated[str, Doc("what to do, where the refusal tells")] | None = None
+    trace_id: Annotated[str, Doc("the id by which Microsoft's support finds Entra's answer")] | None = None
+    seconds: Annotated[int, Doc("seconds until it is tried as early as before", {"minimum": 0})]
+
+
+@dataclass(slots=True, kw_only=True)
+class CredentialUnread(Event):
+    """A credential of the profile could not be read again; what was read before stays in use."""
+
+    about = About("credential_unread", remedy="follow `remedy`; until then this worker finds no newer version")
+
+    profile: Profile
+    cause: Cause
+    remedy: Annotated[str, Doc("what to do, where the failure tells")] | None = None

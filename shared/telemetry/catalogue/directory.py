@@ -1,0 +1,71 @@
+"""The events of the directory sync."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from shared.telemetry.catalogue.fields import Cause, Milliseconds, Stream
+from shared.telemetry.event import About, Doc, Event, Feed
+from shared.telemetry.instruments import CHANGES, RUNS
+
+
+@dataclass(slots=True, kw_only=True)
+class SyncFinished(Event):
+    """A run of the sync has ended well for one stream."""
+
+    about = About(
+        "sync_finished",
+        feeds=(Feed(RUNS, by=("stream", "outcome")), Feed(CHANGES, by=("stream",), amount="changes")),
+    )
+
+    stream: Stream
+    outcome: Annotated[
+        Literal["complete", "to be continued"], Doc("whether everything was read, or the next run goes on")
+    ]
+    pages: Annotated[int, Doc("pages that were stored", {"minimum": 0})]
+    changes: Annotated[int, Doc("changes in these pages", {"minimum": 0})]
+    rows: Annotated[int, Doc("rows that were written", {"minimum": 0})]
+    latency_ms: Milliseconds
+
+
+@dataclass(slots=True, kw_only=True)
+class SyncRestarted(Event):
+    """Graph has forgotten the last link, after 7 days; a new copy begins, and readers keep the old one meanwhile."""
+
+    about = About("sync_restarted", remedy="find out why the sync did not run for so long")
+
+    stream: Stream
+    cause: Cause
+
+
+@dataclass(slots=True, kw_only=True)
+class SyncFailed(Event):
+    """A run of the sync has failed for one stream; what was stored stays, and the next run goes on from there."""
+
+    about = About(
+        "sync_failed",
+        remedy='see `cause`; after "a new copy lacks ..." nothing was deleted: if the loss is real, remove the '
+        "database, and the next run copies anew",
+        feeds=(Feed(RUNS, by=("stream",), fixed={"outcome": "failed"}),),
+    )
+
+    stream: Stream
+    cause: Cause
+
+
+@dataclass(slots=True, kw_only=True)
+class SyncSkipped(Event):
+    """Another run holds the stream, or was killed less than five minutes ago."""
+
+    about = About("sync_skipped", feeds=(Feed(RUNS, by=("stream",), fixed={"outcome": "skipped"}),))
+
+    stream: Stream
+    cause: Cause
+
+
+@dataclass(slots=True, kw_only=True)
+class SyncDisabled(Event):
+    """Nothing is synced here."""
+
+    about = About("sync_disabled", remedy="see `cause`: no `[sync]`, no shared store, or mistakes in the settings")
+
+    cause: Cause
