@@ -12,6 +12,7 @@ from shared.adapters.http import Network, Upstream, client_tls, exactly, read_ro
 from shared.adapters.key_vault import NAME, KeyVault
 from shared.adapters.own_identity import ManagedIdentity, SdkCredential
 from shared.core.entra.clouds import CLOUDS
+from shared.core.entra.jws import Algorithm
 from shared.core.errors import OperatorError, TimedOut
 from shared.core.limits import Limits
 from shared.core.token import AccessToken, TokenKey, Wanted
@@ -89,7 +90,7 @@ def test_a_key_in_another_vault_does_not_sign(cloud: LocalCloud) -> None:
 
     async def story(doors: Doors) -> None:
         with pytest.raises(OperatorError, match="the address is not one of this service"):
-            await doors.vault.sign(f"{cloud.blob_url}/keys/{CERTIFICATE}/1", bytes(32))
+            await doors.vault.sign(f"{cloud.blob_url}/keys/{CERTIFICATE}/1", bytes(32), Algorithm.PS256)
 
     before = len(cloud.blob.requests)
     through(cloud, story)
