@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from shared.core.directory.streams import STREAMS, USERS
-from shared.core.documents.credentials import CredentialSettings
+from shared.core.documents.credentials import CertificateFileSettings, CertificateSettings, CredentialSettings
 from shared.core.documents.table import Unset, dotted, read_table
 from shared.core.documents.toml import DocumentError, parse_toml
 from shared.core.entra.clouds import CLOUDS, Cloud
@@ -39,6 +39,8 @@ class Profile:
     vendable: bool = True
     region: str = ""
     claims_capabilities: tuple[str, ...] = ()
+    application_object_id: str = ""
+    application_tenant_id: str = ""
 
     def mistakes(self, at: str) -> list[str]:
         """List what is wrong although every type is right."""
@@ -58,7 +60,35 @@ class Profile:
             found.append(f"{at}.region: must be the short name of a region, such as westeurope")
         if not set(self.claims_capabilities) <= {"cp1"}:
             found.append(f'{at}.claims_capabilities: only "cp1" exists')
+        if self.application_tenant_id and not is_guid(self.application_tenant_id):
+            found.append(f"{at}.application_tenant_id: must be a tenant GUID")
+        return found + (self._rotation_mistakes(at) if self.application_object_id else [])
+
+    def _rotation_mistakes(self, at: str) -> list[str]:
+        found = []
+        if not is_guid(self.application_object_id) or self.application_object_id.lower() == self.client_id.lower():
+            what = "must be the object ID of the app registration, a GUID; not its application (client) ID"
+            found.append(f"{at}.application_object_id: {what}")
+        if not self.rotated:
+            found.append(f'{at}.application_object_id: the profile has no credential of type "certificate" to register')
+        if len(self.tenants) > 1 and not self.application_tenant_id:
+            found.append(f"{at}.application_tenant_id: is missing; it names which tenant is home to the registration")
+        found += [
+            f"{at}.credentials[{index}].send_x5c: must be false with application_object_id, which registers them"
+            for index, credential in enumerate(self.credentials)
+            if isinstance(credential, CertificateSettings | CertificateFileSettings) and credential.send_x5c
+        ]
         return found
+
+    @property
+    def rotated(self) -> tuple[CertificateSettings, ...]:
+        """The credentials whose versions can be registered."""
+        return tuple(found for found in self.credentials if isinstance(found, CertificateSettings))
+
+    @property
+    def home_tenant(self) -> str:
+        """The tenant of the app registration itself."""
+        return (self.application_tenant_id or self.tenants[0]).lower()
 
     @property
     def offer(self) -> Offer:

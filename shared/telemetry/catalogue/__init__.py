@@ -24,7 +24,10 @@ from shared.telemetry.catalogue.callers import (
 )
 from shared.telemetry.catalogue.credentials import (
     CredentialAccepted,
+    CredentialRegistered,
     CredentialRests,
+    RegistrationFailed,
+    RegistrationImpossible,
 )
 from shared.telemetry.catalogue.directory import (
     SyncDisabled,
@@ -60,6 +63,9 @@ EVENTS: tuple[type[Event], ...] = (
     AudienceChanged,
     CredentialAccepted,
     CredentialRests,
+    CredentialRegistered,
+    RegistrationFailed,
+    RegistrationImpossible,
     CallersChanged,
     CallersRefused,
     CallersWarning,
