@@ -31,6 +31,10 @@ CALLER = "billing"
 SCHEDULES = MappingProxyType(  # as deployed
     {"GRAPH_SYNC_SCHEDULE": "0 */15 * * * *", "CERTIFICATE_ROTATION_SCHEDULE": "0 30 * * * *"}
 )
+ROTATION = f"""\
+application_object_id = "{OBJECT_ID}"
+application_tenant_id = "{TENANT_ID}"
+"""
 SECONDS_TO_START = 30
 AT_ONCE = MappingProxyType({"callers_refresh_seconds": 0.2, "callers_must_check_seconds": 0.5})
 """Limits by which an app on one machine reads a changed callers document within a second."""
@@ -76,7 +80,7 @@ ca_file = {_quoted(cloud.ca_file)}
 [limits]
 {knobs}
 
-{_profile("graph", cloud, scope=SCOPE, more=f'application_object_id = "{OBJECT_ID}"')}
+{_profile("graph", cloud, scope=SCOPE, more=ROTATION)}
 {_profile("directory", cloud, scope=f"{cloud.graph_url}/.default", vendable=False)}
 [sync]
 profile = "directory"
@@ -106,7 +110,6 @@ client_id = "{CLIENT_ID}"
 scopes = ["{scope}"]
 vendable = {json.dumps(vendable)}
 {more}
-
 [[profiles.{name}.credentials]]
 type = "certificate"
 vault = "{cloud.vault_url}"
