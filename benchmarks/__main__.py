@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from benchmarks import (
+    documents,
     end_to_end,
+    first_token,
     handler,
     hit,
     outage,
@@ -15,6 +17,7 @@ from benchmarks import (
     refresh_window,
     report,
     stampede,
+    strangers,
     uncached,
     valid_token_faults,
 )
@@ -29,6 +32,9 @@ SUBJECTS: Mapping[str, Callable[[Scale], list[Row]]] = {
     "hit": hit.rows,
     "uncached": uncached.rows,
     "handler": handler.rows,
+    "first-token": first_token.rows,
+    "strangers": strangers.rows,
+    "documents": documents.rows,
     "package": package.rows,
 }
 

@@ -55,12 +55,13 @@ def rows(scale: Scale) -> list[Row]:
         body=urlencode({"grant_type": "client_credentials", "scope": SCOPE}).encode(),
     )
     with (
-        _quiet_log(),
+        quiet_log(),
         tempfile.TemporaryDirectory() as folder,
         ThreadPoolExecutor(1) as pool,
         asyncio.Runner() as runner,
     ):
-        handlers = {VEND: _vend(key, Path(folder), pool), PLAIN: _plain(key)}
+        vendor = warm_vendor(key, Path(folder), pool, app_checked_routes=False)
+        handlers: dict[str, Handler] = {VEND: partial(vendor.answer, FUNCTION_KEY), PLAIN: _plain(key)}
         for handler in handlers.values():
             answer = runner.run(handler(incoming))
             assert answer.status == 200
@@ -82,8 +83,15 @@ def _timed(runner: asyncio.Runner, call: Callable[[], Awaitable[object]], times:
     return lambda: runner.run(each_awaited(call, times))
 
 
-def _vend(key: str, folder: Path, pool: Executor) -> Handler:
-    """Put together what answers `POST /api/token`, with a token in its cache."""
+def warm_vendor(key: str, folder: Path, pool: Executor, *, app_checked_routes: bool) -> Vendor:
+    """Put together what answers requests for tokens, with one caller.
+
+    Args:
+        key: of the caller.
+        folder: for its callers document.
+        pool: where that is read.
+        app_checked_routes: whether the routes are open whose keys the app alone checks.
+    """
     offers = {KEY.profile: Offer(tenants=(KEY.tenant_id,), scopes=(KEY.scope,), client_id="", vendable=True)}
     file = folder / "callers.toml"
     file.write_text(CALLERS.format(digest=hashlib.sha256(key.encode()).hexdigest(), scope=SCOPE))
@@ -103,16 +111,15 @@ def _vend(key: str, folder: Path, pool: Executor) -> Handler:
         events=events,
         on_new_generation=lambda: None,
     )
-    vendor = Vendor(
+    return Vendor(
         callers=callers,
         tokens=token_cache(acquire, system=system),
         offers=offers,
-        app_checked_routes=False,
+        app_checked_routes=app_checked_routes,
         limits=LIMITS,
         system=system,
         events=events,
     )
-    return partial(vendor.answer, FUNCTION_KEY)
 
 
 def _plain(key: str) -> Handler:
@@ -156,7 +163,7 @@ def _plain(key: str) -> Handler:
 
 
 @contextmanager
-def _quiet_log() -> Iterator[None]:
+def quiet_log() -> Iterator[None]:
     """Format every line and write it nowhere: what a log costs on the way belongs to both."""
     log = logging.getLogger("vend")
     sink = logging.StreamHandler(_Nowhere())

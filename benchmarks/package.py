@@ -63,11 +63,12 @@ def measure(archive: Path, scale: Scale) -> list[Row]:
         key = generate()
         write_configuration(cloud, folder, {CALLER: key})
         settings = app_settings(cloud, folder / "vend.toml")
+        form = urlencode({"grant_type": "client_credentials", "scope": SCOPE})
         contenders = {}
         for name in (VEND, BARE):
             app = folder / name
             _unpack(archive, app, bytecode=name == VEND)
-            contenders[name] = partial(_start, app, settings, key=key)
+            contenders[name] = partial(start, PROCESS, app, settings, key, form)
         for contender in contenders.values():
             contender()  # the files are in the memory of the machine from here on
         found = by_turns(contenders, scale)
@@ -98,11 +99,11 @@ def _unpack(archive: Path, folder: Path, *, bytecode: bool) -> None:
         packed.extractall(folder, [name for name in packed.namelist() if bytecode or not name.endswith(".pyc")])
 
 
-def _start(app: Path, settings: Mapping[str, str], *, key: str) -> Start:
-    form = urlencode({"grant_type": "client_credentials", "scope": SCOPE})
+def start(process: str, app: Path, settings: Mapping[str, str], *arguments: str) -> Start:
+    """Start a new process that has the packages of an unpacked package, and return how long it took."""
     # -S: the packages of this environment are out of sight; -B: no bytecode is written on the way.
     done = subprocess.run(
-        [sys.executable, "-P", "-S", "-B", "-c", PROCESS, key, form],
+        [sys.executable, "-P", "-S", "-B", "-c", process, *arguments],
         env={"PATH": os.environ["PATH"], **settings, "PYTHONPATH": f"{app / PACKAGES}{os.pathsep}{app}"},
         stdout=subprocess.PIPE,
         text=True,

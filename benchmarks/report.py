@@ -26,6 +26,10 @@ The Entra in these runs is the local one of `emulator/`, over TLS, in a process 
 the bottleneck itself, and for `hit` it would take minutes to fill the caches: there `benchmarks/bare_entra.py` gives
 prepared answers. `outage` and `handler` need none. The libraries prove themselves with a client secret, their cheapest
 way; vend signs an assertion, every nine minutes.
+
+`strangers` misses its ratio: a credential may have 512 bytes of escapes, and the first 32 fields are looked at, while
+the 401 that it is compared with looks at nothing. Its bound in time (`strangers-cpu`) is the one that protects callers.
+`documents` and its kin compare CPU; off the loop a document is read in a thread of its own.
 """
 
 

@@ -1,43 +1,65 @@
-"""Waits until a new key opens the app: the host looks for keys that it does not know once a minute."""
+"""Waits until new keys open the app: the host looks for keys that it does not know once a minute."""
 
-import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 
 import httpx
 
-from cli.http import NoAnswer, function_key, send
+from cli.http import Answer, NoAnswer, Question, function_key, json_object, send_all
 from cli.patience import Patience
-from cli.screen import progress
+from cli.screen import counted, progress
 
 LONGEST_SECONDS = 90
 SECONDS_BETWEEN = 2
 
 
-def await_acceptance(app: str, key: str, *, patience: Patience) -> str:
-    """Wait until a key opens the app; return "" then, else what is known instead."""
-    # Without a grant it is refused once the key is known: nothing is vended, and nobody else is asked for anything.
-    request = httpx.Request("POST", f"{app}/api/token", data={"grant_type": ""})
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """What an answer says of a key: why it does not open the app, "" where it does; and whether that may change."""
+
+    reason: str
+    may_change: bool = False
+
+
+def await_acceptance(app: str, keys: Mapping[str, str], *, patience: Patience) -> Mapping[str, str]:
+    """Wait until keys open the app; return why one is not known to, by its name.
+
+    Args:
+        app: its address.
+        keys: the keys by the names of their callers.
+        patience: how to wait.
+    """
+    left, unsure = dict(keys), dict[str, str]()
     until = patience.clock() + LONGEST_SECONDS
     with progress() as show:
         while True:
-            try:
-                answer = send(request, secret=function_key(key, app=app))
-            except NoAnswer as failure:
-                return str(failure)
-            of_app = _is_of_the_app(answer)
-            if answer.status_code != HTTPStatus.UNAUTHORIZED:
-                return "" if of_app else f"What stands before the app answers {answer.status_code} from here."
-            missing = "vend does not know the key" if of_app else "The host does not know the key"
-            left = until - patience.clock()
-            if left <= 0:
-                return f"{missing} after {LONGEST_SECONDS} s."
-            show(f"{missing} yet; waiting for up to {left:.0f} s.")
+            answers = send_all([_question(app, key) for key in left.values()])
+            verdicts = dict(zip(left, map(_verdict, answers), strict=True))
+            unsure |= {name: each.reason for name, each in verdicts.items() if each.reason and not each.may_change}
+            left = {name: left[name] for name, each in verdicts.items() if each.may_change}
+            seconds = until - patience.clock()
+            if not left or seconds <= 0:
+                late = {name: f"{verdicts[name].reason} After {LONGEST_SECONDS} s it was still so." for name in left}
+                return unsure | late
+            show(f"Waiting for {counted(len(left), 'key')}, for up to {seconds:.0f} s.")
             patience.sleep(SECONDS_BETWEEN)
 
 
-def _is_of_the_app(answer: httpx.Response) -> bool:
-    """Return whether an answer is that of the app: the host's own has no body."""
-    try:
-        return "correlation_id" in answer.json()
-    except (json.JSONDecodeError, UnicodeDecodeError, TypeError):
-        return False
+def _question(app: str, key: str) -> Question:
+    # Without a grant it is refused once the key is known: nothing is vended, and nobody else is asked for anything.
+    request = httpx.Request("POST", f"{app}/api/token", data={"grant_type": ""})
+    return Question(request, function_key(key, app=app))
+
+
+def _verdict(answer: Answer) -> _Verdict:
+    if isinstance(answer, NoAnswer):
+        return _Verdict(str(answer), may_change=answer.may_pass)
+    # The host's own answers have no body.
+    of_app = "correlation_id" in json_object(answer.content)
+    if answer.status_code == HTTPStatus.UNAUTHORIZED:
+        return _Verdict(f"{'vend' if of_app else 'The host'} does not know the key.", may_change=True)
+    if of_app:
+        return _Verdict("")
+    may_change = answer.is_server_error or answer.status_code == HTTPStatus.TOO_MANY_REQUESTS
+    return _Verdict(f"What stands before the app answers {answer.status_code} from here.", may_change=may_change)

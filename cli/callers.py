@@ -1,141 +1,192 @@
 """`./vend callers add`, `roll` and `revoke`: callers and their keys, in the document and among the keys of the host.
 
 A key opens nothing until the document has its hash, and nothing any more once it has not. So a key is made before the
-document has it, and deleted after; wherever a command breaks off, it can be repeated.
+document has it, and deleted after; wherever a command breaks off, it can be repeated. Several callers share one write
+of the document and one wait. A caller whose key could not be made is left out, and the command ends with exit code 1.
 """
 
-import hashlib
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import reduce
 from typing import Annotated
 
 import typer
 
-from cli.acceptance import await_acceptance
 from cli.callers_text import with_caller, with_key, with_last_key_alone, without_caller
+from cli.document_store import WriteUnknown
 from cli.documents import Config
-from cli.entries import Profile, Tenants, entries_of, shown_entries
+from cli.entries import Profile, Tenants, entries_of, good_scopes, shown_entries
 from cli.host_keys import ResourceId, slots_of
-from cli.keys import LOCAL_APP, App
-from cli.new_key import KeyFile, new_key
-from cli.screen import GOOD, say, stop
-from cli.session import NOTHING_YET, As, Change, Name, Session, open_session, unknown
+from cli.keys import LOCAL_APP, App, key_digest
+from cli.made_keys import MadeKeys
+from cli.moment import FORMS, moment
+from cli.new_key import KeyFile, KeyFolder
+from cli.patience import patience_of
+from cli.screen import complain, say, stop
+from cli.session import NOTHING_YET, As, Change, Names, Session, open_session, unknown
 from shared.core.documents.callers import CallersDocument
-from shared.core.policy import EVERYBODY, Allow, Caller
-
-NO_KEY = "0" * 64
+from shared.core.policy import EVERYBODY, Allow
 
 
-def add(
+def add(  # noqa: PLR0913  # typer reads the options from the signature
     context: typer.Context,
-    name: Name,
+    names: Names,
     allow: Annotated[
         list[str],
-        typer.Option("--allow", metavar="SCOPE", help="What it may have, resource/.default; repeat for more."),
+        typer.Option(
+            "--allow",
+            metavar="SCOPE",
+            callback=good_scopes,
+            help="What they may have, resource/.default; repeat for more.",
+        ),
     ],
     *,
+    not_after: Annotated[
+        str | None,
+        typer.Option("--not-after", metavar="DATE", help=f"The keys are unknown from then on: {FORMS}."),
+    ] = None,
     profile: Profile = None,
     tenant: Tenants = None,
     key_file: KeyFile = None,
+    key_folder: KeyFolder = None,
     admin: As = None,
     app: App = LOCAL_APP,
     resource_id: ResourceId = None,
     config: Config = None,
 ) -> None:
-    """Add a caller: have its function key made, and write what it may have into the document.
+    """Add callers: have their function keys made, and write what they may have into the document.
 
-    The key is printed once, alone on stdout; or written to --key-file; or, at a `make run`, to .run/NAME.key.
+    A key is printed once, alone on stdout, behind the name where there are several; or written to --key-file or
+    --key-folder; or, at a `make run`, to .run/NAME.key.
 
-    Exit code 0: each worker seen goes by the new document, and the key opens the app. 1: that is not certain.
+    Exit code 0: each worker seen goes by the new document, and the keys open the app. 1: that is not certain, or a
+    caller was not added.
     """
+    names = list(dict.fromkeys(names))
+    end = _end(not_after, now=patience_of(context).now())
     session = open_session(context, app=app, resource_id=resource_id, config=config, admin=admin, absent=NOTHING_YET)
     documents = session.documents
     known = documents.callers.callers
-    if name in known:
+    if taken := [name for name in names if name in known]:
         raise stop(
-            f"{documents.callers_file} has a caller {name} already.", f"For another key: ./vend callers roll {name}"
+            f"{documents.callers_file} has a caller {', '.join(taken)} already.",
+            f"For another key: ./vend callers roll {' '.join(taken)}",
         )
-    _check_name(name, known)
+    for index, name in enumerate(names):
+        _check_name(name, [*known, *names[:index]])
     entries = entries_of(documents, allow, profile=profile, tenants=tuple(tenant or ()))
-    session.check(_addition(name, NO_KEY, entries))
-    held, keys = session.keys.digests(), documents.callers.owners
-    if left := [slot for slot in slots_of(name) if slot in held and held[slot] not in keys]:
+    session.check(_addition(_no_keys(names), entries, end))
+    held, owners = session.keys.digests(), documents.callers.owners
+    slots = {slot: name for name in names for slot in slots_of(name)}
+    if left := [slot for slot in slots if slot in held and held[slot] not in owners]:
         raise stop(
-            f"The host has a key {left[0]} that is no caller's in {documents.callers_file}.",
-            f"If a command broke off: ./vend callers revoke {name} deletes it. Then repeat. Else choose another name.",
+            f"The host has a key {', '.join(left)} that is no caller's in {documents.callers_file}.",
+            f"If a command broke off: ./vend callers revoke {' '.join(dict.fromkeys(slots[slot] for slot in left))} "
+            "deletes it. Then repeat. Else choose another name.",
         )
-    key = _Key(name, session, key_file)
-    change = _addition(name, key.digest, entries)
-    session.write(change)
-    key.output.tell(f"Written: {name} may have {shown_entries(entries)}.")
-    key.confirm(change)
+    keys = MadeKeys.make(session, names, key_file=key_file, key_folder=key_folder)
+    with _told(keys, "Not added"):
+        change = _addition(keys.digests, entries, end)
+        _write(session, change, keys)
+        until = f" until {end:%Y-%m-%d %H:%M %Z}" if end else ""
+        keys.tell(f"Written: {', '.join(keys.digests)} may have {shown_entries(entries)}{until}.")
+        keys.confirm(change)
 
 
 def roll(
     context: typer.Context,
-    name: Name,
+    names: Names,
     *,
     finish: Annotated[bool, typer.Option("--finish", help="Remove the old key: the service uses the new one.")] = False,
     key_file: KeyFile = None,
+    key_folder: KeyFolder = None,
     admin: As = None,
     app: App = LOCAL_APP,
     resource_id: ResourceId = None,
     config: Config = None,
 ) -> None:
-    """Give a caller a second key; both are good until --finish removes the old one.
+    """Give callers a second key; both are good until --finish removes the old one.
 
-    The key is printed once, alone on stdout; or written to --key-file; or, at a `make run`, to .run/NAME.key.
+    A key is printed once, alone on stdout, behind the name where there are several; or written to --key-file or
+    --key-folder; or, at a `make run`, to .run/NAME.key.
 
-    Exit code 0: each worker seen goes by the new document, and the key opens the app. 1: that is not certain.
+    Exit code 0: each worker seen goes by the new document, and the keys open the app. 1: that is not certain, or a
+    caller has no new key.
     """
+    names = list(dict.fromkeys(names))
     session = open_session(context, app=app, resource_id=resource_id, config=config, admin=admin)
-    caller = session.documents.callers.callers.get(name)
-    if caller is None or name == EVERYBODY:
-        raise unknown(session.documents, name)
+    callers = session.documents.callers.callers
+    if absent := [name for name in names if name not in callers or name == EVERYBODY]:
+        raise unknown(session.documents, *absent)
+    held = {name: callers[name].key_sha256 for name in names}
     if finish:
-        _finish(session, caller)
+        _finish(session, {name: keys[:-1] for name, keys in held.items()})
         return
-    if len(caller.key_sha256) > 1:
-        raise stop(f"{name} has {len(caller.key_sha256)} keys already.", f"First: ./vend callers roll {name} --finish")
-    session.check(_second_key(name, NO_KEY))
-    key = _Key(name, session, key_file)
-    change = _second_key(name, key.digest)
-    session.write(change)
-    key.output.tell(f"Written: {name} has a second key, and both are good.")
-    key.confirm(change)
-    key.output.tell(f"When the service uses the new one: ./vend callers roll {name} --finish")
+    for name, keys_now in held.items():
+        if len(keys_now) > 1:
+            raise stop(f"{name} has {len(keys_now)} keys already.", f"First: ./vend callers roll {name} --finish")
+    session.check(_second_keys(_no_keys(names)))
+    keys = MadeKeys.make(session, names, key_file=key_file, key_folder=key_folder)
+    with _told(keys, "Not rolled"):
+        change = _second_keys(keys.digests)
+        _write(session, change, keys)
+        rolled = list(keys.digests)
+        several = len(rolled) > 1
+        keys.tell(f"Written: {', '.join(rolled)} {'have' if several else 'has'} a second key, and both are good.")
+        keys.confirm(change)
+        services = "the services use the new ones" if several else "the service uses the new one"
+        keys.tell(f"When {services}: ./vend callers roll {' '.join(rolled)} --finish")
 
 
 def revoke(
     context: typer.Context,
-    name: Name,
+    names: Names,
     admin: As = None,
     app: App = LOCAL_APP,
     resource_id: ResourceId = None,
     config: Config = None,
 ) -> None:
-    """Take a caller and its keys away: first from the document, which alone decides, then from the host.
+    """Take callers and their keys away: first from the document, which alone decides, then from the host.
 
-    Exit code 0: each worker seen goes by the new document. 1: that is not certain, and a worker may serve the caller.
+    Exit code 0: each worker seen goes by the new document, and the host has none of their keys. 1: that is not
+    certain, and a worker may serve them.
     """
+    names = list(dict.fromkeys(names))
     session = open_session(context, app=app, resource_id=resource_id, config=config, admin=admin)
     documents = session.documents
-    is_known = _has(documents.callers, name)
+    known = [name for name in names if _has(documents.callers, name)]
     change = Change(
-        edit=lambda text: without_caller(text, name) if is_known else text,
-        is_in=lambda document: not _has(document, name),
+        edit=lambda text: reduce(without_caller, known, text),
+        is_in=lambda document: not any(_has(document, name) for name in names),
         grants=False,
     )
     session.check(change)
-    if is_known:
+    if known:
         session.write(change)
-        say(f"Written: {name} is no caller any more.")
-        if made := documents.key_file(name):
-            made.unlink(missing_ok=True)
-    swept = name != EVERYBODY and _sweep(session, name, gone=_keys_of(documents.callers, name))
-    if not is_known and not swept:
-        raise unknown(documents, name)
+        say(f"Written: {', '.join(known)} {'are no callers' if len(known) > 1 else 'is no caller'} any more.")
+        for name in known:
+            if made := documents.key_file(name):
+                made.unlink(missing_ok=True)
+    swept = _sweep(session, {name: _keys_of(documents.callers, name) for name in names if name != EVERYBODY})
+    absent = [name for name in names if name not in known and name not in swept.names]
+    if not swept.failed and len(absent) == len(names):
+        raise unknown(documents, *absent)
     session.confirm(change)
+    if absent and not swept.failed:
+        raise unknown(documents, *absent)
+    swept.check()
+
+
+def _end(not_after: str | None, *, now: float) -> datetime | None:
+    """Return when an entry ends; a moment that is over is a slip."""
+    if not_after is None:
+        return None
+    end = moment(not_after, now=now)
+    if end.timestamp() <= now:
+        raise typer.BadParameter("is over already", param_hint="--not-after")
+    return end
 
 
 def _has(document: CallersDocument, name: str) -> bool:
@@ -147,87 +198,131 @@ def _keys_of(document: CallersDocument, name: str) -> tuple[str, ...]:
     return tuple(digest for digest, owner in document.owners.items() if owner == name)
 
 
-def _addition(name: str, digest: str, entries: list[Allow]) -> Change:
+def _no_keys(names: Sequence[str]) -> Mapping[str, str]:
+    """Return hashes that stand for keys which are not made yet."""
+    return {name: key_digest(name) for name in names}
+
+
+def _addition(digests: Mapping[str, str], entries: list[Allow], end: datetime | None) -> Change:
+    def edit(text: str) -> str:
+        for name, digest in digests.items():
+            text = with_caller(text, name, digest=digest, allow=entries, not_after=end)
+        return text
+
     def is_in(document: CallersDocument) -> bool:
-        caller = document.callers.get(name)
-        return caller is not None and digest in caller.key_sha256 and set(entries) <= set(caller.allow)
+        found = {name: document.callers.get(name) for name in digests}
+        return all(
+            caller is not None
+            and digests[name] in caller.key_sha256
+            and caller.not_after == end
+            and set(entries) <= set(caller.allow)
+            for name, caller in found.items()
+        )
 
+    return Change(edit=edit, is_in=is_in, grants=True)
+
+
+def _second_keys(digests: Mapping[str, str]) -> Change:
     return Change(
-        edit=lambda text: with_caller(text, name, digest=digest, allow=entries),
-        is_in=is_in,
+        edit=lambda text: reduce(lambda before, name: with_key(before, name, digests[name]), digests, text),
+        is_in=lambda document: all(document.owners.get(digest) == name for name, digest in digests.items()),
         grants=True,
     )
 
 
-def _second_key(name: str, digest: str) -> Change:
-    return Change(
-        edit=lambda text: with_key(text, name, digest),
-        is_in=lambda document: name in document.callers and digest in document.callers[name].key_sha256,
-        grants=True,
-    )
+def _write(session: Session, change: Change, keys: MadeKeys) -> None:
+    """Write the document; where it stays as it was, its new keys go again."""
+    try:
+        session.write(change)
+    except WriteUnknown:
+        raise
+    except typer.Exit:
+        keys.take_back()
+        raise
 
 
-class _Key:
-    """A new key of a caller: made by the host, and handed over before anything else can go wrong."""
-
-    def __init__(self, name: str, session: Session, key_file: Path | None) -> None:
-        documents = session.documents
-        known, held = documents.callers.owners, session.keys.digests()
-        slot = next((slot for slot in slots_of(name) if held.get(slot) not in known), None)
-        if slot is None:
-            raise stop(f"The host has keys {' and '.join(slots_of(name))} already, and callers use them.")
-        self.output = new_key(documents, name, key_file)
-        self._session, self._value = session, session.keys.make(slot)
-        self.output.take(self._value)
-
-    @property
-    def digest(self) -> str:
-        """What the document has of it."""
-        return hashlib.sha256(self._value.encode()).hexdigest()
-
-    def confirm(self, change: Change) -> None:
-        """Wait until the change is in force and the key opens the app, and print that; else end with exit code 1."""
-        self._session.confirm(change, tell=self.output.tell)
-        unsure = await_acceptance(self._session.app, self._value, patience=self._session.patience)
-        if unsure:
-            raise stop(f"Whether the key works is not known. {unsure}")
-        self.output.tell("The key works.", style=GOOD)
+@contextmanager
+def _told(keys: MadeKeys, what: str) -> Iterator[None]:
+    """Name the callers without a new key behind all else, and end with exit code 1 if there are any."""
+    try:
+        yield
+    finally:
+        if keys.missing:
+            complain(f"{what}: {', '.join(keys.missing)}.", "Repeat the command for those alone.")
+    if keys.missing:
+        raise typer.Exit(1)
 
 
-def _finish(session: Session, caller: Caller) -> None:
-    name, old = caller.name, caller.key_sha256[:-1]
+def _finish(session: Session, old: Mapping[str, tuple[str, ...]]) -> None:
+    """Take the old keys of callers away."""
+    rolled = [name for name, digests in old.items() if digests]
+    gone = {digest for digests in old.values() for digest in digests}
     change = Change(
-        edit=lambda text: with_last_key_alone(text, name),
-        is_in=lambda document: not document.owners.keys() & set(old),
+        edit=lambda text: reduce(with_last_key_alone, rolled, text),
+        is_in=lambda document: not document.owners.keys() & gone,
         grants=False,
     )
     session.check(change)
-    if old:
+    if rolled:
         session.write(change)
-        say(f"Written: {name} has its new key alone.")
-    if not _sweep(session, name, gone=old) and not old:
-        raise stop(f"{name} has one key: there is nothing to finish.", f"For a new one: ./vend callers roll {name}")
-    session.confirm(change)
+        owned = "have their new keys" if len(rolled) > 1 else "has its new key"
+        say(f"Written: {', '.join(rolled)} {owned} alone.")
+    swept = _sweep(session, old)
+    idle = [name for name in old if name not in rolled and name not in swept.names and not swept.failed]
+    if len(idle) < len(old):
+        session.confirm(change)
+        swept.check()
+    if idle:
+        raise stop(
+            f"{', '.join(idle)} has one key: there is nothing to finish.",
+            f"For a new one: ./vend callers roll {' '.join(idle)}",
+        )
 
 
-def _sweep(session: Session, name: str, *, gone: tuple[str, ...]) -> bool:
-    """Delete the keys that vend made for a caller and that no caller has any more; return whether there was one.
+@dataclass(frozen=True, slots=True)
+class _Swept:
+    """What became of the keys that no caller has any more.
+
+    Attributes:
+        names: the callers of which the host had one.
+        failed: whether the host may keep one; the reason is printed.
+    """
+
+    names: frozenset[str]
+    failed: bool = False
+
+    def check(self) -> None:
+        """End with exit code 1 where the host may keep one."""
+        if self.failed:
+            raise stop("The host may keep a key that no caller has.", "Repeat the command to delete it.")
+
+
+def _sweep(session: Session, gone: Mapping[str, tuple[str, ...]]) -> _Swept:
+    """Delete the keys that vend made for callers and that no caller has any more.
 
     A key that a command left behind when it broke off goes too, by its name. A key of another name stays.
+
+    Args:
+        session: of the command.
+        gone: the hashes that the document had of each caller.
     """
-    left = session.read_again().callers.owners
-    held = session.keys.digests()
-    swept = [slot for slot in slots_of(name) if slot in held and held[slot] not in left]
-    for slot in swept:
-        session.keys.delete(slot)
-        say(f"The host has no key {slot} any more.")
+    try:
+        left = session.read_again().callers.owners
+        held = session.keys.digests()
+        slots = {slot: name for name in gone for slot in slots_of(name) if slot in held and held[slot] not in left}
+        deleted = session.keys.delete(list(slots)) if slots else frozenset()
+    except typer.Exit:  # the reason is printed
+        return _Swept(frozenset(), failed=True)
+    if swept := [slot for slot in slots if slot in deleted]:
+        say(f"The host has no key {', '.join(swept)} any more.")
+    digests = {digest for each in gone.values() for digest in each}
     for slot, digest in held.items():
-        if digest in gone and digest not in left and slot not in swept:
+        if digest in digests and digest not in left and slot not in slots:
             say(f"The host keeps its key {slot}, which vend did not make.", error=True)
-    return bool(swept)
+    return _Swept(frozenset(slots.values()), failed=len(deleted) < len(slots))
 
 
-def _check_name(name: str, known: Mapping[str, Caller]) -> None:
+def _check_name(name: str, known: Sequence[str]) -> None:
     """Refuse a name under which the host keeps, or may come to keep, the key of another caller; it ignores case."""
     if name == EVERYBODY:
         raise stop('"*" has no key of its own.', "Add it to the document by hand; read docs/configuration.md first.")

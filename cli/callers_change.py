@@ -1,7 +1,6 @@
 """`./vend callers allow`, `deny`, `set` and `purge`: what a caller may have and how often, and the kill switch."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated
 
@@ -9,9 +8,11 @@ import typer
 
 from cli.callers_text import Value, generation_of, with_allowed, with_generation, with_values, without_scopes
 from cli.documents import Config, Documents
-from cli.entries import Profile, Tenants, check_scope, entries_of, shown_entries
+from cli.entries import Profile, Tenants, entries_of, good_scopes, shown_entries
 from cli.host_keys import ResourceId
 from cli.keys import LOCAL_APP, App
+from cli.moment import FORMS, moment
+from cli.patience import patience_of
 from cli.screen import say, stop
 from cli.session import As, Change, Name, Session, open_session, unknown
 from shared.core.documents.callers import CallersDocument
@@ -19,7 +20,10 @@ from shared.core.policy import Allow, Caller, Mode, Offer, tenants_of
 
 NONE = "none"
 
-Scopes = Annotated[list[str], typer.Argument(metavar="SCOPE...", help="Such as https://graph.microsoft.com/.default")]
+Scopes = Annotated[
+    list[str],
+    typer.Argument(metavar="SCOPE", callback=good_scopes, help="Such as https://graph.microsoft.com/.default"),
+]
 
 type Pair = tuple[str, str, str]
 """A profile, a tenant and a scope."""
@@ -81,8 +85,6 @@ def deny(
     """
     session = open_session(context, app=app, resource_id=resource_id, config=config, admin=admin)
     caller, taken = _caller(session.documents, name), set(scopes)
-    for scope in scopes:
-        check_scope(scope)
     if absent := taken - {scope for entry in caller.allow for scope in entry.scopes}:
         say(f"{name} has no entry for {', '.join(sorted(absent))}.", error=True)
     if by_audit := _served_by_audit(caller, taken, session.documents.settings.offers):
@@ -116,7 +118,9 @@ def change(
     not_after: Annotated[
         str | None,
         typer.Option(
-            "--not-after", metavar="DATE|none", help="The key is unknown from then on: 2027-01-31, or with a time; UTC."
+            "--not-after",
+            metavar="DATE|none",
+            help=f"The keys are unknown from then on: {FORMS}; none takes the end away.",
         ),
     ] = None,
     admin: As = None,
@@ -134,7 +138,7 @@ def change(
     if mode is not None:
         values["mode"] = mode.value
     if not_after is not None:
-        values["not_after"] = _moment(not_after)
+        values["not_after"] = None if not_after == NONE else moment(not_after, now=patience_of(context).now())
     if not values:
         raise typer.BadParameter("at least one of them is needed", param_hint="--rate, --mode, --not-after")
     session = open_session(context, app=app, resource_id=resource_id, config=config, admin=admin)
@@ -237,15 +241,3 @@ def _number(text: str) -> int | None:
     if not (text.isascii() and text.isdecimal() and len(text) <= 9 and int(text)):
         raise typer.BadParameter("must be a number from 1, or none", param_hint="--rate")
     return int(text)
-
-
-def _moment(text: str) -> datetime | None:
-    if text == NONE:
-        return None
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(
-            "must be such as 2027-01-31 or 2027-01-31T12:00Z, or none", param_hint="--not-after"
-        ) from None
-    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)

@@ -29,7 +29,7 @@ class CannotEdit(Exception):
     """It cannot be edited so; the text says what it is or has."""
 
 
-def with_caller(text: str, name: str, *, digest: str, allow: Sequence[Allow]) -> str:
+def with_caller(text: str, name: str, *, digest: str, allow: Sequence[Allow], not_after: datetime | None = None) -> str:
     """Add an entry behind all others.
 
     Raises:
@@ -39,7 +39,8 @@ def with_caller(text: str, name: str, *, digest: str, allow: Sequence[Allow]) ->
         raise CannotEdit(f"has a caller {name} already")
     entries = ", ".join(_inline(entry) for entry in allow)
     key = name if _BARE.match(name) else json.dumps(name)
-    entry = f'[callers.{key}]\nkey_sha256 = ["{digest}"]\nallow = [{entries}]\n'
+    end = f"not_after = {tomlkit.item(not_after).as_string()}\n" if not_after else ""
+    entry = f'[callers.{key}]\nkey_sha256 = ["{digest}"]\n{end}allow = [{entries}]\n'
 
     def expect(table: dict[str, Any]) -> None:
         table["callers"][name] = tomllib.loads(entry)["callers"][name]
@@ -278,7 +279,7 @@ def _checked(before: str, after: str, expect: Callable[[dict[str, Any]], object]
 
 
 def _is_of(header: str, name: str) -> bool:
-    """Tell whether a header is that of a caller, or of a table within its entry."""
+    """Return whether a header is that of a caller, or of a table within its entry."""
     try:
         table = tomllib.loads(header.strip().replace("[[", "[").replace("]]", "]"))
     except tomllib.TOMLDecodeError:

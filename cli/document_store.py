@@ -1,7 +1,8 @@
 """The callers document where it lies: in a file, or in a blob that is reached by the operator's own login.
 
-It is written whole, and only over the version that was read: of two who write at once, one is told.
-Source of the blob's rules: https://learn.microsoft.com/rest/api/storageservices/put-blob
+It is written whole, and only over the version that was read: of two who write at once, one is told. Where the answer to
+a write is lost, the blob is read, because the write may have happened.
+Sources: https://learn.microsoft.com/rest/api/storageservices/put-blob and -/blob-service-error-codes
 """
 
 import os
@@ -13,18 +14,27 @@ from pathlib import Path
 from typing import Protocol
 
 import httpx
+import typer
 
-from cli.http import ask, bearer
+from cli.http import Answer, NoAnswer, Question, bearer
+from cli.patience import Patience
+from cli.repeats import exchange
 from cli.screen import stop
 
 STORAGE = "https://storage.azure.com"
 """What a token for blobs is made for, in every cloud."""
 API_VERSION = "2023-11-03"
+WRITER = "Storage Blob Data Contributor"
+LONGEST_CODE = 64
 NEW_FILE_MODE = 0o644  # it holds hashes, no secrets
 
 
 class Changed(Exception):
     """Somebody else has written the document since it was read."""
+
+
+class WriteUnknown(typer.Exit):
+    """The command ends with exit code 1, and whether the document was written is not known; the reason is printed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +52,12 @@ class Store(Protocol):
         """Read it, or end with exit code 1."""
 
     def write(self, content: bytes, *, over: Version) -> None:
-        """Replace it, or end with exit code 1; raise `Changed` where it is no longer the version that was read."""
+        """Replace it, or end with exit code 1 where it stays as it is.
+
+        Raises:
+            Changed: it is no longer the version that was read.
+            WriteUnknown: it may have been replaced.
+        """
 
 
 def rewrite(store: Store, edit: Callable[[bytes | None], bytes], *, over: Version) -> None:
@@ -50,6 +65,7 @@ def rewrite(store: Store, edit: Callable[[bytes | None], bytes], *, over: Versio
 
     Raises:
         Changed: it has changed again.
+        WriteUnknown: it may have been written.
     """
     try:
         store.write(edit(over.content), over=over)
@@ -99,16 +115,20 @@ class BlobStore:
         url: of the blob, in the storage domain of the cloud: the token goes to its origin alone.
         token: makes a token for a resource.
         ca_file: roots beside those that are trusted anyway.
+        patience: how to wait where a failure may pass.
     """
 
-    def __init__(self, url: str, *, token: Callable[[str], str], ca_file: str) -> None:
+    def __init__(self, url: str, *, token: Callable[[str], str], ca_file: str, patience: Patience) -> None:
         self._url = url
         self._token = cache(token)  # az takes a second for each
         self._ca_file = ca_file
+        self._patience = patience
 
     def read(self) -> Version:
         """Read it, or end with exit code 1."""
         answer = self._ask("GET")
+        if isinstance(answer, NoAnswer):
+            raise self._unanswered(answer)
         if answer.status_code == HTTPStatus.OK:
             return Version(answer.content, answer.headers.get("etag", ""))
         if answer.headers.get("x-ms-error-code") == "BlobNotFound":
@@ -116,29 +136,58 @@ class BlobStore:
         raise self._refused(answer, role="Storage Blob Data Reader")
 
     def write(self, content: bytes, *, over: Version) -> None:
-        """Replace it, or end with exit code 1."""
+        """Replace it, or end with exit code 1 where it stays as it is."""
         condition = {"if-none-match": "*"} if over.content is None else {"if-match": over.etag}
         headers = {**condition, "x-ms-blob-type": "BlockBlob", "content-type": "application/toml"}
         answer = self._ask("PUT", content, headers)
-        # A blob that was there already, where none was read, is 409.
-        if answer.status_code in {HTTPStatus.PRECONDITION_FAILED, HTTPStatus.CONFLICT}:
-            raise Changed
-        if answer.status_code != HTTPStatus.CREATED:
-            raise self._refused(answer, role="Storage Blob Data Contributor")
+        if isinstance(answer, httpx.Response):
+            if answer.status_code == HTTPStatus.CREATED:
+                return
+            # A blob that was there already, where none was read, is 409.
+            if answer.status_code in {HTTPStatus.PRECONDITION_FAILED, HTTPStatus.CONFLICT}:
+                if self._has(content):  # by an earlier attempt, whose answer was lost
+                    return
+                raise Changed
+        if _passing(answer) and self._has(content):
+            return
+        raise self._unanswered(answer) if isinstance(answer, NoAnswer) else self._refused(answer, role=WRITER)
 
-    def _ask(self, method: str, content: bytes = b"", headers: dict[str, str] | None = None) -> httpx.Response:
+    def _has(self, content: bytes) -> bool:
+        """Return whether this is what lies there."""
+        try:
+            return self.read().content == content
+        except typer.Exit:
+            raise WriteUnknown(1) from None
+
+    def _ask(self, method: str, content: bytes = b"", headers: dict[str, str] | None = None) -> Answer:
         request = httpx.Request(
             method, self._url, content=content, headers={"x-ms-version": API_VERSION} | (headers or {})
         )
-        return ask(
-            request,
-            hint="Is `callers` in vend.toml right, and does its network let you in?",
-            secret=bearer(self._token(STORAGE), service=self._url),
-            ca_file=self._ca_file,
-        )
+        question = Question(request, bearer(self._token(STORAGE), service=self._url))
+        [answer] = exchange([question], passing=_passing, patience=self._patience, ca_file=self._ca_file)
+        return answer
 
-    def _refused(self, answer: httpx.Response, *, role: str) -> BaseException:
+    def _unanswered(self, failure: NoAnswer) -> typer.Exit:
+        return stop(str(failure), "Is `callers` in vend.toml right, and does its network let you in?")
+
+    def _refused(self, answer: httpx.Response, *, role: str) -> typer.Exit:
         hint = "Is `callers` in vend.toml right?"
         if answer.status_code == HTTPStatus.FORBIDDEN:
             hint = f"You need the role {role} on it (it takes up to 10 minutes), and its network must let you in."
-        return stop(f"{self._url} answers {answer.status_code}.", hint)
+        if _passing(answer):
+            hint = "Repeat the command later."
+        return stop(f"{self._url} answers {_said(answer)}.", hint)
+
+
+def _passing(answer: Answer) -> str:
+    """Return why a failure of Azure Storage may pass; "" where it does not."""
+    if isinstance(answer, NoAnswer):
+        return str(answer) if answer.may_pass else ""
+    if answer.is_server_error or answer.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+        return f"Azure Storage answers {_said(answer)}."
+    return ""
+
+
+def _said(answer: httpx.Response) -> str:
+    """Return the status and the code of an answer."""
+    return f"{answer.status_code} {answer.headers.get('x-ms-error-code', '')[:LONGEST_CODE]}".rstrip()

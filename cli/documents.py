@@ -13,12 +13,13 @@ import typer
 
 from cli.document_store import BlobStore, FileStore, Store, Version
 from cli.operator_login import operator_token
+from cli.patience import DEFAULT_PATIENCE, Patience
 from cli.screen import BAD, counted, say
 from shared.adapters.http import read_roots
 from shared.core.documents.callers import CallersDocument, parse_callers
-from shared.core.documents.settings import ON_AZURE, Settings, examine_settings, is_url
-from shared.core.documents.table import NOTHING
+from shared.core.documents.settings import ON_AZURE, Settings, examine_settings, is_url, upstream_mistakes
 from shared.core.documents.toml import DocumentError
+from shared.core.rules import NOTHING
 
 ROOT = Path(__file__).parents[1]
 RUNNING = Path(".run")
@@ -77,7 +78,12 @@ class NotRead(Exception):
 
 
 def read_documents(
-    config: Path | None, *, absent: bytes | None = None, remote: bool = True, to_mend: bool = False
+    config: Path | None,
+    *,
+    absent: bytes | None = None,
+    remote: bool = True,
+    to_mend: bool = False,
+    patience: Patience = DEFAULT_PATIENCE,
 ) -> Documents:
     """Read both, or print every mistake of both and end with exit code 1.
 
@@ -87,7 +93,8 @@ def read_documents(
         config: a vend.toml; None for the one that is meant.
         absent: what stands for a callers document that is not there; None where that is a mistake.
         remote: whether a blob may be read, with the operator's login.
-        to_mend: whether entries of callers may have mistakes: those are refused by the app, and the others are served.
+        to_mend: whether mistakes may stand that the app starts with: in entries of callers, or about upstreams.
+        patience: how to wait where a failure to read a blob may pass.
 
     Raises:
         NotRead: the callers document is in a blob, and `remote` is false.
@@ -101,25 +108,29 @@ def read_documents(
             settings, mistakes = examine_settings(_text(config), here, name=config.name)
         except DocumentError as error:
             raise end({shown(config): error.mistakes}) from None
-        if not mistakes:
-            mistakes = _roots_mistakes(settings)
+        mistakes += _roots_mistakes(settings)
+        offers = None if mistakes else settings.offers
+        if not to_mend:
+            mistakes += upstream_mistakes(settings)
         if settings.callers is NOTHING or (mistakes and is_url(settings.callers)):
             raise end({shown(config): mistakes})
         if is_url(settings.callers) and not remote:
             raise NotRead(settings, settings_file=shown(config), callers_file=settings.callers)
         name = settings.callers if is_url(settings.callers) else shown(ROOT / settings.callers)
-        store = _store(settings)
+        store = _store(settings, patience)
         version = store.read()
         content = absent if version.content is None else version.content
         if content is None:
             missing = f"{name.rpartition('/')[2]}: is not there"
             raise end({shown(config): mistakes, name: [missing]})
         try:
-            callers = parse_callers(content, None if mistakes else settings.offers, name=name.rpartition("/")[2])
+            callers = parse_callers(content, offers, name=name.rpartition("/")[2])
         except DocumentError as error:
             raise end({shown(config): mistakes, name: error.mistakes}) from None
     if mistakes or (callers.mistakes and not to_mend):
-        raise end({shown(config): mistakes, name: list(callers.mistakes)}, warnings=callers.warnings)
+        of_callers = {name: list(callers.mistakes)}
+        unchecked = None if offers else name
+        raise end({shown(config): mistakes, **of_callers}, unchecked=unchecked, warnings=callers.warnings)
     return Documents(settings, callers, shown(config), name, config, store, version)
 
 
@@ -136,6 +147,8 @@ def _text(path: Path) -> bytes:
 
 
 def _roots_mistakes(settings: Settings) -> list[str]:
+    if settings.network is NOTHING or settings.network.ca_file is NOTHING:
+        return []
     try:
         read_roots(settings.network.ca_file)
     except DocumentError as error:
@@ -143,26 +156,33 @@ def _roots_mistakes(settings: Settings) -> list[str]:
     return []
 
 
-def _store(settings: Settings) -> Store:
+def _store(settings: Settings, patience: Patience) -> Store:
     if is_url(settings.callers):
-        return BlobStore(settings.callers, token=operator_token, ca_file=settings.network.ca_file)
+        ca_file = settings.network.ca_file
+        return BlobStore(settings.callers, token=operator_token, ca_file=ca_file, patience=patience)
     return FileStore(ROOT / settings.callers)
 
 
-def _end(by_file: Mapping[str, list[str]], *, is_implied: bool, warnings: Sequence[str] = ()) -> typer.Exit:
+def _end(
+    by_file: Mapping[str, list[str]], *, is_implied: bool, unchecked: str | None = None, warnings: Sequence[str] = ()
+) -> typer.Exit:
     """Print every mistake.
 
     Args:
         by_file: the mistakes of each file.
-        warnings: what is no mistake.
         is_implied: whether nobody named the vend.toml: the local one may have been meant.
+        unchecked: the file that was not held against the profiles, because those have mistakes.
+        warnings: what is no mistake.
     """
     found = [mistake for mistakes in by_file.values() for mistake in mistakes]
     unset = dict.fromkeys(re.findall(r"the app setting (\w+) is not set", "\n".join(found)))
     if unset and is_implied:
         say("`make run` is not running here. Without it, this is about the documents that are deployed.")
     for file, mistakes in by_file.items():
-        say(file if mistakes else f"{file}: none so far; its profiles are looked at once those of vend.toml are good")
+        if mistakes:
+            say(file)
+        elif file == unchecked:
+            say(f"{file}: none so far; its profiles are looked at once those of vend.toml are good")
         for mistake in mistakes:
             say(f"  {mistake}")
     for warning in warnings:

@@ -9,26 +9,39 @@ from typing import Annotated
 import typer
 
 from cli.documents import Config, read_documents
-from cli.past_answer import explain_past
+from cli.entries import good_scopes, good_tenants
+from cli.past_answer import explain_past, good_id
 from cli.screen import BAD, GOOD, say, say_table, stop
 from shared.core.errors import PolicyDenied
-from shared.core.names import is_default_scope, is_guid
 from shared.core.policy import EVERYBODY, Allow, Caller, Grant, Offer, decide
 from shared.core.request import TokenRequest
 
 Scope = Annotated[
     str,
-    typer.Option("--scope", metavar="SCOPE", help="What is asked for, such as https://graph.microsoft.com/.default"),
+    typer.Option(
+        "--scope",
+        metavar="SCOPE",
+        callback=good_scopes,
+        help="What is asked for, such as https://graph.microsoft.com/.default",
+    ),
 ]
-Tenant = Annotated[str | None, typer.Option("--tenant", metavar="GUID", help="Which tenant, where there are several.")]
+Tenant = Annotated[
+    str | None,
+    typer.Option("--tenant", metavar="GUID", callback=good_tenants, help="Which tenant, where there are several."),
+]
 
 
 def explain(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="A caller in callers.toml.")] = None,
-    scope: Annotated[str | None, typer.Option("--scope", metavar="SCOPE", help="What NAME would ask for.")] = None,
+    scope: Annotated[
+        str | None, typer.Option("--scope", metavar="SCOPE", callback=good_scopes, help="What NAME would ask for.")
+    ] = None,
     tenant: Tenant = None,
     correlation_id: Annotated[
-        str | None, typer.Option("--correlation-id", metavar="ID", help="Of an answer of the app, in place of NAME.")
+        str | None,
+        typer.Option(
+            "--correlation-id", metavar="ID", callback=good_id, help="Of an answer of the app, in place of NAME."
+        ),
     ] = None,
     log: Annotated[
         Path | None, typer.Option("--log", metavar="FILE", help="Where its events are; without it, that of `make run`.")
@@ -53,13 +66,6 @@ def explain(
 
 
 def _explain(name: str, scope: str, tenant: str | None, config: Path | None) -> None:
-    if not is_default_scope(scope):
-        raise stop(
-            "--scope: must be exactly one resource followed by /.default",
-            "For example https://graph.microsoft.com/.default",
-        )
-    if tenant is not None and not is_guid(tenant):
-        raise stop("--tenant: must be a GUID", "Use the directory (tenant) ID.")
     documents = read_documents(config)
     caller = documents.callers.callers.get(name)
     if caller is None:

@@ -3,7 +3,6 @@
 The local cloud itself ends the fault when its time is over, so the command need not stay.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -14,7 +13,7 @@ from urllib.parse import quote
 import httpx
 import typer
 
-from cli.http import ask, check_address
+from cli.http import ask, check_address, json_object
 from cli.screen import BAD, GOOD, counted, say, say_table, stop
 
 LOCAL_CLOUD = "http://127.0.0.1:8440"
@@ -81,13 +80,10 @@ def mend_part(part: Part, control: Control = LOCAL_CLOUD) -> None:
 def _drive(method: str, part: str, *, control: str, fault: Mapping[str, object] | None = None) -> Mapping[str, object]:
     url = f"{check_address(control, at='--control')}/faults/{quote(part, safe='')}"
     answer = ask(httpx.Request(method, url, json=fault), hint=NOBODY)
-    try:
-        state = answer.json()
-    except json.JSONDecodeError:
-        state = None
-    if answer.status_code == HTTPStatus.OK and isinstance(state, dict):
+    state = json_object(answer.content)
+    if answer.status_code == HTTPStatus.OK and state:
         return state
-    what = state["error"] if isinstance(state, dict) and "error" in state else "this is not the local cloud"
+    what = state.get("error", "this is not the local cloud")
     raise stop(f"{part}: {what}", "" if state else NOBODY)
 
 

@@ -1,6 +1,7 @@
 """Where the function key of a caller comes from: never from the command line, which every process can read."""
 
 import getpass
+import hashlib
 import os
 import sys
 from pathlib import Path
@@ -35,6 +36,11 @@ def key_of(caller: str, *, app: str) -> str:
             f"What {source} holds is not the key of a caller.",
             "A key has 16 to 512 visible ASCII characters, no comma.",
         ) from None
+
+
+def key_digest(key: str) -> str:
+    """Return what the callers document has of a key."""
+    return hashlib.sha256(key.encode()).hexdigest()
 
 
 def _find(caller: str, *, app: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Where a new key goes: alone to stdout, into a new file, or beside the others of a `make run`. It is shown once."""
+"""Where a new key goes: to stdout, into a new file, or beside the others of a `make run`. It is shown once."""
 
 import os
 from pathlib import Path
@@ -13,41 +13,79 @@ KeyFile = Annotated[
     Path | None,
     typer.Option("--key-file", metavar="PATH", help="Write the key to this new file, for its owner alone to read."),
 ]
+KeyFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--key-folder",
+        metavar="DIR",
+        exists=True,
+        file_okay=False,
+        help="Write each key to the new file NAME.key in this folder, for its owner alone to read.",
+    ),
+]
 
 
 class NewKey:
-    """Takes the key, and leaves stdout to it where it is printed."""
+    """Takes the key, and leaves stdout to it where it is printed.
 
-    def __init__(self, place: Path | None, *, replaces: bool = False) -> None:
+    Args:
+        place: the file for it; None for stdout.
+        replaces: whether a file that is there gives way.
+        label: stands before a key that is printed, so that several can be told apart.
+    """
+
+    def __init__(self, place: Path | None, *, replaces: bool = False, label: str = "") -> None:
         self._place = place
         self._replaces = replaces
+        self._label = label
+        self._before: str | None = None
+
+    @property
+    def is_printed(self) -> bool:
+        """Whether stdout is the key's."""
+        return self._place is None
 
     def take(self, key: str) -> None:
         """Print the key or write it down; end with exit code 1 where it cannot be written."""
         if self._place is None:
-            typer.echo(key)
+            typer.echo(f"{self._label}{key}")
             return
         try:
-            if self._replaces:
-                self._place.unlink(missing_ok=True)
-            with os.fdopen(os.open(self._place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-                file.write(key)
+            if self._replaces and self._place.exists():
+                self._before = self._place.read_text()
+                self._place.unlink()
+            self._write(key)
         except OSError as error:
             raise stop(
                 f"{shown(self._place)} cannot be written ({type(error).__name__}), and nobody has the key.",
                 "It opens nothing; repeat the command.",
             ) from None
-        self.tell(f"The key is in {shown(self._place)}.")
+        say(f"The key is in {shown(self._place)}.")
 
-    def tell(self, line: str, *, style: str = "") -> None:
-        """Say something about it, to stderr where stdout is the key's."""
-        say(line, style=style, error=self._place is None)
+    def take_back(self) -> None:
+        """Put back what was there before a key that opens nothing; what was printed stays."""
+        if self._place:
+            self._place.unlink(missing_ok=True)
+            if self._before is not None:
+                self._write(self._before)
+
+    def _write(self, key: str) -> None:
+        assert self._place
+        with os.fdopen(os.open(self._place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(key)
 
 
-def new_key(documents: Documents, name: str, key_file: Path | None) -> NewKey:
-    """Find where the key of a caller is to go, or end with exit code 1."""
-    if key_file is None:
-        return NewKey(documents.key_file(name), replaces=True)
-    if key_file.exists():
-        raise stop(f"{key_file} is there already.", "Name a new file.")
-    return NewKey(key_file)
+def outputs_of(
+    documents: Documents, names: list[str], *, key_file: Path | None, key_folder: Path | None
+) -> dict[str, NewKey]:
+    """Find where the key of each caller is to go, or end with exit code 1."""
+    if key_file and (key_folder or len(names) > 1):
+        raise typer.BadParameter("takes one key; several go to --key-folder", param_hint="--key-file")
+    if key_file is None and key_folder is None:
+        labels = {name: f"{name} " if len(names) > 1 else "" for name in names}
+        return {name: NewKey(documents.key_file(name), replaces=True, label=labels[name]) for name in names}
+    places = {name: key_file or (key_folder or Path()) / f"{name}.key" for name in names}
+    for place in places.values():
+        if place.exists():
+            raise stop(f"{place} is there already.", "Name a new file.")
+    return {name: NewKey(place) for name, place in places.items()}

@@ -11,7 +11,7 @@ from typing import Any
 import typer
 
 from cli.documents import ROOT, default_config, shown
-from cli.screen import BAD, GOOD, say, say_table, stop
+from cli.screen import BAD, GOOD, misuse, say, say_table, stop
 from shared.core.entra import aadsts
 from shared.core.names import is_guid
 
@@ -40,14 +40,18 @@ REMEDIES = (
 )
 
 
+def good_id(option: typer.CallbackParam, value: str | None) -> str | None:
+    """Return the id of an answer, in lower case; end with exit code 2 where it is no GUID."""
+    if value is not None and not is_guid(value):
+        raise misuse(option, "must be the GUID of an answer", "It is in its body: correlation_id.")
+    return value.lower() if value else value
+
+
 def explain_past(correlation_id: str, log: Path | None) -> None:
     """Print what the log has about one answer, and the next step; without a log, the query for Application Insights.
 
     Exit code 0: a token was given, or the query printed. 1: none was given, or the log has nothing about it.
     """
-    if not is_guid(correlation_id):
-        raise stop("--correlation-id: must be the GUID of an answer", "It is in its body: correlation_id.")
-    correlation_id = correlation_id.lower()
     if log is None:
         made = default_config(os.environ, root=ROOT).parent / "app.log"
         log = made if made.exists() else None

@@ -1,14 +1,11 @@
 """What a worker of the app says of the callers document that it goes by, and the mistakes that the app has found."""
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
 
 import httpx
 
-from cli.http import NoAnswer, Secret, send
+from cli.http import NoAnswer, Secret, json_object, send
 
 OLDER = "The app is older than this command: its readiness does not say which document it goes by."
 
@@ -54,8 +51,8 @@ def read_readiness(app: str, secret: Secret) -> Report:
     try:
         answer = send(httpx.Request("GET", f"{app}/api/health/ready"), secret=secret)
     except NoAnswer as failure:
-        raise Unclear(str(failure)) from None
-    body = _json_object(answer)
+        raise Unclear(str(failure), may_pass=failure.may_pass) from None
+    body = json_object(answer.content)
     if "correlation_id" not in body:
         raise _not_the_app(answer)
     match body:
@@ -82,7 +79,7 @@ def read_mistakes(app: str, secret: Secret) -> list[str]:
         answer = send(httpx.Request("GET", f"{app}/api/doctor"), secret=secret)
     except NoAnswer as failure:
         raise Unclear(str(failure)) from None
-    body = _json_object(answer)
+    body = json_object(answer.content)
     match answer.status_code, body:
         case HTTPStatus.OK, {"mistakes": list(mistakes)}:
             return [f"{each['at']}: {each['what']}" for each in mistakes if isinstance(each, dict) and "at" in each]
@@ -98,11 +95,3 @@ def _not_the_app(answer: httpx.Response) -> Unclear:
         return Unclear("The host does not know the key that asks.", may_pass=True)
     may_pass = answer.is_server_error or answer.status_code == HTTPStatus.TOO_MANY_REQUESTS
     return Unclear(f"What stands before the app answers {answer.status_code} from here.", may_pass=may_pass)
-
-
-def _json_object(answer: httpx.Response) -> Mapping[str, Any]:
-    try:
-        found = json.loads(answer.content)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}

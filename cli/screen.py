@@ -38,12 +38,24 @@ def progress() -> Iterator[Callable[[str], None]]:
         yield lambda line: status.update(Text(line))
 
 
-def stop(what: str, hint: str = "") -> typer.Exit:
-    """Say what is wrong and what helps; what it returns is to be raised, and ends the command with exit code 1."""
+def complain(what: str, hint: str = "") -> None:
+    """Say what is wrong and what helps."""
     say(what, style=BAD, error=True)
     if hint:
         say(hint, error=True)
+
+
+def stop(what: str, hint: str = "") -> typer.Exit:
+    """Say what is wrong and what helps; what it returns is to be raised, and ends the command with exit code 1."""
+    complain(what, hint)
     return typer.Exit(1)
+
+
+def misuse(option: str | typer.CallbackParam, rule: str, hint: str = "") -> typer.Exit:
+    """Say which option is malformed and what helps; what it returns is to be raised, and ends with exit code 2."""
+    name = option if isinstance(option, str) else next(iter(option.opts), "")
+    stop(f"{name if name.startswith('-') else name.upper()}: {rule}", hint)
+    return typer.Exit(2)
 
 
 def counted(number: int, noun: str) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from cli.callers_text import CannotEdit, generation_of, with_generation
-from cli.document_store import Changed, rewrite
+from cli.document_store import Changed, WriteUnknown, rewrite
 from cli.documents import Documents, read_documents
 from cli.host_keys import HostKeys, check_cloud, host_keys, is_of_make_run
 from cli.http import Secret, check_address, function_key
@@ -18,7 +18,7 @@ from cli.in_force import Lying, NotInForce, await_in_force, survey
 from cli.keys import key_of
 from cli.patience import Patience, patience_of
 from cli.readiness import Report, Unclear, read_mistakes
-from cli.screen import GOOD, counted, say, stop
+from cli.screen import GOOD, complain, counted, say, stop
 from shared.core.documents.callers import CallersDocument, parse_callers
 from shared.core.documents.toml import DocumentError
 
@@ -27,6 +27,7 @@ SETTLED_SECONDS = 32.0
 """A worker reads the document at the latest 30 s after the last time, and waits 2 s for it."""
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The caller.")]
+Names = Annotated[list[str], typer.Argument(metavar="NAME", help="The callers; one document and one wait for all.")]
 As = Annotated[
     str | None,
     typer.Option(
@@ -99,12 +100,22 @@ class Session:
             self._before = survey(self.app, secret)
 
     def write(self, change: Change) -> None:
-        """Write the changed document, or end with exit code 1."""
+        """Write the changed document, or end with exit code 1.
+
+        Raises:
+            WriteUnknown: it may be written; any other end leaves the document as it was.
+        """
         over = self.documents.version
         if over.content is not None and self._edited(over.content, change) == over.content:
             return
         try:
             rewrite(self.documents.store, lambda content: self._edited(content, change), over=over)
+        except WriteUnknown:
+            complain(
+                f"Whether {self.documents.callers_file} is written is not known.",
+                "./vend callers list shows what it has; then repeat the command where that is needed.",
+            )
+            raise
         except Changed:
             raise stop(
                 f"Somebody else is changing {self.documents.callers_file} too: nothing was written.",
@@ -117,9 +128,13 @@ class Session:
         limits = self.documents.settings.limits
         latest = limits.callers_must_check_seconds + limits.callers_deadline_seconds
         try:
+            secret = self._opening_key(patient=True)
+        except typer.Exit:
+            raise self._failed("There is no key to ask the app with.") from None
+        try:
             reports = await_in_force(
                 self.app,
-                self._opening_key(patient=True),
+                secret,
                 lambda: self._lying(change),
                 # A `make run` has one worker, which has just answered.
                 settled=0.0 if is_local else max(latest, SETTLED_SECONDS),
@@ -141,7 +156,7 @@ class Session:
 
     def read_again(self) -> Documents:
         """Read the documents as they are now."""
-        return read_documents(self.documents.config, absent=NOTHING_YET, to_mend=True)
+        return read_documents(self.documents.config, absent=NOTHING_YET, to_mend=True, patience=self.patience)
 
     def _opening_key(self, *, patient: bool) -> Secret:
         return self._admin or function_key(self.keys.opening_key(patient=patient), app=self.app)
@@ -217,15 +232,16 @@ def open_session(
         absent: what stands for a callers document that is not there; None where that is a mistake.
     """
     address = check_address(app, at="--app")
-    documents = read_documents(config, absent=absent, to_mend=True)
+    patience = patience_of(context)
+    documents = read_documents(config, absent=absent, to_mend=True, patience=patience)
     if documents.callers.mistakes:
         say(f"{documents.callers_file} has mistakes already; ./vend check names them.", error=True)
     check_cloud(documents, app=address)
     secret = function_key(key_of(admin, app=address), app=address) if admin else None
-    return Session(documents, app=address, resource_id=resource_id, admin=secret, patience=patience_of(context))
+    return Session(documents, app=address, resource_id=resource_id, admin=secret, patience=patience)
 
 
-def unknown(documents: Documents, name: str) -> typer.Exit:
-    """Print that there is no such caller, and which there are."""
+def unknown(documents: Documents, *names: str) -> typer.Exit:
+    """Print that there are no such callers, and which there are."""
     known = ", ".join(documents.callers.callers) or "nobody"
-    return stop(f"{documents.callers_file} has no caller {name}. It has: {known}")
+    return stop(f"{documents.callers_file} has no caller {', '.join(names)}. It has: {known}")

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ import httpx
 import typer
 
 from cli.explain import Scope, Tenant
-from cli.http import ask, check_address, function_key
+from cli.http import ask, check_address, function_key, json_object
 from cli.keys import LOCAL_APP, App, key_of
 from cli.screen import BAD, GOOD, say, say_table, stop
 from shared.core.errors import NotReady
@@ -89,7 +88,7 @@ def token(
 
 def _read(answer: httpx.Response, *, why: str, address: str) -> Vended:
     """Take the token out of an answer, or say why there is none and end with exit code 1."""
-    body = _json_object(answer.content)
+    body = json_object(answer.content)
     if answer.status_code != HTTPStatus.OK:
         raise _refused(answer, body, why=why, address=address)
     match body:
@@ -173,14 +172,6 @@ def _claims(secret: str) -> Mapping[str, Any]:
     if len(parts) != 3:
         return {}
     try:
-        return _json_object(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
+        return json_object(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
     except ValueError:
         return {}
-
-
-def _json_object(body: bytes) -> Mapping[str, Any]:
-    try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}

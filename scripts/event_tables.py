@@ -6,7 +6,8 @@ from scripts.event_schema import declared_fields, meaning
 from scripts.page_tables import table
 from shared.telemetry.catalogue import EVENTS, TokenAnswered
 from shared.telemetry.event import Instrument
-from shared.telemetry.metrics import INSTRUMENTS, LOST, attribute
+from shared.telemetry.instruments import LOST
+from shared.telemetry.metrics import INSTRUMENTS, attribute
 
 
 def event_tables() -> Mapping[str, str]:

@@ -25,6 +25,7 @@ from shared.api.vendor import Vendor
 from shared.callers.health import DocumentFacts
 from shared.core.check import Check
 from shared.core.documents.toml import DocumentError
+from shared.core.entra.clouds import STORAGE_SCOPE
 from shared.core.errors import NotReady
 from shared.core.limits import Limits
 from shared.core.request import Incoming
@@ -36,6 +37,7 @@ from shared.telemetry.loop_lag import LoopLag
 from shared.telemetry.metrics import observer
 from shared.tokens.cache import TokenCache
 from shared.tokens.check import TokenCheck
+from shared.tokens.identity_check import IdentityCheck
 from shared.wiring.callers import build_callers
 from shared.wiring.credentials import build_clients, build_vaults
 from shared.wiring.directory import Job, build_sync, no_sync
@@ -154,6 +156,15 @@ def build(environ: Mapping[str, str], *, root: Path, events: Events, system: Sys
     )
     token_check = TokenCheck(tokens, first_key=first_key(settings), min_remaining=limits.min_remaining_failing_seconds)
 
+    identity_check = IdentityCheck(
+        identity.tokens,
+        is_needed={
+            STORAGE_SCOPE: lambda: callers.facts.in_force is None,
+            settings.home.vault_scope: token_check.has_none,
+        },
+        min_remaining=limits.min_remaining_failing_seconds,
+    )
+
     async def certificate() -> Check:
         now = clock()
         return check_credentials((standing(client.credential, now) for client in clients.values()), now)
@@ -161,6 +172,7 @@ def build(environ: Mapping[str, str], *, root: Path, events: Events, system: Sys
     checks = Checks(
         callers=callers.check,
         token=token_check.check,
+        identity=identity_check.check,
         certificate=certificate,
         events=lambda: events.check(clock().boot),
         event_loop=LoopLag().check,

@@ -58,7 +58,7 @@ class App(AbstractAsyncContextManager["App"]):
         folder: an empty one, for its configuration.
         scopes: that its one caller may have.
         settings: lines of TOML, keys with their dots.
-        authority: in place of the cloud's.
+        authority, vault: in place of the cloud's.
         log: takes the lines in place of a list.
     """
 
@@ -71,9 +71,17 @@ class App(AbstractAsyncContextManager["App"]):
         scopes: tuple[str, ...] = (GRAPH_SCOPE, ORDERS_SCOPE),
         settings: str = "",
         authority: str = "",
+        vault: str = "",
         log: Callable[[str], None] | None = None,
     ) -> None:
-        write_configuration(cloud, folder, scopes=scopes, settings=settings, authority=authority or cloud.authority)
+        write_configuration(
+            cloud,
+            folder,
+            scopes=scopes,
+            settings=settings,
+            authority=authority or cloud.authority,
+            vault=vault or cloud.vault_url,
+        )
         self._cloud = cloud
         self.clock = clock
         self.lines: list[str] = []
@@ -182,7 +190,7 @@ def suffering(switch: Switch, fault: Fault) -> Iterator[None]:
 
 
 def write_configuration(
-    cloud: LocalCloud, folder: Path, *, scopes: tuple[str, ...], settings: str, authority: str
+    cloud: LocalCloud, folder: Path, *, scopes: tuple[str, ...], settings: str, authority: str, vault: str
 ) -> None:
     """Write vend.toml and callers.toml."""
     listed = json.dumps(scopes)
@@ -202,7 +210,7 @@ network.ca_file = {json.dumps(str(cloud.ca_file))}
 profiles.graph.tenants = ["{TENANT_ID}"]
 profiles.graph.client_id = "{CLIENT_ID}"
 profiles.graph.scopes = {listed}
-profiles.graph.credentials = [{{ type = "certificate", vault = "{cloud.vault_url}", name = "{CERTIFICATE}" }}]
+profiles.graph.credentials = [{{ type = "certificate", vault = "{vault}", name = "{CERTIFICATE}" }}]
 {settings}
 """
     )

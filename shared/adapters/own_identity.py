@@ -6,6 +6,7 @@ https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-end
 import math
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlencode
 
 from shared.adapters.http import Network
 from shared.core.entra.token_answer import LONGEST_LIFE
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from azure.core.credentials import AccessTokenInfo
 
 NAME = "managed identity"
+API_VERSION = "2019-08-01"
 REFUSALS = (400, 401, 403)
 type GetToken = Callable[[str, str | None], Awaitable[AccessToken]]
 
@@ -28,10 +30,10 @@ _NOT_ASSIGNED = b"No User Assigned or Delegated Managed Identity found"
 
 
 class ManagedIdentity:
-    """Acquires tokens of the app's own identity.
+    """Acquires tokens of one identity of the app.
 
-    It asks App Service's endpoint and no other source: azure-identity would otherwise look for one, and has been led to
-    an attacker's (CVE-2024-35255). The endpoint is on this host, so it may be http, and no proxy is ever used for it.
+    It asks App Service's endpoint and no other source: azure-identity would look for one, and has been led to an
+    attacker's (CVE-2024-35255). The endpoint is on this host, so it may be http, and no proxy is ever used for it.
 
     Args:
         client_id: of a user-assigned identity; "" for the system-assigned one.
@@ -47,37 +49,33 @@ class ManagedIdentity:
         self._clock = clock
 
     async def acquire(self, wanted: Wanted) -> Acquired:
-        """Return a token for a scope of this app.
+        """Return a token for a scope.
 
         Raises:
             OperatorError: the app has no such identity.
             UpstreamError: the endpoint failed or could not be reached.
         """
-        if not self._environ.get("IDENTITY_ENDPOINT") or not self._environ.get("IDENTITY_HEADER"):
+        endpoint, header = self._environ.get("IDENTITY_ENDPOINT"), self._environ.get("IDENTITY_HEADER")
+        if not endpoint or not header:
             raise OperatorError(cause=f"{NAME}: the app has none, IDENTITY_ENDPOINT is not set")
-        # Imported late: it takes longer to import than everything else together.
-        from azure.identity.aio import ManagedIdentityCredential  # noqa: PLC0415
-
-        from shared.adapters.sdk_transport import SdkTransport  # noqa: PLC0415
-
+        query = {"api-version": API_VERSION, "resource": wanted.key.scope.removesuffix("/.default")}
+        if self._client_id:
+            query["client_id"] = self._client_id
+        if wanted.rejected:
+            # An endpoint that knows it returns another token than the one of this hash; any other ignores it.
+            query["token_sha256_to_refresh"] = wanted.rejected
         asked = self._clock()
-        # A new one each time: it reads the two variables when it is made, and caches tokens that we cache better. It is
-        # shown good answers alone, because it logs the text of all others.
-        credential = ManagedIdentityCredential(
-            client_id=self._client_id or None,
-            transport=SdkTransport(self._upstream, check=self._check),
-            use_env_settings=False,
-            retry_total=0,
-        )
-        token = await credential.get_token_info(wanted.key.scope)
-        lifetime = token.expires_on - asked.wall
+        url = f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(query)}"
+        reply = await self._upstream.get(url, headers={"x-identity-header": header})
+        secret, expires_on = self._read(reply)
+        lifetime = expires_on - asked.wall
         if not 1 <= lifetime <= LONGEST_LIFE:
             raise BadAnswer(cause=f"{NAME}: the life of the token is absurd")
-        made = AccessToken(token.token, asked, lifetime=lifetime, refresh_after=lifetime / 2)
+        made = AccessToken(secret, asked, lifetime=lifetime, refresh_after=lifetime / 2)
         return Acquired(made, TokenSource.IDENTITY_PROVIDER)
 
-    def _check(self, reply: Reply) -> None:
-        """Raise what an answer means that holds no token."""
+    def _read(self, reply: Reply) -> tuple[str, int]:
+        """Return the token and its end, in seconds since the epoch; raise what an answer means that holds none."""
         if reply.status in REFUSALS:
             if _NOT_ASSIGNED in reply.body:
                 remedy = "assign the user-assigned identity of identity_client_id to the app, or correct the setting"
@@ -91,6 +89,7 @@ class ManagedIdentity:
         readable = isinstance(secret, str) and secret.isascii() and secret.isprintable() and secret
         if not readable or not (expires_on.isascii() and expires_on.isdigit() and len(expires_on) < 12):
             raise BadAnswer(cause=f"{NAME}: the answer holds no token")
+        return str(secret), int(expires_on)
 
     def _is_endpoint(self, origin: Origin) -> bool:
         return origin == origin_of(self._environ.get("IDENTITY_ENDPOINT", ""))
@@ -111,7 +110,7 @@ class SdkCredential:
         self._rejected: dict[str, str] = {}
 
     def reject(self) -> None:
-        """Give out no token again that was given out until now: a service has answered one with 401."""
+        """Return no token again that was returned until now: a service has answered one with 401."""
         self._rejected = dict(self._given)
 
     async def get_token(self, *scopes: str, **_: Any) -> "SdkToken":  # noqa: ANN401  # the SDK's protocol

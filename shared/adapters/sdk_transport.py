@@ -6,7 +6,7 @@ https://learn.microsoft.com/python/api/azure-core/azure.core.pipeline.transport.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, MutableMapping
+from collections.abc import AsyncIterator, MutableMapping
 from http import HTTPStatus
 from typing import Any, Self
 
@@ -24,12 +24,10 @@ class SdkTransport(AsyncHttpTransport[HttpRequest, AsyncHttpResponse]):
 
     Args:
         upstream: sends the requests.
-        check: called with each answer before the SDK sees it; it may raise an `UpstreamError`.
     """
 
-    def __init__(self, upstream: Upstream, *, check: Callable[[Reply], None] = lambda _: None) -> None:
+    def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
-        self._check = check
 
     async def send(self, request: HttpRequest, **_: Any) -> "SdkResponse":  # noqa: ANN401  # the SDK's options
         """Send a request; the errors are those of `Upstream.send`, which no policy of the SDK repeats."""
@@ -40,7 +38,6 @@ class SdkTransport(AsyncHttpTransport[HttpRequest, AsyncHttpResponse]):
             headers={name.lower(): value for name, value in request.headers.items()},
             content=content.encode() if isinstance(content, str) else bytes(content),
         )
-        self._check(reply)
         return SdkResponse(request, reply)
 
     async def open(self) -> None:

@@ -53,7 +53,7 @@ class Route(ABC):
 
     @abstractmethod
     def credentials(self, incoming: Incoming) -> Credentials:
-        """Find what the caller proves itself with; raises `UnknownCaller`."""
+        """Return what the caller proves itself with; raises `UnknownCaller`."""
 
     def unencoded_credentials(self, incoming: Incoming) -> Credentials | None:  # noqa: ARG002  # for those that differ
         """Return the credentials as a client means them that does not form-encode them, where that differs."""
@@ -96,7 +96,7 @@ class FunctionKeyRoute(Route):
         check_form_media(incoming.headers, incoming.body)
 
     def credentials(self, incoming: Incoming) -> Credentials:
-        """Take the header that the host has checked."""
+        """Return the key in the header that the host has checked."""
         return key_in_header(incoming.headers, "x-functions-key")
 
     def read(self, incoming: Incoming) -> TokenRequest:
@@ -117,11 +117,11 @@ class OAuthRoute(Route):
         check_form_media(incoming.headers, incoming.body)
 
     def credentials(self, incoming: Incoming) -> Credentials:
-        """Take HTTP Basic, or else the form's own."""
+        """Return those of HTTP Basic, or else the form's own."""
         return client_credentials(incoming.headers, incoming.body)
 
     def unencoded_credentials(self, incoming: Incoming) -> Credentials | None:
-        """Take HTTP Basic as it stands there."""
+        """Return those of HTTP Basic as they stand there."""
         return unencoded_credentials(incoming.headers, incoming.body)
 
     def read(self, incoming: Incoming) -> TokenRequest:
@@ -145,7 +145,7 @@ class ManagedIdentityRoute(Route):
         check_envelope(incoming, method=self.method)
 
     def credentials(self, incoming: Incoming) -> Credentials:
-        """Take the header that the SDKs fill from IDENTITY_HEADER."""
+        """Return the key in the header that the SDKs fill from IDENTITY_HEADER."""
         return key_in_header(incoming.headers, "x-identity-header")
 
     def read(self, incoming: Incoming) -> TokenRequest:

@@ -136,7 +136,7 @@ class Vendor:
                 return acquired
 
     async def _identify(self, incoming: Incoming, route: Route, now: float) -> Caller:
-        """Find the caller, by a document that is not too old."""
+        """Return the caller, by a document that is not too old."""
         if (checked := self._callers.revalidate(now)) is not None:
             await checked
         try:

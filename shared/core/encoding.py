@@ -21,7 +21,7 @@ def from_base64(text: str) -> bytes:
 
 
 def is_any_base64(text: str) -> bool:
-    """Tell whether a text may be base64, in either alphabet."""
+    """Return whether a text may be base64, in either alphabet."""
     return bool(_STANDARD.match(text) or _URL_SAFE.match(text))
 
 

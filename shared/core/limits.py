@@ -1,6 +1,37 @@
 """`[limits]`: every bound in time, number and size that can be turned. Each promise is per worker process."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+
+from shared.core.rules import breaks
+
+type _Order = Callable[..., bool]
+
+_ORDERS: Mapping[tuple[str, ...], tuple[_Order, str]] = {
+    # httpcore leaves a connection open that is cancelled in the middle of its TLS handshake, so its own timeout for
+    # that, which it applies to TCP and to TLS, must end it first.
+    ("connect_seconds", "attempt_seconds"): (
+        lambda connect, attempt: 2 * connect < attempt,
+        "connect_seconds: must be less than half of attempt_seconds",
+    ),
+    ("refresh_fraction_min", "refresh_fraction_max"): (
+        lambda least, most: least <= most < 1,
+        "refresh_fraction_max: must lie between refresh_fraction_min and 1",
+    ),
+    ("expiry_margin_seconds", "min_remaining_failing_seconds", "min_remaining_seconds"): (
+        lambda margin, failing, ordinary: margin < failing <= ordinary,
+        "min_remaining_failing_seconds: must be more than expiry_margin_seconds, and at most min_remaining_seconds",
+    ),
+    ("failure_first_seconds", "failure_max_seconds"): (
+        lambda first, most: first <= most,
+        "failure_max_seconds: must be at least failure_first_seconds",
+    ),
+    ("callers_refresh_seconds", "callers_must_check_seconds", "callers_max_age_seconds"): (
+        lambda refresh, must, most: refresh <= must <= most,
+        "callers_must_check_seconds: must lie between callers_refresh_seconds and callers_max_age_seconds",
+    ),
+}
+"""Which limits must agree: their names, the rule, and the mistake by the key that breaks it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,23 +68,10 @@ class Limits:
     unknown_keys_per_minute: int = 60
 
     def mistakes(self, at: str) -> list[str]:
-        """List what is wrong although every type is right."""
-        found = [f"{at}.{knob.name}: must be above 0" for knob in fields(self) if getattr(self, knob.name) <= 0]
-        # httpcore leaves a connection open that is cancelled in the middle of its TLS handshake, so its own timeout for
-        # that, which it applies to TCP and to TLS, must end it first.
-        if 2 * self.connect_seconds >= self.attempt_seconds:
-            found.append(f"{at}.connect_seconds: must be less than half of attempt_seconds")
-        if not self.refresh_fraction_min <= self.refresh_fraction_max < 1:
-            found.append(f"{at}.refresh_fraction_max: must lie between refresh_fraction_min and 1")
-        if not self.expiry_margin_seconds < self.min_remaining_failing_seconds <= self.min_remaining_seconds:
-            found.append(
-                f"{at}.min_remaining_failing_seconds: must be more than expiry_margin_seconds, "
-                "and at most min_remaining_seconds"
-            )
-        if self.failure_first_seconds > self.failure_max_seconds:
-            found.append(f"{at}.failure_max_seconds: must be at least failure_first_seconds")
-        if not self.callers_refresh_seconds <= self.callers_must_check_seconds <= self.callers_max_age_seconds:
-            found.append(
-                f"{at}.callers_must_check_seconds: must lie between callers_refresh_seconds and callers_max_age_seconds"
-            )
+        """List what is wrong with values that have the right type."""
+        values = {knob.name: getattr(self, knob.name) for knob in fields(self)}
+        found = [f"{at}.{name}: must be above 0" for name, value in values.items() if breaks(lambda x: x > 0, value)]
+        found += [
+            f"{at}.{mistake}" for names, (rule, mistake) in _ORDERS.items() if breaks(rule, *map(values.get, names))
+        ]
         return found

@@ -50,7 +50,7 @@ class Caller:
     allow: tuple[Allow, ...] = ()
 
     def is_expired(self, now: datetime) -> bool:
-        """Tell whether the caller's time is over."""
+        """Return whether the caller's time is over."""
         return self.not_after is not None and now >= self.not_after
 
 
@@ -74,7 +74,7 @@ class Grant:
 
 
 def decide(caller: Caller, request: TokenRequest, offers: Mapping[str, Offer]) -> Grant:
-    """Find what a request means for a caller.
+    """Return what a request means for a caller.
 
     Of the scopes that it may mean it is the first that any entry lists. Without a tenant it is the first entry that
     lists the scope, and the first of that entry's tenants. An entry that no profile resolves keeps its place: what it

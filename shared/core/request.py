@@ -133,7 +133,7 @@ def check_form_media(headers: Mapping[str, str], body: bytes) -> None:
 
 
 def key_in_header(headers: Mapping[str, str], name: str) -> Credentials:
-    """Take the function key from a header.
+    """Return the function key from a header.
 
     A comma means that several were sent and the host has joined them: it has checked only the first, so none counts.
 
@@ -147,7 +147,7 @@ def key_in_header(headers: Mapping[str, str], name: str) -> Credentials:
 
 
 def client_credentials(headers: Mapping[str, str], body: bytes) -> Credentials:
-    """Take name and key as OAuth clients send them: by HTTP Basic, or in the form (RFC 6749 section 2.3.1).
+    """Return name and key as OAuth clients send them: by HTTP Basic, or in the form (RFC 6749 section 2.3.1).
 
     Raises:
         UnknownCaller: there are none, not in the form of a name and a key, or of two names.
@@ -163,19 +163,22 @@ def client_credentials(headers: Mapping[str, str], body: bytes) -> Credentials:
     try:
         # Both halves are form-encoded before they are put together; the name has no colon, the key may.
         name, key = (client_id, client_secret) if authorization is None else _halves(authorization)
-        return _client(read_credential(name), read_credential(key), named=read_credential(client_id))
+        named = "" if authorization is None else read_credential(client_id)
+        return _client(read_credential(name), read_credential(key), named=named)
     except (ValueError, InvalidRequest):
         raise UnknownCaller(cause="malformed credentials") from None
 
 
 def unencoded_credentials(headers: Mapping[str, str], body: bytes) -> Credentials | None:
-    """Take HTTP Basic as clients send it that do not form-encode the key, `curl -u` among them (RFC 7617).
+    """Return HTTP Basic as clients send it that do not form-encode the key, `curl -u` among them (RFC 7617).
 
     Returns:
         None where that is the same key, or no name and key.
     """
+    if "authorization" not in headers:
+        return None
     try:
-        name, key = _halves(headers.get("authorization", ""))
+        name, key = _halves(headers["authorization"])
         if b"+" not in key and b"%" not in key:
             return None
         client_id, _ = client_of(body)
@@ -185,7 +188,7 @@ def unencoded_credentials(headers: Mapping[str, str], body: bytes) -> Credential
 
 
 def _halves(authorization: str) -> tuple[bytes, bytes]:
-    """Split the pair of HTTP Basic, still escaped.
+    """Return the two halves of HTTP Basic, still escaped.
 
     Raises:
         ValueError: it is no HTTP Basic, or longer than a name and a key.
@@ -206,7 +209,7 @@ def _client(name: str, key: str, *, named: str) -> Credentials:
 
 
 def check_one_credential(headers: Mapping[str, str], own: str) -> None:
-    """Hold a caller to one way to prove itself (RFC 6749 section 2.3).
+    """Check that a caller proves itself in one way (RFC 6749 section 2.3).
 
     Raises:
         InvalidRequest: the headers hold another.

@@ -123,11 +123,11 @@ class AccessToken:
         return self.asked.wall - self.clock_ahead
 
     def remaining(self, now: Moment) -> float:
-        """Tell the seconds of life left, by the clock that leaves fewer; negative once it is over."""
+        """Return the seconds of life left, by the clock that leaves fewer; negative once it is over."""
         return self.lifetime - max(now.wall - self.asked.wall, now.boot - self.asked.boot)
 
     def freshness(self, now: Moment, *, floor: float) -> Freshness:
-        """Tell how the token may be used; `floor` is the least seconds of life that it is served with."""
+        """Return how the token may be used; `floor` is the least seconds of life that it is served with."""
         if self.remaining(now) < floor:
             return Freshness.EXPIRED
         if now.boot - self.asked.boot >= self.refresh_after:
@@ -135,13 +135,13 @@ class AccessToken:
         return Freshness.FRESH
 
     def fresh_until(self, *, floor: float) -> Moment:
-        """Tell the instants before which, by both clocks, the token is FRESH: two comparisons instead of a sum."""
+        """Return the instants before which, by both clocks, the token is FRESH: two comparisons instead of a sum."""
         last = self.lifetime - floor
         return Moment(self.asked.wall + last, self.asked.boot + min(last, self.refresh_after))
 
 
 def refresh_after(lifetime: float, refresh_in: float | None, *, fraction: float) -> float:
-    """Choose when to refresh a token, in seconds of its age.
+    """Return when to refresh a token, in seconds of its age.
 
     Args:
         lifetime: seconds.

@@ -138,8 +138,10 @@ class Chain:
         return changed
 
     def refuse(self, link: Link, error: UpstreamError) -> float:
-        """Let a link rest, and return for how many seconds."""
+        """Let a link rest, and return for how many seconds: 0 where its refusal is known from another flight."""
         now, last = self._clock.boot(), self._rests.get(link.id)
+        if last and now < last.remembered_until:
+            return 0.0
         refusals = last.refusals + 1 if last else 1
         seconds = min(REST_SECONDS * 2.0 ** min(refusals - 1, 10), LONGEST_REST_SECONDS)
         seconds *= 1 + REST_JITTER * (2 * self._chance() - 1)

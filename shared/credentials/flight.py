@@ -134,15 +134,21 @@ class ChainFlight:
                     if await self._chain.reread(at):
                         return True
             except TimeoutError:
-                self._failed[at] = TimedOut(cause="a credential could not be read in time")
+                self._unread(at, TimedOut(cause="a credential could not be read in time"))
             except UpstreamError as error:
-                self._failed[at] = error
+                self._unread(at, error)
         return False
+
+    def _unread(self, at: int, error: UpstreamError) -> None:
+        """Take in that a credential could not be read; where its links are known, that changes nothing."""
+        if at in self._chain.unread():
+            self._failed[at] = error
 
     async def _dismiss(self, link: Link, error: UpstreamError, *, reread: bool) -> None:
         """Let a link rest; its credential is read again first where it may have another by now."""
         self._failed[link.id] = error
-        self._report(link, error, self._chain.refuse(link, error))
+        if seconds := self._chain.refuse(link, error):
+            self._report(link, error, seconds)
         if reread:
             await self._read_one_of(self._chain.places(link))
 

@@ -203,7 +203,7 @@ class Rotation:
             left=lambda: until - system.clock.boot(),
             report=lambda *_: None,
         )
-        key = TokenKey(ours.profile, ours.tenant_id, f"{ours.cloud.graph}/.default")
+        key = TokenKey(ours.profile, ours.tenant_id, ours.cloud.graph_scope)
         while True:
             proof = await flight.proof(ours.cloud.token_endpoint(ours.tenant_id), None)
             try:

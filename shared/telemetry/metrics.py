@@ -17,25 +17,20 @@ from shared.core.entra.aadsts import known_codes
 from shared.telemetry.catalogue import EVENTS
 from shared.telemetry.event import Event, Feed, Instrument
 from shared.telemetry.events import Observer
+from shared.telemetry.instruments import LOST
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import CallbackOptions, Histogram, Meter, MeterProvider, Observation
 
 # Whoever sets up a meter provider has imported this: the worker does so before it calls the app.
 SDK = "opentelemetry.sdk.metrics"
-LOST = Instrument(
-    "vend.events.lost",
-    "{event}",
-    "lines of the log and measurements that got nowhere; anything but 0 is a gap in the audit trail",
-)
-"""The one instrument that no event feeds."""
 INSTRUMENTS = tuple(dict.fromkeys(feed.instrument for kind in EVENTS for feed in kind.about.feeds))
 
 _CAUSES = frozenset(f"AADSTS{code}" for code in known_codes())
 
 
 def observer(lost: Callable[[], int]) -> Observer | None:
-    """Give what counts events, or None where nobody has set up metrics; `lost` tells how many events got nowhere."""
+    """Return what counts events, or None where nobody has set up metrics; `lost` returns how many got nowhere."""
     if SDK not in sys.modules:
         return None
     from opentelemetry.metrics import get_meter_provider  # noqa: PLC0415  # not part of what is deployed

@@ -41,11 +41,11 @@ from shared.core.limits import Limits
 from shared.core.token import AccessToken, Acquired, Freshness, Moment, TokenKey, TokenSource, Wanted, min_remaining
 from shared.single_flight import Flights, Shedding
 from shared.system import System
-from shared.telemetry import catalogue
 from shared.telemetry.events import Events
 from shared.tokens.entry import Counters, Entry, EntryView
 from shared.tokens.failures import Failure
 from shared.tokens.forced_refresh import EVERYBODY, Demand, Forced, Step, next_step
+from shared.tokens.reports import FlightReport, acquire_failed
 
 FUTURE = 300
 """Seconds that an `nbf` may lie ahead of our clock: more than clocks differ, and nobody has such a token."""
@@ -68,10 +68,18 @@ class TokenCache:
         limits: the knobs.
         system: clocks and chance.
         events: where failed flights are reported.
+        report: makes the event of a failed flight.
     """
 
     def __init__(
-        self, acquire: Acquire, *, version: Callable[[TokenKey], str], limits: Limits, system: System, events: Events
+        self,
+        acquire: Acquire,
+        *,
+        version: Callable[[TokenKey], str],
+        limits: Limits,
+        system: System,
+        events: Events,
+        report: FlightReport = acquire_failed,
     ) -> None:
         self._acquire = acquire
         self._version = version
@@ -80,6 +88,7 @@ class TokenCache:
         self._chance = system.chance
         self._new_id = system.new_id
         self._events = events
+        self._report = report
         self._wall, self._boot = system.clock.wall, system.clock.boot
         self._entries: dict[TokenKey, Entry] = {}
         self._challenges: dict[Route, Forced] = {}  # the last flight for each challenge
@@ -325,16 +334,7 @@ class TokenCache:
         # What Entra refuses for certain claims says nothing about the same request without them.
         if demand is None or isinstance(error, Unavailable):
             entry.failure = failure
-        self._events.defer(
-            catalogue.FAILED_ATTEMPTS[error.event](
-                **key._asdict(),
-                flight_id=wanted.flight_id,
-                cause=error.cause,
-                remedy=error.remedy,
-                trace_id=error.trace_id,
-                retry_seconds=round(failure.until - now.boot, 1),
-            )
-        )
+        self._events.defer(self._report(wanted, error, round(failure.until - now.boot, 1)))
         return failure
 
     def _entry(self, key: TokenKey) -> Entry:

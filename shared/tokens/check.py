@@ -31,9 +31,9 @@ class TokenCheck:
 
     async def check(self) -> Check:
         """Return whether a token can be had, by the last attempt for each key."""
-        known = [entry for entry in self._tokens.entries() if self._is_usable(entry.remaining) or entry.is_failing]
-        if not any(self._is_usable(entry.remaining) for entry in known):
+        if self.has_none():
             return await self._first_token()
+        known = [entry for entry in self._tokens.entries() if self._is_usable(entry.remaining) or entry.is_failing]
         failing = sum(entry.cause is not None for entry in known)
         if not failing:
             return Check("token", State.OK, f"{len(known)} kept, and the last attempt for each went well")
@@ -44,6 +44,10 @@ class TokenCheck:
             "tokens that are kept are served to their last minute; what is not kept cannot be had",
             "the events acquire_failed name the causes and their remedies",
         )
+
+    def has_none(self) -> bool:
+        """Return whether no usable token is cached, so that every request waits for a new one."""
+        return not any(self._is_usable(entry.remaining) for entry in self._tokens.entries())
 
     def _is_usable(self, remaining: float) -> bool:
         return remaining >= self._min_remaining

@@ -49,8 +49,8 @@ def build_sync(
         return no_sync(events, "vend.toml has no [sync]")
     if is_on_azure(environ):
         return no_sync(events, "no shared store: SQLite is for one machine")
-    tenant_id, root = settings.profiles[ours.profile].offer.tenants[0], settings.home.graph
-    key = TokenKey(ours.profile, tenant_id, f"{root}/.default")
+    tenant_id, root = settings.profiles[ours.profile].offer.tenants[0], settings.home.graph.removesuffix("/")
+    key = TokenKey(ours.profile, tenant_id, settings.home.graph_scope)
 
     @cache
     def sync() -> Sync:

@@ -15,6 +15,7 @@ from shared.core.token import AccessToken, Acquired, TokenKey, Wanted
 from shared.system import System
 from shared.telemetry.events import Events
 from shared.tokens.cache import TokenCache
+from shared.tokens.reports import identity_failed
 
 FAILURE_MAX_SECONDS = 60.0
 """How long its failure is remembered at the most. Whoever waits for it, Entra's flights or a check of the callers
@@ -95,6 +96,7 @@ def _identity(
         ),
         system=system,
         events=events,
+        report=identity_failed,
     )
     return OwnIdentity(tokens, scopes=scopes)
 

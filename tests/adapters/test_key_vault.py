@@ -18,11 +18,9 @@ from shared.system import System
 
 
 @pytest.fixture
-def signs(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> Callable[[], bytes]:
+def signs(cloud: LocalCloud) -> Callable[[], bytes]:
     """Read the certificate of the local vault, and have it sign, as the app's own identity."""
     settings = {"IDENTITY_ENDPOINT": cloud.identity_endpoint, "IDENTITY_HEADER": cloud.identity_header}
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value)
 
     async def sign() -> bytes:
         network = Network(tls=client_tls(read_roots(str(cloud.ca_file))), proxy="", limits=Limits())

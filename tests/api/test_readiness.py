@@ -10,7 +10,7 @@ from shared.api.answers import Answer
 from shared.api.checks import Checks
 from shared.api.readiness import REPORT_SECONDS, Readiness
 from shared.callers.health import DocumentFacts, DocumentHealth, check_document
-from shared.core.check import Check
+from shared.core.check import Check, State
 from shared.core.errors import CredentialRefused, ScopeRefused, Unavailable, VendError
 from shared.core.request import Incoming
 from shared.credentials.check import Standing, check_credentials
@@ -39,6 +39,7 @@ class Worker(Bench):
         checks = Checks(
             callers=self._callers,
             token=tokens.check,
+            identity=self._identity,
             certificate=self._certificate,
             events=lambda: self.events.check(self.clock().boot),
             event_loop=LoopLag().check,
@@ -66,6 +67,9 @@ class Worker(Bench):
     async def _callers(self) -> Check:
         self.looks += 1
         return check_document(self.health)
+
+    async def _identity(self) -> Check:
+        return Check("identity", State.OK, "no token was needed yet")
 
     async def _certificate(self) -> Check:
         return check_credentials(self.standings, self.clock())

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from emulator.cloud import LocalCloud
-from emulator.seed import CLIENT_ID, TENANT_ID
+from emulator.identity.app import LIFETIME
+from emulator.network.faults import Fault, Kind
+from emulator.seed import CLIENT_ID, CONTAINER, TENANT_ID
 from shared.api.readiness import REPORT_SECONDS
 from tests.clock import FakeClock, settle
-from tests.in_process import App, ParsedFault, Told, suffering
+from tests.in_process import KEY, App, ParsedFault, Told, callers_document, suffering
 from tests.tables import case_id, cases
 
 pytestmark = pytest.mark.slow
@@ -75,6 +77,64 @@ def state_of(told: Told, check: str) -> str:
     """Read the state of one check."""
     (state,) = [each["state"] for each in told.body["checks"] if each["name"] == check]
     return str(state)
+
+
+def test_a_probe_is_no_reason_to_ask_the_identity(timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path) -> None:
+    """A worker with a token for callers needs none of its own: it is degraded, and probes leave the endpoint alone."""
+    away, cloud = timeless.faults["identity"], Fault(kind=Kind.STATUS, status=500)
+
+    async def story() -> None:
+        async with App(timeless, fake_clock, tmp_path) as app:
+            await app.ask()
+            fake_clock.tick(LIFETIME - 1_000)  # the own token has less than a quarter of an hour left
+            await app.ask()
+            with suffering(away, cloud):
+                fake_clock.tick(1_700)  # the refresh of the caller's token is due, and its assertion is over
+                assert (await app.ask()).status == 200
+                await app.landed()
+                asked = away.taken
+                for _ in range(PROBES):
+                    fake_clock.tick(2 * REPORT_SECONDS)
+                    probed = await app.probe()
+                    assert (probed.status, state_of(probed, "token")) == (200, "degraded")
+                    assert state_of(probed, "identity") == "degraded"
+                assert away.taken == asked > 0
+            assert {event["scope"] for event in app.everything("identity_failed")} == {
+                "https://vault.azure.net/.default"
+            }
+
+    asyncio.run(story())
+
+
+def test_a_document_in_a_blob_needs_the_identity(timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path) -> None:
+    """REL-65: without a token the worker fails; with one that is good for hours it is degraded, and reads the blob."""
+    place = f"callers = '{timeless.blob_url}/{CONTAINER}/callers.toml'"
+    timeless.blob.write(CONTAINER, "callers.toml", callers_document({"billing": KEY}).encode())
+
+    async def story() -> None:
+        async with App(timeless, fake_clock, tmp_path, settings=place) as app:
+            with suffering(timeless.faults["identity"], Fault(kind=Kind.STATUS, status=403)):
+                probed = await app.probe()
+                assert (probed.status, state_of(probed, "callers"), state_of(probed, "identity")) == (
+                    503,
+                    *2 * ["failed"],
+                )
+            fake_clock.tick(60)
+            probed = await app.probe()
+            assert (probed.status, state_of(probed, "identity")) == (200, "ok")
+            fake_clock.tick(0.6 * LIFETIME)
+            with suffering(timeless.faults["identity"], Fault(kind=Kind.STATUS, status=500)):
+                assert (await app.ask()).status == 200  # which starts the refresh that fails
+                await app.landed()
+                probed = await app.probe()
+                assert (probed.status, state_of(probed, "callers"), state_of(probed, "identity")) == (
+                    200,
+                    "ok",
+                    "degraded",
+                )
+                assert "the last attempt failed: managed identity: HTTP 500" in json.dumps(probed.body)
+
+    asyncio.run(story())
 
 
 def test_a_log_that_raises_is_seen(timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path) -> None:

@@ -109,14 +109,14 @@ def oracle(serve: Serve) -> tuple[Oracle, str]:
 def secrets(monkeypatch: pytest.MonkeyPatch) -> Secrets:
     """Every header with a key or a token that leaves by httpx, and its origin."""
     left: Secrets = []
-    send = httpx.HTTPTransport.handle_request
+    send = httpx.AsyncHTTPTransport.handle_async_request
 
-    def record(transport: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
+    async def record(transport: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
         origin = origin_of(str(request.url))
         left.extend((name, origin) for name in ("authorization", "x-functions-key") if name in request.headers)
-        return send(transport, request)
+        return await send(transport, request)
 
-    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", record)
+    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", record)
     return left
 
 

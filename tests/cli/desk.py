@@ -1,6 +1,7 @@
 """Where an operator sits who changes the callers document: `./vend callers` with both documents and a host."""
 
 import hashlib
+import time
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ class Desk:
     secrets: Secrets
     in_azure: bool = False
     waited: float = 0
+    now: Callable[[], float] = time.time
     meanwhile: Callable[[], object] = lambda: None
     """What happens while the next command waits for the first time."""
 
@@ -85,7 +87,7 @@ class Desk:
             self.host.seconds += seconds
 
         self.secrets.clear()
-        done = self.run(*words, obj=Patience(clock, sleep), **self.environ)
+        done = self.run(*words, obj=Patience(clock, sleep, self.now), **self.environ)
         self.waited = clock.moment
         app, cloud = origin_of(self.environ["VEND_URL"]), (self.cloud.blob_url, self.cloud.management_url)
         for header, origin in self.secrets:

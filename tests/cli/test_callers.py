@@ -1,15 +1,18 @@
 """`./vend callers add`, `roll`, `revoke` and `list`, against the document and the keys of a host."""
 
-import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from emulator.cloud import LocalCloud
 from emulator.network.faults import Fault, Kind
-from emulator.seed import APP_RESOURCE_ID, CONTAINER, OPERATOR_PRINCIPAL_ID, TENANT_ID
+from emulator.seed import APP_RESOURCE_ID, CONTAINER, TENANT_ID
 from emulator.tour.site import SCOPE
 from tests.cli.desk import ADD, COMMENT, OLD, Desk, sha256
+
+ABSENT = "00000000-0000-4000-8000-00000000000a"
+"""A tenant that no profile has."""
 
 
 def test_one_command_makes_a_caller(desk: Desk) -> None:
@@ -70,7 +73,7 @@ def test_a_caller_goes_though_an_entry_has_a_mistake(desk: Desk, name: str) -> N
     done = desk.do("callers", "revoke", name)
     assert (done.exit_code, set(desk.callers)) == (0, {"billing", "spoiled"} - {name}), done.output
     assert "has mistakes already; ./vend check names them." in done.stderr
-    refused = desk.do("callers", "add", "reports", "--allow", SCOPE, "--tenant", "x")
+    refused = desk.do("callers", "add", "reports", "--allow", SCOPE, "--tenant", ABSENT)
     assert (refused.exit_code, "reports" in desk.callers) == (1, False)
     assert "callers.spoiled" not in refused.stderr
 
@@ -145,23 +148,103 @@ def test_two_who_write_at_once_both_have_their_way(desk: Desk) -> None:
     assert "reports" in desk.callers
 
 
+@pytest.mark.parametrize("desk", ["make run"], indirect=True)
+def test_what_cannot_be_written_leaves_no_key(desk: Desk) -> None:
+    """Somebody else has added a caller of that name meanwhile: the new keys go, at the host and in their files."""
+
+    def interfere() -> None:
+        desk.host.before = lambda: None
+        desk.document += f'\n[callers.reports]\nkey_sha256 = ["{"c" * 64}"]\n'
+
+    desk.host.before = interfere
+    done = desk.do("callers", "add", "audits", "reports", "--allow", SCOPE)
+    assert (done.exit_code, desk.held) == (1, {"vend-billing": OLD})
+    assert "has a caller reports already: nothing was written." in done.stderr
+    assert "Deleted again, because no caller has it: vend-audits, vend-reports.\n" in done.stderr
+    assert not (desk.folder / "audits.key").exists()
+
+
+@pytest.mark.parametrize("desk", ["make run"], indirect=True)
+def test_a_key_file_of_a_roll_that_cannot_be_written_is_put_back(desk: Desk) -> None:
+    """It held the key that is still good."""
+
+    def interfere() -> None:
+        desk.host.before = lambda: None
+        desk.document = desk.document.replace("[callers.billing]", "[callers.invoices]")
+
+    desk.host.before = interfere
+    assert desk.do("callers", "roll", "billing").exit_code == 1
+    assert ((desk.folder / "billing.key").read_text(), desk.held) == (OLD, {"vend-billing": OLD})
+
+
+@pytest.mark.parametrize("desk", ["make run"], indirect=True)
+def test_an_end_is_set_from_the_start(desk: Desk) -> None:
+    """Once for all: a date, or a time from now; one that is over makes nothing."""
+    desk.now = datetime(2027, 1, 1, 12, tzinfo=UTC).timestamp
+    done = desk.do("callers", "add", "audits", "reports", "--allow", SCOPE, "--not-after", "90d")
+    assert "Written: audits, reports may have" in done.stdout
+    assert " until 2027-04-01 12:00 UTC.\n" in done.stdout
+    assert {desk.callers[name]["not_after"] for name in ("audits", "reports")} == {datetime(2027, 4, 1, 12, tzinfo=UTC)}
+    over = desk.do("callers", "add", "exports", "--allow", SCOPE, "--not-after", "2026-12-31")
+    assert (over.exit_code, "is over already" in over.stderr, "exports" in desk.callers) == (2, True, False)
+
+
+def test_several_keys_can_go_into_a_folder(desk: Desk, tmp_path: Path) -> None:
+    """Each into a new file that its owner alone can read; --key-file is for one."""
+    words = ("callers", "add", "audits", "reports", "--allow", SCOPE)
+    assert desk.do(*words, "--key-file", str(tmp_path / "key")).exit_code == 2
+    done = desk.do(*words, "--key-folder", str(tmp_path))
+    files = [tmp_path / "audits.key", tmp_path / "reports.key"]
+    assert (done.exit_code, {file.stat().st_mode & 0o777 for file in files}) == (0, {0o600})
+    assert desk.held == {"vend-billing": OLD} | {f"vend-{file.stem}": file.read_text() for file in files}
+
+
+def test_a_key_that_cannot_be_handed_over_is_deleted(desk: Desk, tmp_path: Path) -> None:
+    """Nobody has it, and no caller is added: the command can be repeated as it is."""
+    done = desk.do(*ADD, "--key-file", str(tmp_path / "nowhere" / "key"))
+    assert (done.exit_code, desk.held, set(desk.callers)) == (1, {"vend-billing": OLD}, {"billing"})
+    assert "cannot be written (FileNotFoundError), and nobody has the key.\n" in done.stderr
+
+
+def test_several_callers_are_rolled_and_finished_together(desk: Desk) -> None:
+    """One document and one wait, as for one; a caller with one key is named and keeps nobody back."""
+    desk.do("callers", "add", "audits", "reports", "--allow", SCOPE)
+    rolled = desk.do("callers", "roll", "audits", "reports")
+    assert (rolled.exit_code, [len(desk.callers[name]["key_sha256"]) for name in ("audits", "reports")]) == (0, [2, 2])
+    assert "./vend callers roll audits reports --finish\n" in rolled.output
+    finished = desk.do("callers", "roll", "audits", "reports", "billing", "--finish")
+    assert (finished.exit_code, set(desk.held)) == (1, {"vend-billing", "vend-audits-2", "vend-reports-2"})
+    assert "In force on 3 workers seen; " in finished.output
+    assert "billing has one key: there is nothing to finish.\n" in finished.stderr
+
+
+def test_a_slip_in_one_name_keeps_no_other_caller_alive(desk: Desk) -> None:
+    """Of those to be revoked the known ones go; the others are named, and the exit code is 1."""
+    done = desk.do("callers", "revoke", "billing", "biling", "billing")
+    assert (done.exit_code, desk.callers, desk.held) == (1, {}, {})
+    assert "In force on 3 workers seen; " in done.output
+    assert " has no caller biling. It has: billing\n" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
+        (("reports", "Reports", "--allow", SCOPE), "The name Reports is too close to that of reports"),
         (("billing", "--allow", SCOPE), "has a caller billing already"),
         (("Billing", "--allow", SCOPE), "The name Billing is too close to that of billing"),
         (("billing-2", "--allow", SCOPE), "The name billing-2 is too close to that of billing"),
         (("*", "--allow", SCOPE), '"*" has no key of its own.'),
         (("a b", "--allow", SCOPE), 'callers."a b": a name has letters, digits'),
-        (("reports", "--allow", "https://graph.microsoft.com/"), "Write https://graph.microsoft.com/.default"),
         (("reports", "--allow", "api://x/.default"), "api://x/.default is of no profile that is vendable."),
         (
             ("reports", "--allow", SCOPE, "--profile", "directory"),
             "callers.reports.allow[0].profile: the profile is not",
         ),
-        (("reports", "--allow", SCOPE, "--tenant", "x"), "callers.reports.allow[0].tenants[0]: is not a tenant GUID"),
+        (
+            ("reports", "--allow", SCOPE, "--tenant", ABSENT),
+            "callers.reports.allow[0].tenants[0]: the profile does not",
+        ),
         (("reports", "--allow", SCOPE, "--key-file", "/"), "/ is there already."),
-        (("reports", "--allow", SCOPE, "--resource-id", "/x"), "--resource-id: must be /subscriptions/"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
@@ -237,64 +320,3 @@ def test_without_a_document_the_first_caller_makes_it(desk: Desk, cloud: LocalCl
     assert "callers.toml: is not there" in desk.do("callers", "list").stdout
     assert desk.do(*ADD).exit_code == 0
     assert desk.callers.keys() == {"reports"}
-
-
-@pytest.mark.parametrize("desk", ["Azure"], indirect=True)
-@pytest.mark.parametrize("status", [400, 409, 429, 500, 503])
-def test_what_azure_may_do_a_little_later_is_repeated(desk: Desk, cloud: LocalCloud, status: int) -> None:
-    """FND-E11. For a minute, and it is said once; 400 is that of a host that restarts."""
-    switch = cloud.faults["management"]
-    restarting = {"error": {"code": "BadRequest", "message": "Encountered an error (Conflict) from host runtime."}}
-    switch.set(Fault(kind=Kind.STATUS, status=status, body=json.dumps(restarting), headers={"retry-after": "7"}))
-    desk.meanwhile = switch.clear
-    try:
-        done = desk.do(*ADD)
-    finally:
-        switch.clear()
-    assert (done.exit_code, set(desk.held)) == (0, {"vend-billing", "vend-reports"})
-    assert desk.waited == 7 + 32
-    assert done.stderr.count(f"Azure Resource Manager answers {status}; repeated for a minute.\n") == 1
-
-
-@pytest.mark.parametrize("desk", ["Azure"], indirect=True)
-def test_azure_says_why_it_refuses(desk: Desk, cloud: LocalCloud) -> None:
-    """FND-E11. Its own code and message."""
-    cloud.management.remove_contributor(OPERATOR_PRINCIPAL_ID)
-    try:
-        done = desk.do(*ADD)
-    finally:
-        cloud.management.add_contributor(OPERATOR_PRINCIPAL_ID)
-    assert " answers 403 AuthorizationFailed: The client with object id " in done.stderr
-
-
-@pytest.mark.parametrize("desk", ["Azure"], indirect=True)
-@pytest.mark.parametrize("trouble", ["no login", "no right", "no such app", "no ARM"])
-def test_what_azure_refuses_is_told_with_a_way_out(
-    desk: Desk, cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch, trouble: str
-) -> None:
-    """In words of our own, without a trace of a token, and nothing is made."""
-    says = {
-        "no login": "Log in with `az login` or `azd auth login`, and repeat.",
-        "no right": "You need the role vend key operator on the function app: docs/deployment.md.",
-        "no such app": "Is --resource-id (VEND_RESOURCE_ID) right, and is it your subscription?",
-        "no ARM": "Does your network reach Azure Resource Manager?",
-    }
-    match trouble:
-        case "no login":
-            monkeypatch.setenv("PATH", "/nowhere")
-        case "no right":
-            cloud.management.remove_contributor(OPERATOR_PRINCIPAL_ID)
-        case "no such app":
-            desk.environ["VEND_RESOURCE_ID"] += "-2"
-        case _:
-            cloud.faults["management"].set(Fault(kind=Kind.REFUSE))
-    try:
-        done = desk.do(*ADD)
-    finally:
-        cloud.faults["management"].clear()
-        cloud.management.add_contributor(OPERATOR_PRINCIPAL_ID)
-    assert done.exit_code == 1
-    assert done.stderr.splitlines()[-1] == says[trouble]
-    assert len(done.stderr.splitlines()) == 2
-    assert "eyJ" not in done.output
-    assert desk.held == {"vend-billing": OLD}

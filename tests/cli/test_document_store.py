@@ -5,11 +5,13 @@ from pathlib import Path
 import pytest
 import typer
 
-from cli.document_store import STORAGE, BlobStore, Changed, FileStore, rewrite
+from cli.document_store import STORAGE, BlobStore, Changed, FileStore, WriteUnknown, rewrite
+from cli.patience import Patience
 from emulator.cloud import LocalCloud
 from emulator.network.faults import Fault, Kind
 from emulator.seed import CLIENT_ID, CONTAINER, OPERATOR_CLIENT_ID
 from tests.cli.conftest import token_of
+from tests.emulator.client import Clock
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
@@ -46,21 +48,34 @@ def test_what_somebody_else_writes_meanwhile_stays(tmp_path: Path, times: int) -
     assert [each.read_text() for each in tmp_path.iterdir()] == ["c"]
 
 
-@pytest.fixture(scope="module")
-def blob(cloud: LocalCloud) -> BlobStore:
-    """A blob that is not there yet, for the operator."""
+@pytest.fixture
+def blob(cloud: LocalCloud, tmp_path: Path) -> BlobStore:
+    """A blob of this test alone that is not there yet, for the operator."""
     token = token_of(cloud, OPERATOR_CLIENT_ID, STORAGE)
-    return store(cloud, token)
+    return store(cloud, token, f"{tmp_path.name}/callers.toml")
+
+
+def patience() -> Patience:
+    """Wait by a clock that runs when a command sleeps."""
+    clock = Clock(0.0)
+
+    def sleep(seconds: float) -> None:
+        clock.moment += seconds
+
+    return Patience(clock, sleep)
 
 
 def store(cloud: LocalCloud, token: str, name: str = "a/callers.toml") -> BlobStore:
     """Reach a blob with one token, which is asked for by the resource that it is for."""
     return BlobStore(
-        f"{cloud.blob_url}/{CONTAINER}/{name}", token={STORAGE: token}.__getitem__, ca_file=str(cloud.ca_file)
+        f"{cloud.blob_url}/{CONTAINER}/{name}",
+        token={STORAGE: token}.__getitem__,
+        ca_file=str(cloud.ca_file),
+        patience=patience(),
     )
 
 
-def test_of_two_who_write_a_blob_one_is_told(cloud: LocalCloud, blob: BlobStore) -> None:
+def test_of_two_who_write_a_blob_one_is_told(blob: BlobStore) -> None:
     """Who has read another version, or none, has not seen what the other wrote, and does not write over it."""
     nothing = blob.read()
     assert nothing.content is None
@@ -71,7 +86,7 @@ def test_of_two_who_write_a_blob_one_is_told(cloud: LocalCloud, blob: BlobStore)
     blob.write(b"third", over=seen)
     with pytest.raises(Changed):
         blob.write(b"fourth", over=seen)
-    assert cloud.blob.read(CONTAINER, "a/callers.toml") == b"third"
+    assert blob.read().content == b"third"
 
 
 @pytest.mark.parametrize(
@@ -80,7 +95,7 @@ def test_of_two_who_write_a_blob_one_is_told(cloud: LocalCloud, blob: BlobStore)
         ("no role", "You need the role Storage Blob Data Reader on it (it takes up to 10 minutes)"),
         ("no container", "Is `callers` in vend.toml right?"),
         ("nobody", "Is `callers` in vend.toml right, and does its network let you in?"),
-        ("out of order", "Is `callers` in vend.toml right?"),
+        ("out of order", "Azure Storage answers 500. Repeated for up to 60 s.\n"),
     ],
 )
 def test_a_blob_that_cannot_be_read_is_no_missing_one(
@@ -92,7 +107,7 @@ def test_a_blob_that_cannot_be_read_is_no_missing_one(
     match trouble:
         case "no container":
             url = f"{cloud.blob_url}/nowhere/callers.toml"
-            reached = BlobStore(url, token=lambda _: token, ca_file=str(cloud.ca_file))
+            reached = BlobStore(url, token=lambda _: token, ca_file=str(cloud.ca_file), patience=patience())
         case "nobody":
             cloud.faults["blob"].set(Fault(kind=Kind.REFUSE))
         case "out of order":
@@ -105,3 +120,42 @@ def test_a_blob_that_cannot_be_read_is_no_missing_one(
     told = capfd.readouterr().err
     assert says in told
     assert token not in told
+
+
+@pytest.mark.parametrize(
+    ("fault", "answers"),
+    [
+        (Fault(kind=Kind.STATUS, status=503, headers={"x-ms-error-code": "ServerBusy"}, times=12), "503 ServerBusy"),
+        (Fault(kind=Kind.CUT, after_bytes=0, times=1), "broke off"),
+    ],
+    ids=["busy", "written, and the answer is lost"],
+)
+def test_a_write_that_fails_for_now_is_repeated(
+    cloud: LocalCloud, blob: BlobStore, capfd: pytest.CaptureFixture[str], fault: Fault, answers: str
+) -> None:
+    """For a minute, and it is said once. What the first attempt wrote is no change by somebody else."""
+    seen = blob.read()
+    cloud.faults["blob"].set(fault)
+    try:
+        blob.write(answers.encode(), over=seen)
+    finally:
+        cloud.faults["blob"].clear()
+    told = capfd.readouterr().err
+    assert blob.read().content == answers.encode()
+    assert (told.count("Repeated for up to 60 s."), answers in told) == (1, True)
+
+
+@pytest.mark.parametrize("times", [13, None], ids=["it stays as it was", "not known"])
+def test_a_write_that_fails_for_a_minute_tells_what_is_there(
+    cloud: LocalCloud, blob: BlobStore, times: int | None
+) -> None:
+    """Where the blob can be read it decides; where it cannot, nobody knows, and the caller of `write` hears so."""
+    seen = blob.read()
+    cloud.faults["blob"].set(Fault(kind=Kind.STATUS, status=500, times=times))
+    try:
+        with pytest.raises(typer.Exit) as ended:
+            blob.write(b"never", over=seen)
+    finally:
+        cloud.faults["blob"].clear()
+    assert isinstance(ended.value, WriteUnknown) is (times is None)
+    assert blob.read().content == seen.content

@@ -21,6 +21,24 @@ SHORT = {
 }
 
 
+VAULT = "profiles.main.credentials[0].vault:"
+
+
+def own_cloud(vault: str = "vault.azure.net") -> str:
+    """Return the lines of a custom cloud."""
+    return f"""cloud = 'own'
+[clouds.own]
+authority = 'https://login.example'
+graph = 'https://graph.example'
+management = 'https://management.example'
+token_exchange_audience = 'api://x'
+blob = 'https://localhost:4'
+vault = '{vault}'
+database = 'localhost'
+verify_vault_challenge = true
+"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """What is asked for; tests/data/explain.toml describes the fields."""
@@ -79,6 +97,7 @@ def test_callers_are_held_against_good_profiles_alone(run: Run, tmp_path: Path) 
     bad = run("check", "--config", write(tmp_path, SETTINGS.replace("api://a/.default", "api://a"), callers))
     assert "callers.toml: none so far; its profiles are looked at once those of vend.toml are good\n" in bad.stdout
     good = run("check", "--config", write(tmp_path, SETTINGS, callers))
+    assert "vend.toml" not in good.stdout
     assert "  callers.auditor.allow[0].scopes[0]: the profile does not have this scope\n" in good.stdout
 
 
@@ -113,18 +132,41 @@ def test_callers_in_a_blob_are_read_once_it_is_known_how(run: Run, tmp_path: Pat
 @pytest.mark.parametrize("variable", ["WEBSITE_INSTANCE_ID", "CONTAINER_NAME", "WEBSITE_POD_NAME"])
 def test_a_container_is_not_azure(run: Run, tmp_path: Path, variable: str) -> None:
     """This command never runs on Azure, whatever a development container calls itself."""
-    clouds = """cloud = 'own'
-[clouds.own]
-authority = 'https://login.example'
-graph = 'https://graph.example'
-management = 'https://management.example'
-token_exchange_audience = 'api://x'
-blob = 'https://localhost:4'
-vault = 'https://localhost:5'
-database = 'localhost'
-verify_vault_challenge = true
-"""
-    assert run("check", "--config", write(tmp_path, clouds + SETTINGS), **{variable: "x"}).exit_code == 0
+    assert run("check", "--config", write(tmp_path, own_cloud() + SETTINGS), **{variable: "x"}).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "mistake"),
+    [
+        ("vend.vault.azure.net", "v.vaultcore.azure.net", f"{VAULT} is not in the cloud's vault domain"),
+        ("vend.vault.azure.net", "vend.vault.azure.cn", f"{VAULT} is not in the cloud's vault domain"),
+        ("vend.vault.azure.net", "vend.vault.azure.net:8443", f"{VAULT} is not in the cloud's vault domain"),
+        ("vend.vault.azure.net", "vend.privatelink.vaultcore.azure.net", f"{VAULT} is a private-link name"),
+        ("vend.vault.azure.net", "vend.managedhsm.azure.net", f"{VAULT} is a Managed HSM"),
+        ("[profiles.main]", f"{own_cloud('https://localhost:5')}[profiles.main]", f"{VAULT} is not in the cloud's"),
+        (
+            "[profiles.main]",
+            "identity_client_id = 'vend'\n[profiles.main]",
+            "identity_client_id: must be the client ID",
+        ),
+    ],
+    ids=["vaultcore", "another cloud", "a port", "private link", "Managed HSM", "a custom cloud", "no GUID"],
+)
+def test_what_an_upstream_would_refuse_is_a_mistake_here(
+    run: Run, tmp_path: Path, old: str, new: str, mistake: str
+) -> None:
+    """A6, FND-D3. The app starts, and answers 502 where it needs that upstream; so the settings are not called good.
+
+    A caller can be taken out meanwhile: the commands that change the document go on.
+    """
+    config = write(tmp_path, SETTINGS.replace(old, new))
+    done = run("check", "--config", config)
+    file, *told, number = done.stdout.splitlines()
+    assert (done.exit_code, file) == (1, config)
+    assert told[0].startswith(f"  {mistake}")
+    assert number.startswith(f"{len(told)} mistake")
+    changed = run("callers", "revoke", "nobody", "--config", config, "--app", "https://vend.example")
+    assert (changed.exit_code, "mistake" in changed.output) == (1, False)
 
 
 def test_documents_that_are_not_there_are_mistakes(run: Run, tmp_path: Path) -> None:

@@ -68,5 +68,5 @@ def test_the_lines_are_for_a_shell(run: Run, tmp_path: Path, own: str) -> None:
 def test_a_key_goes_into_no_clear_text(run: Run, command: tuple[str, ...]) -> None:
     """Over http to this machine alone, as for every command."""
     done = run(*command, VEND_URL="http://vend.example", VEND_KEY=KEY)
-    assert (done.exit_code, KEY in done.output) == (1, False)
+    assert (done.exit_code, KEY in done.output) == (2, False)
     assert done.stderr.startswith("--app: http is for this machine alone")

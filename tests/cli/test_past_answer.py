@@ -76,7 +76,7 @@ def test_in_azure_a_query_finds_it(run: Run, tmp_path: Path) -> None:
 def test_only_an_id_gets_into_a_query(run: Run, tmp_path: Path, harmful: str) -> None:
     """What is no GUID is refused, whatever it would do to the query."""
     done = run(*EXPLAIN, harmful, VEND_CONFIG=str(tmp_path / "vend.toml"))
-    assert (done.exit_code, done.stdout) == (1, "")
+    assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr.startswith("--correlation-id: must be the GUID of an answer\n")
 
 

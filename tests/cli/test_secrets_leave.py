@@ -1,6 +1,8 @@
 """A key or a token goes to the one origin that it is for, over TLS or within this machine."""
 
 import os
+import re
+import sys
 from pathlib import Path
 
 import httpx
@@ -58,6 +60,71 @@ def test_a_check_reads_no_blob_unless_asked(run: Run, cloud: LocalCloud, hostile
     """FND-A1. Even a cloud of the document's own, which names the other service as its storage, gets nothing."""
     hostile.write_text(hostile.read_text().replace(f'blob = "{cloud.blob_url}"', f'blob = "{cloud.vault_url}"'))
     assert (run("check", "--config", str(hostile)).exit_code, secrets) == (0, [])
+
+
+class Traffic:
+    """What this process looks up, connects to and starts: Python reports it to audit hooks, whoever does it."""
+
+    NAMES = frozenset({"socket.connect", "socket.getaddrinfo", "socket.sendto", "subprocess.Popen", "os.posix_spawn"})
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, str]] = []
+        self.is_on = False
+        sys.addaudithook(self._record)  # it stays for the life of the process
+
+    def _record(self, name: str, details: tuple[object, ...]) -> None:
+        if self.is_on and name in self.NAMES:
+            self.seen.append((name, str(details)))
+
+
+@pytest.fixture(scope="module")
+def traffic() -> Traffic:
+    """The recorder of this process."""
+    return Traffic()
+
+
+@pytest.mark.parametrize(
+    "key", ["authority", "graph", "management", "blob", "vault", "callers", "proxy", "credentials"]
+)
+def test_a_check_of_a_hostile_document_sends_nothing(
+    run: Run, cloud: LocalCloud, hostile: Path, traffic: Traffic, key: str
+) -> None:
+    """SEC-29. Whichever address is another's: no name is looked up, no connection made, and `az` is not started."""
+    evil = "https://evil.example:9443"
+    text = hostile.read_text()
+    text = re.sub(r"^callers = .*", f"callers = '{cloud.blob_url}/c/callers.toml'", text, flags=re.MULTILINE)
+    if key == "callers":
+        text = text.replace(cloud.blob_url, evil)  # the custom cloud of the document calls that its storage
+    elif key == "proxy":
+        text = text.replace("[network]", f"[network]\nproxy = '{evil}'")
+    elif key == "credentials":
+        clouds, table, profiles = text.partition("[network]")
+        text = clouds + table + profiles.replace(cloud.vault_url, evil)
+    else:
+        text = re.sub(rf"^{key} = .*", f"{key} = '{evil}'", text, flags=re.MULTILINE)
+    assert evil in text
+    hostile.write_text(text)
+    traffic.seen.clear()
+    traffic.is_on = True
+    try:
+        done = run("check", "--config", str(hostile))
+    finally:
+        traffic.is_on = False
+    assert traffic.seen == []
+    assert done.exit_code in {0, 1}
+    assert "Traceback" not in done.output
+
+
+def test_the_recorder_sees_a_connection(run: Run, hostile: Path, cloud: LocalCloud, traffic: Traffic) -> None:
+    """With --remote a connection is made, to the storage that the document names, and `az` is started for its token."""
+    hostile.write_text(hostile.read_text().replace(f'blob = "{cloud.blob_url}"', f'blob = "{cloud.vault_url}"'))
+    traffic.seen.clear()
+    traffic.is_on = True
+    try:
+        run("check", "--remote", "--config", str(hostile))
+    finally:
+        traffic.is_on = False
+    assert {"socket.connect", "subprocess.Popen"} <= {name for name, _ in traffic.seen}
 
 
 def test_a_redirect_is_not_followed(run: Run, oracle: tuple[Oracle, str], cloud: LocalCloud, secrets: Secrets) -> None:

@@ -207,7 +207,7 @@ def test_a_key_goes_only_where_nobody_can_read_along(run: Run, address: str) -> 
     """Over http to this machine alone; an address is scheme, host and port."""
     done = run(*ASK, "--app", address, VEND_KEY=KEY)
     assert done.stderr.startswith(("--app: must be http or https", "--app: http is for this machine alone"))
-    assert done.exit_code == 1
+    assert done.exit_code == 2
 
 
 def test_where_nobody_answers_is_said_with_a_way_out(run: Run) -> None:

@@ -1,4 +1,8 @@
+from urllib.parse import unquote
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.core.errors import InvalidRequest
 from shared.core.form import CREDENTIAL_LIMIT, CREDENTIAL_NAME_LIMIT, FIELDS, client_of, read_credential
@@ -42,3 +46,14 @@ def test_a_credential_is_read_up_to_its_limit(escaped: bytes) -> None:
     assert set(read_credential(escaped)) <= set("xA")
     with pytest.raises(InvalidRequest):
         read_credential(escaped + b"x" * 3)
+
+
+@given(
+    pieces=st.lists(
+        st.sampled_from(["%41", "%c3%A9", "%3d", "%25", "%0a", "=", "_", "\r", "\n", " ", "41", "a"]), max_size=40
+    )
+)
+def test_clean_escapes_mean_what_the_standard_library_says(pieces: list[str]) -> None:
+    """RFC 3986 section 2.1: whatever stands beside them, line breaks and equals signs among it."""
+    escaped = "".join(pieces)
+    assert read_credential(escaped.encode()) == unquote(escaped, errors="strict")

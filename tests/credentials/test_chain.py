@@ -91,6 +91,22 @@ def test_flights_at_once_ask_with_each_credential_once_each() -> None:
 
     asyncio.run(story())
     assert len(registration.asked) <= 20
+    registration.clock.tick(661)
+    assert registration.resting == []  # ten flights at once are one refusal of each link, and its first rest
+
+
+def test_a_vault_that_is_away_does_not_hide_a_refusal() -> None:
+    """Every known link is refused, and the list cannot be read again at that moment: the refusal is the answer."""
+    registration = Registration()
+
+    async def story() -> str:
+        await registration.acquire()
+        registration.register()
+        registration.clock.tick(60)
+        registration.vault.unreadable = Unavailable(cause="Key Vault: HTTP 503")
+        return await outcome(registration)
+
+    assert asyncio.run(story()) == "CredentialRefused"
 
 
 @pytest.mark.parametrize("newer", [1, 2, 3, 5])

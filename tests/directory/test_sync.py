@@ -329,7 +329,14 @@ def test_a_sync_that_cannot_be_is_told(
     lines: list[str] = []
     events = Events(lines.append, wall=lambda: 0.0, worker="w")
     more = settings(directory, tmp_path) if more == "sync" else more
-    write_configuration(directory, tmp_path, scopes=(GRAPH_SCOPE,), settings=more, authority=directory.authority)
+    write_configuration(
+        directory,
+        tmp_path,
+        scopes=(GRAPH_SCOPE,),
+        settings=more,
+        authority=directory.authority,
+        vault=directory.vault_url,
+    )
     text = (tmp_path / "vend.toml").read_text()
     if environ:  # a custom cloud needs these there
         text = "allow_custom_cloud = true\n" + text.replace("challenge = false", "challenge = true")

@@ -13,7 +13,8 @@ from jsonschema_rs import Draft202012Validator, meta
 from scripts.schemas import CONFIGURATION, documents, meanings
 from shared.core.documents.callers import CallersFile
 from shared.core.documents.settings import Settings
-from shared.core.documents.table import NOTHING, read_table
+from shared.core.documents.table import read_table
+from shared.core.rules import NOTHING
 from tests.core.documents.test_callers import CASES as CALLERS_CASES
 from tests.core.documents.test_callers import CallersCase
 from tests.core.documents.test_settings import CASES as SETTINGS_CASES

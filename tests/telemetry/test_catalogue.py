@@ -10,9 +10,10 @@ from jsonschema_rs import Draft202012Validator
 
 from shared.core import errors
 from shared.core.errors import UpstreamError
-from shared.telemetry.catalogue import EVENTS, FAILED_ATTEMPTS
+from shared.telemetry.catalogue import EVENTS
 from shared.telemetry.event import Event
 from shared.telemetry.events import Events
+from shared.tokens.reports import FAILED_ATTEMPTS
 from tests.contract import ROOT, event_conforms
 
 SCHEMA: dict[str, Any] = json.loads((ROOT / "docs" / "events.schema.json").read_text())

@@ -58,6 +58,40 @@ def test_a_refused_answer_names_the_flight_that_failed(
     asyncio.run(story())
 
 
+def test_a_vault_outside_of_the_cloud_is_a_refusal_with_its_cause(
+    timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path
+) -> None:
+    """FND-D3. The app starts, as another profile may be served; no token of its own leaves for the wrong address."""
+
+    async def story() -> None:
+        async with App(timeless, fake_clock, tmp_path, vault="https://v.vaultcore.azure.net") as app:
+            assert (await app.ask()).status == 502
+            (failed,) = app.everything("acquire_failed")
+            assert failed["cause"] == "Key Vault: the vault's address is not in the cloud's vault domain"
+
+    asyncio.run(story())
+
+
+def test_a_failure_of_the_identity_is_one_event_of_its_own(
+    timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path
+) -> None:
+    """Two keys fail by one failure of the identity: one event about the identity, and one about each key."""
+
+    async def story() -> None:
+        async with App(timeless, fake_clock, tmp_path) as app:
+            with suffering(timeless.faults["identity"], Fault(kind=Kind.STATUS, status=403)):
+                assert [(await app.ask(scope)).status for scope in (GRAPH_SCOPE, ORDERS_SCOPE)] == [502, 502]
+            (failed,) = app.everything("identity_failed")
+            assert (failed["cause"], failed["retry_seconds"]) == (
+                "managed identity: HTTP 403",
+                pytest.approx(60, abs=6),
+            )
+            keys = [(event["profile"], event["cause"]) for event in app.everything("acquire_failed")]
+            assert keys == 2 * [("graph", "managed identity: HTTP 403")]
+
+    asyncio.run(story())
+
+
 def test_one_failure_of_the_identity_reaches_nobody(
     timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path
 ) -> None:
@@ -67,7 +101,7 @@ def test_one_failure_of_the_identity_reaches_nobody(
         async with App(timeless, fake_clock, tmp_path) as app:
             with suffering(timeless.faults["identity"], Fault(kind=Kind.STATUS, status=500, times=1)):
                 assert (await app.ask()).status == 200
-            assert app.everything("acquire_failed") == []
+            assert app.everything("acquire_failed") == app.everything("identity_failed") == []
         async with App(timeless, fake_clock, tmp_path) as app:
             busy = Fault(kind=Kind.STATUS, status=429, headers={"retry-after": "7"}, times=1)
             with suffering(timeless.faults["identity"], busy):

@@ -21,6 +21,7 @@ from shared.core.documents.table import dotted, read_table
 from shared.core.documents.toml import DocumentError, parse_toml
 from shared.core.names import is_default_scope, is_guid, is_sha256
 from shared.core.policy import EVERYBODY, Allow, Caller, Mode, Offer, tenants_of
+from shared.core.rules import NOTHING, breaks, items
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 _CLOSED = "stands for nobody, because the keys of another entry cannot be read whole"
@@ -34,8 +35,9 @@ class CallersFile:
     callers: Mapping[str, Caller] = field(default_factory=dict)
 
     def mistakes(self, at: str) -> list[str]:
-        """List what is wrong although every type is right."""
-        return [] if self.generation >= 0 else [f"{dotted(at, 'generation')}: is less than 0"]
+        """List what is wrong with values that have the right type."""
+        is_wrong = breaks(lambda generation: generation >= 0, self.generation)
+        return [f"{dotted(at, 'generation')}: is less than 0"] if is_wrong else []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,12 +119,15 @@ def parse_callers(text: bytes, offers: Mapping[str, Offer] | None, *, name: str)
     file = read_table(CallersFile, table, at="", mistakes=mistakes)
     owners, shared = _owners(entries)
     found = {each: _read_entry(each, entry) for each, entry in entries.items()}
-    if mistakes or shared:
-        raise DocumentError([*mistakes, *shared, *(mistake for _, wrong in found.values() for mistake in wrong)])
     callers = {each: caller for each, (caller, wrong) in found.items() if not wrong}
     unresolved: Mapping[str, list[str]] = {
-        each: wrong for each, caller in callers.items() if offers is not None and (wrong := _unresolved(caller, offers))
+        each: gaps
+        for each, (caller, _) in found.items()
+        if offers is not None and caller is not NOTHING and (gaps := _unresolved(caller, offers))
     }
+    of_entries = [m for each, (_, wrong) in found.items() for m in (*wrong, *unresolved.get(each, ()))]
+    if mistakes or shared:
+        raise DocumentError([*mistakes, *shared, *of_entries])
     is_open = all(_keys_are_whole(each, entry) for each, entry in entries.items())
     warnings = [] if is_open or EVERYBODY not in entries else [f"{dotted('callers', EVERYBODY)}: {_CLOSED}"]
     if offers is not None:
@@ -133,8 +138,8 @@ def parse_callers(text: bytes, offers: Mapping[str, Offer] | None, *, name: str)
         owners=owners,
         is_open=is_open,
         refused=frozenset(found.keys() - callers.keys()),
-        unresolved=frozenset(unresolved),
-        mistakes=tuple(m for each, (_, wrong) in found.items() for m in wrong or unresolved.get(each, [])),
+        unresolved=frozenset(unresolved.keys() & callers.keys()),
+        mistakes=tuple(of_entries),
         warnings=tuple(warnings),
     )
 
@@ -144,7 +149,7 @@ def _read_entry(name: str, entry: object) -> tuple[Caller, list[str]]:
     mistakes: list[str] = []
     at = dotted("callers", name)
     caller = read_table(Caller, entry, at=at, mistakes=mistakes, name=name)
-    return caller, mistakes or _caller_mistakes(at, caller)
+    return caller, mistakes if caller is NOTHING else mistakes + _caller_mistakes(at, caller)
 
 
 def _listed_keys(entry: object) -> list[Any]:
@@ -178,34 +183,34 @@ def _owners(entries: Mapping[str, object]) -> tuple[Mapping[str, str], list[str]
 
 
 def _caller_mistakes(at: str, caller: Caller) -> list[str]:
-    """List what is wrong with one entry although every type is right."""
+    """List what is wrong with values of one entry that have the right type."""
     found = []
     everybody = caller.name == EVERYBODY
     if not everybody and not _NAME.match(caller.name):
         found.append(f"{at}: a name has letters, digits, dots, dashes and underscores, at most 64")
-    if everybody and (caller.admin or caller.mode is Mode.AUDIT):
+    if everybody and (caller.admin is True or caller.mode is Mode.AUDIT):
         found.append(f'{at}: "*" is neither admin nor in mode "audit"')
-    if everybody and caller.key_sha256:
+    if everybody and breaks(lambda keys: not keys, caller.key_sha256):
         found.append(f'{at}.key_sha256: "*" stands for the keys of nobody else, and has none')
-    if not everybody and not caller.key_sha256:
+    if not everybody and breaks(len, caller.key_sha256):
         found.append(f"{at}.key_sha256: is missing")
     found += [
         f"{at}.key_sha256[{index}]: is not 64 lower-case hex digits"
-        for index, digest in enumerate(caller.key_sha256)
+        for index, digest in items(caller.key_sha256)
         if not is_sha256(digest)
     ]
-    if caller.per_worker_per_minute is not None and caller.per_worker_per_minute < 1:
+    if breaks(lambda rate: rate is None or rate >= 1, caller.per_worker_per_minute):
         found.append(f"{at}.per_worker_per_minute: is less than 1")
-    for index, allow in enumerate(caller.allow):
+    for index, allow in items(caller.allow):
         found += _allow_mistakes(f"{at}.allow[{index}]", allow)
     return found
 
 
 def _allow_mistakes(at: str, allow: Allow) -> Iterator[str]:
-    for index, scope in enumerate(allow.scopes):
+    for index, scope in items(allow.scopes):
         if not is_default_scope(scope):
             yield f"{at}.scopes[{index}]: is not of the form resource/.default"
-    for index, tenant in enumerate(allow.tenants):
+    for index, tenant in items(allow.tenants):
         if not is_guid(tenant):
             yield f"{at}.tenants[{index}]: is not a tenant GUID"
 
@@ -213,21 +218,23 @@ def _allow_mistakes(at: str, allow: Allow) -> Iterator[str]:
 def _unresolved(caller: Caller, offers: Mapping[str, Offer]) -> list[str]:
     """List the grants of a caller that no profile resolves."""
     at = dotted("callers", caller.name)
-    return [m for index, allow in enumerate(caller.allow) for m in _gaps(f"{at}.allow[{index}]", allow, offers)]
+    return [m for index, allow in items(caller.allow) for m in _gaps(f"{at}.allow[{index}]", allow, offers)]
 
 
 def _gaps(at: str, allow: Allow, offers: Mapping[str, Offer]) -> Iterator[str]:
+    if allow.profile is NOTHING:
+        return
     offer = offers.get(allow.profile)
     if offer is None:
         yield f"{at}.profile: there is no such profile"
         return
     if not offer.vendable:
         yield f"{at}.profile: the profile is not vendable"
-    for index, scope in enumerate(allow.scopes):
-        if scope not in offer.scopes:
+    for index, scope in items(allow.scopes):
+        if is_default_scope(scope) and scope not in offer.scopes:
             yield f"{at}.scopes[{index}]: the profile does not have this scope"
-    for index, tenant in enumerate(allow.tenants):
-        if tenant.lower() not in offer.tenants:
+    for index, tenant in items(allow.tenants):
+        if is_guid(tenant) and tenant.lower() not in offer.tenants:
             yield f"{at}.tenants[{index}]: the profile does not have this tenant"
 
 

@@ -7,6 +7,9 @@ from typing import ClassVar
 
 from shared.core.names import is_guid
 from shared.core.origins import is_bare_https
+from shared.core.rules import breaks, is_whole
+
+_NAME = re.compile(r"[0-9A-Za-z-]{1,127}")
 
 
 class Signing(StrEnum):
@@ -29,7 +32,7 @@ class CertificateSettings:
     send_x5c: bool = False
 
     def mistakes(self, at: str) -> list[str]:
-        """List what is wrong although every type is right."""
+        """List what is wrong with values that have the right type."""
         return _vault_mistakes(self.vault, self.name, at=at, what="certificate")
 
 
@@ -41,9 +44,9 @@ class FederatedSettings:
     identity_client_id: str
 
     def mistakes(self, at: str) -> list[str]:
-        """List what is wrong although every type is right."""
+        """List what is wrong with values that have the right type."""
         fault = f"{at}.identity_client_id: must be the client ID of a user-assigned managed identity, a GUID"
-        return [] if is_guid(self.identity_client_id) else [fault]
+        return [fault] if breaks(is_guid, self.identity_client_id) else []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +59,8 @@ class SecretSettings:
     value: str = field(default="", repr=False)
 
     def mistakes(self, at: str) -> list[str]:
-        """List what is wrong although every type is right."""
-        if self.value and not (self.vault or self.name):
+        """List what is wrong with values that have the right type."""
+        if not is_whole(self) or (self.value and not (self.vault or self.name)):
             return []
         if self.value or not (self.vault and self.name):
             return [f"{at}: must have either vault and name, or value"]
@@ -89,7 +92,7 @@ type CredentialSettings = (
 
 
 def _vault_mistakes(vault: str, name: str, *, at: str, what: str) -> list[str]:
-    found = [] if is_bare_https(vault) else [f"{at}.vault: must be an https URL without a path"]
-    if not re.fullmatch(r"[0-9A-Za-z-]{1,127}", name):
+    found = [f"{at}.vault: must be an https URL without a path"] if breaks(is_bare_https, vault) else []
+    if breaks(_NAME.fullmatch, name):
         found.append(f"{at}.name: is not the name of a {what} in Key Vault")
     return found

@@ -1,6 +1,7 @@
 """vend.toml: what it may say, and every mistake in it.
 
-Tables are checked first, each on its own. What two tables must agree on is checked once every table is good.
+Tables are checked first, each on its own, and then what two of them must agree on. A mistake hides no other: a rule
+looks at the values that could be read (`core/rules.py`).
 """
 
 import re
@@ -18,6 +19,7 @@ from shared.core.limits import Limits
 from shared.core.names import is_default_scope, is_guid
 from shared.core.origins import is_bare_https
 from shared.core.policy import Offer
+from shared.core.rules import NOTHING, breaks, is_whole, items, tables
 
 ON_AZURE = ("WEBSITE_INSTANCE_ID", "CONTAINER_NAME", "WEBSITE_POD_NAME")
 """Variables of which one at least is set by every plan of Azure Functions; Flex does not set the first."""
@@ -43,40 +45,41 @@ class Profile:
     application_tenant_id: str = ""
 
     def mistakes(self, at: str) -> list[str]:
-        """List what is wrong although every type is right."""
+        """List what is wrong with values that have the right type."""
         found = [
             f"{at}.tenants[{index}]: must be a tenant GUID"
-            for index, tenant in enumerate(self.tenants)
+            for index, tenant in items(self.tenants)
             if not is_guid(tenant)
         ]
         found += [
             f"{at}.scopes[{index}]: must be one resource followed by /.default"
-            for index, scope in enumerate(self.scopes)
+            for index, scope in items(self.scopes)
             if not is_default_scope(scope)
         ]
-        if not is_guid(self.client_id):
+        if breaks(is_guid, self.client_id):
             found.append(f"{at}.client_id: must be the application (client) ID, a GUID")
-        if self.region and not _REGION.match(self.region):
+        if breaks(lambda region: not region or _REGION.match(region), self.region):
             found.append(f"{at}.region: must be the short name of a region, such as westeurope")
-        if not set(self.claims_capabilities) <= {"cp1"}:
+        if {capability for _, capability in items(self.claims_capabilities)} - {"cp1"}:
             found.append(f'{at}.claims_capabilities: only "cp1" exists')
-        if self.application_tenant_id and not is_guid(self.application_tenant_id):
+        if breaks(lambda tenant: not tenant or is_guid(tenant), self.application_tenant_id):
             found.append(f"{at}.application_tenant_id: must be a tenant GUID")
-        return found + (self._rotation_mistakes(at) if self.application_object_id else [])
+        rotates = self.application_object_id and self.application_object_id is not NOTHING
+        return found + (self._rotation_mistakes(at) if rotates else [])
 
     def _rotation_mistakes(self, at: str) -> list[str]:
-        found = []
-        if not is_guid(self.application_object_id) or self.application_object_id.lower() == self.client_id.lower():
+        found, object_id = [], self.application_object_id
+        if not is_guid(object_id) or breaks(lambda client: client.lower() != object_id.lower(), self.client_id):
             what = "must be the object ID of the app registration, a GUID; not its application (client) ID"
             found.append(f"{at}.application_object_id: {what}")
-        if not self.rotated:
+        if self.credentials is not NOTHING and NOTHING not in self.credentials and not self.rotated:
             found.append(f'{at}.application_object_id: the profile has no credential of type "certificate" to register')
-        if len(self.tenants) > 1 and not self.application_tenant_id:
+        if breaks(lambda tenants, home: len(tenants) < 2 or home, self.tenants, self.application_tenant_id):
             found.append(f"{at}.application_tenant_id: is missing; it names which tenant is home to the registration")
         found += [
             f"{at}.credentials[{index}].send_x5c: must be false with application_object_id, which registers them"
-            for index, credential in enumerate(self.credentials)
-            if isinstance(credential, CertificateSettings | CertificateFileSettings) and credential.send_x5c
+            for index, credential in items(self.credentials)
+            if isinstance(credential, CertificateSettings | CertificateFileSettings) and credential.send_x5c is True
         ]
         return found
 
@@ -106,11 +109,9 @@ class Network:
     ca_file: str = ""
 
     def mistakes(self, at: str) -> list[str]:
-        """List what is wrong although every type is right."""
-        found = []
-        if self.proxy and not _is_proxy(self.proxy):
-            found.append(f"{at}.proxy: must be an http or https URL")
-        return found
+        """List what is wrong with values that have the right type."""
+        is_wrong = breaks(lambda proxy: not proxy or _is_proxy(proxy), self.proxy)
+        return [f"{at}.proxy: must be an http or https URL"] if is_wrong else []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,13 +123,13 @@ class SyncSettings:
     streams: tuple[str, ...] = (USERS.name,)
 
     def mistakes(self, at: str) -> list[str]:
-        """List what is wrong although every type is right."""
+        """List what is wrong with values that have the right type."""
         found = [
             f"{at}.streams[{index}]: must be one of {', '.join(STREAMS)}"
-            for index, name in enumerate(self.streams)
+            for index, name in items(self.streams)
             if name not in STREAMS
         ]
-        if not self.store.startswith("sqlite:///"):
+        if breaks(lambda store: store.startswith("sqlite:///"), self.store):
             found.append(f"{at}.store: this version of vend keeps the copy in SQLite: sqlite:///PATH")
         return found
 
@@ -189,7 +190,31 @@ def examine_settings(text: bytes, environ: Mapping[str, str], *, name: str) -> t
     """
     mistakes: list[str] = []
     settings = read_table(Settings, _expand(parse_toml(text, name=name), environ), at="", mistakes=mistakes)
-    return settings, mistakes or _across(settings, on_azure=is_on_azure(environ))
+    return settings, mistakes + _across(settings, on_azure=is_on_azure(environ))
+
+
+def upstream_mistakes(settings: Settings) -> list[str]:
+    """List what an upstream of the cloud will refuse, each by its dotted key; those commands that check tell it.
+
+    The app starts all the same, and answers 502 where it needs that upstream: one profile's mistake is not another's.
+
+    Args:
+        settings: what was wrong in them is `NOTHING`.
+    """
+    found = []
+    if breaks(lambda client_id: not client_id or is_guid(client_id), settings.identity_client_id):
+        found.append("identity_client_id: must be the client ID of a user-assigned identity, a GUID")
+    if (home := _readable_home(settings)) is None:
+        return found
+    for name, profile in tables(settings.profiles).items():
+        for index, credential in items(profile.credentials):
+            at = f"{dotted('profiles', name)}.credentials[{index}].vault"
+            vault = getattr(credential, "vault", "")  # not every kind has one
+            if not vault or breaks(is_bare_https, vault) or vault is NOTHING:
+                continue
+            if fault := home.vault_fault(vault):
+                found.append(f"{at}: {fault}; the app answers 502 to what needs it")
+    return found
 
 
 def _expand(value: Any, environ: Mapping[str, str]) -> Any:  # noqa: ANN401  # whatever TOML holds
@@ -208,41 +233,50 @@ def _expand(value: Any, environ: Mapping[str, str]) -> Any:  # noqa: ANN401  # w
 
 def _across(settings: Settings, *, on_azure: bool) -> list[str]:
     """List the mistakes that no table shows alone."""
-    found = []
-    if settings.cloud not in {*CLOUDS, *settings.clouds}:
+    found, home = [], _readable_home(settings)
+    if breaks(lambda cloud, clouds: cloud in {*CLOUDS, *clouds}, settings.cloud, settings.clouds):
         found.append(f"cloud: must be one of {', '.join(CLOUDS)}, or a name under clouds")
-    elif settings.sync:
-        found += _sync_mistakes(settings.sync, settings)
-    if is_url(settings.callers):
-        found += _callers_mistakes(settings)
-    if not settings.profiles:
+    if settings.sync is not None and settings.sync is not NOTHING:
+        found += _sync_mistakes(settings.sync, settings, home)
+    if settings.callers is not NOTHING and is_url(settings.callers):
+        found += _callers_mistakes(settings.callers, home)
+    if breaks(len, settings.profiles):
         found.append("profiles: there is none")
-    for name, cloud in settings.clouds.items():
-        if on_azure and not settings.allow_custom_cloud:
+    for name, cloud in tables(settings.clouds).items():
+        if on_azure and settings.allow_custom_cloud is False:
             found.append(f"{dotted('clouds', name)}: on Azure a custom cloud needs allow_custom_cloud = true")
         found += _cloud_mistakes(dotted("clouds", name), name, cloud, on_azure=on_azure)
     return found
 
 
-def _callers_mistakes(settings: Settings) -> list[str]:
-    if not _is_blob(settings.callers):
+def _readable_home(settings: Settings) -> Cloud | None:
+    """Return the cloud of the profiles; None where a mistake leaves open where its services are."""
+    if settings.cloud is NOTHING or settings.clouds is NOTHING:
+        return None
+    cloud = settings.clouds.get(settings.cloud) or CLOUDS.get(settings.cloud)
+    return cloud if cloud is not None and is_whole(cloud) else None
+
+
+def _callers_mistakes(place: str, home: Cloud | None) -> list[str]:
+    if not _is_blob(place):
         what = "must be a path, or the https URL of a blob: host, container and name, and nothing else"
         return [f"callers: {what} (a signature in a URL is a secret)"]
-    if settings.cloud in {*CLOUDS, *settings.clouds} and (fault := settings.home.blob_fault(settings.callers)):
+    if home and (fault := home.blob_fault(place)):
         return [f"callers: {fault}; a token for Azure Storage goes nowhere else"]
     return []
 
 
-def _sync_mistakes(sync: SyncSettings, settings: Settings) -> list[str]:
-    profile = settings.profiles.get(sync.profile)
-    if profile is None:
+def _sync_mistakes(sync: SyncSettings, settings: Settings, home: Cloud | None) -> list[str]:
+    if breaks(lambda name, profiles: name in profiles, sync.profile, settings.profiles):
         return ["sync.profile: there is no such profile"]
+    profile = tables(settings.profiles).get(sync.profile)
+    if profile is None:
+        return []
     found = []
-    if profile.vendable:
+    if profile.vendable is True:
         found.append("sync.profile: must have vendable = false: what reads the directory is nobody's to have")
-    scope = f"{settings.home.graph}/.default"
-    if scope not in profile.scopes:
-        found.append(f"sync.profile: its scopes lack {scope}")
+    if home and breaks(lambda scopes: {NOTHING, home.graph_scope} & {*scopes}, profile.scopes):
+        found.append(f"sync.profile: its scopes lack {home.graph_scope}")
     return found
 
 
@@ -251,16 +285,16 @@ def _cloud_mistakes(at: str, name: str, cloud: Cloud, *, on_azure: bool) -> list
     found += [
         f"{at}.{key}: must be an https URL without a path"
         for key in ("authority", "graph", "management")
-        if not is_bare_https(getattr(cloud, key))
+        if breaks(is_bare_https, getattr(cloud, key))
     ]
     found += [
         f"{at}.{key}: must be an https URL without a path, or a domain"
         for key in ("blob", "vault")
-        if not is_bare_https(getattr(cloud, key)) and not _DOMAIN.fullmatch(getattr(cloud, key))
+        if breaks(lambda place: is_bare_https(place) or _DOMAIN.fullmatch(place), getattr(cloud, key))
     ]
-    if not _DOMAIN.fullmatch(cloud.database):
+    if breaks(_DOMAIN.fullmatch, cloud.database):
         found.append(f"{at}.database: must be a domain, or the name of a host")
-    if on_azure and not cloud.verify_vault_challenge:
+    if on_azure and cloud.verify_vault_challenge is False:
         found.append(f"{at}.verify_vault_challenge: must be true on Azure")
     return found
 

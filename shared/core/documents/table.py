@@ -1,9 +1,9 @@
 """Reads a parsed TOML table into a dataclass, and lists every mistake by its dotted key instead of stopping at one.
 
 The dataclass is the schema. The type of a field is what its key takes; a key with a default may be left out. The method
-`mistakes(at)` checks what else must hold once the types do. A table of one of several kinds is a union of dataclasses,
-each with `type: ClassVar[str]`: the key `type` chooses among them. Messages name keys and never values, because a value
-may have come out of the environment.
+`mistakes(at)` checks what else must hold. It looks at the values that could be read; the others are `NOTHING`
+(`core/rules.py`). A table of one of several kinds is a union of dataclasses, each with `type: ClassVar[str]`: the key
+`type` chooses among them. Messages name keys and never values, because a value may have come out of the environment.
 """
 
 import dataclasses
@@ -13,7 +13,10 @@ import types
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cache
 from typing import Any, Protocol, get_args, get_origin, get_type_hints, runtime_checkable
+
+from shared.core.rules import NOTHING
 
 _WORDS: Mapping[type, str] = types.MappingProxyType(
     {str: "a string", bool: "true or false", int: "a whole number", float: "a number", datetime: "a date and time"}
@@ -23,8 +26,6 @@ LARGEST = 2**31
 LONGEST_KEY = 64
 """Characters of a key that a message names."""
 _PLAIN = re.compile(r"[A-Za-z0-9_.*-]+\Z")
-NOTHING: Any = object()
-"""Stands for a value that has a mistake; no document that holds one is ever used."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -33,13 +34,16 @@ class Unset:
 
     variable: str
 
+    def __str__(self) -> str:
+        return f"the app setting {self.variable} is not set"
+
 
 @runtime_checkable
 class Checked(Protocol):
     """A table with rules of its own."""
 
     def mistakes(self, at: str) -> list[str]:
-        """List what is wrong although every type is right; `at` is the table's dotted key."""
+        """List what is wrong with values that have the right type; `at` is the table's dotted key."""
 
 
 def read_table[T](shape: type[T], table: object, *, at: str, mistakes: list[str], **given: object) -> T:
@@ -58,7 +62,7 @@ def read_table[T](shape: type[T], table: object, *, at: str, mistakes: list[str]
     if not isinstance(table, dict):
         mistakes.append(f"{at or 'the document'}: must be a table")
         return NOTHING  # type: ignore[no-any-return]  # see NOTHING
-    hints = get_type_hints(shape)
+    hints = _hints(shape)  # type: ignore[arg-type]  # mypy does not know that a class is hashable
     fields = {
         field.name: field
         for field in dataclasses.fields(shape)  # type: ignore[arg-type]  # T is a dataclass; typing cannot say so
@@ -73,11 +77,15 @@ def read_table[T](shape: type[T], table: object, *, at: str, mistakes: list[str]
             mistakes.append(f"{dotted(at, name)}: is missing")
             values[name] = NOTHING
     made = shape(**values)
-    # What lies in a table below has rules of its own; only this table's own values must all be there.
-    own = [item for value in values.values() for item in (value if isinstance(value, tuple) else (value,))]
-    if isinstance(made, Checked) and not any(item is NOTHING for item in own):
+    if isinstance(made, Checked):
         mistakes += made.mistakes(at)
     return made
+
+
+@cache
+def _hints(shape: type) -> Mapping[str, Any]:
+    """Return the type of each field; a document can have a thousand tables of one shape."""
+    return get_type_hints(shape)
 
 
 def dotted(at: str, key: str) -> str:
@@ -96,9 +104,6 @@ def dotted(at: str, key: str) -> str:
 
 
 def _read(hint: Any, value: object, *, at: str, mistakes: list[str]) -> object:  # noqa: ANN401  # a type form
-    if isinstance(value, Unset):
-        mistakes.append(f"{at}: the app setting {value.variable} is not set")
-        return NOTHING
     origin = get_origin(hint)
     if kinds := kinds_of(hint):
         return _one_of(kinds, value, at=at, mistakes=mistakes)
@@ -128,10 +133,23 @@ def _one_of(kinds: Mapping[str, type], value: object, *, at: str, mistakes: list
         return NOTHING
     rest = {key: item for key, item in value.items() if key != "type"}
     kind = value.get("type")
-    if not isinstance(kind, str) or kind not in kinds:
-        mistakes.append(f"{at}.type: " + (f"must be one of {', '.join(kinds)}" if "type" in value else "is missing"))
-        return NOTHING
-    return read_table(kinds[kind], rest, at=at, mistakes=mistakes)
+    if isinstance(kind, str) and kind in kinds:
+        return read_table(kinds[kind], rest, at=at, mistakes=mistakes)
+    what = f"must be one of {', '.join(kinds)}" if "type" in value else "is missing"
+    mistakes.append(f"{at}.type: {kind if isinstance(kind, Unset) else what}")
+    mistakes += _mistakes_of_any(kinds, rest, at=at)
+    return NOTHING
+
+
+def _mistakes_of_any(kinds: Mapping[str, type], table: Mapping[str, object], *, at: str) -> list[str]:
+    """List the mistakes of a table whose kind is not known: those that it has as every kind, and what is not set."""
+    by_kind: list[list[str]] = []
+    for shape in kinds.values():
+        by_kind.append([])
+        read_table(shape, table, at=at, mistakes=by_kind[-1])
+    unset = [f"{dotted(at, key)}: {item}" for key, item in table.items() if isinstance(item, Unset)]
+    shared = [mistake for mistake in by_kind[0] if all(mistake in found for found in by_kind)]
+    return list(dict.fromkeys([*unset, *shared]))
 
 
 def _list(hint: Any, value: object, *, at: str, mistakes: list[str]) -> object:  # noqa: ANN401  # a type form
@@ -157,6 +175,9 @@ def _named(hint: Any, value: object, *, at: str, mistakes: list[str]) -> object:
 
 
 def _choice(hint: type[StrEnum], value: object, *, at: str, mistakes: list[str]) -> object:
+    if isinstance(value, Unset):
+        mistakes.append(f"{at}: {value}")
+        return NOTHING
     for choice in hint:
         if choice.value == value:
             return choice
@@ -170,6 +191,9 @@ def _scalar(hint: type, value: object, *, at: str, mistakes: list[str]) -> objec
         return NOTHING
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if isinstance(value, Unset) and hint is str:
+        mistakes.append(f"{at}: {value}")
+        return NOTHING
     # bool is a kind of int in Python, and not in TOML.
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         mistakes.append(f"{at}: must be {_WORDS[hint]}")

@@ -83,7 +83,7 @@ def _plain(text: str) -> str:
 
 
 def _is_demand(claims: object) -> bool:
-    """Tell whether these are claims of the access token alone, in the form of OpenID Connect Core section 5.5.1."""
+    """Return whether these are claims of the access token alone, in the form of OpenID Connect Core section 5.5.1."""
     if not isinstance(claims, dict) or claims.keys() != {"access_token"}:
         return False
     demands = claims["access_token"]
@@ -106,12 +106,12 @@ def _is_wanted(wanted: object) -> bool:
 
 
 def _is_word(value: object) -> bool:
-    """Tell whether a value is what such claims hold: moments, names, addresses; no number, no half of a character."""
+    """Return whether a value is what such claims hold: moments, names, addresses; no number, no half of a character."""
     return isinstance(value, str) and value.isascii() and value.isprintable()
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make an object of pairs; json would keep the last of two with one name and say nothing."""
+    """Return an object of pairs, or raise: json would keep the last of two with one name and say nothing."""
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a name is repeated")

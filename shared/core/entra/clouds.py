@@ -58,6 +58,11 @@ class Cloud:
         return frozenset(origin for url in urls if (origin := origin_of(url)))
 
     @property
+    def graph_scope(self) -> str:
+        """The scope of a token for Microsoft Graph."""
+        return f"{self.graph.removesuffix('/')}/.default"
+
+    @property
     def vault_scope(self) -> str:
         """The scope of a token for Key Vault."""
         return "https://vault.azure.net/.default" if "://" in self.vault else f"https://{self.vault}/.default"

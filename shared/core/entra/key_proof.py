@@ -23,10 +23,10 @@ def add_key_address(graph: str, object_id: str) -> str:
     """Return where an application registers a key.
 
     Args:
-        graph: the root of Graph.
+        graph: the root of Graph; a slash at its end makes no difference.
         object_id: of the app registration; not its client ID.
     """
-    return f"{graph}/v1.0/applications/{object_id}/addKey"
+    return f"{graph.removesuffix('/')}/v1.0/applications/{object_id}/addKey"
 
 
 def unsigned_proof(*, object_id: str, audience: str, certificate: Certificate, now: float) -> bytes:

@@ -150,7 +150,7 @@ def _proof_fault(number: int | None) -> ProofFault:
 
 
 def _without_number(status: int, error: str | None) -> str:
-    """Name a refusal by its status, and by its OAuth error where that is one that exists (RFC 6749 section 5.2)."""
+    """Return the name of a refusal by its status, and by its OAuth error if RFC 6749 section 5.2 has that."""
     return f"Entra: HTTP {status} {error}" if error in _OAUTH_ERRORS else f"Entra: HTTP {status}"
 
 

@@ -3,11 +3,10 @@
 https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow
 """
 
+import base64
 import re
 from collections.abc import Mapping
 from typing import Any
-
-from jwt.utils import base64url_decode
 
 from shared.core.errors import BadAnswer, TokenMismatch, TokenUnidentified, UnreadableAnswer
 from shared.core.reply import json_object
@@ -90,14 +89,13 @@ def _check_claims(claims: Mapping[str, Any], *, tenant_id: str, client_id: str) 
 def _claims(secret: str) -> Mapping[str, Any]:
     """Read the claims of a token that is a JWT; any other token is opaque and has none.
 
-    Only what lies between the dots is read: `jwt.decode` would look at a signature that proves nothing here, at nine
-    times the cost.
+    Only what lies between the dots is read: the signature proves nothing here.
     """
     parts = secret.split(".")
     if len(parts) != 3:
         return {}
     try:
-        return json_object(base64url_decode(parts[1])) or {}
+        return json_object(base64.urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4))) or {}
     except ValueError:
         return {}
 

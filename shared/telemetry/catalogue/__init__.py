@@ -9,8 +9,6 @@ To add an event, add a class, list it below, and run `make schemas`:
 The classes are not frozen. That would triple the cost of making one, and an event is written as soon as it is made.
 """
 
-from collections.abc import Mapping
-
 from shared.telemetry.catalogue.app import (
     ReadinessChanged,
     SettingsInvalid,
@@ -40,6 +38,7 @@ from shared.telemetry.catalogue.tokens import (
     AcquireFailed,
     AudienceChanged,
     ClockDiffers,
+    IdentityFailed,
     RegionRefused,
     RequestsUnlogged,
     ScopeDiffers,
@@ -56,6 +55,7 @@ EVENTS: tuple[type[Event], ...] = (
     AcquireFailed,
     SecurityTokenMismatch,
     SecurityTlsRefused,
+    IdentityFailed,
     RegionRefused,
     ClockDiffers,
     TokenWithoutRoles,
@@ -80,7 +80,3 @@ EVENTS: tuple[type[Event], ...] = (
     SyncDisabled,
 )
 """Every event, in the order of the documentation."""
-FAILED_ATTEMPTS: Mapping[str, type[AcquireFailed]] = {
-    kind.about.name: kind for kind in EVENTS if issubclass(kind, AcquireFailed)
-}
-"""The events that `UpstreamError.event` names: the core knows them by name alone."""

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from shared.telemetry.catalogue.fields import CHANGES, RUNS, Cause, Milliseconds, Stream
+from shared.telemetry.catalogue.fields import Cause, Milliseconds, Stream
 from shared.telemetry.event import About, Doc, Event, Feed
+from shared.telemetry.instruments import CHANGES, RUNS
 
 
 @dataclass(slots=True, kw_only=True)

@@ -3,30 +3,16 @@
 from typing import Annotated, Literal
 
 from shared.core.token import TokenSource
-from shared.telemetry.event import Doc, Instrument
+from shared.telemetry.event import Doc
 
-REQUESTS = Instrument("vend.token.requests", "{request}", "answers; `vend.outcome` is `vended` or the error")
-DURATION = Instrument(
-    "vend.token.duration",
-    "s",
-    "histogram of the time inside the app",
-    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0),
-)
-FAILURES = Instrument(
-    "vend.upstream.failures",
-    "{failure}",
-    "failed attempts to acquire a token; `error.type` is `AADSTS` and Entra's number, `AADSTS other`, or a short name",
-)
-RUNS = Instrument("vend.sync.runs", "{run}", "runs of the sync, each stream for itself")
-CHANGES = Instrument("vend.sync.changes", "{change}", "changes that Graph reported")
-
-Profile = Annotated[str, Doc("name of the profile in `vend.toml`; `managed identity` for the app's own tokens")]
-TenantId = Annotated[str, Doc("the tenant whose Entra is asked; empty for the app's own tokens")]
+Profile = Annotated[str, Doc("name of the profile in `vend.toml`")]
+TenantId = Annotated[str, Doc("the tenant whose Entra is asked")]
 Scope = Annotated[str, Doc("the scope that was asked for")]
 Fingerprint = Annotated[str, Doc("the first 12 hex digits of the token's SHA-256", {"pattern": "^[0-9a-f]{12}$"})]
 Source = Annotated[str, Doc("where the token came from", {"enum": [source.value for source in TokenSource]})]
 Cause = Annotated[str, Doc("a short name of the cause")]
 Mistakes = Annotated[list[str], Doc("each mistake by its dotted key")]
+Retry = Annotated[float, Doc("seconds until the next try")]
 FlightId = Annotated[str, Doc("of the flight that failed, as in `acquire_failed` and in Entra's sign-in log")]
 Stream = Annotated[str, Doc("name of the stream in `vend.toml`")]
 Milliseconds = Annotated[float, Doc("milliseconds that it took", {"minimum": 0})]

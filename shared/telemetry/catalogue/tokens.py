@@ -4,19 +4,18 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from shared.telemetry.catalogue.fields import (
-    DURATION,
-    FAILURES,
-    REQUESTS,
     Cause,
     Fingerprint,
     FlightId,
     Milliseconds,
     Profile,
+    Retry,
     Scope,
     Source,
     TenantId,
 )
 from shared.telemetry.event import About, Doc, Event, Feed
+from shared.telemetry.instruments import DURATION, FAILURES, REQUESTS
 
 
 @dataclass(slots=True, kw_only=True)
@@ -83,7 +82,7 @@ class AcquireFailed(Event):
     cause: Annotated[str, Doc("`AADSTS` and Entra's number, or a short name")]
     remedy: Annotated[str, Doc("what to do, where the refusal tells")] | None = None
     trace_id: Annotated[str, Doc("the id by which Microsoft's support finds Entra's answer")] | None = None
-    retry_seconds: Annotated[float, Doc("seconds until the next try")]
+    retry_seconds: Retry
 
 
 @dataclass(slots=True, kw_only=True)
@@ -106,6 +105,23 @@ class SecurityTlsRefused(AcquireFailed):
         remedy="raise an alarm; where a proxy inspects TLS, add its root by `ca_file`",
         feeds=AcquireFailed.about.feeds,
     )
+
+
+@dataclass(slots=True, kw_only=True)
+class IdentityFailed(Event):
+    """vend could not acquire a token of the app's own identity; it goes on using a cached one that is still good."""
+
+    about = About(
+        "identity_failed",
+        remedy="follow `remedy`; where the line has none, wait for the next try and look whether the app has the "
+        "identity that `identity_client_id` names",
+        feeds=(Feed(FAILURES, by=("cause",), fixed={"profile": "managed identity"}),),
+    )
+
+    scope: Annotated[str, Doc("the service that the token was for: Key Vault or Azure Storage")]
+    cause: Cause
+    remedy: Annotated[str, Doc("what to do, where the refusal tells")] | None = None
+    retry_seconds: Retry
 
 
 @dataclass(slots=True, kw_only=True)

@@ -62,6 +62,25 @@ def test_every_mistake_is_named_by_its_key(case: SettingsCase, tmp_path: Path) -
     assert [mistake.partition(":")[0] for mistake in found] == list(case.mistakes)
 
 
+@pytest.mark.parametrize("case", CASES, ids=case_id)
+def test_a_mistake_hides_no_other(case: SettingsCase, tmp_path: Path) -> None:
+    """C1: whatever is wrong with a document is told beside the mistakes of one more profile, and those beside it."""
+    more = """
+[profiles.more]
+tenants = ['${UNSET}', 't']
+client_id = '${UNSET}'
+scopes = 1
+credentials = [{ type = '${UNSET}' }]
+"""
+    found = mistakes(changed_example(case) + more, tmp_path, {**ENVIRON, **case.environ})
+    keys = {mistake.partition(":")[0] for mistake in found}
+    assert keys >= {*case.mistakes}
+    if not keys & {"vend.toml", "profiles"}:  # no TOML, or no table of profiles
+        ours = ("tenants[0]", "tenants[1]", "client_id", "scopes", "credentials[0].type")
+        assert keys >= {f"profiles.more.{key}" for key in ours}
+        assert "profiles.more.credentials[0].type: the app setting UNSET is not set" in found
+
+
 def test_the_first_token_needs_twelve_lines(tmp_path: Path) -> None:
     """The example says everything that is needed, and means what it says."""
     assert sum(bool(line) for line in EXAMPLE.splitlines()) <= 12

@@ -44,4 +44,4 @@ def test_the_body_has_the_leaf_alone() -> None:
         "proof": "p",
     }
     expected = f"https://graph.microsoft.us/v1.0/applications/{OBJECT}/addKey"
-    assert add_key_address("https://graph.microsoft.us", OBJECT) == expected
+    assert {add_key_address(f"https://graph.microsoft.us{end}", OBJECT) for end in ("", "/")} == {expected}
