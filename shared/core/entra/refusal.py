@@ -102,6 +102,7 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, *, now: float)
         trace_id=trace_id,
     )
     if isinstance(found, CredentialRefused):
+        found.number = number
         found.fault = ProofFault.LINK if kind is FederationPending else _proof_fault(number)
         found.clock_ahead = clock_difference(headers, now=now)
     return found
