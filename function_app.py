@@ -45,6 +45,14 @@ async def graph_sync(timer: func.TimerRequest) -> None:  # noqa: ARG001  # the h
     await runtime().jobs["graph_sync"]()
 
 
+@app.timer_trigger(arg_name="timer", schedule="%CERTIFICATE_ROTATION_SCHEDULE%", run_on_startup=False, use_monitor=True)
+async def certificate_rotation(timer: func.TimerRequest) -> None:  # noqa: ARG001  # the host finds it by its name
+    """Register new versions of certificates."""
+    from shared.runtime import runtime  # noqa: PLC0415
+
+    await runtime().jobs["certificate_rotation"]()
+
+
 async def _answer(route: str, req: func.HttpRequest) -> func.HttpResponse:
     from shared.core.request import Incoming  # noqa: PLC0415  # at the first call: importing this file cannot fail
     from shared.runtime import runtime  # noqa: PLC0415

@@ -12,6 +12,7 @@ from emulator.seed import CLIENT_ID, GRAPH, TENANT_ID
 from shared.adapters.http import Network, Upstream, client_tls, exactly, read_roots
 from shared.core.entra.certificate import Certificate, VersionSummary
 from shared.core.entra.clouds import Cloud
+from shared.core.entra.jws import Algorithm
 from shared.core.limits import Limits
 from shared.core.token import Moment, TokenKey
 from shared.credentials.chain import Chain
@@ -19,8 +20,9 @@ from shared.credentials.vault_certificate import vault_certificate
 from shared.credentials.vault_signer import VaultSigner
 from shared.system import System
 from shared.telemetry.events import Events
-from shared.tokens.acquire import Client, Entra, Post
+from shared.tokens.acquire import Client, Entra
 from shared.tokens.cache import Acquire, TokenCache
+from shared.tokens.endpoint import Post
 from tests.emulator.client import KeyPair
 
 SCOPE = f"{GRAPH}/.default"
@@ -74,7 +76,7 @@ class MemoryKey:
         made = self._pair.certificate
         return Certificate(thumbprint, made.not_valid_before_utc, made.not_valid_after_utc, chain=()), name
 
-    async def sign(self, key_id: str, digest: bytes) -> bytes:  # noqa: ARG002  # there is one key
+    async def sign(self, key_id: str, digest: bytes, algorithm: Algorithm) -> bytes:  # noqa: ARG002  # there is one key
         """Sign a SHA-256 digest with PS256."""
         pss = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=padding.PSS.DIGEST_LENGTH)
         return self._pair.key.sign(digest, pss, Prehashed(hashes.SHA256()))

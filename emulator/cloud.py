@@ -128,10 +128,10 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
             self.entra = Entra(self.directory, self.tokens)
             self.identity = ManagedIdentityEndpoint(self.directory, self.tokens)
             self.graph = Graph(self.directory, self.tokens, url=self.graph_url, tenant_id=TENANT_ID)
-            self._open("entra", self.entra.app, {"client_assertion": self._is_for_entra, "client_secret": bool})
+            self._open("entra", self.entra.app, {"client_assertion": self._is_for_entra, "client_secret": _anywhere})
             self._open("vault", self.vault.app, self._tokens_for(KEY_VAULT))
-            self._open("identity", self.identity.app, {"x-identity-header": self.identity_header.__eq__})
-            self._open("graph", self.graph.app, self._tokens_for(self.graph_url))
+            self._open("identity", self.identity.app, {"x-identity-header": self._is_of_identity})
+            self._open("graph", self.graph.app, {**self._tokens_for(self.graph_url), "proof": _adds_a_key})
             self._open("blob", self.blob.app, self._tokens_for(STORAGE))
             self._open("management", self.management.app, self._tokens_for(MANAGEMENT))
 
@@ -152,13 +152,16 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
     def _tokens_for(self, audience: str) -> Belongs:
         """Return the rule of a part that takes bearer tokens: those of its own API, in whatever spelling."""
         own = self.directory.api(audience)
-        return {"authorization": lambda header: own is not None and self.directory.api(audience_of(header)) == own}
+        return {"authorization": lambda header, _: own is not None and self.directory.api(audience_of(header)) == own}
 
-    def _is_for_entra(self, assertion: str) -> bool:
+    def _is_for_entra(self, assertion: str, _path: str) -> bool:
         """Return whether an assertion of the client, or a token for a federated credential, may arrive."""
         audience = audience_of(assertion)
         exchanges = (self.directory.api(name) for name in (TOKEN_EXCHANGE, *FOREIGN_TOKEN_EXCHANGES))
         return audience.startswith(f"{self.authority}/") or self.directory.api(audience) in set(exchanges) - {None}
+
+    def _is_of_identity(self, header: str, _path: str) -> bool:
+        return header == self.identity_header
 
     def _url(self, label: str) -> str:
         return (
@@ -180,3 +183,12 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
 
     def _close(self, part: str) -> None:
         self._background.run(self._gates[part].close())
+
+
+def _anywhere(_value: str, _path: str) -> bool:
+    return True
+
+
+def _adds_a_key(_proof: str, path: str) -> bool:
+    """Return whether a proof may arrive at a path of Graph: `removeKey` takes one too, but vend removes no key."""
+    return path.endswith("/addKey")

@@ -15,11 +15,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from emulator import base64url
 
 HEADERS = ("authorization", "x-identity-header", "x-functions-key")
-FIELDS = ("client_assertion", "client_secret")
-FORM = "application/x-www-form-urlencoded"
+FIELDS = ("client_assertion", "client_secret", "proof")
+FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 
-type Belongs = Mapping[str, Callable[[str], bool]]
-"""By header or field, whether a value may arrive; one that is not listed never may."""
+type Belongs = Mapping[str, Callable[[str, str], bool]]
+"""By header or field, whether a value may arrive at a path; one that is not listed never may."""
 
 
 class MisdirectedSecretWarning(UserWarning):
@@ -54,16 +54,17 @@ class Witness:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         request = Request(scope, receive)
-        if request.headers.get("content-type", "").startswith(FORM):
+        media = request.headers.get("content-type", "")
+        fields: Mapping[str, object] = {}
+        if media.startswith((FORM, JSON)):
             try:
-                receive = _replayed(await request.body(), receive)
+                body = await request.body()
             except ClientDisconnect:
                 return
-            fields = dict(parse_qsl((await request.body()).decode("latin-1")))
-        else:
-            fields = {}
+            receive = _replayed(body, receive)
+            fields = _form(body) if media.startswith(FORM) else _document(body)
         for name, value in _secrets(request, fields):
-            if not self._belongs.get(name, _never)(value):
+            if not self._belongs.get(name, _never)(value, request.url.path):
                 self._report(Misdirected(self._part, name, request.url.path))
         await self._app(scope, receive, send)
 
@@ -77,16 +78,28 @@ def audience_of(token: str) -> str:
         return ""
 
 
-def _secrets(request: Request, fields: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _form(body: bytes) -> Mapping[str, object]:
+    return dict(parse_qsl(body.decode("latin-1")))
+
+
+def _document(body: bytes) -> Mapping[str, object]:
+    try:
+        found = json.loads(body)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _secrets(request: Request, fields: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     for name in HEADERS:
         if name in request.headers:
             yield name, request.headers[name]
     for name in FIELDS:
         if name in fields:
-            yield name, fields[name]
+            yield name, str(fields[name])
 
 
-def _never(_: str) -> bool:
+def _never(_value: str, _path: str) -> bool:
     return False
 
 

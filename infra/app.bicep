@@ -73,6 +73,8 @@ var settings = {
   'AzureWebJobs.graph_sync.Disabled': syncEnabled ? 'false' : 'true'
   AzureWebJobsDisableHomepage: homepageEnabled ? 'false' : 'true'
   CALLERS_URL: callersUrl
+  // Once an hour: the rotation counts the hours of a version, and in the middle of one it is in no other.
+  CERTIFICATE_ROTATION_SCHEDULE: '0 30 * * * *'
   CLIENT_ID: clientId
   GRAPH_SYNC_SCHEDULE: '0 */15 * * * *'
   KEY_VAULT_URL: 'https://${vaultName}${environment().suffixes.keyvaultDns}'

@@ -32,6 +32,9 @@ param signerRoleId string = ''
 @description('Resource id of an existing role for the host keys of the app; empty to make one.')
 param keyOperatorRoleId string = ''
 
+@description('Names of secrets in the vault that vend reads: client secrets, and certificates with signing = "local". None by default.')
+param secretNames string[] = []
+
 @description('Changes every name that must be unique: that of a deleted vault is taken for 90 days. Set it before the first deployment, and keep it.')
 @maxLength(16)
 param nameSalt string = ''
@@ -158,6 +161,7 @@ module vault 'vault.bicep' = {
     principalId: identity.properties.principalId
     signerRoleId: signerRoleId
     signerRoleName: 'vend signer ${suffix}'
+    secretNames: secretNames
     certificateOfficerIds: operatorIds
   }
 }

@@ -12,6 +12,7 @@ param deployerIpRanges = networks(readEnvironmentVariable('VEND_DEPLOYER_IP_RANG
 param operatorIds = union([], map(parts(readEnvironmentVariable('VEND_OPERATOR_IDS', '')), id => toLower(id)))
 param signerRoleId = readEnvironmentVariable('VEND_SIGNER_ROLE_ID', '')
 param keyOperatorRoleId = readEnvironmentVariable('VEND_KEY_OPERATOR_ROLE_ID', '')
+param secretNames = union([], parts(readEnvironmentVariable('VEND_SECRET_NAMES', '')))
 param nameSalt = readEnvironmentVariable('VEND_NAME_SALT', '')
 
 param zoneRedundant = bool(readEnvironmentVariable('VEND_ZONE_REDUNDANT', 'false'))

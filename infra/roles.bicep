@@ -3,6 +3,7 @@
 @description('The built-in roles that this deployment gives; no other is needed.')
 var roles = {
   certificatesOfficer: 'a4417e6f-fecd-4de8-b567-7b0420556985' // Key Vault Certificates Officer
+  secretsUser: '4633458b-17de-408a-b874-0445c86b69e6' // Key Vault Secrets User
   logReader: '3b03c2da-16b3-4a49-8834-0f8130efdd3b' // Log Analytics Data Reader
   metricsPublisher: '3913510d-42f4-4e42-8a64-420c390055eb' // Monitoring Metrics Publisher
   blobContributor: 'ba92f5b4-2d11-453d-a403-e96b0029c9fe' // Storage Blob Data Contributor

@@ -25,6 +25,9 @@ param signerRoleId string
 @description('Name of the role that is made; unique in the tenant.')
 param signerRoleName string
 
+@description('Names of the secrets that the app reads: client secrets, and certificates with a key that signs in the app.')
+param secretNames string[]
+
 @description('Object ids of those who make the certificate.')
 param certificateOfficerIds string[]
 
@@ -99,6 +102,26 @@ resource signing 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
       : signerRoleId
   }
 }
+
+// The secret of a certificate has its name, and holds its key. The role is given on the one secret, never on the vault.
+resource secrets 'Microsoft.KeyVault/vaults/secrets@2026-02-01' existing = [
+  for secretName in secretNames: {
+    parent: vault
+    name: secretName
+  }
+]
+
+resource reading 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
+  for (secretName, index) in secretNames: {
+    scope: secrets[index]
+    name: guid(vault.id, secretName, identityId, roles.secretsUser)
+    properties: {
+      principalId: principalId
+      principalType: 'ServicePrincipal'
+      roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.secretsUser)
+    }
+  }
+]
 
 // Without principalType, which Azure finds out: an operator is a user, a group or a service principal.
 resource officers 'Microsoft.Authorization/roleAssignments@2022-04-01' = [

@@ -39,9 +39,10 @@ from shared.tokens.cache import TokenCache
 from shared.tokens.check import TokenCheck
 from shared.tokens.identity_check import IdentityCheck
 from shared.wiring.callers import build_callers
-from shared.wiring.credentials import build_clients
+from shared.wiring.credentials import build_clients, build_vaults
 from shared.wiring.directory import Job, build_sync, no_sync
 from shared.wiring.identity import build_federated, build_identity
+from shared.wiring.rotation import build_rotation, no_rotation
 from shared.wiring.settings import load_settings
 from shared.wiring.tokens import build_tokens, first_key
 
@@ -49,6 +50,7 @@ ROOT = Path(__file__).parents[1]
 # At INFO these libraries log a line for each of their requests; the events report what matters.
 NOISY = ("azure", "httpcore", "msal", "urllib3")
 GRAPH_SYNC = "graph_sync"
+CERTIFICATE_ROTATION = "certificate_rotation"
 
 type Handler = Callable[[Incoming], Awaitable[Answer]]
 type Vend = Callable[[Route, Incoming], Awaitable[Answer]]
@@ -122,21 +124,16 @@ def build(environ: Mapping[str, str], *, root: Path, events: Events, system: Sys
             vend=_not_ready(events, system),
             ready=Readiness(unconfigured, facts=DocumentFacts, system=system, events=events).answer,
             doctor=Doctor(None, system=system, events=events).answer,
-            jobs={GRAPH_SYNC: no_sync(events, "no valid settings")},
+            jobs={GRAPH_SYNC: no_sync(events, "no valid settings"), CERTIFICATE_ROTATION: no_rotation},
         )
     limits, clock = settings.limits, system.clock
     open_things = AsyncExitStack()
     network = Network(tls=client_tls(roots), proxy=settings.network.proxy, limits=limits)
     open_things.push_async_callback(network.aclose)
     identity = build_identity(settings, environ, network=network, system=system, events=events)
-    clients = build_clients(
-        settings,
-        root=root,
-        identity=identity.credential,
-        federated=build_federated(settings, environ, network=network, system=system, events=events),
-        network=network,
-        system=system,
-    )
+    vaults = build_vaults(settings, identity=identity.credential, network=network, system=system)
+    federated = build_federated(settings, environ, network=network, system=system, events=events)
+    clients = build_clients(settings, root=root, vaults=vaults, federated=federated, system=system)
     tokens = build_tokens(settings, clients=clients, network=network, system=system, events=events)
     callers = build_callers(
         settings,
@@ -183,11 +180,12 @@ def build(environ: Mapping[str, str], *, root: Path, events: Events, system: Sys
     sync = build_sync(
         settings, environ, tokens=tokens, network=network, system=system, events=events, open_things=open_things
     )
+    rotation = build_rotation(settings, vaults=vaults, network=network, system=system, events=events)
     return Runtime(
         vend=vendor.answer,
         ready=Readiness(checks.look, facts=lambda: callers.facts, system=system, events=events).answer,
         doctor=Doctor(callers, system=system, events=events).answer,
-        jobs={GRAPH_SYNC: sync},
+        jobs={GRAPH_SYNC: sync, CERTIFICATE_ROTATION: rotation},
         tokens=tokens,
         open_things=open_things,
     )

@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from emulator.cloud import LocalCloud
 from emulator.host.keys import KeyFile, Keys, generate
-from emulator.seed import APP_RESOURCE_ID, CERTIFICATE, CLIENT_ID, GRAPH, IDENTITY_CLIENT_ID, TENANT_ID
+from emulator.seed import APP_RESOURCE_ID, CERTIFICATE, CLIENT_ID, GRAPH, IDENTITY_CLIENT_ID, OBJECT_ID, TENANT_ID
 
 ROOT = Path(__file__).parents[2]
 PORTS = {
@@ -28,7 +28,13 @@ PORTS = {
 APP_PORT = 7071
 SCOPE = f"{GRAPH}/.default"
 CALLER = "billing"
-SCHEDULE = "0 */15 * * * *"  # of the sync, as deployed
+SCHEDULES = MappingProxyType(  # as deployed
+    {"GRAPH_SYNC_SCHEDULE": "0 */15 * * * *", "CERTIFICATE_ROTATION_SCHEDULE": "0 30 * * * *"}
+)
+ROTATION = f"""\
+application_object_id = "{OBJECT_ID}"
+application_tenant_id = "{TENANT_ID}"
+"""
 SECONDS_TO_START = 30
 AT_ONCE = MappingProxyType({"callers_refresh_seconds": 0.2, "callers_must_check_seconds": 0.5})
 """Limits by which an app on one machine reads a changed callers document within a second."""
@@ -74,7 +80,7 @@ ca_file = {_quoted(cloud.ca_file)}
 [limits]
 {knobs}
 
-{_profile("graph", cloud, scope=SCOPE)}
+{_profile("graph", cloud, scope=SCOPE, more=ROTATION)}
 {_profile("directory", cloud, scope=f"{cloud.graph_url}/.default", vendable=False)}
 [sync]
 profile = "directory"
@@ -96,14 +102,14 @@ allow = [{{ profile = "graph", scopes = ["{SCOPE}"] }}]
         file.write_text(key)
 
 
-def _profile(name: str, cloud: LocalCloud, *, scope: str, vendable: bool = True) -> str:
+def _profile(name: str, cloud: LocalCloud, *, scope: str, vendable: bool = True, more: str = "") -> str:
     return f"""\
 [profiles.{name}]
 tenants = ["{TENANT_ID}"]
 client_id = "{CLIENT_ID}"
 scopes = ["{scope}"]
 vendable = {json.dumps(vendable)}
-
+{more}
 [[profiles.{name}.credentials]]
 type = "certificate"
 vault = "{cloud.vault_url}"
@@ -191,9 +197,9 @@ class Site:
 
 
 def app_settings(cloud: LocalCloud, config: Path) -> dict[str, str]:
-    """Return the app settings that Azure would set: the configuration, the schedule and the managed identity."""
+    """Return the app settings that Azure would set: the configuration, the schedules and the managed identity."""
     return {
-        "GRAPH_SYNC_SCHEDULE": SCHEDULE,
+        **SCHEDULES,
         "VEND_CONFIG": str(config),
         "IDENTITY_ENDPOINT": cloud.identity_endpoint,
         "IDENTITY_HEADER": cloud.identity_header,

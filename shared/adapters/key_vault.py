@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from shared.adapters.http import Upstream
 from shared.adapters.own_identity import SdkCredential
 from shared.core.entra.certificate import Certificate, VersionSummary, read_certificate
+from shared.core.entra.jws import Algorithm
 from shared.core.errors import BadAnswer, OperatorError, Unavailable, UpstreamError
 from shared.core.reply import json_object
 from shared.core.retry import retry_after
@@ -94,11 +95,12 @@ class KeyVault:
         found = await self._translated(lambda: self._certificate_client().get_certificate_version(name, version))
         return read_certificate(bytes(found.cer or b""), name=f"{name}/{version}"), found.key_id or ""
 
-    async def sign(self, key_id: str, digest: bytes) -> bytes:
-        """Sign a SHA-256 digest with PS256 by one version of a key; errors as in `certificate_versions`."""
+    async def sign(self, key_id: str, digest: bytes, algorithm: Algorithm) -> bytes:
+        """Sign a SHA-256 digest by one version of a key; errors as in `certificate_versions`."""
         from azure.keyvault.keys.crypto import SignatureAlgorithm  # noqa: PLC0415  # late, as all of the SDK
 
-        made = await self._translated(lambda: self._key_client(key_id).sign(SignatureAlgorithm.ps256, digest))
+        by = SignatureAlgorithm(algorithm)
+        made = await self._translated(lambda: self._key_client(key_id).sign(by, digest))
         return made.signature
 
     async def secret_versions(self, name: str) -> Sequence[VersionSummary]:

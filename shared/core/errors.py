@@ -292,6 +292,8 @@ class CredentialRefused(OperatorError):
     """Entra does not accept the proof of the client."""
 
     fault: ProofFault = ProofFault.UNKNOWN
+    number: int | None = None
+    """Entra's; None where the answer has none."""
     clock_ahead: float | None = None
     """Seconds that our wall clock is ahead of the answer's Date; None where it has none."""
     links_left: bool = False

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from shared.core.entra.assertion import ASSERTION_REUSE, assertion_fields, signed_assertion, unsigned_assertion
+from shared.core.entra.assertion import ASSERTION_REUSE, assertion_fields, unsigned_assertion
 from shared.core.entra.certificate import Certificate
+from shared.core.entra.jws import Algorithm, compact
 from shared.core.limits import Limits
 from shared.core.token import Moment
 from shared.credentials.credential import Proof
@@ -20,8 +21,8 @@ class Signer(Protocol):
     async def certificate(self) -> Certificate:
         """Return the certificate of the key."""
 
-    async def sign(self, content: bytes) -> bytes:
-        """Return a PS256 signature of some content."""
+    async def sign(self, content: bytes, algorithm: Algorithm = Algorithm.PS256) -> bytes:
+        """Return a signature of some content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ class CertificateLink:
             jti=self._new_id(),
             now=now.wall - clock_ahead,
         )
-        fields = assertion_fields(signed_assertion(unsigned, await self.signer.sign(unsigned)))
+        fields = assertion_fields(compact(unsigned, await self.signer.sign(unsigned)))
         reuse = ASSERTION_REUSE.total_seconds()
         until = Moment(wall=now.wall + reuse, boot=now.boot + reuse)
         self._assertions.pop(audience, None)

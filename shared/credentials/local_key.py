@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from shared.core.entra.certificate import Certificate
+from shared.core.entra.jws import Algorithm
 from shared.core.entra.key_pair import KeyPair, read_key_pair
 from shared.single_flight import Flights
 
@@ -30,9 +31,9 @@ class LocalSigner:
         """Return the certificate; errors as in `Link.proof`."""
         return (await self._loaded()).certificate
 
-    async def sign(self, content: bytes) -> bytes:
-        """Return a PS256 signature; errors as in `Link.proof`."""
-        return await asyncio.to_thread((await self._loaded()).sign, content)
+    async def sign(self, content: bytes, algorithm: Algorithm = Algorithm.PS256) -> bytes:
+        """Return a signature; errors as in `Link.proof`."""
+        return await asyncio.to_thread((await self._loaded()).sign, content, algorithm)
 
     async def _loaded(self) -> KeyPair:
         return self._pair or await self._loadings.join(None, self._read)

@@ -31,7 +31,7 @@ def vault_certificate(
     send_x5c: bool = False,
     limits: Limits,
     system: System,
-) -> VaultVersions:
+) -> VaultVersions[CertificateLink]:
     """Return the credential of a certificate in Key Vault.
 
     Args:

@@ -4,6 +4,7 @@ import hashlib
 from typing import Protocol
 
 from shared.core.entra.certificate import Certificate
+from shared.core.entra.jws import Algorithm
 
 
 class Vault(Protocol):
@@ -12,8 +13,8 @@ class Vault(Protocol):
     async def certificate(self, name: str, version: str) -> tuple[Certificate, str]:
         """Return one version of a certificate, and the id of its key."""
 
-    async def sign(self, key_id: str, digest: bytes) -> bytes:
-        """Return a PS256 signature of a SHA-256 digest."""
+    async def sign(self, key_id: str, digest: bytes, algorithm: Algorithm) -> bytes:
+        """Return a signature of a SHA-256 digest."""
 
 
 class VaultSigner:
@@ -35,10 +36,10 @@ class VaultSigner:
         """Return the certificate; errors as in `Link.proof`."""
         return (await self._read())[0]
 
-    async def sign(self, content: bytes) -> bytes:
-        """Return a PS256 signature; errors as in `Link.proof`."""
+    async def sign(self, content: bytes, algorithm: Algorithm = Algorithm.PS256) -> bytes:
+        """Return a signature; errors as in `Link.proof`."""
         _, key_id = await self._read()
-        return await self._vault.sign(key_id, hashlib.sha256(content).digest())
+        return await self._vault.sign(key_id, hashlib.sha256(content).digest(), algorithm)
 
     async def _read(self) -> tuple[Certificate, str]:
         if self._facts is None:

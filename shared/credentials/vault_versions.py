@@ -12,7 +12,7 @@ from shared.credentials.credential import Link
 type Listing = Callable[[], Awaitable[Sequence[VersionSummary]]]
 
 
-class VaultVersions:
+class VaultVersions[L: Link]:
     """A credential in Key Vault.
 
     Args:
@@ -28,7 +28,7 @@ class VaultVersions:
         url: str,
         *,
         listing: Listing,
-        link: Callable[[str, VersionSummary], Link],
+        link: Callable[[str, VersionSummary], L],
         limits: Limits,
         clock: Clock,
     ) -> None:
@@ -37,11 +37,11 @@ class VaultVersions:
         self._link = link
         self._limits = limits
         self._clock = clock
-        self._links: dict[str, tuple[VersionSummary, Link]] = {}
+        self._links: dict[str, tuple[VersionSummary, L]] = {}
         self._read_at = 0.0
 
     @property
-    def links(self) -> Sequence[Link]:
+    def links(self) -> Sequence[L]:
         """The versions that are enabled and within their dates, as of the last reading."""
         now = datetime.fromtimestamp(self._clock.wall(), UTC)
         return [link for found, link in self._links.values() if found.is_usable(now)]

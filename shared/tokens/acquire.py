@@ -1,18 +1,13 @@
 """Acquires tokens from Entra: proves the client, asks, and reads the answer."""
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 from shared.core.entra.claims import claims_to_send
 from shared.core.entra.clouds import Cloud
-from shared.core.entra.refusal import clock_difference, refusal
-from shared.core.entra.token_answer import read_token
-from shared.core.entra.token_request import token_request
 from shared.core.errors import CredentialRefused, RegionRefused, UpstreamError
 from shared.core.limits import Limits
-from shared.core.reply import Reply
 from shared.core.retry import pause
 from shared.core.token import AccessToken, Acquired, TokenKey, TokenSource, Wanted
 from shared.credentials.chain import Chain
@@ -21,16 +16,7 @@ from shared.credentials.flight import ChainFlight
 from shared.system import System
 from shared.telemetry import catalogue
 from shared.telemetry.events import Events
-
-CLOCK_TOLERANCE = 120
-"""Seconds that our wall clock and Entra's may differ without an event; beyond some five minutes assertions fail."""
-
-
-class Post(Protocol):
-    """Sends a form to Entra."""
-
-    def __call__(self, url: str, form: bytes, *, headers: Mapping[str, str]) -> Awaitable[Reply]:
-        """Return the answer; raise an `UpstreamError` where none comes."""
+from shared.tokens.endpoint import Post, TokenEndpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +53,7 @@ class Entra:
     ) -> None:
         self._cloud = cloud
         self._clients = clients
-        self._post = post
+        self._endpoint = TokenEndpoint(cloud=cloud, post=post, limits=limits, system=system, events=events)
         self._limits = limits
         self._system = system
         self._events = events
@@ -125,30 +111,13 @@ class Entra:
             region = ""  # after one failure the endpoint that serves every client is asked
 
     async def _attempt(self, wanted: Wanted, client: Client, region: str, proof: Proof) -> AccessToken:
-        key, knobs = wanted.key, self._limits
-        form = token_request(
+        return await self._endpoint.ask(
+            wanted.key,
+            proof,
             client_id=client.client_id,
-            scope=key.scope,
-            proof=proof.fields,
+            request_id=wanted.flight_id,
             claims=claims_to_send(wanted.claims, client.capabilities),
-        )
-        asked = self._system.clock()
-        endpoint = self._cloud.token_endpoint(key.tenant_id, region=region)
-        reply = await self._post(endpoint, form, headers={"client-request-id": wanted.flight_id})
-        now = self._system.clock()
-        ahead = clock_difference(reply.headers, now=now.wall)
-        if ahead is not None and abs(ahead) > CLOCK_TOLERANCE:
-            self._events.defer(catalogue.ClockDiffers(profile=key.profile, seconds=round(ahead)))
-        if reply.status != 200:
-            raise refusal(reply.status, reply.headers, reply.body, now=now.wall)
-        spread = knobs.refresh_fraction_max - knobs.refresh_fraction_min
-        return read_token(
-            reply.body,
-            asked=asked,
-            fraction=knobs.refresh_fraction_min + self._system.chance() * spread,
-            tenant_id=key.tenant_id,
-            client_id=client.client_id,
-            clock_ahead=ahead or 0.0,
+            region=region,
         )
 
     def _report_rest(self, key: TokenKey, link: Link, error: UpstreamError, seconds: float) -> None:

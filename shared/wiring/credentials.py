@@ -42,24 +42,14 @@ type Vaults = Callable[[str], KeyVault]
 type Identities = Callable[[str], OwnIdentity]
 
 
-def build_clients(
-    settings: Settings,
-    *,
-    root: Path,
-    identity: SdkCredential,
-    federated: Identities,
-    network: Network,
-    system: System,
-) -> Mapping[str, Client]:
-    """Return the client of each profile.
+def build_vaults(settings: Settings, *, identity: SdkCredential, network: Network, system: System) -> Vaults:
+    """Return what returns a vault by its URL.
 
     Args:
         settings: without mistakes.
-        root: where a relative path starts.
         identity: the app's own.
-        federated: returns an identity of the app by its client ID, for the tokens that a federated credential takes.
         network: makes the way to each vault.
-        system: clocks and ids.
+        system: clocks.
     """
     cloud = settings.home
 
@@ -74,11 +64,56 @@ def build_clients(
             clock=system.clock,
         )
 
-    build = _Credentials(root=root, vaults=vault, federated=federated, limits=settings.limits, system=system)
+    return vault
+
+
+def build_clients(
+    settings: Settings, *, root: Path, vaults: Vaults, federated: Identities, system: System
+) -> Mapping[str, Client]:
+    """Return the client of each profile.
+
+    Args:
+        settings: without mistakes.
+        root: where a relative path starts.
+        vaults: returns a vault by its URL.
+        federated: returns an identity of the app by its client ID, for the tokens that a federated credential takes.
+        system: clocks and ids.
+    """
+    build = _Credentials(root=root, vaults=vaults, federated=federated, limits=settings.limits, system=system)
     return {
         name: _client(profile, build, limits=settings.limits, system=system)
         for name, profile in settings.profiles.items()
     }
+
+
+def build_certificate(
+    found: CertificateSettings, vault: KeyVault, *, client_id: str, limits: Limits, system: System
+) -> VaultVersions[CertificateLink]:
+    """Return a certificate in Key Vault.
+
+    Args:
+        found: its settings.
+        vault: that has it.
+        client_id: of the app registration.
+        limits: the knobs.
+        system: clocks and ids.
+    """
+
+    def signer(version: str) -> Signer:
+        if found.signing is Signing.VAULT:
+            return VaultSigner(vault, name=found.name, version=version)
+        load = partial(_exported, vault, found.name, version)
+        return LocalSigner(load, seconds=limits.caller_budget_seconds)
+
+    return vault_certificate(
+        vault,
+        name=found.name,
+        signer=signer,
+        client_id=client_id,
+        send_x5c=found.send_x5c,
+        limits=limits,
+        system=system,
+    )
 
 
 def _client(profile: Profile, build: "_Credentials", *, limits: Limits, system: System) -> Client:
@@ -108,7 +143,8 @@ class _Credentials:
         """Return the credential of one entry; `at` names the entry among those of its profile."""
         match found:
             case CertificateSettings():
-                return self._vault_certificate(found, client_id)
+                vault = self._vaults(found.vault)
+                return build_certificate(found, vault, client_id=client_id, limits=self._limits, system=self._system)
             case SecretSettings(value=value) if value:
                 return FixedCredential(SecretLink(LinkFacts(f"secret of {at}"), load=_always(value)))
             case SecretSettings():
@@ -121,25 +157,6 @@ class _Credentials:
             case AssertionFileSettings(path=path):
                 read = partial(_read, FileSource(self._root / path), path)
                 return FixedCredential(AssertionLink(LinkFacts(path), get=partial(_assertion, read, path)))
-
-    def _vault_certificate(self, found: CertificateSettings, client_id: str) -> Credential:
-        vault = self._vaults(found.vault)
-
-        def signer(version: str) -> Signer:
-            if found.signing is Signing.VAULT:
-                return VaultSigner(vault, name=found.name, version=version)
-            load = partial(_exported, vault, found.name, version)
-            return LocalSigner(load, seconds=self._limits.caller_budget_seconds)
-
-        return vault_certificate(
-            vault,
-            name=found.name,
-            signer=signer,
-            client_id=client_id,
-            send_x5c=found.send_x5c,
-            limits=self._limits,
-            system=self._system,
-        )
 
     def _vault_secret(self, found: SecretSettings) -> Credential:
         vault = self._vaults(found.vault)

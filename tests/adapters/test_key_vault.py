@@ -10,6 +10,7 @@ from shared.adapters.http import Network, client_tls, exactly, read_roots
 from shared.adapters.key_vault import NAME, KeyVault
 from shared.adapters.own_identity import ManagedIdentity, SdkCredential
 from shared.core.entra.clouds import CLOUDS
+from shared.core.entra.jws import Algorithm
 from shared.core.errors import OperatorError, Unavailable, VendError
 from shared.core.limits import Limits
 from shared.core.token import AccessToken, TokenKey, Wanted
@@ -38,7 +39,7 @@ def signs(cloud: LocalCloud) -> Callable[[], bytes]:
         try:
             [found] = await vault.certificate_versions(CERTIFICATE)
             _, key_id = await vault.certificate(CERTIFICATE, found.version)
-            return await vault.sign(key_id, bytes(32))
+            return await vault.sign(key_id, bytes(32), Algorithm.PS256)
         finally:
             await network.aclose()
 

@@ -22,6 +22,7 @@ from shared.adapters.key_vault import NAME, KeyVault
 from shared.adapters.own_identity import ManagedIdentity, SdkCredential
 from shared.core.documents.content import DOCUMENT_BYTES
 from shared.core.entra.clouds import CLOUDS, STORAGE_SCOPE
+from shared.core.entra.jws import Algorithm
 from shared.core.errors import BadAnswer, OperatorError, TimedOut, Unavailable
 from shared.core.limits import Limits
 from shared.core.token import AccessToken, TokenKey, Wanted
@@ -270,7 +271,7 @@ def test_a_key_in_another_vault_does_not_sign(cloud: LocalCloud) -> None:
 
     async def story(doors: Doors) -> None:
         with pytest.raises(OperatorError, match="the address is not one of this service"):
-            await doors.vault.sign(f"{cloud.blob_url}/keys/{CERTIFICATE}/1", bytes(32))
+            await doors.vault.sign(f"{cloud.blob_url}/keys/{CERTIFICATE}/1", bytes(32), Algorithm.PS256)
 
     before = len(cloud.blob.requests)
     through(cloud, story)

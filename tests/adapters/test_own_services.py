@@ -22,6 +22,7 @@ from shared.adapters.http import Network, client_tls, exactly, read_roots
 from shared.adapters.key_vault import NAME, KeyVault
 from shared.adapters.own_identity import ManagedIdentity, SdkCredential
 from shared.core import errors
+from shared.core.entra.jws import Algorithm
 from shared.core.errors import UpstreamError
 from shared.core.limits import Limits
 from shared.core.token import AccessToken, Moment, TokenKey, Wanted
@@ -161,7 +162,7 @@ def test_each_version_of_a_certificate_signs_with_its_own_key(timeless: LocalClo
             old, new = [found.version for found in await worker.vault.certificate_versions(CERTIFICATE)][-2:]
             for version in (old, new, old):
                 _, key_id = await worker.vault.certificate(CERTIFICATE, version)
-                signature = await worker.vault.sign(key_id, digest)
+                signature = await worker.vault.sign(key_id, digest, Algorithm.PS256)
                 der = timeless.vault.certificate(CERTIFICATE, version)
                 key = x509.load_der_x509_certificate(der).public_key()
                 assert isinstance(key, rsa.RSAPublicKey)

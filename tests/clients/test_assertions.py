@@ -13,7 +13,8 @@ import msal
 import pytest
 from cryptography.hazmat.primitives import hashes
 
-from shared.core.entra.assertion import signed_assertion, unsigned_assertion
+from shared.core.entra.assertion import unsigned_assertion
+from shared.core.entra.jws import compact
 from shared.core.entra.key_pair import KeyPair, read_key_pair
 from tests.clients.test_stock_clients import HERE, NODE
 from tests.pki import Signed, chain, pem, pfx
@@ -71,7 +72,7 @@ def ours(pair: KeyPair, *, send_x5c: bool) -> str:
     unsigned = unsigned_assertion(
         client_id=CLIENT, audience=ENDPOINT, certificate=pair.certificate, send_x5c=send_x5c, jti="an-id", now=now
     )
-    return signed_assertion(unsigned, pair.sign(unsigned))
+    return compact(unsigned, pair.sign(unsigned))
 
 
 def msal_python(held: tuple[Signed, ...], folder: Path, *, send_x5c: bool) -> str:

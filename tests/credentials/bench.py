@@ -10,6 +10,7 @@ from itertools import count
 from typing import Any
 
 from shared.core.entra.certificate import Certificate, VersionSummary
+from shared.core.entra.jws import Algorithm
 from shared.core.errors import UpstreamError
 from shared.core.limits import Limits
 from shared.core.token import TokenKey
@@ -63,7 +64,7 @@ class FakeVault:
         chain = (version.encode(),)
         return Certificate(thumbprint=version, not_before=begin, not_after=end, chain=chain), f"{name}/{version}"
 
-    async def sign(self, key_id: str, digest: bytes) -> bytes:
+    async def sign(self, key_id: str, digest: bytes, algorithm: Algorithm) -> bytes:  # noqa: ARG002  # no key signs here
         """Sign."""
         self.signings += 1
         await self._answer(self.sign_errors.get(key_id.rpartition("/")[2]))

@@ -56,6 +56,8 @@ scopes = ["https://graph.microsoft.com/.default"]
 vendable = true
 region = "westeurope"
 claims_capabilities = ["cp1"]
+application_object_id = "33333333-3333-3333-3333-333333333333"
+application_tenant_id = "11111111-1111-1111-1111-111111111111"
 [[profiles.graph.credentials]]
 type = "certificate"
 vault = "https://vend.vault.azure.net"

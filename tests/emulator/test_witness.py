@@ -9,7 +9,7 @@ import pytest
 from emulator.blob.app import RESOURCE as STORAGE
 from emulator.cloud import LocalCloud
 from emulator.management.app import RESOURCE as MANAGEMENT
-from emulator.seed import CONTAINER, GRAPH, TENANT_ID
+from emulator.seed import CONTAINER, GRAPH, OBJECT_ID, TENANT_ID
 from emulator.vault.app import RESOURCE as KEY_VAULT
 from emulator.witness import Misdirected, MisdirectedSecretWarning
 from tests.emulator.client import new_principal, signed_token
@@ -83,6 +83,22 @@ def test_a_proof_is_noticed_unless_its_authority_gets_it(cloud: LocalCloud, http
         http.post(url, data=foreign)
     proofs = {(part, name) for part in urls(cloud) for name in ("client_assertion", "client_secret")}
     assert seen(cloud) == proofs - {("entra", "client_secret")}
+
+
+def test_the_proof_for_a_key_is_noticed_unless_add_key_gets_it(cloud: LocalCloud, http: httpx.Client) -> None:
+    """SEC-29: it registers whatever key comes with it, so that no other address may have it, at Graph or elsewhere."""
+    applications = f"{cloud.graph_url}/v1.0/applications"
+    http.post(f"{applications}/{OBJECT_ID}/addKey", json={"proof": KEY})
+    for body in (b'["proof"]', b"{", b"\xff"):
+        http.post(f"{cloud.graph_url}/", content=body, headers={"content-type": "application/json"})
+    assert seen(cloud) == set()
+    for url in (*urls(cloud).values(), f"{applications}/{OBJECT_ID}/removeKey"):
+        http.post(url, json={"proof": KEY})
+    assert seen(cloud) == {(part, "proof") for part in urls(cloud)}
+    assert [one.path for one in cloud.misdirected if one.part == "graph"] == [
+        "/v1.0/users/delta",
+        f"/v1.0/applications/{OBJECT_ID}/removeKey",
+    ]
 
 
 def test_a_misdirected_secret_fails_the_test(tmp_path: Path) -> None:

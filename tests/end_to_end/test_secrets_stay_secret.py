@@ -14,7 +14,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from emulator.network.faults import Fault, Kind
+from emulator.seed import CERTIFICATE
 from emulator.tour.site import ROOT, SCOPE, Site, start
+from emulator.vault.policy import Policy
 from tests.api.abuse import BAD_INPUT
 from tests.contract import check
 from tests.wire import EVERY_WAY, Change, Wire, basic, exchange, wire, with_texts
@@ -28,6 +30,8 @@ FORGETFUL = dict.fromkeys(("failure_first_seconds", "failure_max_seconds", "fail
 # Each request with an unknown key leaves its line, however many there are.
 TALKATIVE = {"unknown_keys_per_minute": 100_000}
 SECONDS_TO_EXPORT = 20
+SECONDS_TO_ROTATE = 20
+REGISTERED = b'"event":"credential_registered"'
 MISTAKEN = (
     "client_secret",
     "client_assertion",
@@ -122,6 +126,7 @@ def led(loud: Site) -> Led:
         answer = exchange(sent, port)
         if not answer.startswith(b"HTTP/1.1 200 "):
             refusals.append(answer)
+    rotate(loud)
     good = httpx.post(f"{loud.app.url}/api/token", headers={"x-functions-key": loud.key}, data=GRANT, timeout=60)
     assert good.status_code == 200, (loud.folder / "app.log").read_text()[-3000:]
     return Led(b"\n".join(refusals), good.json()["access_token"])
@@ -138,6 +143,18 @@ def broken_upstream(loud: Site) -> Iterator[bytes]:
             assert answer.status_code in {502, 503}
             yield answer.content
             loud.cloud.faults[part].clear()
+
+
+def rotate(loud: Site) -> None:
+    """Have the app register a new version of its certificate, with a proof that its key has signed."""
+    loud.cloud.vault.create_certificate(CERTIFICATE, Policy(subject="CN=vend", exportable=False))
+    master = json.loads((loud.folder / "host.keys.json").read_text())["master"]
+    url, headers = f"{loud.app.url}/admin/functions/certificate_rotation", {"x-functions-key": master}
+    assert httpx.post(url, headers=headers, json={"input": ""}).status_code == 202
+    deadline = time.monotonic() + SECONDS_TO_ROTATE
+    while REGISTERED not in (loud.folder / "app.log").read_bytes():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def bad_requests(keys: Mapping[str, str]) -> Iterator[Wire]:
@@ -184,6 +201,7 @@ def test_no_log_holds_a_secret(loud: Site, secrets: Mapping[str, str]) -> None:
     assert b"send_request_headers" in log
     assert b"Request URL" in log
     assert log.count(b'"event":"token"') > 500
+    assert REGISTERED in log  # Graph was sent a proof
     assert leaks(log, secrets) == []
 
 

@@ -21,6 +21,7 @@ RETIREMENTS = {
 # Ids: https://learn.microsoft.com/azure/role-based-access-control/built-in-roles
 ROLE_NAMES = {
     "a4417e6f-fecd-4de8-b567-7b0420556985": "Key Vault Certificates Officer",
+    "4633458b-17de-408a-b874-0445c86b69e6": "Key Vault Secrets User",
     "3b03c2da-16b3-4a49-8834-0f8130efdd3b": "Log Analytics Data Reader",
     "3913510d-42f4-4e42-8a64-420c390055eb": "Monitoring Metrics Publisher",
     "ba92f5b4-2d11-453d-a403-e96b0029c9fe": "Storage Blob Data Contributor",
@@ -54,6 +55,8 @@ GIVEN = {
     ("operator", "vend key operator", "function app"),
     ("operator", "Log Analytics Data Reader", "workspace"),
 }
+# What a shape may give beside that.
+CHOSEN = {("app", "Key Vault Secrets User", "secret")}
 # Refused at deployment (BadRequest 51021), in some regions only; or another plan's.
 NOT_ON_FLEX = {
     "alwaysOn", "containerSize", "ftpsState", "functionAppScaleLimit", "functionsRuntimeScaleMonitoringEnabled",
@@ -68,6 +71,7 @@ DEPRECATED_ON_FLEX = re.compile(
 ANYWHERE = {"0.0.0.0/0", "::/0", "Any", "Internet"}
 KEYS = ("AccountKey=", "SharedAccessSignature", "listKeys(", "listAccountSas(", "listSecrets(")
 MODERN_TLS = ("1.2", "1.3")
+A_VAULT_SECRET = re.compile(r"/Microsoft\.KeyVault/vaults/[^/]+/secrets/[^/]+\Z")
 A_SECRET = re.compile(r"SECRET|PASSW|PASSPHRASE|(^|_)(KEY|PAT|SAS|TOKEN)$", re.IGNORECASE)
 # What operators are told to choose: https://learn.microsoft.com/azure/azure-functions/functions-app-settings
 CHOSEN_SETTINGS = (
@@ -287,8 +291,9 @@ def _least_privilege(deployment: Deployment) -> Iterator[str]:
             yield f"{assignment['id']}: principalType must be set for the app's identity, and for nobody else"
         role = properties["roleDefinitionId"]
         name = names.get(role.rpartition("/")[2], role)
-        given.add((who, name, places.get(scope_of(assignment), scope_of(assignment))))
-    yield from (f"{who} holds {role} on {place}" for who, role, place in sorted(given - GIVEN))
+        scope = scope_of(assignment)
+        given.add((who, name, "secret" if A_VAULT_SECRET.search(scope) else places.get(scope, scope)))
+    yield from (f"{who} holds {role} on {place}" for who, role, place in sorted(given - GIVEN - CHOSEN))
     yield from (f"{who} lacks {role} on {place}" for who, role, place in sorted(GIVEN - given))
 
 
@@ -340,6 +345,16 @@ def _timers(deployment: Deployment) -> Iterator[str]:
     for name, value in deployment.settings.items():
         if name.endswith("_SCHEDULE") and len(value.split()) != 6:
             yield f"{name} has not the six fields of a schedule"
+
+
+def _the_rotation_runs(deployment: Deployment) -> Iterator[str]:
+    trigger = deployment.triggers.get("certificate_rotation", {})
+    if trigger.get("schedule") != "%CERTIFICATE_ROTATION_SCHEDULE%":
+        yield "certificate_rotation: is no function with that schedule"
+    if not re.fullmatch(r"0 [0-5]?\d \* \* \* \*", deployment.settings.get("CERTIFICATE_ROTATION_SCHEDULE", "")):
+        yield "CERTIFICATE_ROTATION_SCHEDULE is not once an hour"
+    if "AzureWebJobs.certificate_rotation.Disabled" in deployment.settings:
+        yield "certificate_rotation is switched off"
 
 
 def _choices_are_parameters(deployment: Deployment) -> Iterator[str]:
@@ -463,7 +478,8 @@ POLICY = (
     Rule(
         "INF-22",
         "What the app may do is what somebody who breaks into it may do.",
-        "Exactly the assignments of GIVEN and the roles of CUSTOM_ROLES; principalType for the app's identity alone.",
+        "The assignments of GIVEN, and at most those of CHOSEN; the roles of CUSTOM_ROLES; principalType for the app's "
+        "identity alone.",
         _least_privilege,
     ),
     Rule(
@@ -520,5 +536,12 @@ POLICY = (
         "A deleted vault stops every caller within the hour.",
         "A CanNotDelete lock on the vault.",
         _the_vault_is_locked,
+    ),
+    Rule(
+        "INF-37",
+        "A renewed certificate that nobody registers is an outage when the old one ends; a run each minute fills the "
+        "app registration with keys.",
+        "The function certificate_rotation, with CERTIFICATE_ROTATION_SCHEDULE once an hour.",
+        _the_rotation_runs,
     ),
 )

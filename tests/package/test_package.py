@@ -120,7 +120,8 @@ assert not strangers, strangers
     # -S: the packages of this environment are out of sight.
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.split() == ["token", "msi_token", "oauth2_token", "ready", "doctor", "graph_sync"]
+    timers = ["graph_sync", "certificate_rotation"]
+    assert done.stdout.split() == ["token", "msi_token", "oauth2_token", "ready", "doctor", *timers]
 
 
 def test_the_tour_goes_as_expected_on_the_package_alone(

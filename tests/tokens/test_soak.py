@@ -13,6 +13,7 @@ import pytest
 
 from shared.core.entra.certificate import Certificate, VersionSummary
 from shared.core.entra.clouds import CLOUDS
+from shared.core.entra.jws import Algorithm
 from shared.core.limits import Limits
 from shared.core.reply import Reply
 from shared.core.token import TokenKey
@@ -52,7 +53,7 @@ class Rotating:
         later = now + timedelta(days=30)
         return Certificate(thumbprint=version, not_before=now, not_after=later, chain=()), f"{name}/{version}"
 
-    async def sign(self, key_id: str, digest: bytes) -> bytes:
+    async def sign(self, key_id: str, digest: bytes, algorithm: Algorithm) -> bytes:  # noqa: ARG002  # no key signs here
         """Sign."""
         return hashlib.sha256(key_id.encode() + digest).digest()
 

@@ -17,9 +17,10 @@ from shared.core.origins import origin_of
 from shared.core.token import AccessToken, Acquired
 from shared.telemetry.events import Events
 from shared.wiring.callers import build_callers
-from shared.wiring.credentials import build_clients
+from shared.wiring.credentials import build_clients, build_vaults
 from shared.wiring.directory import build_sync
 from shared.wiring.identity import OwnIdentity, build_federated, build_identity
+from shared.wiring.rotation import build_rotation
 from shared.wiring.tokens import build_tokens
 from tests.clock import FakeClock, fake_system
 
@@ -32,6 +33,7 @@ profiles.graph.scopes = ["https://graph.microsoft.com/.default"]
 profiles.graph.credentials = [{{ type = "certificate", vault = "https://vend.vault.azure.net", name = "vend" }}]
 profiles.graph.region = "westeurope"
 profiles.graph.vendable = false
+profiles.graph.application_object_id = "33333333-3333-3333-3333-333333333333"
 profiles.far.tenants = ["{TENANT}"]
 profiles.far.client_id = "{CLIENT}"
 profiles.far.scopes = ["https://graph.microsoft.com/.default"]
@@ -126,14 +128,8 @@ def worker(settings: Settings, tmp_path: Path) -> Iterator[Wired]:
         async with AsyncExitStack() as stack:
             identity = build_identity(settings, app_settings, network=network, system=system, events=events)
             federated = build_federated(settings, app_settings, network=network, system=system, events=events)
-            clients = build_clients(
-                settings,
-                root=tmp_path,
-                identity=identity.credential,
-                federated=federated,
-                network=network,
-                system=system,
-            )
+            vaults = build_vaults(settings, identity=identity.credential, network=network, system=system)
+            clients = build_clients(settings, root=tmp_path, vaults=vaults, federated=federated, system=system)
             build_tokens(settings, clients=clients, network=network, system=system, events=events)
             build_callers(
                 settings,
@@ -149,6 +145,7 @@ def worker(settings: Settings, tmp_path: Path) -> Iterator[Wired]:
                 settings, {}, tokens=NoTokens(), network=network, system=system, events=events, open_things=stack
             )
             await job()
+            build_rotation(settings, vaults=vaults, network=network, system=system, events=events)
         return identity
 
     yield Wired(network, asyncio.run(wire()), app_settings)
@@ -161,9 +158,12 @@ def test_every_way_out_leads_to_its_own_service_alone(worker: Wired) -> None:
     assert found == {
         "managed identity": [{ENDPOINT}],
         "Key Vault": [{"https://vend.vault.azure.net"}, {"https://vend.vault.azure.cn"}],
-        "Entra": [{"https://login.microsoftonline.com", "https://westeurope.login.microsoft.com"}],
+        "Entra": [
+            {"https://login.microsoftonline.com", "https://westeurope.login.microsoft.com"},
+            {"https://login.microsoftonline.com"},
+        ],
         "Azure Storage": [{"https://vendstore.blob.core.windows.net"}],
-        "Graph": [{"https://graph.microsoft.com"}],
+        "Graph": [{"https://graph.microsoft.com"}, {"https://graph.microsoft.com"}],
     }
 
 

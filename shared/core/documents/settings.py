@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from shared.core.directory.streams import STREAMS, USERS
-from shared.core.documents.credentials import CredentialSettings
+from shared.core.documents.credentials import CertificateFileSettings, CertificateSettings, CredentialSettings
 from shared.core.documents.table import Unset, dotted, read_table
 from shared.core.documents.toml import DocumentError, parse_toml
 from shared.core.entra.clouds import CLOUDS, Cloud
@@ -41,6 +41,8 @@ class Profile:
     vendable: bool = True
     region: str = ""
     claims_capabilities: tuple[str, ...] = ()
+    application_object_id: str = ""
+    application_tenant_id: str = ""
 
     def mistakes(self, at: str) -> list[str]:
         """List what is wrong with values that have the right type."""
@@ -60,7 +62,36 @@ class Profile:
             found.append(f"{at}.region: must be the short name of a region, such as westeurope")
         if {capability for _, capability in items(self.claims_capabilities)} - {"cp1"}:
             found.append(f'{at}.claims_capabilities: only "cp1" exists')
+        if breaks(lambda tenant: not tenant or is_guid(tenant), self.application_tenant_id):
+            found.append(f"{at}.application_tenant_id: must be a tenant GUID")
+        rotates = self.application_object_id and self.application_object_id is not NOTHING
+        return found + (self._rotation_mistakes(at) if rotates else [])
+
+    def _rotation_mistakes(self, at: str) -> list[str]:
+        found, object_id = [], self.application_object_id
+        if not is_guid(object_id) or breaks(lambda client: client.lower() != object_id.lower(), self.client_id):
+            what = "must be the object ID of the app registration, a GUID; not its application (client) ID"
+            found.append(f"{at}.application_object_id: {what}")
+        if self.credentials is not NOTHING and NOTHING not in self.credentials and not self.rotated:
+            found.append(f'{at}.application_object_id: the profile has no credential of type "certificate" to register')
+        if breaks(lambda tenants, home: len(tenants) < 2 or home, self.tenants, self.application_tenant_id):
+            found.append(f"{at}.application_tenant_id: is missing; it names which tenant is home to the registration")
+        found += [
+            f"{at}.credentials[{index}].send_x5c: must be false with application_object_id, which registers them"
+            for index, credential in items(self.credentials)
+            if isinstance(credential, CertificateSettings | CertificateFileSettings) and credential.send_x5c is True
+        ]
         return found
+
+    @property
+    def rotated(self) -> tuple[CertificateSettings, ...]:
+        """The credentials whose versions can be registered."""
+        return tuple(found for found in self.credentials if isinstance(found, CertificateSettings))
+
+    @property
+    def home_tenant(self) -> str:
+        """The tenant of the app registration itself."""
+        return (self.application_tenant_id or self.tenants[0]).lower()
 
     @property
     def offer(self) -> Offer:

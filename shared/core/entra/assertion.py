@@ -4,11 +4,11 @@ https://learn.microsoft.com/entra/identity-platform/certificate-credentials
 """
 
 import base64
-import json
 from collections.abc import Mapping
 from datetime import timedelta
 
 from shared.core.entra.certificate import Certificate
+from shared.core.entra.jws import Algorithm, signing_input
 
 ASSERTION_LIFE = timedelta(minutes=10)
 """The longest life that Microsoft advises for a client assertion."""
@@ -32,7 +32,7 @@ def unsigned_assertion(
         now: seconds since the epoch, by the wall clock: Entra compares it with its own.
     """
     issued = int(now)
-    header: dict[str, object] = {"alg": "PS256", "typ": "JWT", "x5t#S256": certificate.thumbprint}
+    header: dict[str, object] = {"alg": Algorithm.PS256, "typ": "JWT", "x5t#S256": certificate.thumbprint}
     if send_x5c:
         header["x5c"] = [base64.b64encode(der).decode() for der in certificate.chain]
     claims = {
@@ -44,18 +44,9 @@ def unsigned_assertion(
         "nbf": issued,
         "exp": issued + int(ASSERTION_LIFE.total_seconds()),
     }
-    return b".".join(_base64url(json.dumps(part, separators=(",", ":")).encode()) for part in (header, claims))
-
-
-def signed_assertion(unsigned: bytes, signature: bytes) -> str:
-    """Return an assertion with its signature (RFC 7515 section 7.1)."""
-    return (unsigned + b"." + _base64url(signature)).decode()
+    return signing_input(header, claims)
 
 
 def assertion_fields(assertion: str) -> Mapping[str, str]:
     """Return the form fields by which an assertion proves a client (RFC 7523 section 2.2)."""
     return {"client_assertion_type": _JWT_BEARER, "client_assertion": assertion}
-
-
-def _base64url(raw: bytes) -> bytes:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=")

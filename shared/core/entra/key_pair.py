@@ -3,22 +3,31 @@
 import base64
 import binascii
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NoReturn
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric.padding import AsymmetricPadding
 from cryptography.hazmat.primitives.serialization import pkcs12
 
 from shared.core.entra.certificate import Certificate, read_certificate
+from shared.core.entra.jws import Algorithm
 from shared.core.errors import OperatorError
 
 _PEM = b"-----BEGIN "
 _PEM_CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
 _PRIVATE_KEY = re.compile(rb"-----BEGIN ([A-Z ]{0,10}PRIVATE KEY)-----.*?-----END \1-----", re.DOTALL)
+_PADDINGS: Mapping[Algorithm, AsymmetricPadding] = MappingProxyType(
+    {
+        Algorithm.PS256: padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=padding.PSS.DIGEST_LENGTH),
+        Algorithm.RS256: padding.PKCS1v15(),
+    }
+)
 _REMEDY = "see which files and keys vend takes: docs/credentials.md"
 
 
@@ -32,10 +41,9 @@ class KeyPair:
     def __reduce__(self) -> NoReturn:
         raise TypeError("a private key is not written anywhere")
 
-    def sign(self, content: bytes) -> bytes:
-        """Return a PS256 signature (RFC 7518 section 3.5)."""
-        pss = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=padding.PSS.DIGEST_LENGTH)
-        return self.key.sign(content, pss, hashes.SHA256())
+    def sign(self, content: bytes, algorithm: Algorithm = Algorithm.PS256) -> bytes:
+        """Return a signature (RFC 7518 sections 3.3 and 3.5)."""
+        return self.key.sign(content, _PADDINGS[algorithm], hashes.SHA256())
 
 
 def from_vault(value: str) -> bytes:

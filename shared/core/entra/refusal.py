@@ -103,6 +103,7 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, *, now: float)
     )
     found.of_request = status != 429  # Entra throttles a client, and not a request
     if isinstance(found, CredentialRefused):
+        found.number = number
         found.fault = ProofFault.LINK if kind is FederationPending else _proof_fault(number)
         found.clock_ahead = clock_difference(headers, now=now)
     return found

@@ -22,8 +22,11 @@ from shared.telemetry.catalogue.callers import (
 )
 from shared.telemetry.catalogue.credentials import (
     CredentialAccepted,
+    CredentialRegistered,
     CredentialRests,
     CredentialUnread,
+    RegistrationFailed,
+    RegistrationImpossible,
 )
 from shared.telemetry.catalogue.directory import (
     SyncDisabled,
@@ -62,6 +65,9 @@ EVENTS: tuple[type[Event], ...] = (
     CredentialAccepted,
     CredentialRests,
     CredentialUnread,
+    CredentialRegistered,
+    RegistrationFailed,
+    RegistrationImpossible,
     CallersChanged,
     CallersRefused,
     CallersWarning,

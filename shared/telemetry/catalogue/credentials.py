@@ -47,3 +47,44 @@ class CredentialUnread(Event):
     profile: Profile
     cause: Cause
     remedy: Annotated[str, Doc("what to do, where the failure tells")] | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class CredentialRegistered(Event):
+    """A new version of a certificate was registered with the app registration of the profile."""
+
+    about = About("credential_registered")
+
+    profile: Profile
+    credential: Credential
+
+
+@dataclass(slots=True, kw_only=True)
+class RegistrationFailed(Event):
+    """A version of a certificate could not be registered, or the rotation could not find out whether it must be."""
+
+    about = About(
+        "registration_failed",
+        remedy="follow `remedy`; if the last registered version ends before the next try, register the new one by hand",
+    )
+
+    profile: Profile
+    credential: Credential | None = None
+    cause: Cause
+    remedy: Annotated[str, Doc("what to do, where the refusal tells")] | None = None
+    seconds: Annotated[int, Doc("seconds to the next try to register it", {"minimum": 0})] | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class RegistrationImpossible(Event):
+    """Entra accepts no version of the certificates of the profile, so that nothing can sign the proof for a new one."""
+
+    about = About(
+        "registration_impossible",
+        remedy="register the newest version by hand: `az ad app credential reset --append`, as in "
+        "[deployment.md](deployment.md), step 4; from then on the rotation does it again",
+    )
+
+    profile: Profile
+    credential: Credential
+    cause: Cause

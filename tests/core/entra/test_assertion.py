@@ -8,8 +8,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
-from shared.core.entra.assertion import assertion_fields, signed_assertion, unsigned_assertion
+from shared.core.entra.assertion import assertion_fields, unsigned_assertion
 from shared.core.entra.certificate import Certificate
+from shared.core.entra.jws import compact
 from shared.core.entra.token_request import token_request
 
 CLIENT = "cccccccc-1111-1111-1111-111111111111"
@@ -26,7 +27,7 @@ def test_an_assertion_is_what_entra_asks_for() -> None:
     # As Key Vault signs: from the digest, with a salt as long as it.
     pss = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.DIGEST_LENGTH)
     signature = key.sign(hashlib.sha256(unsigned).digest(), pss, Prehashed(hashes.SHA256()))
-    assertion = signed_assertion(unsigned, signature)
+    assertion = compact(unsigned, signature)
 
     options: Any = {"verify_exp": False, "verify_nbf": False, "verify_iat": False}
     claims = jwt.decode(assertion, key.public_key(), algorithms=["PS256"], audience=ENDPOINT, options=options)

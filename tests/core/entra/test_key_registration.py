@@ -1,0 +1,47 @@
+"""When a version is registered: the brake that needs no memory."""
+
+from datetime import UTC, datetime
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.core.entra.key_registration import HOUR, is_due, seconds_to_next_try
+
+YEAR = 365 * 24
+
+
+def made(moment: float) -> datetime:
+    """Return the time at which a version was made."""
+    return datetime.fromtimestamp(moment, UTC)
+
+
+@given(
+    created=st.integers(1_800_000_000, 1_800_000_000 + 24 * HOUR),
+    late=st.lists(st.floats(-29 * 60, 29 * 60), min_size=24, max_size=24),
+)
+def test_runs_half_past_the_hour_try_at_doubling_ages(created: int, late: list[float]) -> None:
+    """However early or late a run begins: each age has one try, and a year 15 at the most."""
+    first = created // HOUR * HOUR + HOUR // 2
+    runs = [first + hour * HOUR + late[hour % len(late)] for hour in range(YEAR + 1)]
+    tried = [hour for hour, moment in enumerate(runs) if moment >= created and is_due(made(created), moment)]
+    assert tried in ([0, *powers()], powers())
+
+
+def powers() -> list[int]:
+    """List the hours at which a year's runs try, but for the first one."""
+    return [2**power for power in range(14)]
+
+
+@given(hours=st.integers(0, YEAR))
+def test_the_next_try_is_when_it_is_said_to_be(hours: int) -> None:
+    """The wait in the event of a refusal leads to the next run that is due, and none is due before it."""
+    created = 1_800_000_000 // HOUR * HOUR
+    now = created + hours * HOUR
+    if is_due(made(created), now):
+        wait = seconds_to_next_try(made(created), now) // HOUR
+        assert [later for later in range(1, wait + 1) if is_due(made(created), now + later * HOUR)] == [wait]
+
+
+def test_a_version_of_the_future_is_tried_at_once() -> None:
+    """The clocks of the vault and of this machine differ a little."""
+    assert is_due(made(1_800_000_000 + 2 * HOUR), 1_800_000_000)

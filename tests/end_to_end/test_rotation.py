@@ -1,0 +1,71 @@
+"""A certificate renews itself: Key Vault by its policy, the app registration by the timer, and vending by the chain."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from emulator.cloud import LocalCloud
+from emulator.directory.objects import KeyPolicy
+from emulator.seed import CERTIFICATE, CLIENT_ID, IDENTITY_PRINCIPAL_ID, OBJECT_ID, TENANT_ID
+from emulator.vault.policy import Policy
+from tests.clock import FakeClock
+from tests.in_process import GRAPH_SCOPE, App
+
+pytestmark = pytest.mark.slow
+
+HOUR = 3_600.0
+MONTH = 30 * 24 * HOUR
+EXPORTED = "exported"
+
+
+def rotating(cloud: LocalCloud) -> str:
+    """Write the lines of a vend.toml whose two profiles rotate: one key signs in the vault, the other in the app."""
+    credential = {"type": "certificate", "vault": cloud.vault_url, "name": EXPORTED, "signing": "local"}
+    values = {
+        "graph.application_object_id": OBJECT_ID,
+        "local.application_object_id": OBJECT_ID,
+        "local.tenants": [TENANT_ID],
+        "local.client_id": CLIENT_ID,
+        "local.scopes": [GRAPH_SCOPE],
+    }
+    inline = ", ".join(f"{name} = {json.dumps(value)}" for name, value in credential.items())
+    lines = [f"profiles.{name} = {json.dumps(value)}" for name, value in values.items()]
+    return "\n".join([*lines, f"profiles.local.credentials = [{{ {inline} }}]"])
+
+
+def test_a_certificate_is_renewed_registered_and_used_without_hands(
+    timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path
+) -> None:
+    """REL-30: over TLS, in both signing modes; a policy that forbids the new version is named, and waited for."""
+    timeless.vault.create_certificate(EXPORTED, Policy(subject="CN=vend", exportable=True))
+    timeless.directory.register_certificate(CLIENT_ID, timeless.vault.certificate(EXPORTED))
+    timeless.vault.assign(IDENTITY_PRINCIPAL_ID, "Key Vault Secrets User")
+    first = {name: timeless.vault.versions(name) for name in (CERTIFICATE, EXPORTED)}
+
+    async def story() -> None:
+        async with App(timeless, fake_clock, tmp_path, settings=rotating(timeless)) as app:
+            assert (await app.ask()).status == 200
+            assert await app.rotate() == []
+            while len(timeless.vault.versions(CERTIFICATE)) == 1:
+                fake_clock.tick(HOUR)  # at the full hour: so the versions are of the hour before
+            timeless.directory.key_policy = KeyPolicy(longest_life=MONTH)
+            causes = [event["cause"] for event in await app.rotate()]
+            assert causes == ["Graph: HTTP 400 CredentialInvalidLifetimeAsPerAppPolicy"] * 2
+            timeless.directory.key_policy = KeyPolicy()
+            fake_clock.tick(2 * HOUR)
+            assert await app.rotate() == []
+            fake_clock.tick(HOUR)
+            assert [event["event"] for event in await app.rotate()] == ["credential_registered"] * 2
+            assert await app.rotate() == []
+        for name, versions in first.items():
+            assert len(timeless.vault.versions(name)) == 2
+            timeless.vault.set_enabled(name, versions[0], enabled=False)
+        async with App(timeless, fake_clock, tmp_path, settings=rotating(timeless)) as app:
+            assert (await app.ask()).status == 200
+
+    asyncio.run(story())
+    application = timeless.directory.application(CLIENT_ID)
+    assert application
+    assert len(application.certificates) == 4
