@@ -2,18 +2,25 @@
 
 import asyncio
 import datetime as dt
+import json
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 
+import jwt
 import pytest
+from jwt.algorithms import RSAAlgorithm
 
 from emulator.cloud import LocalCloud
+from emulator.directory.objects import Application
 from emulator.seed import IDENTITY_PRINCIPAL_ID, TENANT_ID, TOKEN_EXCHANGE
+from emulator.vault.policy import Policy
 from tests.clock import FakeClock
 from tests.credentials import kinds
 from tests.credentials.kinds import Client, new_client
+from tests.emulator.client import new_principal, signed_token
 from tests.in_process import App
 from tests.pki import pem, signed
 
@@ -143,7 +150,80 @@ def enable(client: Client, *, enabled: bool = True) -> None:
     client.cloud.directory.set_enabled(principal.object_id, enabled=enabled)
 
 
+def another_client(client: Client) -> None:
+    """Have the profile name a client that has an app registration and no service principal."""
+    client.id = str(uuid.uuid4())
+    client.cloud.directory.add_application(Application(client.id, object_id=str(uuid.uuid4()), name="somebody"))
+
+
+def no_principal(client: Client) -> str:
+    """Have a registration that no tenant has let in."""
+    another_client(client)
+    return kinds.in_vault(client)
+
+
+def let_in(client: Client) -> None:
+    """Do as `az ad sp create`."""
+    client.cloud.directory.consent(client.id, tenant_id=TENANT_ID)
+
+
+def no_client(client: Client) -> str:
+    """Name a client that the tenant does not know."""
+    client.id = str(uuid.uuid4())
+    client.cloud.vault.create_certificate(client.vault_certificate, Policy("CN=vend"))
+    return f'type = "certificate", vault = "{client.cloud.vault_url}", name = "{client.vault_certificate}"'
+
+
+def correct_client(client: Client) -> None:
+    """Have the client be one that the tenant knows."""
+    client.cloud.directory.add_application(Application(client.id, object_id=str(uuid.uuid4()), name="somebody"))
+    let_in(client)
+    upload(client)
+
+
+def hidden_issuer(client: Client) -> str:
+    """Trust an issuer whose keys Entra cannot read."""
+    issuer = f"https://{client.id}.example"
+    write_assertion(client, issuer)
+    client.cloud.directory.add_federated_credential(
+        client.id, issuer=issuer, subject=client.id, audience=TOKEN_EXCHANGE
+    )
+    return 'type = "assertion_file", path = "assertion"'
+
+
+def write_assertion(client: Client, issuer: str) -> None:
+    """Write an assertion of a foreign issuer."""
+    claims = {"iss": issuer, "sub": client.id, "aud": TOKEN_EXCHANGE, "exp": int(client.cloud.clock()) + 600}
+    client.write("assertion", jwt.encode(claims, kinds.foreign_key(), algorithm="RS256").encode())
+
+
+def publish(client: Client) -> None:
+    """Publish its keys."""
+    keys = [json.loads(RSAAlgorithm.to_jwk(kinds.foreign_key().public_key()))]
+    client.cloud.directory.publish_keys(f"https://{client.id}.example", {"keys": keys})
+
+
+def of_an_app(client: Client) -> str:
+    """Send the token of an app registration as proof."""
+    principal = new_principal(client.cloud)
+    client.cloud.directory.add_federated_credential(
+        client.id,
+        issuer=f"{client.cloud.authority}/{TENANT_ID}/v2.0",
+        subject=principal.object_id,
+        audience=TOKEN_EXCHANGE,
+    )
+    client.write("assertion", signed_token(client.cloud, principal, resource=TOKEN_EXCHANGE).encode())
+    return 'type = "assertion_file", path = "assertion"'
+
+
+def of_a_provider(client: Client) -> None:
+    """Send an assertion of a provider outside of Entra."""
+    hidden_issuer(client)
+    publish(client)
+
+
 FEDERATION = "compare issuer, subject (the object id of the managed identity) and audience"
+PRINCIPAL = "compare client_id and tenants of the profile with the app registration"
 SECRET = "make a new secret, az ad app credential reset"
 REMEDIES = (
     Remedy(700027, unregistered, "make the certificate known to the app registration", upload),
@@ -156,6 +236,10 @@ REMEDIES = (
     Remedy(700212, federated(audience="api://AzureADTokenExchangeChina"), FEDERATION, correct),
     Remedy(700213, federated(subject="00000000-0000-4000-8000-000000000000"), FEDERATION, correct),
     Remedy(7002138, federated(subject=IDENTITY_PRINCIPAL_ID.upper()), FEDERATION, correct),
+    Remedy(501661, hidden_issuer, "have the issuer publish", publish),
+    Remedy(700226, of_an_app, "use type = federated_managed_identity", of_a_provider),
+    Remedy(700016, no_client, PRINCIPAL, correct_client),
+    Remedy(7000229, no_principal, PRINCIPAL, let_in),
     Remedy(7000112, disabled, "find out who disabled it and why", enable),
 )
 

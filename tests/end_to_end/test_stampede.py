@@ -13,7 +13,9 @@ from tests.end_to_end.conftest import FORM, SECONDS_TO_COME, Resident
 pytestmark = pytest.mark.slow
 
 # Entra is held back for as long as it takes until everybody waits.
-PATIENT = dict.fromkeys(("read_idle_seconds", "attempt_seconds", "caller_budget_seconds"), 2 * SECONDS_TO_COME)
+PATIENT = dict.fromkeys(
+    ("read_idle_seconds", "attempt_seconds", "caller_budget_seconds", "shed_after_seconds"), 2 * SECONDS_TO_COME
+)
 
 
 async def come(app: Resident, requests: Iterable[Coroutine[Any, Any, int]]) -> list[int]:

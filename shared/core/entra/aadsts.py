@@ -50,7 +50,10 @@ _SECRET = (
 _MEANINGS = {
     50001: Meaning("the API is not known in the tenant", _SCOPE),
     500011: Meaning("the API is not known in the tenant, or has no service principal there", _SCOPE),
-    501661: Meaning("Entra did not reach the issuer of the token that was sent as proof", _FEDERATION),
+    501661: Meaning(
+        "Entra did not reach the issuer of the token that was sent as proof",
+        "have the issuer publish its OpenID configuration and its keys by https where Entra can read them",
+    ),
     501051: Meaning("the API hands out tokens to assigned clients alone, and this one is not", _CONSENT),
     500181: Meaning("the client certificate of the TLS connection is not the one that Entra expects", _DEFECT),
     500207: Meaning("the kind of account in the tenant cannot have tokens for this API", _SCOPE),
@@ -82,7 +85,11 @@ _MEANINGS = {
     700211: Meaning("no federated credential has the issuer of the token that was sent as proof", _FEDERATION),
     700212: Meaning("no federated credential has the audience of the token that was sent as proof", _FEDERATION),
     700213: Meaning("no federated credential has the subject of the token that was sent as proof", _FEDERATION),
-    700226: Meaning("the token that was sent as proof is not of a managed identity", _FEDERATION),
+    700226: Meaning(
+        "the token that was sent as proof is of an app registration, and Entra takes that of a managed identity alone",
+        "use type = federated_managed_identity in the profile, or an assertion of a provider outside of Entra: "
+        "docs/credentials.md",
+    ),
     7002137: Meaning("no federated credential fits: issuer, subject or audience differ", _FEDERATION),
     7002138: Meaning("no federated credential fits: issuer, subject or audience differ", _FEDERATION),
     700016: Meaning("the client is not known in the tenant", _SERVICE_PRINCIPAL),
