@@ -33,7 +33,7 @@ from emulator.network.faults import HttpFaults, Switch
 from emulator.network.flaws import ServerTls
 from emulator.network.gate import Gate
 from emulator.network.serve import HOST, Background
-from emulator.seed import CONTAINER, OPERATOR_PRINCIPAL_ID, TENANT_ID, seed
+from emulator.seed import CONTAINER, FOREIGN_TOKEN_EXCHANGES, OPERATOR_PRINCIPAL_ID, TENANT_ID, TOKEN_EXCHANGE, seed
 from emulator.vault.app import RESOURCE as KEY_VAULT
 from emulator.vault.app import KeyVault
 from emulator.witness import Belongs, Misdirected, MisdirectedSecretWarning, Witness, audience_of
@@ -155,7 +155,10 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
         return {"authorization": lambda header, _: own is not None and self.directory.api(audience_of(header)) == own}
 
     def _is_for_entra(self, assertion: str, _path: str) -> bool:
-        return audience_of(assertion).startswith(f"{self.authority}/")
+        """Return whether an assertion of the client, or a token for a federated credential, may arrive."""
+        audience = audience_of(assertion)
+        exchanges = (self.directory.api(name) for name in (TOKEN_EXCHANGE, *FOREIGN_TOKEN_EXCHANGES))
+        return audience.startswith(f"{self.authority}/") or self.directory.api(audience) in set(exchanges) - {None}
 
     def _is_of_identity(self, header: str, _path: str) -> bool:
         return header == self.identity_header

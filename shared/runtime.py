@@ -48,7 +48,7 @@ from shared.wiring.tokens import build_tokens, first_key
 
 ROOT = Path(__file__).parents[1]
 # At INFO these libraries log a line for each of their requests; the events report what matters.
-NOISY = ("azure", "httpx", "httpcore", "msal", "urllib3")
+NOISY = ("azure", "httpcore", "msal", "urllib3")
 GRAPH_SYNC = "graph_sync"
 CERTIFICATE_ROTATION = "certificate_rotation"
 

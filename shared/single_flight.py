@@ -6,6 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
+class SentAway(Exception):
+    """Too many wait for flights that are old."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shedding:
     """When waiters are sent away, so that what hangs does not fill the worker with requests that wait for it.
@@ -18,7 +22,7 @@ class Shedding:
 
     after: Callable[[], float]
     most: int
-    error: Callable[[], Exception]
+    error: Callable[[], Exception] = SentAway
 
 
 @dataclass(slots=True)

@@ -63,9 +63,9 @@ class Doctor:
     async def _diagnosis(self, incoming: Incoming, correlation_id: str) -> Answer:
         if self._callers is None:
             raise NotReady(cause="no valid settings")
+        credentials = key_in_header(incoming.headers, "x-functions-key")
         if (checked := self._callers.revalidate(self._clock().boot)) is not None:
             await checked
-        credentials = key_in_header(incoming.headers, "x-functions-key")
         if not self._callers.identify(credentials.key, host_checked=True).admin:
             raise NotAdmin
         checks = [await self._callers.check()]

@@ -9,7 +9,7 @@ from shared.callers.health import DocumentFacts
 from shared.core.check import Check, State
 from shared.core.errors import NotReady
 from shared.core.request import Incoming
-from shared.single_flight import Flights
+from shared.single_flight import Flights, SentAway, Shedding
 from shared.system import System
 from shared.telemetry import catalogue
 from shared.telemetry.catalogue.fields import Readiness as Status
@@ -20,6 +20,9 @@ REPORT_SECONDS = 5.0
 """How long one report answers every probe."""
 CHECK_SECONDS = 30.0
 """After which the checks are given up; each one has a shorter bound of its own."""
+SLOW_SECONDS = 5.0
+"""After which no more than `WAITING_PROBES` wait for the checks."""
+WAITING_PROBES = 64
 
 _STATUS: Mapping[State, Status] = {
     State.OK: "ready",
@@ -27,6 +30,7 @@ _STATUS: Mapping[State, Status] = {
     State.FAILED: "not_ready",
 }
 _WORST_FIRST = (State.FAILED, State.DEGRADED, State.OK)
+_PENDING = Check("checks", State.FAILED, "the first checks of this worker have not ended")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,9 @@ class Readiness:
         self._events = events
         self._new_id = system.new_id
         self._report: _Report | None = None
-        self._looks: Flights[str, _Report] = Flights(seconds=CHECK_SECONDS)
+        self._looks: Flights[str, _Report] = Flights(
+            seconds=CHECK_SECONDS, shedding=Shedding(after=lambda: SLOW_SECONDS, most=WAITING_PROBES)
+        )
 
     async def answer(self, incoming: Incoming) -> Answer:
         """Answer a probe: 200 where the worker can serve, if only just, and 503 where it cannot."""
@@ -70,7 +76,10 @@ class Readiness:
         last = self._report
         if last is not None and self._clock().boot - last.at < REPORT_SECONDS:
             return last
-        return await self._looks.join(ROUTE, self._renew)
+        try:
+            return await self._looks.join(ROUTE, self._renew)
+        except SentAway:  # anybody can probe
+            return last or _Report((_PENDING,), "not_ready", self._clock().boot)
 
     async def _renew(self) -> _Report:
         checks = await self._look()

@@ -136,11 +136,17 @@ class Vendor:
                 return acquired
 
     async def _identify(self, incoming: Incoming, route: Route, now: float) -> Caller:
-        """Return the caller, by a document that is not too old."""
+        """Return the caller, by a document that is not too old; who shows no credentials does not wait for it."""
+        credentials: Credentials | None = None
+        try:
+            credentials = route.credentials(incoming)
+        except UnknownCaller:
+            if route.unencoded_credentials(incoming) is None:
+                raise
         if (checked := self._callers.revalidate(now)) is not None:
             await checked
         try:
-            return self._caller_of(route.credentials(incoming), route)
+            return self._caller_of(credentials or route.credentials(incoming), route)
         except UnknownCaller:
             unencoded = route.unencoded_credentials(incoming)
             if unencoded is None:

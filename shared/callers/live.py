@@ -15,6 +15,7 @@ it in force, with two instants of the boot clock:
     older                                   waits for the check, at most `callers_deadline_seconds`; for the first
                                             document of a worker, `attempt_seconds`
 
+Once a check is `shed_after_seconds` old, no more than `waiting_max` wait for it: for the others their wait is over.
 A failed check counts as an attempt, so nobody waits for a source that is down until the next check must come first.
 The document stays in force until `last_success` is `callers_max_age_seconds` old. After that everybody is refused.
 
@@ -50,7 +51,7 @@ from shared.core.errors import NotReady, UnknownCaller, VendError
 from shared.core.limits import Limits
 from shared.core.policy import Caller, Offer
 from shared.core.token import Moment
-from shared.single_flight import Flights
+from shared.single_flight import Flights, SentAway, Shedding
 from shared.telemetry import catalogue
 from shared.telemetry.catalogue.fields import Kept
 from shared.telemetry.event import Event
@@ -107,7 +108,10 @@ class Callers:
         self._events = events
         self._on_new_generation = on_new_generation
         # A check bounds itself, so that its timeout counts as an attempt; this bound is never the first.
-        self._flights = Flights[str, None](seconds=2 * limits.caller_budget_seconds)
+        self._flights = Flights[str, None](
+            seconds=2 * limits.caller_budget_seconds,
+            shedding=Shedding(after=lambda: limits.shed_after_seconds, most=limits.waiting_max),
+        )
         self._document: CallersDocument | None = None
         self._version: _Version | None = None
         self._newest: _Version | None = None
@@ -195,10 +199,11 @@ class Callers:
         """Wait for a check: a short time where a document is in force, and a whole attempt for the first one."""
         has_one = self._in_force(now) is not None
         seconds = self._limits.callers_deadline_seconds if has_one else self._limits.attempt_seconds
-        waiter = self._flights.join(self._source.name, partial(self._check, now))
         try:
             async with asyncio.timeout(seconds):
-                await waiter
+                await self._flights.join(self._source.name, partial(self._check, now))
+        except SentAway:
+            return
         except TimeoutError:
             # The check goes on, and counts when it ends. The first request whose wait ended reports it for all.
             if now - self._last_attempt >= self._limits.callers_refresh_seconds:

@@ -205,10 +205,14 @@ class UpstreamError(VendError):
         remedy: str | None = None,
         trace_id: str | None = None,
     ) -> None:
-        super().__init__(public, cause=cause, hint=hint, wait=wait or upstream_wait)
+        super().__init__(public, cause=cause, hint=hint, wait=wait)
+        if self.wait is not None:  # a denial names no wait: it must look like one by policy
+            self.wait = wait or upstream_wait or self.wait
         self.upstream_wait = upstream_wait
         self.remedy = remedy
         self.trace_id = trace_id
+        self.of_request = False
+        """Whether upstream has answered this one request with it: another request may fare better."""
 
 
 class Defect(UpstreamError):

@@ -44,19 +44,16 @@ from shared.system import System
 from shared.telemetry.events import Events
 from shared.tokens.entry import Counters, Entry, EntryView
 from shared.tokens.failures import Failure
-from shared.tokens.forced_refresh import EVERYBODY, Demand, Forced, Step, next_step
+from shared.tokens.forced_refresh import EVERYBODY, Challenges, Demand, Forced, Route, Step, next_step
 from shared.tokens.reports import FlightReport, acquire_failed
 
 FUTURE = 300
 """Seconds that an `nbf` may lie ahead of our clock: more than clocks differ, and nobody has such a token."""
-CHALLENGES = 1_000
-"""How many challenges are remembered."""
 IMPATIENT_AFTER_FAILURE = 0.4
 """The share of `shed_after_seconds` after which a flight is old, once the last one failed because of an outage."""
 
 type Acquire = Callable[[Wanted], Awaitable[Acquired]]
 type Outcome = Acquired | Failure
-type Route = tuple[TokenKey, Demand | None]
 
 
 class TokenCache:
@@ -91,7 +88,7 @@ class TokenCache:
         self._report = report
         self._wall, self._boot = system.clock.wall, system.clock.boot
         self._entries: dict[TokenKey, Entry] = {}
-        self._challenges: dict[Route, Forced] = {}  # the last flight for each challenge
+        self._challenges = Challenges()
         self._has_outage = False
         self._flights: Flights[Route, Outcome] = self._no_flights()
         self._counters = Counters()
@@ -146,7 +143,7 @@ class TokenCache:
     def clear(self) -> None:
         """Drop every token, and those of the flights that are under way: the kill switch."""
         self._entries = {}
-        self._challenges = {}
+        self._challenges = Challenges()
         self._flights = self._no_flights()
 
     def _no_flights(self) -> Flights[Route, Outcome]:
@@ -224,15 +221,16 @@ class TokenCache:
 
     async def _challenge(self, key: TokenKey, claims: str, caller: str) -> Acquired:
         """Answer a request with the claims of a challenge."""
-        now, entry, wanted = self._clock(), self._entry(key), not_before(claims)
-        if wanted is not None and wanted > now.wall + FUTURE:
+        now, entry, nbf = self._clock(), self._entry(key), not_before(claims)
+        if nbf is not None and nbf > now.wall + FUTURE:
             raise InvalidRequest("claims asks for a token of the future", hint="compare the clock of the API with UTC")
-        demand = Demand(caller, claims) if wanted is None else Demand(EVERYBODY, "")
-        last = self._challenges.get((key, demand), Forced(-inf))
-        failure = self._in_force(last.failure, key, now) or self._in_force(entry.failure, key, now)
+        demand, wanted = (Demand(caller, claims), -inf) if nbf is None else (Demand(EVERYBODY, ""), nbf)
+        last = self._challenges.last((key, demand))
+        refused = self._in_force(last.failure, key, now) if wanted >= last.demanded else None
+        failure = refused or self._in_force(entry.failure, key, now)
         step = next_step(
-            met=wanted is not None and self._usable(entry, now) is not None and wanted <= entry.not_before,
-            flying=(key, demand) in self._flights and (wanted is None or wanted <= last.not_before),
+            met=demand.is_shared and self._usable(entry, now) is not None and wanted <= entry.not_before,
+            flying=(key, demand) in self._flights and wanted <= last.not_before,
             failing=failure is not None,
             strict=True,
             recent=now.boot - last.at < self._limits.forced_refresh_interval_seconds and not last.failure,
@@ -248,20 +246,15 @@ class TokenCache:
                 raise Unavailable(cause="a token for these claims was acquired just now", wait=timedelta(seconds=left))
             case Step.START:
                 asked = now.wall - (entry.token.clock_ahead if entry.token else 0.0)
-                self._began((key, demand), Forced(now.boot, max(asked, wanted or -inf)))
+                self._challenges.began((key, demand), Forced(now.boot, max(asked, wanted), wanted, last.failure))
         self._counters.misses += 1
         outcome = await self._outcome(Wanted(key, claims=claims), demand)
         if isinstance(outcome, Acquired):
             return outcome
         assert outcome is not None  # it was waited for to its end
+        if wanted < self._challenges.last((key, demand)).demanded:
+            return await self._challenge(key, claims, caller)  # what was refused is the later `nbf` of another caller
         raise outcome.for_caller(self._clock(), self._chance())
-
-    def _began(self, route: Route, forced: Forced) -> None:
-        """Remember when a flight for a challenge began: for the bound on the next, and for what its token meets."""
-        self._challenges.pop(route, None)
-        self._challenges[route] = forced
-        if len(self._challenges) > CHALLENGES:
-            del self._challenges[next(iter(self._challenges))]
 
     def _usable(self, entry: Entry, now: Moment) -> AccessToken | None:
         """Return the token that can be served if nothing better comes."""
@@ -307,33 +300,32 @@ class TokenCache:
         else:
             self._has_outage = False
             self._counters.acquired += 1
+            forced = self._challenges.landed((key, demand), None)
             if demand is None or demand.is_shared:
-                self._store(entries.get(key, Entry()), acquired.token, self._challenges.get((key, demand)))
+                self._store(entries.get(key, Entry()), acquired.token, forced)
             return acquired
         error.flight_id = wanted.flight_id
-        self._has_outage = isinstance(error, Unavailable)
         return self._remember(entries.get(key, Entry()), wanted, demand, error)
 
-    def _store(self, entry: Entry, token: AccessToken, forced: Forced | None) -> None:
+    def _store(self, entry: Entry, token: AccessToken, forced: Forced) -> None:
         entry.failure = None
         # A flight that left earlier may land later: the token that was asked for last stays.
         if entry.token is None or entry.token.asked.boot <= token.asked.boot:
             entry.token = token
-            entry.not_before = max(token.asked_by_entra, forced.not_before if forced else -inf)
+            entry.not_before = max(token.asked_by_entra, forced.not_before)
             entry.fresh_wall, entry.fresh_boot = token.fresh_until(floor=self._floor(token))
 
     def _remember(self, entry: Entry, wanted: Wanted, demand: Demand | None, error: UpstreamError) -> Failure:
         self._counters.failures += 1
         now, key = self._clock(), wanted.key
         # The version after the flight: the first flight of a worker learns only then with which credential it flew.
-        failure = Failure.after(
-            entry.failure, error, now=now, version=self._version(key), limits=self._limits, draw=self._chance()
-        )
-        if forced := self._challenges.get((key, demand)):
-            self._challenges[key, demand] = forced._replace(failure=failure)
-        # What Entra refuses for certain claims says nothing about the same request without them.
-        if demand is None or isinstance(error, Unavailable):
+        before, version = self._challenges.last((key, demand)).failure or entry.failure, self._version(key)
+        failure = Failure.after(before, error, now=now, version=version, limits=self._limits, draw=self._chance())
+        self._challenges.landed((key, demand), failure)
+        # What Entra answers to certain claims says nothing about the same request without them.
+        if demand is None or (isinstance(error, Unavailable) and not error.of_request):
             entry.failure = failure
+            self._has_outage = isinstance(error, Unavailable)
         self._events.defer(self._report(wanted, error, round(failure.until - now.boot, 1)))
         return failure
 

@@ -16,10 +16,13 @@ from enum import Enum
 from math import inf
 from typing import NamedTuple
 
+from shared.core.token import TokenKey
 from shared.tokens.failures import Failure
 
 EVERYBODY = ""
 """In place of the caller in the demand of a flight that is every caller's."""
+CHALLENGES = 1_000
+"""How many challenges are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,10 @@ class Demand:
     def is_shared(self) -> bool:
         """Whether the token replaces the entry."""
         return self.caller == EVERYBODY
+
+
+type Route = tuple[TokenKey, Demand | None]
+"""What a flight is for: a key, and a demand where there is one."""
 
 
 class Step(Enum):
@@ -61,12 +68,42 @@ class Forced(NamedTuple):
     Args:
         at: when it started, on the boot clock.
         not_before: the `nbf` that its token meets, in seconds since the epoch.
-        failure: how it ended, if it failed.
+        demanded: the `nbf` that it asked for.
+        failure: how it ended, if it failed; until it ends, how the one before it did. A refusal of one `nbf` says
+            nothing about an earlier one.
     """
 
     at: float
     not_before: float = -inf
+    demanded: float = -inf
     failure: Failure | None = None
+
+
+NEVER = Forced(-inf)
+
+
+class Challenges:
+    """The last flight for each challenge; the oldest gives way to a new one."""
+
+    def __init__(self) -> None:
+        self._last: dict[Route, Forced] = {}
+
+    def last(self, route: Route) -> Forced:
+        """Return the last flight for a challenge, or `NEVER`."""
+        return self._last.get(route, NEVER)
+
+    def began(self, route: Route, forced: Forced) -> None:
+        """Remember a flight: for the bound on the next, and for what its token meets."""
+        self._last.pop(route, None)
+        self._last[route] = forced
+        if len(self._last) > CHALLENGES:
+            del self._last[next(iter(self._last))]
+
+    def landed(self, route: Route, failure: Failure | None) -> Forced:
+        """Remember how the flight ended, where it is remembered itself, and return it."""
+        if route in self._last:
+            self._last[route] = self._last[route]._replace(failure=failure)
+        return self.last(route)
 
 
 def next_step(*, met: bool, flying: bool, failing: bool, strict: bool, recent: bool) -> Step:

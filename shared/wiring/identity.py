@@ -107,27 +107,28 @@ def _identity(
 class _Persistent:
     """Asks a second time after a failure that may pass, so that one bad answer reaches nobody.
 
-    During an outage it asks once: each flight would otherwise be two requests to an endpoint that is down.
+    During an outage of a scope it asks once: each flight would otherwise be two requests to an endpoint that is down. A
+    refusal is no outage.
     """
 
     def __init__(self, source: ManagedIdentity, *, limits: Limits, system: System) -> None:
         self._source = source
         self._limits = limits
         self._sleep = system.sleep
-        self._is_failing = False
+        self._failing: set[str] = set()  # the scopes whose last flight failed by what may pass
 
     async def acquire(self, wanted: Wanted) -> Acquired:
-        attempt = 1
+        attempt, scope = 1, wanted.key.scope
+        was_failing = scope in self._failing
         while True:
+            self._failing.discard(scope)
             try:
-                acquired = await self._source.acquire(wanted)
+                return await self._source.acquire(wanted)
             except UpstreamError as error:
+                if error.retryable:
+                    self._failing.add(scope)
                 wait = pause(error, attempt=attempt, limits=self._limits)
-                if wait is None or self._is_failing:
-                    self._is_failing = True
+                if wait is None or was_failing:
                     raise
-            else:
-                self._is_failing = False
-                return acquired
             attempt += 1
             await self._sleep(wait)

@@ -4,7 +4,7 @@ import asyncio
 import time
 import tracemalloc
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import httpx
 import pytest
@@ -16,7 +16,8 @@ from emulator.network.faults import Fault, Kind
 from emulator.seed import APP_RESOURCE_ID, CERTIFICATE, CONTAINER, IDENTITY_CLIENT_ID
 from shared.adapters import blob
 from shared.adapters.blob import BlobSource
-from shared.adapters.http import CONNECTIONS, Network, Upstream, client_tls, exactly, read_roots
+from shared.adapters.connections import CONNECTIONS, HEAD_BYTES, HEAD_READ_BYTES
+from shared.adapters.http import Network, Upstream, client_tls, exactly, read_roots
 from shared.adapters.key_vault import NAME, KeyVault
 from shared.adapters.own_identity import ManagedIdentity, SdkCredential
 from shared.core.documents.content import DOCUMENT_BYTES
@@ -183,7 +184,7 @@ def dripping(_: int) -> Fault:
 
 ENDINGS: list[tuple[str, Callable[[int], Fault], type[Exception], str, str]] = [
     ("endless body", lambda _: Fault(kind=Kind.ENDLESS), BadAnswer, "answer too large", "answers without an end"),
-    ("endless headers", lambda _: Fault(kind=Kind.ENDLESS_HEADERS), Unavailable, "broken connection", "broke off"),
+    ("endless headers", lambda _: Fault(kind=Kind.ENDLESS_HEADERS), BadAnswer, "answer too large", "broke off"),
     ("dripping headers", dripping, TimedOut, "timeout", "did not answer within 1.5 s"),
     (
         "dripping body",
@@ -291,9 +292,10 @@ class Peer:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection."""
-        while head := await reader.read(4_096):
-            self.requests.append(head)
-            writer.write(self._answer)
+        with suppress(ConnectionError):
+            while head := await reader.read(4_096):
+                self.requests.append(head)
+                writer.write(self._answer)
         writer.close()
         self.ended.set()
 
@@ -335,3 +337,64 @@ def test_the_deadline_closes_the_socket() -> None:
         await asyncio.wait_for(peer.ended.wait(), 10)
 
     facing(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n", story)
+
+
+START, CHUNKED = b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+MANY = 40_000
+"""How often a small part of an answer is repeated."""
+BODY_BYTES = 40_000
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 100 Continue\r\n\r\n" * MANY,
+        b"HTTP/1.1 103 Early Hints\r\nlink: </a>; rel=preload\r\n\r\n" * MANY,
+        START + b"a: b\r\n" * (HEAD_BYTES // 6) + b"content-length: 0\r\n\r\n",
+        START + b"a: " + b"b" * HEAD_BYTES + b"\r\ncontent-length: 0\r\n\r\n",
+        CHUNKED + b"1\r\nx\r\n" * MANY,
+        CHUNKED + (b"1;" + b"x" * 4_000 + b"\r\nx\r\n") * 100,
+        CHUNKED + b"1;" + b"x" * 1_000_000,
+        CHUNKED + b"0\r\n" + b"a: b\r\n" * MANY,
+    ],
+    ids=[
+        "interim answers",
+        "early hints",
+        "many headers",
+        "a long header",
+        "tiny chunks",
+        "long frames",
+        "an endless frame",
+        "endless trailers",
+    ],
+)
+def test_every_byte_of_an_answer_counts(answer: bytes) -> None:
+    """FND-B6: headers, interim answers, frames and trailers cost time too, and other requests have their turn."""
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def story(upstream: Upstream, url: str, peer: Peer) -> None:
+        others = asyncio.create_task(take_turns())
+        with pytest.raises(BadAnswer, match="the peer: answer too large"):
+            await upstream.get(url, headers={}, body_bytes=BODY_BYTES)
+        others.cancel()
+        await asyncio.wait_for(peer.ended.wait(), 10)
+
+    facing(answer, story)
+    assert turns > HEAD_BYTES // HEAD_READ_BYTES
+
+
+def test_small_parts_of_a_good_answer_are_put_together() -> None:
+    """An answer of a thousand chunks with headers of 30 KB is as good as any."""
+    head = START + b"a: " + b"b" * 30_000 + b"\r\na: c\r\ntransfer-encoding: chunked\r\n\r\n"
+
+    async def story(upstream: Upstream, url: str, _: Peer) -> None:
+        reply = await upstream.get(url, headers={})
+        assert (reply.body, reply.headers["a"]) == (b"x" * 1_000, "b" * 30_000 + ", c")
+
+    facing(head + b"1\r\nx\r\n" * 1_000 + b"0\r\n\r\n", story)

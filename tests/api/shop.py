@@ -48,6 +48,7 @@ class Shop:
 
     Attributes:
         lines: of the log.
+        reads: how often the document was read.
         keys: of the tokens that were asked for.
     """
 
@@ -62,6 +63,7 @@ class Shop:
         document: str = BILLING,
     ) -> None:
         self.lines: list[str] = []
+        self.reads = 0
         self.keys: list[TokenKey] = []
         self.document = document
         self.source = TokenSource.CACHE
@@ -106,6 +108,7 @@ class Shop:
 
     async def read(self, etag: str) -> Content | None:
         """Read the document, as its source."""
+        self.reads += 1
         return None if etag == self.document else Content(self.document, self.document.encode())
 
     async def get(

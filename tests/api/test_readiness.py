@@ -1,6 +1,7 @@
 import asyncio
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 
 from shared.api.answers import Answer
 from shared.api.checks import Checks
-from shared.api.readiness import REPORT_SECONDS, Readiness
+from shared.api.readiness import REPORT_SECONDS, SLOW_SECONDS, WAITING_PROBES, Readiness
 from shared.callers.health import DocumentFacts, DocumentHealth, check_document
 from shared.core.check import Check, State
 from shared.core.errors import CredentialRefused, ScopeRefused, Unavailable, VendError
@@ -36,6 +37,8 @@ class Worker(Bench):
         self.health = DocumentHealth(age=3.0, is_failing=False)
         self.facts = DocumentFacts(in_force="0123456789ab", newest="0123456789ab", generation=1)
         self.looks = 0
+        self.hangs = asyncio.Event()
+        self.hangs.set()
         self.standings = [Standing(self.now() + timedelta(days=90))]
         tokens = TokenCheck(self.cache, first_key=KEY, min_remaining=FAILING_FLOOR)
         checks = Checks(
@@ -68,6 +71,7 @@ class Worker(Bench):
 
     async def _callers(self) -> Check:
         self.looks += 1
+        await self.hangs.wait()
         return check_document(self.health)
 
     async def _identity(self) -> Check:
@@ -356,3 +360,34 @@ def test_a_defect_of_ours_is_an_answer() -> None:
         assert b"canary" not in answer.body
 
     worker.run(story)
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["a report before", "none before"])
+def test_a_crowd_of_probes_does_not_wait_for_checks_that_hang(*, before: bool) -> None:
+    """FND-B4: anybody can probe, so that after five seconds 64 wait; the others get the last report, or 503."""
+    worker = Worker()
+    hangs = asyncio.Event()
+    answered = Counter[tuple[int, float]]()
+
+    async def probe(began: float) -> None:
+        answer = await worker.probe()
+        answered[answer.status, worker.clock().boot - began] += 1
+
+    async def story() -> None:
+        if before:
+            await worker.probe()
+            await asyncio.sleep(REPORT_SECONDS)
+        worker.hangs = hangs
+        began = worker.clock().boot
+        crowd = [asyncio.create_task(probe(began)) for _ in range(100)]
+        await asyncio.sleep(10)
+        crowd += [asyncio.create_task(probe(began)) for _ in range(5)]
+        await settle()
+        hangs.set()
+        await asyncio.gather(*crowd)
+
+    worker.run(story)
+    sent_away = 200 if before else 503
+    expected = Counter({(200, 10.0): WAITING_PROBES})
+    expected.update({(sent_away, SLOW_SECONDS): 100 - WAITING_PROBES, (sent_away, 10.0): 5})
+    assert answered == expected

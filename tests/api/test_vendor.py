@@ -335,3 +335,19 @@ def test_no_value_of_a_caller_forges_a_line(caplog: pytest.LogCaptureFixture) ->
     assert {event["event"] for event in events} == {"token"}
     assert {event.get("caller") for event in events} == {None, "billing"}
     assert {200, 400, 401, 405} <= {event["status"] for event in events}, "too little was reached"
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=[route.name for route in ROUTES])
+@pytest.mark.parametrize("key", [None, "short"], ids=["no credentials", "malformed ones"])
+def test_without_credentials_nobody_waits_for_the_callers_document(route: Route, key: str | None) -> None:
+    """FND-B4: strangers are refused before anything is read."""
+    shop = Shop(Shop.token)
+    sent = good(route)
+    secrets = {"x-functions-key", "x-identity-header", "authorization"}
+    headers = {name: value for name, value in sent.headers.items() if name not in secrets}
+    if key is not None:
+        headers |= dict.fromkeys(secrets & sent.headers.keys(), key)
+    assert shop.answer(route, replace(sent, headers=headers)).status == 401
+    assert shop.reads == 0
+    assert shop.answer(route, sent).status == 200
+    assert shop.reads == 1

@@ -29,7 +29,7 @@ from shared.core.directory.streams import STREAMS
 from shared.runtime import build
 from shared.system import System
 from shared.telemetry.events import Events
-import shared.adapters.sdk_transport, azure.identity.aio, httpx
+import shared.adapters.sdk_transport, azure.identity.aio, httpcore
 lines = []
 sys.addaudithook(watch)
 for name in NAMES:

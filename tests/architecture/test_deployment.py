@@ -12,7 +12,7 @@ from shared.wiring.directory import SYNC_SECONDS
 ROOT = Path(__file__).parents[2]
 # Written in halves, so that this file does not find itself.
 HOSTS = re.compile("|".join(["py" + r"pi\.org", "python" + r"hosted\.org", "npm" + r"js\.(org|com)"]))
-IMPORTS_LATE = ("azure.identity", "azure.keyvault", "cryptography", "httpx", "jwt", "msal", "shared")
+IMPORTS_LATE = ("azure.identity", "azure.keyvault", "cryptography", "httpcore", "jwt", "msal", "shared")
 
 
 def python(code: str, *path: Path) -> str:

@@ -30,7 +30,7 @@ PURE = {
     "hmac", "itertools", "json", "math", "operator", "re", "string", "tomllib", "types", "typing", "urllib.parse",
 }  # fmt: skip
 """The standard library that the core may use: nothing here does I/O, reads a clock or draws a random number."""
-CLIENTS = ("azure.core", "azure.keyvault", "httpx", "sqlalchemy")
+CLIENTS = ("azure.core", "azure.keyvault", "httpcore", "sqlalchemy")
 """Third-party clients of outside systems, and what they need: only adapters import them."""
 SHARED_BY_ADAPTERS = {"azure.core"}
 """The base of the Azure SDKs; any other client belongs to one adapter, so that one place shows all that is asked."""
@@ -202,7 +202,7 @@ def test_what_travels_together_is_one_value(path: str) -> None:
         ("shared/core/entra/refusal.py", "from shared.telemetry.events import Events"),
         ("shared/adapters/http.py", "from shared.system import System"),
         ("shared/adapters/blob.py", "from shared.tokens.cache import TokenCache"),
-        ("shared/tokens/cache.py", "import httpx"),
+        ("shared/tokens/cache.py", "import httpcore"),
         ("shared/telemetry/loop_lag.py", "from shared.tokens import cache"),
         ("shared/tokens/cache.py", "from opentelemetry import metrics"),
         ("shared/tokens/cache.py", "def f():\n    from azure.identity import ManagedIdentityCredential"),

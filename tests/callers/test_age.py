@@ -1,6 +1,7 @@
 import asyncio
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor, Future
 from datetime import UTC, datetime
@@ -234,6 +235,25 @@ def test_a_caller_who_goes_away_leaves_the_check_to_the_others() -> None:
         assert (await follower, len(desk.reads)) == ("billing", 1)
         await asyncio.wait([leader])
         assert leader.cancelled()
+
+    tell(story, entry())
+
+
+def test_a_crowd_does_not_wait_for_the_first_document() -> None:
+    """FND-B4: strangers wait too, so that after five seconds 64 requests do, and later ones not at all."""
+
+    async def story(desk: Desk) -> None:
+        desk.hangs, began, waited = asyncio.Event(), desk.clock().boot, Counter[float]()
+
+        async def ask(after: float) -> None:
+            await asyncio.sleep(after)
+            with pytest.raises(NotReady):
+                await desk.who()
+            waited[desk.clock().boot - began - after] += 1
+
+        await asyncio.gather(*(ask(0) for _ in range(200)), *(ask(6) for _ in range(10)))
+        assert waited == {LIMITS.shed_after_seconds: 200 - 64, LIMITS.attempt_seconds: 64, 0: 10}
+        assert len(desk.reads) == 1
 
     tell(story, entry())
 

@@ -84,6 +84,7 @@ class Forced:
 
     at: float = -inf
     not_before: float = -inf
+    demanded: float = -inf
     failure: Failure | None = None
 
 
@@ -190,12 +191,15 @@ class Model:
             return self.ask(key, now, upstream)
         flight = self.flights.get((key, challenge))
         if flight is None or (not_before is not None and not_before > forced.not_before):
-            failure = forced.failure if self._counts(forced.failure, now.boot) else self._failing(key, now.boot)
+            counts = self._counts(forced.failure, now.boot) and (not_before or -inf) >= forced.demanded
+            failure = forced.failure if counts else self._failing(key, now.boot)
             if failure:
                 return self._refusal(failure, now.boot)
             if now.boot - forced.at < 30 and not forced.failure:
                 return Answer(now.boot, Unavailable, wait=timedelta(seconds=forced.at + 30 - now.boot).total_seconds())
-            forced = self.forced[key, challenge] = Forced(now.boot, max(now.wall, not_before or -inf))
+            forced = self.forced[key, challenge] = Forced(
+                now.boot, max(now.wall, not_before or -inf), not_before or -inf, forced.failure
+            )
             flight = self._fly(key, challenge, now, upstream)
         self.pass_until(flight.lands)
         if flight.token:
@@ -244,6 +248,8 @@ class Model:
     def _land(self, key: TokenKey, challenge: Challenge | None, flight: Flight) -> None:
         known, forced = self.known.get(key, Known()), self.forced.get((key, challenge))
         if flight.error is None:
+            if forced:
+                forced.failure = None
             if challenge is not None and challenge.caller:
                 return  # it is its callers', and nobody keeps it
             known.failure = None
@@ -251,7 +257,8 @@ class Model:
                 known.token = flight.token
                 known.not_before = max(flight.asked.wall, forced.not_before if forced else -inf)
             return
-        in_a_row = known.failure.in_a_row + 1 if known.failure else 1
+        before = (forced.failure if forced else None) or known.failure
+        in_a_row = before.in_a_row + 1 if before else 1
         wait = flight.retry_after or min(
             LIMITS.failure_first_seconds * 1.5 ** (in_a_row - 1), LIMITS.failure_max_seconds
         )

@@ -22,8 +22,9 @@ from shared.core.errors import (
 from shared.core.limits import Limits
 from shared.core.token import AccessToken, Acquired, TokenKey, TokenSource, Wanted
 from shared.telemetry.events import Events
-from shared.tokens.cache import CHALLENGES, TokenCache
+from shared.tokens.cache import TokenCache
 from shared.tokens.entry import Counters
+from shared.tokens.forced_refresh import CHALLENGES
 from tests.clock import FakeClock, fake_system, run_virtual, settle
 
 KEY = TokenKey("graph", "tenant", "https://graph.microsoft.com/.default")
@@ -48,6 +49,7 @@ class Issuer:
         self.held: dict[int, asyncio.Event] = {}
         self.sent: list[weakref.ref[Sent]] = []
         self.error: Exception | None = None
+        self.errors: dict[int, Exception] = {}
         self.clock_ahead = 0.0
 
     async def acquire(self, wanted: Wanted) -> Acquired:
@@ -59,8 +61,8 @@ class Issuer:
         self.claims.append(wanted.claims)
         count, asked = len(self.asked), self._clock()
         await self.held.get(count, self.open).wait()
-        if self.error is not None:
-            raise self.error
+        if (error := self.errors.get(count, self.error)) is not None:
+            raise error
         token = AccessToken(
             secret=f"{'|'.join(wanted.key)}#{count}",
             asked=asked,
@@ -127,6 +129,13 @@ class Bench:
 def number(count: int) -> str:
     """Name the token of the issuer's n-th answer."""
     return f"{'|'.join(KEY)}#{count}"
+
+
+def answer_of_500() -> Unavailable:
+    """Make the error of a request that Entra has answered with 500."""
+    error = Unavailable()
+    error.of_request = True
+    return error
 
 
 def key(count: int) -> TokenKey:
@@ -764,7 +773,9 @@ def test_an_older_question_does_not_replace_a_newer_answer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "poisons"), [(Unavailable(), True), (OperatorError(), False)], ids=["an outage", "a refusal"]
+    ("error", "poisons"),
+    [(Unavailable(), True), (answer_of_500(), False), (OperatorError(), False)],
+    ids=["an outage", "an answer of 500", "a refusal"],
 )
 def test_a_failed_challenge_gets_the_error(error: VendError, *, poisons: bool) -> None:
     """Who has a challenge has no use for the cached token; what Entra refuses to claims it need not refuse without."""
@@ -786,6 +797,52 @@ def test_a_failed_challenge_gets_the_error(error: VendError, *, poisons: bool) -
         before = len(bench.issuer.asked)
         await bench.refused()
         assert len(bench.issuer.asked) - before == (0 if poisons else 1)
+
+    bench.run(story)
+
+
+@pytest.mark.parametrize("landed", [True, False])
+@pytest.mark.parametrize("error", [OperatorError(), answer_of_500()], ids=["a refusal", "an answer of 500"])
+def test_a_refused_revocation_says_nothing_of_an_earlier_one(error: VendError, *, landed: bool) -> None:
+    """One caller's `nbf` lies ahead and is refused: it is nobody else's refusal, and is remembered for itself."""
+    bench = Bench()
+
+    async def story() -> None:
+        await bench.cached()
+        bench.clock.tick(100)
+        now = bench.clock().wall
+        bench.issuer.held[2] = asyncio.Event()
+        ahead = asyncio.create_task(bench.refused(claims=newer_than(now + 290), caller="reports"))
+        bench.issuer.errors[2] = error
+        await settle()
+        if landed:
+            bench.issuer.held[2].set()
+            await ahead
+        earlier = asyncio.create_task(bench.secret(claims=newer_than(now)))
+        await settle()
+        bench.issuer.held[2].set()
+        assert type(await ahead) is type(error)
+        assert await earlier == number(3)
+
+    bench.run(story)
+    assert len(bench.issuer.asked) == 3
+
+
+def test_refused_claims_are_asked_with_less_and_less_often() -> None:
+    """REL-63: the waits of one challenge grow, although the entry of its key is well."""
+    bench = Bench()
+    bench.draw = 0.0
+
+    async def story() -> None:
+        await bench.cached()
+        bench.issuer.error = answer_of_500()
+        waits = []
+        for _ in range(3):
+            refused = await bench.refused(claims=CLAIMS)
+            assert refused.wait is not None
+            waits.append(refused.wait.total_seconds())
+            bench.clock.tick(waits[-1])
+        assert waits == [5, 7.5, 11.25]
 
     bench.run(story)
 

@@ -1,18 +1,27 @@
 """The app's own identity as the wiring makes it: how failures are repeated, and how long they are remembered."""
 
 import asyncio
+import json
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 
+from emulator.cloud import LocalCloud
+from emulator.network.faults import Fault, Kind
+from emulator.seed import IDENTITY_CLIENT_ID
 from shared.adapters.http import Network, client_tls
 from shared.core.documents.settings import Settings
-from shared.core.errors import Unavailable
+from shared.core.entra.clouds import STORAGE_SCOPE
+from shared.core.errors import Unavailable, UpstreamError
 from shared.core.limits import Limits
 from shared.telemetry.events import Events
 from shared.wiring.identity import FAILURE_MAX_SECONDS, build_identity
 from tests.clock import FakeClock, fake_system
+from tests.in_process import suffering
 
+VAULT_SCOPE = "https://vault.azure.net/.default"
 # Nobody listens there.
 AWAY = {"IDENTITY_ENDPOINT": "http://127.0.0.1:9/msi/token", "IDENTITY_HEADER": "a secret"}
 
@@ -52,3 +61,45 @@ def test_a_failure_of_the_identity_is_remembered_for_a_minute_at_most(
     asyncio.run(story())
     assert max(waits) <= FAILURE_MAX_SECONDS
     assert slept == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("answers", "second_attempts"),
+    [
+        ([(STORAGE_SCOPE, 503), (STORAGE_SCOPE, 503)], 1),
+        ([(STORAGE_SCOPE, 400), (STORAGE_SCOPE, 503)], 1),
+        ([(STORAGE_SCOPE, 503), (STORAGE_SCOPE, 200), (STORAGE_SCOPE, 503)], 2),
+        ([(STORAGE_SCOPE, 503), (STORAGE_SCOPE, 400), (STORAGE_SCOPE, 503)], 2),
+        ([(STORAGE_SCOPE, 503), (VAULT_SCOPE, 503)], 2),
+    ],
+    ids=["an outage", "a refusal before", "a token between", "a refusal between", "another scope"],
+)
+def test_an_outage_is_asked_about_once(
+    answers: Sequence[tuple[str, int]], second_attempts: int, timeless: LocalCloud, fake_clock: FakeClock
+) -> None:
+    """What may pass is tried twice, unless the last flight for this scope ended in it; a refusal is no outage."""
+    slept, limits = list[float](), Limits()
+    environ = {"IDENTITY_ENDPOINT": timeless.identity_endpoint, "IDENTITY_HEADER": timeless.identity_header}
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    async def story() -> None:
+        network = Network(tls=client_tls(""), proxy="", limits=limits)
+        identity = build_identity(
+            Settings(profiles={}, limits=limits, identity_client_id=IDENTITY_CLIENT_ID),
+            environ,
+            network=network,
+            system=fake_system(fake_clock, sleep=sleep),
+            events=Events(lambda _: None, wall=fake_clock.wall, worker="w"),
+        )
+        for scope, status in answers:
+            token = {"access_token": "a-token", "expires_on": str(int(fake_clock.wall()) + 60)} if status == 200 else {}
+            fault = Fault(kind=Kind.STATUS, status=status, body=json.dumps(token))
+            with suffering(timeless.faults["identity"], fault), suppress(UpstreamError):
+                await identity.credential.get_token(scope)
+            fake_clock.tick(120)
+        await network.aclose()
+
+    asyncio.run(story())
+    assert len(slept) == second_attempts

@@ -94,13 +94,14 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, *, now: float)
     numbers, error, trace_id = _error(body)
     number = _telling(numbers)
     known = None if number is None else meaning(number)
-    kind = _kind(status, error, number=number, wait=wait)
+    kind = _kind(status, error, number=number)
     found = kind(
         cause=f"AADSTS{number}" if number else _without_number(status, error),
         remedy=known.remedy if known else None,
         upstream_wait=PROPAGATION if kind is FederationPending else wait,
         trace_id=trace_id,
     )
+    found.of_request = status != 429  # Entra throttles a client, and not a request
     if isinstance(found, CredentialRefused):
         found.number = number
         found.fault = ProofFault.LINK if kind is FederationPending else _proof_fault(number)
@@ -126,10 +127,10 @@ def _telling(numbers: Sequence[int]) -> int | None:
     return next(chain(ruled, explained, numbers), None)
 
 
-def _kind(status: int, error: str | None, *, number: int | None, wait: timedelta | None) -> type[UpstreamError]:
+def _kind(status: int, error: str | None, *, number: int | None) -> type[UpstreamError]:
     if status == 408:
         return TimedOut
-    if status == 429 or status >= 500 or error == "temporarily_unavailable" or wait is not None:
+    if status == 429 or status >= 500 or error == "temporarily_unavailable":
         return Unavailable
     if status < 400:
         return BadAnswer

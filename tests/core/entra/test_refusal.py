@@ -37,7 +37,7 @@ def test_a_refusal_has_one_meaning(case: Case) -> None:
     error = refusal(case.status, case.headers, case.body.encode(), now=ASKED.wall)
     wait = error.wait.total_seconds() if error.wait else 0
     assert (type(error).__name__, error.cause) == (case.becomes, case.cause)
-    assert (error.status, wait) == case.answer
+    assert (error.status, wait, error.of_request) == (*case.answer, case.status != 429)
     known = meaning(case.code) if case.code else None
     assert (error.remedy, error.trace_id) == (known.remedy if known else None, case.trace_id)
     assert vars(error.with_wait(error.wait)) == vars(error)

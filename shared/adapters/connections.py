@@ -1,0 +1,240 @@
+"""Connections to one outside service: HTTP/1.1 by httpcore, with what httpcore does not bound.
+
+Bytes are counted where they arrive, headers, interim answers and the frames of chunks among them. httpcore has no
+redirects, no cookies and no environment.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import httpcore
+
+from shared.core.errors import BadAnswer, TimedOut, TlsRefused, Unavailable, UpstreamError
+from shared.core.limits import Limits
+from shared.core.reply import Reply
+
+CONNECTIONS = 10  # httpcore slows down badly beyond about 20 (encode/httpx#3215)
+KEEPALIVE_SECONDS = 5.0
+HEAD_BYTES = 32 * 1024
+"""The most that is received until the headers of an answer end, with all interim answers (RFC 9110 section 15.2)."""
+READ_BYTES = 16 * 1024
+HEAD_READ_BYTES = 4 * 1024
+"""What is received at once. The smallest interim answer has 25 bytes, and is parsed before anything else can run."""
+FRAMED = 2
+"""How many times the body may be received: chunks have frames (RFC 9112 section 7.1), and good servers long chunks."""
+PIECES = 256
+"""In how many pieces the smallest body may come, and one more for each of `PIECE_BYTES`."""
+PIECE_BYTES = 64
+PIECES_AT_ONCE = 64
+"""Pieces of a body after which the event loop has its turn: they cost time, and none of it is spent waiting."""
+
+
+class _Unusable(Exception):
+    """The answer cannot be used; the text says why, in our own words."""
+
+
+_FAILURES = (
+    _Unusable,
+    OSError,
+    httpcore.TimeoutException,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.ProxyError,
+)
+
+
+class Connections:
+    """The connections to one service, directly or through a proxy; they are kept for the next exchange.
+
+    Args:
+        name: of the service; the cause of each error begins with it.
+        tls: the client side of TLS.
+        proxy: URL; "" for none.
+        limits: the knobs.
+    """
+
+    def __init__(self, name: str, *, tls: ssl.SSLContext, proxy: str, limits: Limits) -> None:
+        self._name = name
+        self._timeout = {
+            "connect": limits.connect_seconds,
+            "read": limits.read_idle_seconds,
+            "write": limits.read_idle_seconds,
+        }
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=tls,
+            proxy=_proxy(proxy, tls) if proxy else None,
+            max_connections=None,
+            max_keepalive_connections=CONNECTIONS,
+            keepalive_expiry=KEEPALIVE_SECONDS,
+            network_backend=_Backend(),
+        )
+
+    async def exchange(self, method: str, url: str, *, headers: Mapping[str, str], content: bytes, most: int) -> Reply:
+        """Send a request, and receive an answer with a body of `most` bytes at the most.
+
+        Raises:
+            Unavailable: there was no connection, or it broke.
+            TimedOut: the service was silent for too long.
+            BadAnswer: the answer is too large, comes in too many pieces, or is compressed.
+            TlsRefused: TLS failed.
+        """
+        request = httpcore.Request(
+            method,
+            _target(url),
+            headers=_fields(method, url, headers, content),
+            content=content,
+            extensions={"timeout": self._timeout},
+        )
+        try:
+            return await self._exchange(request, most)
+        except _FAILURES as error:
+            failure = self._failure(error)
+        # Outside of the except block, so that the error that holds request and answer is no part of this one.
+        raise failure
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._pool.aclose()
+
+    async def _exchange(self, request: httpcore.Request, most: int) -> Reply:
+        meter = _Meter(HEAD_BYTES, at_once=HEAD_READ_BYTES)
+        _meter.set(meter)  # of this task alone, or of the one that waits for it
+        answer = await self._pool.handle_async_request(request)
+        try:
+            headers = _headers(answer.headers)
+            if headers.get("content-encoding", "identity") != "identity":
+                # Not requested, and its size cannot be known beforehand.
+                raise _Unusable("compressed answer")
+            meter.left, meter.at_once = FRAMED * most, READ_BYTES
+            body, pieces = bytearray(), 0
+            async for piece in answer.aiter_stream():
+                body += piece
+                pieces += 1
+                if len(body) > most or pieces > PIECES + most // PIECE_BYTES:
+                    raise _Unusable("answer too large")
+                if pieces % PIECES_AT_ONCE == 0:
+                    await asyncio.sleep(0)
+        finally:
+            await answer.aclose()
+        return Reply(status=answer.status, headers=headers, body=bytes(body))
+
+    def _failure(self, error: Exception) -> UpstreamError:
+        """Return what a failure of the transport means, without its words."""
+        if isinstance(error, _Unusable):
+            return BadAnswer(cause=f"{self._name}: {error}")
+        if isinstance(error, httpcore.TimeoutException):
+            return TimedOut(cause=f"{self._name}: timeout")
+        if not isinstance(error, httpcore.ConnectError):
+            return Unavailable(cause=f"{self._name}: broken connection")
+        if _is_tls_error(error):
+            return TlsRefused(cause=f"{self._name}: TLS failed")
+        return Unavailable(cause=f"{self._name}: no connection")
+
+
+@dataclass(slots=True)
+class _Meter:
+    """What an exchange may still receive, in bytes; so many at once."""
+
+    left: int
+    at_once: int
+
+
+_meter: ContextVar[_Meter] = ContextVar("meter")
+"""The meter of the exchange that is under way in this task."""
+
+
+class _Backend(httpcore.AsyncNetworkBackend):
+    """Opens connections that count what they receive: httpcore itself bounds no interim answers and no frames."""
+
+    def __init__(self) -> None:
+        self._inner = httpcore.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109  # httpcore's protocol
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> "_Stream":
+        return _Stream(await self._inner.connect_tcp(host, port, timeout, local_address, socket_options))
+
+
+class _Stream(httpcore.AsyncNetworkStream):
+    """A connection on which each exchange receives as much as its meter allows."""
+
+    def __init__(self, inner: httpcore.AsyncNetworkStream) -> None:
+        self._inner = inner
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109  # as above
+        meter = _meter.get()
+        await asyncio.sleep(0)  # bytes that have arrived already are read without a turn of the event loop
+        received = await self._inner.read(min(max_bytes, meter.at_once), timeout)
+        meter.left -= len(received)
+        if meter.left < 0:
+            raise _Unusable("answer too large")
+        return received
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109  # as above
+        await self._inner.write(buffer, timeout)
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109  # as above
+    ) -> "_Stream":
+        return _Stream(await self._inner.start_tls(ssl_context, server_hostname, timeout))
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401  # whatever the connection knows
+        return self._inner.get_extra_info(info)
+
+
+def _is_tls_error(error: BaseException) -> bool:
+    """Return whether TLS, not the network, refused: httpcore wraps the cause a few layers deep."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, ssl.SSLError):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
+
+
+def _proxy(url: str, tls: ssl.SSLContext) -> httpcore.Proxy:
+    """Return the proxy of a URL, which may hold a user name and a password."""
+    parts = urlsplit(url)
+    user = (unquote(parts.username or ""), unquote(parts.password or ""))
+    origin = httpcore.URL(scheme=parts.scheme, host=parts.hostname or "", port=parts.port, target="")
+    return httpcore.Proxy(
+        origin, auth=user if any(user) else None, ssl_context=tls if parts.scheme == "https" else None
+    )
+
+
+def _target(url: str) -> httpcore.URL:
+    """Return what is asked for: path and query as they are (RFC 9112 section 3.2.1), and no fragment."""
+    parts = urlsplit(url)
+    target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+    return httpcore.URL(scheme=parts.scheme, host=parts.hostname or "", port=parts.port, target=target)
+
+
+def _fields(method: str, url: str, headers: Mapping[str, str], content: bytes) -> list[tuple[str, str]]:
+    """Return all headers of a request."""
+    length = {"content-length": str(len(content))} if content or method in {"POST", "PUT", "PATCH"} else {}
+    return [("host", urlsplit(url).netloc), *headers.items(), *length.items()]
+
+
+def _headers(received: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return the headers of an answer by their names in lower case; those of one name are one list (RFC 9110 5.3)."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in received:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
