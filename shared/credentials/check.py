@@ -61,7 +61,7 @@ def check_credentials(standings: Iterable[Standing | None], now: Moment) -> Chec
             State.DEGRADED,
             f"{detail}, in {max(0, left.days)} days",
             "from then on no token can be had",
-            "make a new version and its public part known to Entra: docs/credentials.md",
+            "make a new version and register it: docs/credentials.md",
         )
     if any(standing.newer_refused for standing in known):
         return Check(
@@ -69,6 +69,6 @@ def check_credentials(standings: Iterable[Standing | None], now: Moment) -> Chec
             State.DEGRADED,
             f"{detail}, and Entra refuses a newer version",
             "the older version serves until its end; from then on no token can be had",
-            "make the public part of the newer version known to Entra: docs/credentials.md",
+            "register the newer version, or follow the event registration_failed: docs/credentials.md",
         )
     return Check("certificate", State.OK, detail)

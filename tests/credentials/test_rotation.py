@@ -101,6 +101,30 @@ def test_a_lost_answer_is_found_out_by_asking_entra() -> None:
     assert tenant.tries == {"v2": 1}
 
 
+def test_a_policy_that_is_lifted_late_finds_a_try_before_the_signer_ends() -> None:
+    """A certificate of a year is renewed 73 days before its end; the tenant permits the new version after 60 of them.
+
+    It is registered within a week, while the old one can still sign. Each try is one request and one line.
+    """
+    tenant = Tenant(ages={"v1": 292 * 24 + 40 * 24, "v2": 40 * 24})
+    registered_on = []
+
+    async def story() -> None:
+        for hour in range(40 * 24, 73 * 24):
+            tenant.graph = ["400 CredentialInvalidLifetimeAsPerAppPolicy"] if hour < 60 * 24 else []
+            await tenant.run()
+            if "v2" in tenant.known:
+                registered_on.append(hour / 24)
+                return
+            tenant.clock.tick(HOUR)
+
+    asyncio.run(story())
+    assert registered_on == [63]
+    told = [json.loads(line)["event"] for line in tenant.lines]
+    assert told == [*["registration_failed"] * 3, "credential_registered"]
+    assert tenant.graph_calls == 4
+
+
 def test_a_run_ends_although_a_part_never_answers() -> None:
     """The vault hangs: the run is given up before the host ends it, and says so."""
     tenant = Tenant(ages={"v1": 2160, "v2": 0})

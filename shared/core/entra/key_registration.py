@@ -13,6 +13,7 @@ from shared.core.reply import Reply, json_object
 from shared.core.retry import retry_after
 
 HOUR = 3_600
+_WEEK = 7 * 24  # hours
 _UNKNOWN_KEY = 700027
 _PROOF_REFUSED = "Authentication_MissingOrMalformed"
 _BY_POLICY = re.compile(r"[A-Za-z]{1,64}AsPerAppPolicy", re.ASCII)
@@ -51,21 +52,27 @@ def is_unregistered(error: UpstreamError) -> bool:
 def is_due(created: datetime, now: float) -> bool:
     """Return whether an hourly run tries to register a version of this age.
 
-    It does so at the ages of 0, 1, 2, 4, 8 hours and so on: 15 times in a year. Graph may take each try as one more
-    key, and an app registration with some 600 keys takes no further one, from an administrator either. Hours of the
-    calendar are counted, so that of runs once an hour each has an age of its own, although they begin late or early.
+    It does so at the ages of 0, 1, 2, 4 hours and so on to 128, and then once a week. A failure that passes is over
+    soon. One that an administrator must end, such as a policy, is found ended within a week. A longer wait could miss
+    the end of the old version, and without that version nothing signs the proof for the new one. A certificate of 12
+    months is renewed 73 days before its end.
+
+    Graph may take each try as one more key, and an app registration with some 600 keys takes no further one, from an
+    administrator either. A year has 61 tries, and those 73 days have 19. Hours of the calendar are counted, so that of
+    runs once an hour each has an age of its own, although they begin late or early.
 
     Args:
         created: when the version was made.
         now: seconds since the epoch.
     """
     hours = _hours(created, now)
-    return hours & (hours - 1) == 0
+    return hours & (hours - 1) == 0 if hours < _WEEK else hours % _WEEK == 0
 
 
 def seconds_to_next_try(created: datetime, now: float) -> int:
     """Return the seconds from one try to the next, for a run that is due."""
-    return max(1, _hours(created, now)) * HOUR
+    hours = _hours(created, now)
+    return min(max(1, hours), _WEEK - hours % _WEEK) * HOUR
 
 
 def is_proof_refused(reply: Reply) -> bool:

@@ -82,7 +82,7 @@ class RegistrationImpossible(Event):
     about = About(
         "registration_impossible",
         remedy="register the newest version by hand: `az ad app credential reset --append`, as in "
-        "[deployment.md](deployment.md), step 4; from then on the rotation does it again",
+        "[credentials.md](credentials.md#rollover); from then on the rotation does it again",
     )
 
     profile: Profile

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from shared.core.entra.key_registration import HOUR, is_due, seconds_to_next_try
 
+WEEK = 7 * 24
 YEAR = 365 * 24
 
 
@@ -19,17 +20,13 @@ def made(moment: float) -> datetime:
     created=st.integers(1_800_000_000, 1_800_000_000 + 24 * HOUR),
     late=st.lists(st.floats(-29 * 60, 29 * 60), min_size=24, max_size=24),
 )
-def test_runs_half_past_the_hour_try_at_doubling_ages(created: int, late: list[float]) -> None:
-    """However early or late a run begins: each age has one try, and a year 15 at the most."""
+def test_runs_half_past_the_hour_try_at_doubling_ages_and_then_weekly(created: int, late: list[float]) -> None:
+    """However early or late a run begins: each age has one try, a year 61 of them, and the longest gap is a week."""
     first = created // HOUR * HOUR + HOUR // 2
     runs = [first + hour * HOUR + late[hour % len(late)] for hour in range(YEAR + 1)]
     tried = [hour for hour, moment in enumerate(runs) if moment >= created and is_due(made(created), moment)]
-    assert tried in ([0, *powers()], powers())
-
-
-def powers() -> list[int]:
-    """List the hours at which a year's runs try, but for the first one."""
-    return [2**power for power in range(14)]
+    ages = [1, 2, 4, 8, 16, 32, 64, 128, *range(WEEK, YEAR + 1, WEEK)]
+    assert tried in ([0, *ages], ages)
 
 
 @given(hours=st.integers(0, YEAR))
