@@ -13,7 +13,8 @@ from shared.core.reply import Reply, json_object
 from shared.core.retry import retry_after
 
 HOUR = 3_600
-_WEEK = 7 * 24  # hours
+TRIES = (0, *(2**power for power in range(8)), *range(264, 1_585, 264))
+"""Ages in hours at which a version is tried: at doubling ones for five days, then on each eleventh day to the 66th."""
 _UNKNOWN_KEY = 700027
 _PROOF_REFUSED = "Authentication_MissingOrMalformed"
 _BY_POLICY = re.compile(r"[A-Za-z]{1,64}AsPerAppPolicy", re.ASCII)
@@ -52,27 +53,25 @@ def is_unregistered(error: UpstreamError) -> bool:
 def is_due(created: datetime, now: float) -> bool:
     """Return whether an hourly run tries to register a version of this age.
 
-    It does so at the ages of 0, 1, 2, 4 hours and so on to 128, and then once a week. A failure that passes is over
-    soon. One that an administrator must end, such as a policy, is found ended within a week. A longer wait could miss
-    the end of the old version, and without that version nothing signs the proof for the new one. A certificate of 12
-    months is renewed 73 days before its end.
+    It does so at the ages of `TRIES`, 15 times at the most. A failure that passes is over soon. One that an
+    administrator must end, such as a policy, is found ended within eleven days, which leaves a week: a certificate of
+    12 months is renewed 73 days before its end, and after that nothing signs the proof for the new one.
 
     Graph may take each try as one more key, and an app registration with some 600 keys takes no further one, from an
-    administrator either. A year has 61 tries, and those 73 days have 19. Hours of the calendar are counted, so that of
-    runs once an hour each has an age of its own, although they begin late or early.
+    administrator either. Hours of the calendar are counted, so that of runs once an hour each has an age of its own,
+    although they begin late or early.
 
     Args:
         created: when the version was made.
         now: seconds since the epoch.
     """
-    hours = _hours(created, now)
-    return hours & (hours - 1) == 0 if hours < _WEEK else hours % _WEEK == 0
+    return _hours(created, now) in TRIES
 
 
-def seconds_to_next_try(created: datetime, now: float) -> int:
-    """Return the seconds from one try to the next, for a run that is due."""
+def seconds_to_next_try(created: datetime, now: float) -> int | None:
+    """Return the seconds from one try to the next, or None after the last one."""
     hours = _hours(created, now)
-    return min(max(1, hours), _WEEK - hours % _WEEK) * HOUR
+    return next(((age - hours) * HOUR for age in TRIES if age > hours), None)
 
 
 def is_proof_refused(reply: Reply) -> bool:

@@ -72,7 +72,9 @@ class RegistrationFailed(Event):
     credential: Credential | None = None
     cause: Cause
     remedy: Annotated[str, Doc("what to do, where the refusal tells")] | None = None
-    seconds: Annotated[int, Doc("seconds to the next try to register it", {"minimum": 0})] | None = None
+    seconds: Annotated[int, Doc("seconds to the next try to register it, if there is one", {"minimum": 0})] | None = (
+        None
+    )
 
 
 @dataclass(slots=True, kw_only=True)
