@@ -38,6 +38,7 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "shared/core/encoding.py": _DOORS,
     "shared/core/entra/claims.py": (*_DOORS, "tests/tokens/test_acquire.py"),
     "shared/core/entra/jws.py": ("tests/core/entra/test_assertion.py", "tests/core/entra/test_key_proof.py"),
+    "shared/core/entra/key_registration.py": ("tests/credentials/test_rotation.py",),
     "shared/core/entra/token_request.py": ("tests/tokens/test_acquire.py",),
     "shared/core/errors.py": ("tests/api/test_vendor.py", *_CACHE),
     "shared/core/form.py": _DOORS,
