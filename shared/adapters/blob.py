@@ -4,6 +4,7 @@ A blob is replaced whole, and HTTP reveals an answer that was cut, so no half of
 https://learn.microsoft.com/rest/api/storageservices/get-blob
 """
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
@@ -28,6 +29,10 @@ class GetBlob(Protocol):
 
     def __call__(self, url: str, *, headers: Mapping[str, str], body_bytes: int) -> Awaitable[Reply]:
         """Return the answer, within its bounds; raise an `UpstreamError` where none comes."""
+
+
+_ETAG = re.compile(r"[\x21-\x7e]{1,256}\Z")
+"""Of RFC 9110 section 8.8.3, without the characters beyond ASCII."""
 
 
 class BlobSource:
@@ -67,6 +72,7 @@ class BlobSource:
         if reply.status != 200:
             raise Unavailable(cause=f"{NAME}: HTTP {reply.status}")
         # Anything else in the way, such as a proxy with a page of its own, sends no ETag.
-        if not (found := reply.headers.get("etag")):
-            raise BadAnswer(cause=f"{NAME}: the answer is no blob's, it has no ETag")
+        found = reply.headers.get("etag", "")
+        if not _ETAG.match(found):  # it goes back in the next request
+            raise BadAnswer(cause=f"{NAME}: the answer is no blob's, it has no usable ETag")
         return Content(found, reply.body)

@@ -267,6 +267,7 @@ class Callers:
 
     def _fail(self, begun: float, event: Event) -> None:
         self._last_attempt = max(self._last_attempt, begun)
+        self._etag = ""  # the next read is of the whole document, whatever it was that failed
         self._events.defer(event)
 
     def _invalid(self, mistakes: list[str]) -> catalogue.CallersInvalid:

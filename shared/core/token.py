@@ -18,6 +18,10 @@ SHORTEST_REFRESH = 30
 """Seconds from one success to the next refresh at the least, whatever Entra advises."""
 
 
+CLOCK_AHEAD = 300
+"""Seconds that a clock of Entra's is believed to be ahead of ours: more than clocks differ."""
+
+
 class Moment(NamedTuple):
     """One reading of both clocks, in seconds."""
 
@@ -119,8 +123,8 @@ class AccessToken:
 
     @property
     def asked_by_entra(self) -> float:
-        """When the request for it left, in seconds since the epoch by Entra's clock."""
-        return self.asked.wall - self.clock_ahead
+        """When the request for it left, in seconds since the epoch by Entra's clock, so far as that is believed."""
+        return self.asked.wall - max(self.clock_ahead, -CLOCK_AHEAD)
 
     def remaining(self, now: Moment) -> float:
         """Return the seconds of life left, by the clock that leaves fewer; negative once it is over."""
@@ -159,9 +163,15 @@ def refresh_after(lifetime: float, refresh_in: float | None, *, fraction: float)
 def min_remaining(lifetime: float, *, most: float, least: float) -> float:
     """Return the seconds of life with which a token is served at the least: a tenth of its life, between two bounds.
 
-    With the bound of a long-lived token alone, a token that lives for minutes would hardly ever be served twice.
+    With the bound of a long-lived token alone, a token that lives for minutes would hardly ever be served twice. For
+    the same reason the lower bound is never more than half of a life.
     """
-    return max(least, min(most, lifetime / 10))
+    return max(min_remaining_failing(lifetime, least=least), min(most, lifetime / 10))
+
+
+def min_remaining_failing(lifetime: float, *, least: float) -> float:
+    """Return the seconds of life with which a token is served at the least while no newer one comes."""
+    return min(least, lifetime / 2)
 
 
 class Wanted(NamedTuple):

@@ -25,7 +25,8 @@ The token and the failure of an entry change where a flight succeeds (`_store`) 
 claims other than `nbf` alone is stored nowhere (`forced_refresh.py`). The kill switch (`clear`) replaces all entries at
 once: a flight that is under way then lands in an entry that nobody reads.
 
-A reader may rely on this: a token that `hit` returns has at least `min_remaining_failing_seconds` left by both clocks,
+A reader may rely on this: a token that `hit` returns has at least `min_remaining_failing_seconds`, or half of its life
+if that is less, left by both clocks,
 and a token that was asked for earlier never replaces one that was asked for later.
 """
 
@@ -35,20 +36,18 @@ from dataclasses import replace
 from datetime import timedelta
 from math import inf
 
-from shared.core.entra.claims import not_before
+from shared.core.entra.claims import claims_for, not_before
 from shared.core.errors import Defect, InvalidRequest, TimedOut, Unavailable, UpstreamError
 from shared.core.limits import Limits
-from shared.core.token import AccessToken, Acquired, Freshness, Moment, TokenKey, TokenSource, Wanted, min_remaining
+from shared.core.token import CLOCK_AHEAD, AccessToken, Acquired, Freshness, Moment, TokenKey, TokenSource, Wanted
 from shared.single_flight import Flights, Shedding
 from shared.system import System
 from shared.telemetry.events import Events
-from shared.tokens.entry import Counters, Entry, EntryView
+from shared.tokens.entry import Counters, Entry, EntryView, least_remaining
 from shared.tokens.failures import Failure
-from shared.tokens.forced_refresh import EVERYBODY, Challenges, Demand, Forced, Route, Step, next_step
+from shared.tokens.forced_refresh import EVERYBODY, ROUNDING, Challenges, Demand, Forced, Route, Step, next_step
 from shared.tokens.reports import FlightReport, acquire_failed
 
-FUTURE = 300
-"""Seconds that an `nbf` may lie ahead of our clock: more than clocks differ, and nobody has such a token."""
 IMPATIENT_AFTER_FAILURE = 0.4
 """The share of `shed_after_seconds` after which a flight is old, once the last one failed because of an outage."""
 
@@ -171,7 +170,7 @@ class TokenCache:
         token = entry.token
         if token is None:
             return None
-        floor = self._limits.min_remaining_failing_seconds if failing else self._floor(token)
+        floor = least_remaining(token, self._limits, failing=failing is not None)
         if token.freshness(now, floor=floor) is Freshness.EXPIRED:
             return None
         if not failing and (key, None) not in self._flights:
@@ -222,15 +221,18 @@ class TokenCache:
     async def _challenge(self, key: TokenKey, claims: str, caller: str) -> Acquired:
         """Answer a request with the claims of a challenge."""
         now, entry, nbf = self._clock(), self._entry(key), not_before(claims)
-        if nbf is not None and nbf > now.wall + FUTURE:
+        if nbf is not None and nbf > now.wall + CLOCK_AHEAD:
             raise InvalidRequest("claims asks for a token of the future", hint="compare the clock of the API with UTC")
-        demand, wanted = (Demand(caller, claims), -inf) if nbf is None else (Demand(EVERYBODY, ""), nbf)
+        asked = now.wall - (max(entry.token.clock_ahead, -CLOCK_AHEAD) if entry.token else 0.0)
+        demand, wanted = Demand(caller, claims), -inf
+        if nbf is not None and nbf <= asked + ROUNDING:
+            demand, wanted, claims = Demand(EVERYBODY, ""), nbf, claims_for(nbf)
         last = self._challenges.last((key, demand))
-        refused = self._in_force(last.failure, key, now) if wanted >= last.demanded else None
+        refused = self._in_force(last.failure, key, now) if last.refuses(wanted) else None
         failure = refused or self._in_force(entry.failure, key, now)
         step = next_step(
             met=demand.is_shared and self._usable(entry, now) is not None and wanted <= entry.not_before,
-            flying=(key, demand) in self._flights and wanted <= last.not_before,
+            flying=(key, demand) in self._flights and wanted <= max(last.asked, last.demanded),
             failing=failure is not None,
             strict=True,
             recent=now.boot - last.at < self._limits.forced_refresh_interval_seconds and not last.failure,
@@ -245,28 +247,28 @@ class TokenCache:
                 left = last.at + self._limits.forced_refresh_interval_seconds - now.boot
                 raise Unavailable(cause="a token for these claims was acquired just now", wait=timedelta(seconds=left))
             case Step.START:
-                asked = now.wall - (entry.token.clock_ahead if entry.token else 0.0)
-                self._challenges.began((key, demand), Forced(now.boot, max(asked, wanted), wanted, last.failure))
+                self._challenges.began((key, demand), Forced(now.boot, asked, wanted, last.failure))
         self._counters.misses += 1
         outcome = await self._outcome(Wanted(key, claims=claims), demand)
         if isinstance(outcome, Acquired):
+            if step is Step.JOIN and wanted > self._challenges.last((key, demand)).met_by(outcome.token):
+                return await self._challenge(key, claims, caller)  # Entra's clock is behind what was known of it
             return outcome
         assert outcome is not None  # it was waited for to its end
-        if wanted < self._challenges.last((key, demand)).demanded:
-            return await self._challenge(key, claims, caller)  # what was refused is the later `nbf` of another caller
         raise outcome.for_caller(self._clock(), self._chance())
 
     def _usable(self, entry: Entry, now: Moment) -> AccessToken | None:
         """Return the token that can be served if nothing better comes."""
-        token, floor = entry.token, self._limits.min_remaining_failing_seconds
-        return None if token is None or token.freshness(now, floor=floor) is Freshness.EXPIRED else token
+        token = entry.token
+        if (
+            token is None
+            or token.freshness(now, floor=least_remaining(token, self._limits, failing=True)) is Freshness.EXPIRED
+        ):
+            return None
+        return token
 
     def _in_force(self, failure: Failure | None, key: TokenKey, now: Moment) -> Failure | None:
         return failure if failure and failure.is_in_force(now, lambda: self._version(key)) else None
-
-    def _floor(self, token: AccessToken) -> float:
-        most, least = self._limits.min_remaining_seconds, self._limits.min_remaining_failing_seconds
-        return min_remaining(token.lifetime, most=most, least=least)
 
     async def _outcome(self, wanted: Wanted, demand: Demand | None, *, patience: float | None = None) -> Outcome | None:
         """Wait for the flight of a key and a demand, which starts if there is none; None once `patience` is over."""
@@ -312,8 +314,8 @@ class TokenCache:
         # A flight that left earlier may land later: the token that was asked for last stays.
         if entry.token is None or entry.token.asked.boot <= token.asked.boot:
             entry.token = token
-            entry.not_before = max(token.asked_by_entra, forced.not_before)
-            entry.fresh_wall, entry.fresh_boot = token.fresh_until(floor=self._floor(token))
+            entry.not_before = forced.met_by(token)
+            entry.fresh_wall, entry.fresh_boot = token.fresh_until(floor=least_remaining(token, self._limits))
 
     def _remember(self, entry: Entry, wanted: Wanted, demand: Demand | None, error: UpstreamError) -> Failure:
         self._counters.failures += 1

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
-from shared.core.token import AccessToken, Moment, TokenKey
+from shared.core.limits import Limits
+from shared.core.token import AccessToken, Moment, TokenKey, min_remaining, min_remaining_failing
 
 if TYPE_CHECKING:
     from shared.tokens.failures import Failure
@@ -82,3 +83,11 @@ class Counters:
     """Flights that failed."""
     waiting: int = 0
     """Requests that wait for a flight now."""
+
+
+def least_remaining(token: AccessToken, limits: Limits, *, failing: bool = False) -> float:
+    """Return the seconds of life with which a token is served at the least, and while no newer one comes."""
+    least = limits.min_remaining_failing_seconds
+    if failing:
+        return min_remaining_failing(token.lifetime, least=least)
+    return min_remaining(token.lifetime, most=limits.min_remaining_seconds, least=least)

@@ -7,8 +7,8 @@ There are three kinds of demand:
 
     hash            the rejected token           a newer token replaces the entry; the cached one is a spare
     nbf alone       revoked older tokens         a newer token replaces the entry, for every caller
-    other claims    the caller that was          a token for this caller and these claims alone; it answers its own
-                    challenged                   flight and is kept nowhere
+    other claims,   the caller that was          a token for this caller and these claims alone; it answers its own
+    an nbf ahead    challenged                   flight and is kept nowhere
 """
 
 from dataclasses import dataclass
@@ -16,11 +16,13 @@ from enum import Enum
 from math import inf
 from typing import NamedTuple
 
-from shared.core.token import TokenKey
+from shared.core.token import AccessToken, TokenKey
 from shared.tokens.failures import Failure
 
 EVERYBODY = ""
 """In place of the caller in the demand of a flight that is every caller's."""
+ROUNDING = 2.0
+"""Seconds by which a moment of Entra's clock can be later than what its `Date`, in whole seconds, tells of it."""
 CHALLENGES = 1_000
 """How many challenges are remembered."""
 
@@ -67,16 +69,26 @@ class Forced(NamedTuple):
 
     Args:
         at: when it started, on the boot clock.
-        not_before: the `nbf` that its token meets, in seconds since the epoch.
+        asked: when it asked, by what is known of Entra's clock, in seconds since the epoch.
         demanded: the `nbf` that it asked for.
-        failure: how it ended, if it failed; until it ends, how the one before it did. A refusal of one `nbf` says
-            nothing about an earlier one.
+        failure: how it ended, if it failed; until it ends, how the one before it did.
     """
 
     at: float
-    not_before: float = -inf
+    asked: float = -inf
     demanded: float = -inf
     failure: Failure | None = None
+
+    def refuses(self, wanted: float) -> bool:
+        """Return whether its failure is one for this `nbf` too: a refusal of one that lay ahead is none of another."""
+        return wanted >= self.demanded or self.demanded <= self.asked
+
+    def met_by(self, token: AccessToken) -> float:
+        """Return the latest `nbf` that its token meets: the moment it was asked for, or the one that Entra gave it for.
+
+        Of an instant ahead no more than `ROUNDING` counts: what an API revokes until then is not known yet.
+        """
+        return max(token.asked_by_entra, min(self.demanded, token.asked_by_entra + ROUNDING))
 
 
 NEVER = Forced(-inf)

@@ -22,6 +22,9 @@ FAILURE_MAX_SECONDS = 60.0
 document, remembers the failure too, and both waits add up."""
 
 
+_WAITS = ("failure_first_seconds", "failure_max_seconds", "failure_permanent_seconds", "retry_after_cap_seconds")
+
+
 class OwnIdentity:
     """The app's own identity.
 
@@ -96,7 +99,7 @@ def _identity(
     tokens = TokenCache(
         _Persistent(source, limits=limits, system=system).acquire,
         version=lambda _: "",
-        limits=replace(limits, failure_max_seconds=min(limits.failure_max_seconds, FAILURE_MAX_SECONDS)),
+        limits=replace(limits, **{name: min(getattr(limits, name), FAILURE_MAX_SECONDS) for name in _WAITS}),
         system=system,
         events=events,
         report=identity_failed,

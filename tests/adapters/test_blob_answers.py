@@ -61,7 +61,13 @@ def test_an_unchanged_document_is_not_read_again() -> None:
     ("reply", "error", "cause"),
     [
         (Reply(304, b""), Unavailable, "Azure Storage: HTTP 304"),
-        (Reply(200, b"CANARY"), BadAnswer, "Azure Storage: the answer is no blob's, it has no ETag"),
+        (Reply(200, b"CANARY"), BadAnswer, "Azure Storage: the answer is no blob's, it has no usable ETag"),
+        (Reply(200, b"", {"etag": "\xe9"}), BadAnswer, "Azure Storage: the answer is no blob's, it has no usable ETag"),
+        (
+            Reply(200, b"", {"etag": "x" * 257}),
+            BadAnswer,
+            "Azure Storage: the answer is no blob's, it has no usable ETag",
+        ),
         (Reply(206, b"CANARY", {"etag": "x"}), Unavailable, "Azure Storage: HTTP 206"),
         (Reply(302, b"CANARY", {"etag": "x"}), Unavailable, "Azure Storage: HTTP 302"),
         (Reply(503, b"CANARY"), Unavailable, "Azure Storage: HTTP 503"),
@@ -73,7 +79,18 @@ def test_an_unchanged_document_is_not_read_again() -> None:
         ),
         (Reply(404, b"CANARY"), OperatorError, "Azure Storage: HTTP 404, there is no such blob"),
     ],
-    ids=["unasked 304", "no ETag", "a part", "redirect", "503", "401", "403", "404"],
+    ids=[
+        "unasked 304",
+        "no ETag",
+        "an ETag beyond ASCII",
+        "a long ETag",
+        "a part",
+        "redirect",
+        "503",
+        "401",
+        "403",
+        "404",
+    ],
 )
 def test_anything_else_is_no_document(reply: Reply, error: type[UpstreamError], cause: str) -> None:
     """REL-51: the last good document stays, and the cause says what to do; only a 401 disproves the token."""

@@ -51,6 +51,7 @@ class Desk:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.reads: list[float] = []
+        self.etags: list[str] = []
         self.text: str | Exception = Unavailable(cause="away")
         self.hangs: asyncio.Event | None = None
         self.lines: list[str] = []
@@ -69,11 +70,12 @@ class Desk:
     async def read(self, etag: str) -> Content | None:
         """Be the source."""
         self.reads.append(self.clock().boot)
+        self.etags.append(etag)
         if self.hangs:
             await self.hangs.wait()
         if isinstance(self.text, Exception):
             raise self.text
-        return None if self.text == etag else Content(self.text, self.text.encode())
+        return None if etag and self.text == etag else Content(self.text, self.text.encode())
 
     def begin(self) -> Awaitable[None] | None:
         """Begin what a request begins with."""
@@ -203,6 +205,20 @@ def test_a_document_that_fails_is_read_four_times_a_minute(trouble: str | Except
         assert len(events) == 1 + 300 / REFRESH
         assert {event["outcome"] for event in events} == {"last good one kept"}
         assert "canary" not in str(events)
+
+    tell(story, entry())
+
+
+def test_after_a_failure_the_whole_document_is_read() -> None:
+    """REL-51: an ETag may be what the source cannot take back."""
+
+    async def story(desk: Desk) -> None:
+        await desk.who()
+        for text in (entry(), Unavailable(cause="away"), entry(), entry()):
+            await desk.later()
+            desk.text = text
+            await desk.who()
+        assert desk.etags == ["", entry(), entry(), "", entry()]
 
     tell(story, entry())
 

@@ -147,7 +147,7 @@ class CacheMachine(RuleBasedStateMachine):
         """Ask for a token of after some instant, as an API does that has revoked older ones."""
         self._go(key, edge, more)
         self.upstream, instant = upstream, int(self.clock().wall) + seconds
-        expected = self.model.challenge(key, self.clock(), upstream, Challenge(), instant)
+        expected = self.model.challenge(key, self.clock(), upstream, Challenge(caller, nbf(instant)), instant)
         self.run(self._compare(key, expected, claims=nbf(instant), caller=caller))
 
     async def _compare(

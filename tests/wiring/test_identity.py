@@ -103,3 +103,27 @@ def test_an_outage_is_asked_about_once(
 
     asyncio.run(story())
     assert len(slept) == second_attempts
+
+
+def test_a_wait_that_the_identity_names_is_not_believed_for_longer(timeless: LocalCloud, fake_clock: FakeClock) -> None:
+    """One answer with a Retry-After of a day does not leave the app without documents and signatures for an hour."""
+    limits = Limits()
+    environ = {"IDENTITY_ENDPOINT": timeless.identity_endpoint, "IDENTITY_HEADER": timeless.identity_header}
+
+    async def story() -> None:
+        network = Network(tls=client_tls(""), proxy="", limits=limits)
+        identity = build_identity(
+            Settings(profiles={}, limits=limits, identity_client_id=IDENTITY_CLIENT_ID),
+            environ,
+            network=network,
+            system=fake_system(fake_clock),
+            events=Events(lambda _: None, wall=fake_clock.wall, worker="w"),
+        )
+        fault = Fault(kind=Kind.STATUS, status=503, headers={"retry-after": "86400"})
+        with suffering(timeless.faults["identity"], fault), pytest.raises(Unavailable):
+            await identity.storage_token(None)
+        fake_clock.tick(FAILURE_MAX_SECONDS)
+        assert (await identity.storage_token(None)).secret
+        await network.aclose()
+
+    asyncio.run(story())

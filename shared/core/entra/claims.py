@@ -56,6 +56,14 @@ def not_before(claims: str) -> float | None:
     return float(value) if value and value.isdigit() and len(value) < 12 else None
 
 
+def claims_for(not_before: float) -> str:
+    """Return claims, in canonical form, that ask for a token of an instant and for nothing else.
+
+    What stands beside `nbf` is free text, so that what one caller wrote there is not sent for all.
+    """
+    return _text({"access_token": {"nbf": {"essential": True, "value": str(int(not_before))}}})
+
+
 def claims_to_send(challenge: str | None, capabilities: Sequence[str]) -> str | None:
     """Merge a challenge in canonical form with what the client is capable of; None if there is nothing to send.
 
