@@ -20,6 +20,7 @@ from urllib.parse import unquote, urlsplit
 
 import httpcore
 
+from shared.adapters.addresses import Addresses
 from shared.core.errors import BadAnswer, TimedOut, TlsRefused, Unavailable, UpstreamError
 from shared.core.limits import Limits
 from shared.core.reply import Reply
@@ -57,16 +58,21 @@ _FAILURES = (
 
 
 class Connections:
-    """The connections to one service, directly or through a proxy; they are kept for the next exchange.
+    """The connections to one origin, directly or through a proxy; they are kept for the next exchange.
+
+    Requests wait for one of the `places`, and never in httpcore's pool: there, one that is cancelled while it waits
+    keeps its connection for ever (encode/httpcore#1093).
 
     Args:
         name: of the service; the cause of each error begins with it.
         tls: the client side of TLS.
         proxy: URL; "" for none.
         limits: the knobs.
+        addresses: finds those of a name.
     """
 
-    def __init__(self, name: str, *, tls: ssl.SSLContext, proxy: str, limits: Limits) -> None:
+    def __init__(self, name: str, *, tls: ssl.SSLContext, proxy: str, limits: Limits, addresses: Addresses) -> None:
+        self.places = asyncio.Semaphore(CONNECTIONS)
         self._name = name
         self._timeout = {
             "connect": limits.connect_seconds,
@@ -79,7 +85,7 @@ class Connections:
             max_connections=None,
             max_keepalive_connections=CONNECTIONS,
             keepalive_expiry=KEEPALIVE_SECONDS,
-            network_backend=_Backend(),
+            network_backend=_Backend(addresses),
         )
 
     async def exchange(self, method: str, url: str, *, headers: Mapping[str, str], content: bytes, most: int) -> Reply:
@@ -159,8 +165,9 @@ _meter: ContextVar[_Meter] = ContextVar("meter")
 class _Backend(httpcore.AsyncNetworkBackend):
     """Opens connections that count what they receive: httpcore itself bounds no interim answers and no frames."""
 
-    def __init__(self) -> None:
+    def __init__(self, addresses: Addresses) -> None:
         self._inner = httpcore.AnyIOBackend()
+        self._addresses = addresses
 
     async def connect_tcp(
         self,
@@ -170,7 +177,19 @@ class _Backend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> "_Stream":
-        return _Stream(await self._inner.connect_tcp(host, port, timeout, local_address, socket_options))
+        try:
+            async with asyncio.timeout(timeout):
+                *others, last = await self._addresses.of(host, port)
+                for number, address in enumerate(others, 1):
+                    share = timeout and timeout / 2**number  # half of the rest
+                    with suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
+                        opened = await self._inner.connect_tcp(address, port, share, local_address, socket_options)
+                        return _Stream(opened)
+                return _Stream(await self._inner.connect_tcp(last, port, timeout, local_address, socket_options))
+        except TimeoutError as error:
+            raise httpcore.ConnectTimeout from error
+        except OSError as error:
+            raise httpcore.ConnectError from error
 
 
 class _Stream(httpcore.AsyncNetworkStream):

@@ -1,15 +1,20 @@
 """A connection that is kept is good for the next request, and no request suffers from another one."""
 
 import asyncio
+import socket
+import threading
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import pytest
 
 from emulator.network.ca import CertificateAuthority
-from shared.adapters.connections import HEAD_READ_BYTES
+from shared.adapters.addresses import LookUp
+from shared.adapters.connections import CONNECTIONS, HEAD_READ_BYTES
 from shared.adapters.http import Network, Upstream, client_tls, exactly, read_roots
+from shared.core.errors import TimedOut, Unavailable
 from shared.core.limits import Limits
 
 NUMBER = b"#"
@@ -91,3 +96,101 @@ def test_no_request_gets_the_answer_to_another(
 
     facing(peer, tmp_path, story, tls=tls)
     assert peer.connections == (3 if beyond else 1)
+
+
+def away(host: str, _: int) -> list[str]:
+    """Find no name."""
+    raise socket.gaierror(socket.EAI_NONAME, host)
+
+
+def at_two_addresses(_: str, __: int) -> list[str]:
+    """Find two addresses, of which the first one refuses connections."""
+    return ["127.0.0.9", "127.0.0.1"]
+
+
+async def beside(
+    serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+    story: Callable[[Upstream, str, str], Awaitable[None]],
+    *,
+    look_up: LookUp,
+    limits: Limits = LIMITS,
+) -> None:
+    """Have an app ask one service at two origins: one that serves like this, and a peer."""
+    unusable = ThreadPoolExecutor()
+    unusable.shutdown()
+    asyncio.get_running_loop().set_default_executor(unusable)  # others fill it; vend needs none of its threads
+    peer = Peer(START + b"content-length: 0\r\n\r\n")
+    async with (
+        await asyncio.start_server(serve, "127.0.0.1", 0) as one,
+        await asyncio.start_server(peer.serve, "127.0.0.1", 0) as other,
+    ):
+        urls = [
+            f"http://{name}.vend.test:{server.sockets[0].getsockname()[1]}"
+            for name, server in (("one", one), ("other", other))
+        ]
+        network = Network(tls=client_tls(""), proxy="", limits=limits, look_up=look_up)
+        try:
+            await story(network.upstream("Entra", exactly(*urls)), *urls)
+        finally:
+            await network.aclose()
+
+
+def test_an_origin_that_hangs_costs_only_itself() -> None:
+    """REL-63: requests to a region that hangs take none of the places of the global endpoint."""
+    full = asyncio.Semaphore(0)
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        full.release()
+        with suppress(OSError):
+            while await reader.read(4_096):
+                pass
+        writer.close()
+
+    async def story(upstream: Upstream, one: str, other: str) -> None:
+        hanging = [asyncio.create_task(upstream.get(one, headers={})) for _ in range(2 * CONNECTIONS)]
+        for _ in range(CONNECTIONS):
+            await full.acquire()
+        assert (await upstream.get(other, headers={})).headers["n"] == "1"
+        for task in hanging:
+            task.cancel()
+        await asyncio.gather(*hanging, return_exceptions=True)
+
+    asyncio.run(beside(hang, story, look_up=lambda *_: ["127.0.0.1"]))
+
+
+def test_a_name_that_hangs_costs_only_itself() -> None:
+    """A name is looked up once for all its requests, in a thread that no other name needs."""
+    looked_up: list[str] = []
+    ends = threading.Event()
+
+    def hang(host: str, _: int) -> list[str]:
+        looked_up.append(host)
+        if host.startswith("one."):
+            ends.wait()
+        return ["127.0.0.1"]
+
+    async def story(upstream: Upstream, one: str, other: str) -> None:
+        try:
+            asked = [upstream.get(one, headers={}) for _ in range(CONNECTIONS)]
+            ended = await asyncio.gather(*asked, return_exceptions=True)
+            assert {(type(error), str(error)) for error in ended} == {(TimedOut, "Entra: timeout")}
+            assert looked_up == ["one.vend.test"]
+            assert (await upstream.get(other, headers={})).headers["n"] == "1"
+        finally:
+            ends.set()
+        assert (await upstream.get(one, headers={})).status == 200
+
+    limits = Limits(connect_seconds=0.3, attempt_seconds=3)
+    asyncio.run(beside(Peer(START + b"content-length: 0\r\n\r\n").serve, story, look_up=hang, limits=limits))
+
+
+@pytest.mark.parametrize(("look_up", "refused"), [(at_two_addresses, False), (away, True)], ids=["found", "not found"])
+def test_every_address_of_a_name_is_tried(look_up: LookUp, *, refused: bool) -> None:
+    """A name without any is no connection."""
+
+    async def story(upstream: Upstream, _: str, other: str) -> None:
+        for _attempt in range(2):
+            with pytest.raises(Unavailable, match="Entra: no connection") if refused else nullcontext():
+                await upstream.get(other, headers={})
+
+    asyncio.run(beside(Peer().serve, story, look_up=look_up))
