@@ -113,7 +113,7 @@ def build(environ: Mapping[str, str], *, root: Path, events: Events, system: Sys
         environ: the app settings.
         root: where a relative path starts.
         events: where everything is reported.
-        system: clocks, sleep, chance and ids.
+        system: clocks, sleep, chance, ids and threads.
     """
     try:
         settings = load_settings(environ, root=root)

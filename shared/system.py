@@ -1,14 +1,17 @@
-"""What the machine gives: clocks, sleep, chance and ids, as one value that a test can replace."""
+"""What the machine gives: clocks, sleep, chance, ids and threads, as one value that a test can replace."""
 
 import asyncio
 import random
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 
 from shared.core.token import Clock, Moment
+
+THREADS = 4
 
 
 class SystemClock:
@@ -38,9 +41,11 @@ class System:
         sleep: waits for some seconds.
         chance: returns a number from 0 to 1, for jitter.
         new_id: returns an id that nobody can guess.
+        threads: run what takes a processor for a while. Others share the pool of the event loop and may fill it.
     """
 
     clock: Clock = field(default_factory=SystemClock)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     chance: Callable[[], float] = random.random
     new_id: Callable[[], str] = _uuid
+    threads: Executor = field(default_factory=partial(ThreadPoolExecutor, THREADS, thread_name_prefix="vend"))

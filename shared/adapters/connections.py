@@ -2,11 +2,17 @@
 
 Bytes are counted where they arrive, headers, interim answers and the frames of chunks among them. httpcore has no
 redirects, no cookies and no environment.
+
+A connection on which more has arrived than its answer is closed: httpcore would take the rest as the answer to the next
+request (RFC 9112 section 9.2). httpcore looks for such bytes in the socket, and they can be in three places more: with
+h11, with asyncio and in TLS. So a stream takes all that asyncio has, and hands it over without its last byte. h11 comes
+for that byte only if the answer needs it. What h11 left, and what TLS has, makes the connection one to close.
 """
 
 import asyncio
 import ssl
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +20,7 @@ from urllib.parse import unquote, urlsplit
 
 import httpcore
 
+from shared.adapters.addresses import Addresses
 from shared.core.errors import BadAnswer, TimedOut, TlsRefused, Unavailable, UpstreamError
 from shared.core.limits import Limits
 from shared.core.reply import Reply
@@ -27,9 +34,11 @@ HEAD_READ_BYTES = 4 * 1024
 """What is received at once. The smallest interim answer has 25 bytes, and is parsed before anything else can run."""
 FRAMED = 2
 """How many times the body may be received: chunks have frames (RFC 9112 section 7.1), and good servers long chunks."""
-PIECES = 256
-"""In how many pieces the smallest body may come, and one more for each of `PIECE_BYTES`."""
-PIECE_BYTES = 64
+RECEIVED_BYTES = 256 * 1024
+"""The most that asyncio receives at once: after a read of so many bytes it has none."""
+PIECES = 512
+"""In how many pieces the smallest body may come, and one more for each of `PIECE_BYTES`. A packet makes two of them."""
+PIECE_BYTES = 32
 PIECES_AT_ONCE = 64
 """Pieces of a body after which the event loop has its turn: they cost time, and none of it is spent waiting."""
 
@@ -49,16 +58,21 @@ _FAILURES = (
 
 
 class Connections:
-    """The connections to one service, directly or through a proxy; they are kept for the next exchange.
+    """The connections to one origin, directly or through a proxy; they are kept for the next exchange.
+
+    Requests wait for one of the `places`, and never in httpcore's pool: there, one that is cancelled while it waits
+    keeps its connection for ever (encode/httpcore#1093).
 
     Args:
         name: of the service; the cause of each error begins with it.
         tls: the client side of TLS.
         proxy: URL; "" for none.
         limits: the knobs.
+        addresses: finds those of a name.
     """
 
-    def __init__(self, name: str, *, tls: ssl.SSLContext, proxy: str, limits: Limits) -> None:
+    def __init__(self, name: str, *, tls: ssl.SSLContext, proxy: str, limits: Limits, addresses: Addresses) -> None:
+        self.places = asyncio.Semaphore(CONNECTIONS)
         self._name = name
         self._timeout = {
             "connect": limits.connect_seconds,
@@ -71,7 +85,7 @@ class Connections:
             max_connections=None,
             max_keepalive_connections=CONNECTIONS,
             keepalive_expiry=KEEPALIVE_SECONDS,
-            network_backend=_Backend(),
+            network_backend=_Backend(addresses),
         )
 
     async def exchange(self, method: str, url: str, *, headers: Mapping[str, str], content: bytes, most: int) -> Reply:
@@ -151,8 +165,9 @@ _meter: ContextVar[_Meter] = ContextVar("meter")
 class _Backend(httpcore.AsyncNetworkBackend):
     """Opens connections that count what they receive: httpcore itself bounds no interim answers and no frames."""
 
-    def __init__(self) -> None:
+    def __init__(self, addresses: Addresses) -> None:
         self._inner = httpcore.AnyIOBackend()
+        self._addresses = addresses
 
     async def connect_tcp(
         self,
@@ -162,7 +177,19 @@ class _Backend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> "_Stream":
-        return _Stream(await self._inner.connect_tcp(host, port, timeout, local_address, socket_options))
+        try:
+            async with asyncio.timeout(timeout):
+                *others, last = await self._addresses.of(host, port)
+                for number, address in enumerate(others, 1):
+                    share = timeout and timeout / 2**number  # half of the rest
+                    with suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
+                        opened = await self._inner.connect_tcp(address, port, share, local_address, socket_options)
+                        return _Stream(opened)
+                return _Stream(await self._inner.connect_tcp(last, port, timeout, local_address, socket_options))
+        except TimeoutError as error:
+            raise httpcore.ConnectTimeout from error
+        except OSError as error:
+            raise httpcore.ConnectError from error
 
 
 class _Stream(httpcore.AsyncNetworkStream):
@@ -170,11 +197,14 @@ class _Stream(httpcore.AsyncNetworkStream):
 
     def __init__(self, inner: httpcore.AsyncNetworkStream) -> None:
         self._inner = inner
+        self._rest = b""  # received and not handed over
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109  # as above
         meter = _meter.get()
         await asyncio.sleep(0)  # bytes that have arrived already are read without a turn of the event loop
-        received = await self._inner.read(min(max_bytes, meter.at_once), timeout)
+        rest = self._rest or await self._inner.read(RECEIVED_BYTES, timeout)
+        size = min(max_bytes, meter.at_once, max(len(rest) - 1, 1))
+        received, self._rest = rest[:size], rest[size:]
         meter.left -= len(received)
         if meter.left < 0:
             raise _Unusable("answer too large")
@@ -195,7 +225,22 @@ class _Stream(httpcore.AsyncNetworkStream):
         await self._inner.aclose()
 
     def get_extra_info(self, info: str) -> Any:  # noqa: ANN401  # whatever the connection knows
-        return self._inner.get_extra_info(info)
+        known = self._inner.get_extra_info(info)
+        if info == "is_readable":  # httpcore closes a connection that is idle and readable
+            return known or bool(self._rest) or _has_more(self._inner.get_extra_info("ssl_object"))
+        return known
+
+
+def _has_more(tls: ssl.SSLObject | None) -> bool:
+    """Return whether TLS holds bytes that nobody has read, or an end; one byte is lost by it."""
+    if tls is None:
+        return False
+    with suppress(ssl.SSLError):
+        try:
+            tls.read(1)
+        except ssl.SSLWantReadError:
+            return False
+    return True
 
 
 def _is_tls_error(error: BaseException) -> bool:

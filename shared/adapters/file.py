@@ -5,7 +5,7 @@ A file can be read while it is written. A program that writes the document must 
 
 import asyncio
 import hashlib
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
 from shared.core.documents.content import DOCUMENT_BYTES, Content
@@ -17,12 +17,12 @@ class FileSource:
 
     Args:
         path: of the file.
-        pool: where blocking reads run; None for the pool of the event loop.
+        pool: where blocking reads run; None for a thread of its own, so that a folder that hangs costs this file alone.
     """
 
     def __init__(self, path: Path, *, pool: Executor | None = None) -> None:
         self._path = path
-        self._pool = pool
+        self._pool = pool or ThreadPoolExecutor(1, thread_name_prefix="file")
         self.name = path.name
 
     async def read(self, etag: str) -> Content | None:

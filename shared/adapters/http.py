@@ -1,7 +1,7 @@
 """The one way out: every byte that leaves this process, those of the Azure SDKs too, goes through an `Upstream`.
 
-An upstream has a name for events, the origins where it may be asked, and a transport of its own. Each exchange is
-bounded as a whole, by size (`connections.py`) and by a deadline that closes its socket. There are no redirects, no
+An upstream has a name for events, the origins where it may be asked, and connections of its own to each. Each exchange
+is bounded as a whole, by size (`connections.py`) and by a deadline that closes its socket. There are no redirects, no
 cookies, no .netrc and no proxy from the environment.
 """
 
@@ -10,7 +10,8 @@ import ssl
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from shared.adapters.connections import CONNECTIONS, Connections
+from shared.adapters.addresses import Addresses, LookUp, look_up
+from shared.adapters.connections import Connections
 from shared.core.documents.toml import DocumentError
 from shared.core.errors import OperatorError, TimedOut
 from shared.core.limits import Limits
@@ -29,12 +30,14 @@ class Network:
         tls: the client side of TLS.
         proxy: URL; "" for none. Loopback is never proxied.
         limits: the knobs.
+        look_up: returns the addresses of a name.
     """
 
-    def __init__(self, *, tls: ssl.SSLContext, proxy: str, limits: Limits) -> None:
+    def __init__(self, *, tls: ssl.SSLContext, proxy: str, limits: Limits, look_up: LookUp = look_up) -> None:
         self._tls = tls
         self._proxy = proxy
         self._limits = limits
+        self._addresses = Addresses(look_up)
         self._upstreams: list[Upstream] = []
 
     def upstream(self, name: str, allows: Allows, *, fault: str = "", proxied: bool = True) -> "Upstream":
@@ -46,8 +49,12 @@ class Network:
             fault: why nothing may be asked at all; "" if that is not so.
             proxied: whether the proxy of the settings is used.
         """
-        proxy = self._proxy if proxied else ""
-        made = Upstream(name, allows, fault=fault, tls=self._tls, proxy=proxy, limits=self._limits)
+
+        def connections(origin: Origin) -> Connections:
+            proxy = self._proxy if proxied and not origin.is_loopback else ""
+            return Connections(name, tls=self._tls, proxy=proxy, limits=self._limits, addresses=self._addresses)
+
+        made = Upstream(name, allows, fault=fault, connections=connections, limits=self._limits)
         self._upstreams.append(made)
         return made
 
@@ -58,32 +65,34 @@ class Network:
 
 
 class Upstream:
-    """One outside service.
+    """One outside service. Its origins share nothing: a region that hangs has no effect on the global endpoint.
 
     Args:
         name: of the service; the cause of each error begins with it.
         allows: whether an origin may be asked.
         fault: why nothing may be asked at all; "" if that is not so.
-        tls: the client side of TLS.
-        proxy: URL; "" for none.
+        connections: makes those to one origin.
         limits: the knobs; `attempt_seconds` is for one exchange as a whole: an answer of one byte a second ends too.
     """
 
     def __init__(
-        self, name: str, allows: Allows, *, fault: str, tls: ssl.SSLContext, proxy: str, limits: Limits
+        self,
+        name: str,
+        allows: Allows,
+        *,
+        fault: str,
+        connections: Callable[[Origin], Connections],
+        limits: Limits,
     ) -> None:
         self._name = name
         self._fault = fault
         self._allows = allows
         self._seconds = limits.attempt_seconds
         self._body_bytes = limits.upstream_body_bytes
-        # Requests wait here for one of the connections, and never in httpcore's pool: there, one that is cancelled
-        # while it waits keeps its connection for ever (encode/httpcore#1093). One that has waited this long would be
-        # cancelled in its handshake, which httpcore leaves open.
-        self._places = asyncio.Semaphore(CONNECTIONS)
+        # A request that has waited longer would be cancelled in its handshake, which httpcore leaves open.
         self._longest_wait = limits.attempt_seconds - 2 * limits.connect_seconds
-        self._direct = Connections(name, tls=tls, proxy="", limits=limits)
-        self._proxied = Connections(name, tls=tls, proxy=proxy, limits=limits) if proxy else self._direct
+        self._connections_to = connections
+        self._connections: dict[Origin, Connections] = {}
 
     async def post(self, url: str, form: bytes, *, headers: Mapping[str, str]) -> Reply:
         """Send a form; errors as in `send`."""
@@ -121,11 +130,13 @@ class Upstream:
             raise OperatorError(cause=f"{self._name}: {self._fault}")
         if origin is None or not self._allows(origin):
             raise OperatorError(cause=f"{self._name}: the address is not one of this service")
-        connections = self._direct if origin.is_loopback else self._proxied
+        connections = self._connections.get(origin)
+        if connections is None:
+            connections = self._connections[origin] = self._connections_to(origin)
         try:
             async with asyncio.timeout(self._seconds):
                 async with asyncio.timeout(self._longest_wait):
-                    await self._places.acquire()
+                    await connections.places.acquire()
                 try:
                     return await connections.exchange(
                         method,
@@ -135,7 +146,7 @@ class Upstream:
                         most=body_bytes or self._body_bytes,
                     )
                 finally:
-                    self._places.release()
+                    connections.places.release()
         except TimeoutError:
             failure = TimedOut(cause=f"{self._name}: timeout")
         # Outside of the except block, so that the error that holds request and answer is no part of this one.
@@ -143,9 +154,8 @@ class Upstream:
 
     async def aclose(self) -> None:
         """Close every connection."""
-        await self._direct.aclose()
-        if self._proxied is not self._direct:
-            await self._proxied.aclose()
+        for connections in self._connections.values():
+            await connections.aclose()
 
 
 def exactly(*urls: str) -> Allows:

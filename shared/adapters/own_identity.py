@@ -58,7 +58,8 @@ class ManagedIdentity:
         endpoint, header = self._environ.get("IDENTITY_ENDPOINT"), self._environ.get("IDENTITY_HEADER")
         if not endpoint or not header:
             raise OperatorError(cause=f"{NAME}: the app has none, IDENTITY_ENDPOINT is not set")
-        query = {"api-version": API_VERSION, "resource": wanted.key.scope.removesuffix("/.default")}
+        resource = wanted.key.scope.removesuffix("/.default")
+        query = {"api-version": API_VERSION, "resource": resource}
         if self._client_id:
             query["client_id"] = self._client_id
         if wanted.rejected:
@@ -67,15 +68,18 @@ class ManagedIdentity:
         asked = self._clock()
         url = f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(query)}"
         reply = await self._upstream.get(url, headers={"x-identity-header": header})
-        secret, expires_on = self._read(reply)
+        secret, expires_on = self._read(reply, resource)
         lifetime = expires_on - asked.wall
         if not 1 <= lifetime <= LONGEST_LIFE:
             raise BadAnswer(cause=f"{NAME}: the life of the token is absurd")
         made = AccessToken(secret, asked, lifetime=lifetime, refresh_after=lifetime / 2)
         return Acquired(made, TokenSource.IDENTITY_PROVIDER)
 
-    def _read(self, reply: Reply) -> tuple[str, int]:
-        """Return the token and its end, in seconds since the epoch; raise what an answer means that holds none."""
+    def _read(self, reply: Reply, resource: str) -> tuple[str, int]:
+        """Return the token and its end, in seconds since the epoch; raise what an answer means that holds none.
+
+        App Service names the resource as it was asked for; an answer that names another is not of this request.
+        """
         if reply.status in REFUSALS:
             if _NOT_ASSIGNED in reply.body:
                 remedy = "assign the user-assigned identity of identity_client_id to the app, or correct the setting"
@@ -89,6 +93,8 @@ class ManagedIdentity:
         readable = isinstance(secret, str) and secret.isascii() and secret.isprintable() and secret
         if not readable or not (expires_on.isascii() and expires_on.isdigit() and len(expires_on) < 12):
             raise BadAnswer(cause=f"{NAME}: the answer holds no token")
+        if str(answer.get("resource") or resource).rstrip("/") != resource.rstrip("/"):
+            raise BadAnswer(cause=f"{NAME}: the token is for another resource")
         return str(secret), int(expires_on)
 
     def _is_endpoint(self, origin: Origin) -> bool:

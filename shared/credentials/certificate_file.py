@@ -1,6 +1,7 @@
 """The credential `type = "certificate_file"`: a certificate and its key in a PEM or PFX file."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Executor
 from datetime import UTC, datetime
 
 from shared.core.documents.content import Content
@@ -29,6 +30,7 @@ class CertificateFile:
         password: of the key; "" for none.
         link: returns the link of a certificate.
         clock: both clocks.
+        threads: where it is parsed.
     """
 
     def __init__(
@@ -39,12 +41,14 @@ class CertificateFile:
         password: str,
         link: Callable[[LinkFacts, KeyPair], CertificateLink],
         clock: Clock,
+        threads: Executor,
     ) -> None:
         self._content = read
         self._name = name
         self._password = password
         self._make = link
         self._clock = clock
+        self._threads = threads
         self._etag = ""
         self._pair: KeyPair | None = None
         self._link: CertificateLink | None = None
@@ -66,7 +70,8 @@ class CertificateFile:
         self._read_at = self._clock.boot()
         pair, etag = self._pair, self._etag
         if content is not None:
-            pair, etag = await parse_key_pair(content.text, name=self._name, password=self._password), content.etag
+            pair = await parse_key_pair(content.text, name=self._name, password=self._password, threads=self._threads)
+            etag = content.etag
         if pair is None or not self._is_usable(pair):
             cause = f"{self._name}: the certificate is not valid yet, or has ended"
             raise OperatorError(cause=cause, remedy="replace the file: docs/credentials.md")

@@ -1,6 +1,7 @@
 """Settings -> the clients of the profiles, each with its chain of credentials."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import Executor
 from functools import cache, partial
 from pathlib import Path
 
@@ -77,7 +78,7 @@ def build_clients(
         root: where a relative path starts.
         vaults: returns a vault by its URL.
         federated: returns an identity of the app by its client ID, for the tokens that a federated credential takes.
-        system: clocks and ids.
+        system: clocks, ids and threads.
     """
     build = _Credentials(root=root, vaults=vaults, federated=federated, limits=settings.limits, system=system)
     return {
@@ -96,14 +97,14 @@ def build_certificate(
         vault: that has it.
         client_id: of the app registration.
         limits: the knobs.
-        system: clocks and ids.
+        system: clocks, ids and threads.
     """
 
     def signer(version: str) -> Signer:
         if found.signing is Signing.VAULT:
             return VaultSigner(vault, name=found.name, version=version)
-        load = partial(_exported, vault, found.name, version)
-        return LocalSigner(load, seconds=limits.caller_budget_seconds)
+        load = partial(_exported, vault, found.name, version, threads=system.threads)
+        return LocalSigner(load, seconds=limits.caller_budget_seconds, threads=system.threads)
 
     return vault_certificate(
         vault,
@@ -177,7 +178,9 @@ class _Credentials:
         read = partial(_read, FileSource(self._root / found.path), found.path)
 
         def link(facts: LinkFacts, pair: KeyPair) -> CertificateLink:
-            signer = LocalSigner(_always(pair), seconds=self._limits.caller_budget_seconds)
+            signer = LocalSigner(
+                _always(pair), seconds=self._limits.caller_budget_seconds, threads=self._system.threads
+            )
             return CertificateLink(
                 facts,
                 signer=signer,
@@ -187,7 +190,14 @@ class _Credentials:
                 system=self._system,
             )
 
-        return CertificateFile(read, name=found.path, password=found.password, link=link, clock=self._system.clock)
+        return CertificateFile(
+            read,
+            name=found.path,
+            password=found.password,
+            link=link,
+            clock=self._system.clock,
+            threads=self._system.threads,
+        )
 
 
 def _always[T](value: T) -> Callable[[], Awaitable[T]]:
@@ -197,9 +207,10 @@ def _always[T](value: T) -> Callable[[], Awaitable[T]]:
     return load
 
 
-async def _exported(vault: KeyVault, name: str, version: str) -> KeyPair:
+async def _exported(vault: KeyVault, name: str, version: str, *, threads: Executor) -> KeyPair:
     """Return the key pair of an exportable certificate: Key Vault has it as the secret of the same name."""
-    return await parse_key_pair(from_vault(await vault.secret(name, version)), name=f"{name}/{version}")
+    content = from_vault(await vault.secret(name, version))
+    return await parse_key_pair(content, name=f"{name}/{version}", threads=threads)
 
 
 async def _read(source: FileSource, path: str, etag: str) -> Content | None:

@@ -4,6 +4,7 @@ import asyncio
 import functools
 import gc
 from collections.abc import Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from operator import attrgetter
 from pathlib import Path
@@ -42,11 +43,15 @@ def client(timeless: LocalCloud, tmp_path: Path) -> Client:
 def test_a_kind_gets_a_token(kind: Kind, client: Client, fake_clock: FakeClock) -> None:
     """One request to Entra, which accepts the proof; and what proves the client is in no line, `repr` or other file.
 
-    Then Entra refuses it, and the same holds for what is told and kept of the refusal.
+    Then Entra refuses it, and the same holds for what is told and kept of the refusal. No kind needs a thread
+    of the event loop's pool, which others may fill.
     """
     cloud, others = client.cloud, errors_that_live()
+    unusable = ThreadPoolExecutor()
+    unusable.shutdown()
 
     async def story() -> None:
+        asyncio.get_running_loop().set_default_executor(unusable)
         settings = client.settings(kind.make(client))
         async with App(cloud, fake_clock, client.folder, settings=settings, environ=client.environ) as app:
             before = len(cloud.entra.requests)
