@@ -205,6 +205,16 @@ def test_no_file_is_read_without_end(run: Run, tmp_path: Path, of: str, *, is_de
     assert peak < 16 * ROOTS_BYTES
 
 
+def test_keys_beside_a_vend_toml_are_not_read_without_end(run: Run, tmp_path: Path) -> None:
+    """SEC-30: what lies beside a vend.toml of others is theirs too."""
+    cloud = own_cloud().replace("https://management.example", "https://localhost:3")
+    config = write(tmp_path, cloud + SETTINGS)
+    (tmp_path / "host.keys.json").symlink_to(ENDLESS)
+    done = run("callers", "revoke", "billing", "--config", config, "--app", "http://localhost:1")
+    assert done.stderr.startswith(f"{tmp_path}/host.keys.json cannot be read\n")
+    assert done.exit_code == 1
+
+
 @pytest.mark.parametrize(
     "callers", ["${SECRET}", "folder/${SECRET}.toml", "https://vend.blob.core.windows.net/configuration/${SECRET}"]
 )
