@@ -20,6 +20,8 @@ from cli.http import Answer, NoAnswer, Question, bearer
 from cli.patience import Patience
 from cli.repeats import exchange
 from cli.screen import stop
+from shared.adapters.file import read_file
+from shared.core.documents.content import DOCUMENT_BYTES
 
 STORAGE = "https://storage.azure.com"
 """What a token for blobs is made for, in every cloud."""
@@ -75,19 +77,28 @@ def rewrite(store: Store, edit: Callable[[bytes | None], bytes], *, over: Versio
 
 
 class FileStore:
-    """A file; links to it stay links."""
+    """A file; links to it stay links.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: of the file.
+        name: of the file, for errors.
+    """
+
+    def __init__(self, path: Path, *, name: str) -> None:
         self._path = path.resolve()
+        self._name = name
 
     def read(self) -> Version:
         """Read it, or end with exit code 1."""
         try:
-            return Version(self._path.read_bytes())
+            content = read_file(self._path, most=DOCUMENT_BYTES)
         except FileNotFoundError:
             return Version(None)
         except OSError as error:
-            raise stop(f"{self._path} cannot be read ({type(error).__name__})") from None
+            raise stop(f"{self._name} cannot be read ({type(error).__name__})") from None
+        if len(content) > DOCUMENT_BYTES:
+            raise stop(f"{self._name} cannot be read: it is larger than {DOCUMENT_BYTES // 1024} KiB")
+        return Version(content)
 
     def write(self, content: bytes, *, over: Version) -> None:
         """Replace it, or end with exit code 1."""
@@ -103,7 +114,7 @@ class FileStore:
                 raise Changed
             draft.replace(self._path)
         except OSError as error:
-            raise stop(f"{self._path} cannot be written ({type(error).__name__})") from None
+            raise stop(f"{self._name} cannot be written ({type(error).__name__})") from None
         finally:
             draft.unlink(missing_ok=True)
 

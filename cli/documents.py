@@ -15,10 +15,12 @@ from cli.document_store import BlobStore, FileStore, Store, Version
 from cli.operator_login import operator_token
 from cli.patience import DEFAULT_PATIENCE, Patience
 from cli.screen import BAD, counted, say
+from shared.adapters.file import read_file
 from shared.adapters.http import read_roots
 from shared.core.documents.callers import CallersDocument, parse_callers
+from shared.core.documents.content import DOCUMENT_BYTES
 from shared.core.documents.settings import ON_AZURE, Settings, examine_settings, is_url, upstream_mistakes
-from shared.core.documents.toml import DocumentError
+from shared.core.documents.toml import DocumentError, parse_toml
 from shared.core.rules import NOTHING
 
 ROOT = Path(__file__).parents[1]
@@ -105,7 +107,8 @@ def read_documents(
     here = {name: value for name, value in os.environ.items() if name not in ON_AZURE}
     with chdir(ROOT):
         try:
-            settings, mistakes = examine_settings(_text(config), here, name=config.name)
+            text = _text(config)
+            settings, mistakes = examine_settings(text, here, name=config.name)
         except DocumentError as error:
             raise end({shown(config): error.mistakes}) from None
         mistakes += _roots_mistakes(settings)
@@ -115,9 +118,9 @@ def read_documents(
         if settings.callers is NOTHING or (mistakes and is_url(settings.callers)):
             raise end({shown(config): mistakes})
         if is_url(settings.callers) and not remote:
-            raise NotRead(settings, settings_file=shown(config), callers_file=settings.callers)
-        name = settings.callers if is_url(settings.callers) else shown(ROOT / settings.callers)
-        store = _store(settings, patience)
+            raise NotRead(settings, settings_file=shown(config), callers_file=_written(text, settings.callers))
+        name = settings.callers if is_url(settings.callers) else shown(ROOT / _written(text, settings.callers))
+        store = _store(settings, patience, name=name)
         version = store.read()
         content = absent if version.content is None else version.content
         if content is None:
@@ -141,7 +144,7 @@ def shown(path: Path) -> str:
 
 def _text(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_file(path, most=DOCUMENT_BYTES)
     except OSError as error:
         raise DocumentError([f"{path.name}: cannot be read ({type(error).__name__})"]) from None
 
@@ -156,11 +159,17 @@ def _roots_mistakes(settings: Settings) -> list[str]:
     return []
 
 
-def _store(settings: Settings, patience: Patience) -> Store:
+def _written(text: bytes, callers: str) -> str:
+    """Return `callers` as vend.toml has it, where `${NAME}` stands for a value that may be a secret."""
+    found = parse_toml(text, name="").get("callers")
+    return found if isinstance(found, str) else callers
+
+
+def _store(settings: Settings, patience: Patience, *, name: str) -> Store:
     if is_url(settings.callers):
         ca_file = settings.network.ca_file
         return BlobStore(settings.callers, token=operator_token, ca_file=ca_file, patience=patience)
-    return FileStore(ROOT / settings.callers)
+    return FileStore(ROOT / settings.callers, name=name)
 
 
 def _end(

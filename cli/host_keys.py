@@ -24,6 +24,8 @@ from cli.operator_login import operator_token
 from cli.patience import Patience
 from cli.resource_manager import AzureApp
 from cli.screen import misuse, stop
+from shared.adapters.file import read_file
+from shared.core.documents.content import DOCUMENT_BYTES
 
 ELSE = "Is it the host of the same `make run`?"
 GOOD = {HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.NO_CONTENT}
@@ -125,7 +127,7 @@ class LocalHost:
         self._app = app
         self._url = f"{app}/admin/host/functionkeys"
         try:
-            self._master = str(json.loads(made.read_text())["master"])
+            self._master = str(json.loads(read_file(made, most=DOCUMENT_BYTES))["master"])
         except (OSError, ValueError, LookupError):
             raise stop(f"{made} cannot be read", "Is `make run` running?") from None
 

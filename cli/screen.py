@@ -13,10 +13,14 @@ from rich.text import Text
 GOOD, BAD = "green", "red"
 
 
+def _text(line: str, *, style: str = "") -> Text:
+    return Text("".join(char if char.isprintable() else "?" for char in line), style=style)
+
+
 def say(line: str = "", *, style: str = "", error: bool = False) -> None:
     """Print one line, never folded; `NO_COLOR` and pipes take its colour away."""
     console = Console(stderr=error, soft_wrap=True)
-    console.print(Text("".join(char if char.isprintable() else "?" for char in line), style=style))
+    console.print(_text(line, style=style))
 
 
 def say_table(rows: Iterable[tuple[str, str]], *, error: bool = False) -> None:
@@ -35,7 +39,7 @@ def progress() -> Iterator[Callable[[str], None]]:
         yield lambda _: None
         return
     with console.status("") as status:
-        yield lambda line: status.update(Text(line))
+        yield lambda line: status.update(_text(line))
 
 
 def complain(what: str, hint: str = "") -> None:

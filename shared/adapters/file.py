@@ -1,4 +1,4 @@
-"""A document in a file of this machine. Its hash names its version; times do not.
+"""Files of this machine: what is read of one is bounded. The hash of a document names its version; times do not.
 
 A file can be read while it is written. A program that writes the document must rename a finished file over it.
 """
@@ -7,9 +7,26 @@ import asyncio
 import hashlib
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
+from stat import S_ISREG
 
 from shared.core.documents.content import DOCUMENT_BYTES, Content
 from shared.core.errors import BadAnswer, Unavailable
+
+
+class NoRegularFileError(OSError):
+    """A device, a pipe or a folder, which may have no end."""
+
+
+def read_file(path: Path, *, most: int) -> bytes:
+    """Return the bytes of a regular file; of one that is larger than `most`, the first `most + 1`.
+
+    Raises:
+        OSError: the file cannot be read, or is none.
+    """
+    if not S_ISREG(path.stat().st_mode):
+        raise NoRegularFileError
+    with path.open("rb") as file:
+        return file.read(most + 1)
 
 
 class FileSource:
@@ -36,8 +53,7 @@ class FileSource:
 
     def _read(self, etag: str) -> Content | None:
         try:
-            with self._path.open("rb") as file:
-                text = file.read(DOCUMENT_BYTES + 1)
+            text = read_file(self._path, most=DOCUMENT_BYTES)
         except OSError as error:
             raise Unavailable(cause=f"cannot be read ({type(error).__name__})") from None
         if len(text) > DOCUMENT_BYTES:

@@ -12,12 +12,15 @@ from pathlib import Path
 
 from shared.adapters.addresses import Addresses, LookUp, look_up
 from shared.adapters.connections import Connections
+from shared.adapters.file import read_file
 from shared.core.documents.toml import DocumentError
 from shared.core.errors import OperatorError, TimedOut
 from shared.core.limits import Limits
 from shared.core.origins import Origin, origin_of
 from shared.core.reply import Reply
 
+ROOTS_BYTES = 1024 * 1024
+"""The most that is read of `network.ca_file`: four times the roots of a machine."""
 _HEADERS = {"user-agent": "vend", "accept": "application/json", "accept-encoding": "identity"}
 
 type Allows = Callable[[Origin], bool]
@@ -168,12 +171,13 @@ def read_roots(ca_file: str) -> str:
     """Return the certificates of `network.ca_file`, or "" where the setting is "".
 
     Raises:
-        DocumentError: the file holds no certificates in PEM.
+        DocumentError: the file holds no certificates in PEM, or is larger than `ROOTS_BYTES`.
     """
     if not ca_file:
         return ""
     try:
-        roots = Path(ca_file).read_text()
+        content = read_file(Path(ca_file), most=ROOTS_BYTES)
+        roots = content.decode() if len(content) <= ROOTS_BYTES else ""
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=roots)
     except (OSError, ValueError):
         raise DocumentError(["network.ca_file: is no file of PEM certificates"]) from None

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from shared.adapters.file import read_file
+from shared.core.documents.content import DOCUMENT_BYTES
 from shared.core.documents.settings import Settings, parse_settings
 from shared.core.documents.toml import DocumentError
 
@@ -19,7 +21,7 @@ def load_settings(environ: Mapping[str, str], *, root: Path) -> Settings:
     """
     path = root / environ.get("VEND_CONFIG", "vend.toml")
     try:
-        text = path.read_bytes()
+        text = read_file(path, most=DOCUMENT_BYTES)
     except OSError as error:
         raise DocumentError([f"{path.name}: cannot be read ({type(error).__name__})"]) from None
     return parse_settings(text, environ, name=path.name)

@@ -44,8 +44,8 @@ STRANGERS_TO = {
 }
 """What rooms that are not deployed may not import."""
 OPEN_TO_CLI = {
-    "azure.core.exceptions", "azure.identity", "cli", "httpx", "rich", "shared.adapters.http", "shared.core", "tomlkit",
-    "typer",
+    "azure.core.exceptions", "azure.identity", "cli", "httpx", "rich", "shared.adapters.file", "shared.adapters.http",
+    "shared.core", "tomlkit", "typer",
 }  # fmt: skip
 """The command line reads the documents and decides as the app does; it asks the app over HTTP for everything else."""
 MOST_ROOMS = 10

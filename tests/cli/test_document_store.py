@@ -20,7 +20,7 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     file.write_text("old")
     file.chmod(0o640)
     link.symlink_to(file.name)
-    store = FileStore(link)
+    store = FileStore(link, name="callers.toml")
     store.write(b"new", over=store.read())
     assert (link.is_symlink(), file.read_text(), file.stat().st_mode & 0o777) == (True, "new", 0o640)
     assert sorted(each.name for each in tmp_path.iterdir()) == ["link.toml", "real.toml"]
@@ -38,7 +38,7 @@ def test_what_somebody_else_writes_meanwhile_stays(tmp_path: Path, times: int) -
             file.write_text(others.pop(0))
         return (content or b"") + b" and ours"
 
-    store = FileStore(file)
+    store = FileStore(file, name="callers.toml")
     if times == 1:
         rewrite(store, edit, over=store.read())
         assert file.read_text() == "b and ours"

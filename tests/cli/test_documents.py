@@ -1,12 +1,14 @@
 """`./vend check` and `./vend callers explain`."""
 
 import re
+import tracemalloc
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from cli.documents import default_config
+from shared.adapters.http import ROOTS_BYTES
 from tests.cli.conftest import Run
 from tests.tables import case_id, cases, text
 
@@ -174,6 +176,62 @@ def test_documents_that_are_not_there_are_mistakes(run: Run, tmp_path: Path) -> 
     done = run("check", "--config", f"{tmp_path}/vend.toml")
     assert "  vend.toml: cannot be read (FileNotFoundError)\n1 mistake.\n" in done.stdout
     assert (done.exit_code, done.stderr) == (1, "")
+
+
+SPARSE_BYTES = 1024 * 1024 * 1024
+ENDLESS = "/dev/zero"
+
+
+@pytest.mark.parametrize("is_device", [True, False], ids=["a device", "a gigabyte"])
+@pytest.mark.parametrize("of", ["vend.toml", "callers.toml", "ca.pem"])
+def test_no_file_is_read_without_end(run: Run, tmp_path: Path, of: str, *, is_device: bool) -> None:
+    """SEC-30: a document or a bundle of roots is a regular file of a bounded size, whatever a vend.toml names."""
+    config = write(tmp_path, f"network.ca_file = '{tmp_path}/ca.pem'\n{SETTINGS}" if of == "ca.pem" else SETTINGS)
+    (tmp_path / of).unlink(missing_ok=True)
+    if is_device:
+        (tmp_path / of).symlink_to(ENDLESS)
+    else:
+        with (tmp_path / of).open("wb") as file:
+            file.truncate(SPARSE_BYTES)
+    tracemalloc.start()
+    try:
+        done = run("check", "--config", config)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    unreadable = "cannot be read (NoRegularFileError)" if is_device else "larger than 256 KiB"
+    assert ("network.ca_file: is no file of PEM certificates" if of == "ca.pem" else unreadable) in done.output
+    assert done.exit_code == 1
+    assert peak < 16 * ROOTS_BYTES
+
+
+def test_keys_beside_a_vend_toml_are_not_read_without_end(run: Run, tmp_path: Path) -> None:
+    """SEC-30: what lies beside a vend.toml of others is theirs too."""
+    cloud = own_cloud().replace("https://management.example", "https://localhost:3")
+    config = write(tmp_path, cloud + SETTINGS)
+    (tmp_path / "host.keys.json").symlink_to(ENDLESS)
+    done = run("callers", "revoke", "billing", "--config", config, "--app", "http://localhost:1")
+    assert done.stderr.startswith(f"{tmp_path}/host.keys.json cannot be read\n")
+    assert done.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    "callers", ["${SECRET}", "folder/${SECRET}.toml", "https://vend.blob.core.windows.net/configuration/${SECRET}"]
+)
+@pytest.mark.parametrize("lies_there", [None, "", "a = ["], ids=["no document", "an empty one", "no TOML"])
+def test_the_value_of_an_app_setting_is_not_printed(
+    run: Run, tmp_path: Path, callers: str, lies_there: str | None
+) -> None:
+    """FND-A1: a vend.toml of others may name any variable; what it stands for is shown as it is written there."""
+    config = write(tmp_path)
+    text = (tmp_path / "vend.toml").read_text().replace(f"{tmp_path}/callers.toml", callers)
+    (tmp_path / "vend.toml").write_text(text)
+    secret = f"{tmp_path}/C4N4RY" if callers.startswith("$") else "C4N4RY"
+    if lies_there is not None and callers.startswith("$"):
+        Path(secret).write_text(lies_there)
+    done = run("check", "--config", config, SECRET=secret)
+    assert callers in done.output
+    assert "C4N4RY" not in done.output
 
 
 def test_the_documents_of_make_run_come_before_the_deployed_ones(tmp_path: Path) -> None:
