@@ -177,19 +177,23 @@ class _Backend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> "_Stream":
+        # Only the look-up is cancelled when the time is over: a connection that is cancelled may be left open.
+        deadline = asyncio.timeout(timeout)
         try:
-            async with asyncio.timeout(timeout):
-                *others, last = await self._addresses.of(host, port)
-                for number, address in enumerate(others, 1):
-                    share = timeout and timeout / 2**number  # half of the rest
-                    with suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
-                        opened = await self._inner.connect_tcp(address, port, share, local_address, socket_options)
-                        return _Stream(opened)
-                return _Stream(await self._inner.connect_tcp(last, port, timeout, local_address, socket_options))
+            async with deadline:
+                addresses = await self._addresses.of(host, port)
         except TimeoutError as error:
             raise httpcore.ConnectTimeout from error
         except OSError as error:
             raise httpcore.ConnectError from error
+        loop, until = asyncio.get_running_loop(), deadline.when()
+        for others in range(len(addresses) - 1, 0, -1):
+            left = None if until is None else max(until - loop.time(), 0.0) / 2
+            with suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
+                address = addresses[-1 - others]
+                return _Stream(await self._inner.connect_tcp(address, port, left, local_address, socket_options))
+        left = None if until is None else max(until - loop.time(), 0.0)
+        return _Stream(await self._inner.connect_tcp(addresses[-1], port, left, local_address, socket_options))
 
 
 class _Stream(httpcore.AsyncNetworkStream):
