@@ -19,6 +19,10 @@ from emulator.blob.app import RESOURCE as STORAGE
 from emulator.blob.app import BlobStorage
 from emulator.clock import Clock
 from emulator.control import Control
+from emulator.control_directory import DirectoryControl
+from emulator.control_graph import GraphControl
+from emulator.control_objects import ObjectControl
+from emulator.directory.evolution import Evolution
 from emulator.directory.people import People
 from emulator.directory.population import Size
 from emulator.directory.store import Directory
@@ -50,8 +54,8 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
     `clock` is `now` plus what a test or the control API has added; every part reads it. Once entered the cloud has
     `ca_file`, the URLs `authority`, `vault_url`, `graph_url`, `blob_url`, `management_url`, `identity_endpoint` and
     `control`, and the `identity_header` of the identity endpoint. Tests inspect and change its parts: `directory`, the
-    one store, with the `objects` of the seeded tenant and its `people`, `tokens`, `entra`, `vault`, `identity`,
-    `graph`, `blob`, `management`, `faults`. A further part is a name in PARTS, a URL and one `_open`.
+    one store, with the `objects` of the seeded tenant, its `people` and its `evolution`, `tokens`, `entra`, `vault`,
+    `identity`, `graph`, `blob`, `management`, `faults`. A further part is a name in PARTS, a URL and one `_open`.
 
     `users` is how many people the tenant has, with the other objects in proportion, or a `Size` that names them all.
 
@@ -129,6 +133,7 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
             )
             self.objects = self.directory.objects(TENANT_ID)
             self.people = People(self.objects)
+            self.evolution = Evolution(self.objects)
             (identity,) = self.directory.identities()
             self.identity_header = identity.header
             self.entra = Entra(self.directory, self.tokens)
@@ -141,7 +146,12 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
             self._open("blob", self.blob.app)
             self._open("management", self.management.app)
 
-            control = Control(faults=self.faults, entra=self.entra, directory=self.directory, clock=self.clock)
+            others = (
+                *DirectoryControl(self.directory).routes,
+                *ObjectControl(self.objects, self.evolution).routes,
+                *GraphControl(self.graph).routes,
+            )
+            control = Control(faults=self.faults, entra=self.entra, clock=self.clock, others=others)
             control_port = self._background.serve(control.app, port=self._ports.get("control", 0))
             self.control = f"http://{HOST}:{control_port}"
             self._stack = stack.pop_all()

@@ -50,7 +50,7 @@ class ObjectStore:
         self.population = Population(size, seed=seed, epoch=now())
         self.recycle_bin_days = 30.0
         self.purged_edges_seconds: float | None = None
-        self._now = now
+        self.now = now
         self._random = random.Random(seed)  # noqa: S311 - the same ids every time, and no secrets
         self._log = ChangeLog()
         self._changed = _Changed()
@@ -109,7 +109,7 @@ class ObjectStore:
                 self._purge(found)
                 return
             self._enter(found, State.DELETED)
-            self._bin.append((self._now(), object_id, self._log.position))
+            self._bin.append((self.now(), object_id, self._log.position))
 
     def restore(self, object_id: str) -> None:
         """Restore an object from the recycle bin, unchanged.
@@ -271,7 +271,7 @@ class ObjectStore:
         state: State | None = None,
         restored: bool = False,
     ) -> None:
-        self._log.append(Change(self._now(), found.id, found.kind, properties, edges, state, restored))
+        self._log.append(Change(self.now(), found.id, found.kind, properties, edges, state, restored))
 
     def _purge(self, found: DirectoryObject) -> None:
         for relation in found.kind.relations:
@@ -283,7 +283,7 @@ class ObjectStore:
             if holder and found.id in self.edges(relation, source):
                 self._unlink(relation, source, found.id)
                 if self.purged_edges_seconds is not None:
-                    due = self._now() + self.purged_edges_seconds
+                    due = self.now() + self.purged_edges_seconds
                     self._log.postpone(Change(due, source, holder.kind, edges=((relation, found.id),)))
 
     def _unlink(self, relation: str, source: str, target: str) -> None:
@@ -294,7 +294,7 @@ class ObjectStore:
 
     def _settle(self) -> None:
         """Do what the time has made due: purge what was long enough in the recycle bin, and log what is late."""
-        now = self._now()
+        now = self.now()
         while self._bin and self._bin[0][0] + self.recycle_bin_days * DAY <= now:
             _, object_id, since = self._bin.popleft()
             found = self._find(object_id)

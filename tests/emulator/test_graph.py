@@ -1,11 +1,9 @@
 import random
 import ssl
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path
 from threading import RLock
-from typing import Any
 
 import httpx
 import pytest
@@ -17,43 +15,11 @@ from emulator.directory.population import Size
 from emulator.graph.switches import GONE
 from emulator.seed import CLIENT_ID, GRAPH, ORDERS, TENANT_ID
 from tests.emulator.client import Clock, graph_token
+from tests.emulator.graph_reader import Reader, Row
 
 DAY = 86400
 SELECT = "department,jobTitle,mobilePhone,manager"
-
-type Row = dict[str, Any]
-
-
-@dataclass
-class Reader:
-    """Follows links as a sync does, and counts its pages."""
-
-    cloud: LocalCloud
-    http: httpx.Client
-    pages: list[Row] = field(default_factory=list)
-
-    def ask(self, url: str, **headers: str) -> httpx.Response:
-        """Ask with a good token; a path is one of this Graph."""
-        address = self.cloud.graph_url + url if url.startswith("/") else url
-        return self.http.get(address, headers={"authorization": f"Bearer {graph_token(self.cloud)}", **headers})
-
-    def page(self, url: str, **headers: str) -> Row:
-        """Get one page."""
-        answer = self.ask(url, **headers)
-        assert answer.status_code == 200, answer.text
-        page: Row = answer.json()
-        assert ("@odata.nextLink" in page) is not ("@odata.deltaLink" in page)
-        self.pages.append(page)
-        return page
-
-    def round(self, url: str = f"/v1.0/users/delta?$select={SELECT}", **headers: str) -> tuple[list[Row], str]:
-        """Read a round to its end; return its rows and the delta link."""
-        page = self.page(url, **headers)
-        rows: list[Row] = [*page["value"]]
-        while "@odata.nextLink" in page:
-            page = self.page(page["@odata.nextLink"], **headers)
-            rows += page["value"]
-        return rows, page["@odata.deltaLink"]
+USERS = f"/v1.0/users/delta?$select={SELECT}"
 
 
 @pytest.fixture
@@ -199,7 +165,7 @@ def test_the_next_round_tells_what_changed(
     people = cloud.people
     managers = {"old": people.add(), "new": people.add()}
     user_id = people.add(department="Sales", jobTitle="Lead", manager=managers["old"])
-    _, link = reader.round()
+    _, link = reader.round(USERS)
 
     for method, values in steps:
         changes = {name: managers.get(value, value) for name, value in values.items()}
@@ -258,22 +224,22 @@ def tell_a_story(cloud: LocalCloud, reader: Reader, *, hard: bool) -> None:
 def test_a_switch_makes_the_rounds_harder(cloud: LocalCloud, reader: Reader) -> None:
     """Another order, people twice, the last round's changes once more, a first page with nobody on it."""
     switches, people = cloud.graph.delta, cloud.people
-    plain, link = reader.round()
+    plain, link = reader.round(USERS)
 
     switches.shuffled = True
-    rows, _ = reader.round()
+    rows, _ = reader.round(USERS)
     assert rows != plain
     assert sorted(rows, key=itemgetter("id")) == sorted(plain, key=itemgetter("id"))
 
     switches.shuffled, switches.repeats = False, True
-    assert reader.round()[0] == plain + plain[::2]
+    assert reader.round(USERS)[0] == plain + plain[::2]
     ids = [people.add(), people.add()]
     _, link = reader.round(link)
     assert [row["id"] for row in reader.round(link)[0]] == [*ids, ids[0]]
 
     switches.repeats, switches.empty_pages_first = False, 1
     assert reader.page("/v1.0/users/delta")["value"] == []
-    assert len(reader.round()[0]) == len(plain) + 2
+    assert len(reader.round(USERS)[0]) == len(plain) + 2
 
 
 def change_something(people: People, chance: random.Random) -> None:
@@ -355,7 +321,7 @@ def _named(row: Row, managers: dict[str, str]) -> Row:
 )
 def test_a_wrong_question_is_refused(reader: Reader, question: str) -> None:
     """A token that was changed or has company, and options that are unknown, repeated or not imitated: 400."""
-    _, link = reader.round()
+    _, link = reader.round(USERS)
 
     answer = reader.ask(question.format(link=link))
 
