@@ -5,9 +5,9 @@ What is in the log of a purge is less than what happened, as at Graph:
 https://github.com/microsoftgraph/microsoft-graph-docs/issues/14708
 """
 
+import heapq
 import random
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -54,7 +54,7 @@ class ObjectStore:
         self._random = random.Random(seed)  # noqa: S311 - the same ids every time, and no secrets
         self._log = ChangeLog()
         self._changed = _Changed()
-        self._bin: deque[tuple[float, str, int]] = deque()  # when each was deleted, and by which change
+        self._bin: list[tuple[float, int, str]] = []  # a heap: when each was deleted, and by which change
 
     def create(
         self, kind: Kind, properties: Mapping[str, object], *, object_id: str | None = None, type_: str | None = None
@@ -109,7 +109,7 @@ class ObjectStore:
                 self._purge(found)
                 return
             self._enter(found, State.DELETED)
-            self._bin.append((self.now(), object_id, self._log.position))
+            heapq.heappush(self._bin, (self.now(), self._log.position, object_id))
 
     def restore(self, object_id: str) -> None:
         """Restore an object from the recycle bin, unchanged.
@@ -296,7 +296,7 @@ class ObjectStore:
         """Do what the time has made due: purge what was long enough in the recycle bin, and log what is late."""
         now = self.now()
         while self._bin and self._bin[0][0] + self.recycle_bin_days * DAY <= now:
-            _, object_id, since = self._bin.popleft()
+            _, since, object_id = heapq.heappop(self._bin)
             found = self._find(object_id)
             if found and found.since == since:
                 self._purge(found)

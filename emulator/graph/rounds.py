@@ -73,6 +73,8 @@ def later_round(
     end = max(start, _end(objects, switches, now))
     told = switches.restores_told or not selection.is_explicit
     changed = _changed(objects.log.between(start, end), kind, selection, restores_told=told)
+    if any(each.restored for each in objects.log.between(start, end)):
+        changed = _with_former_edges(changed, objects.log.between(0, end), kind, selection)
     return Round(
         objects=objects,
         kind=kind,
@@ -134,6 +136,20 @@ def _changed(
             properties = None if before.properties is None else before.properties | properties
         found[change.id] = Changed(properties, tuple(dict.fromkeys((*before.edges, *edges))))
     return found
+
+
+def _with_former_edges(
+    changed: Mapping[str, Changed], log: Iterable[Change], kind: Kind, selection: Selection
+) -> Mapping[str, Changed]:
+    """Add what objects ever had to those that are told whole.
+
+    An edge may have ended in the round that only said that its object was removed.
+    """
+    ever = _changed(log, kind, selection, restores_told=True)
+    return {
+        object_id: Changed(None, ever[object_id].edges) if each.properties is None else each
+        for object_id, each in changed.items()
+    }
 
 
 def is_told(told: Round, object_id: str, switches: Switches) -> bool:
