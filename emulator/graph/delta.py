@@ -29,14 +29,16 @@ class Place:
 
     Args:
         offset: among the ids of the round.
-        pending: the links that the object at the offset still has; None: the object was on no page yet.
+        links: of the object at the offset, as they were on its first page; None: the object was on no page yet.
+        shown: how many of the links were on earlier pages.
         number: of the page.
         empty: how many empty pages come before it.
     """
 
     round: Round
     offset: int = 0
-    pending: tuple[Link, ...] | None = None
+    links: tuple[Link, ...] | None = None
+    shown: int = 0
     number: int = 0
     empty: int = 0
 
@@ -108,7 +110,12 @@ class DeltaQuery:
         with objects.lock:
             if token := token_of(query, "$skiptoken"):
                 place = _of(kind, objects, self._places.find(token))
-                self._check(place, address, life=self._switches.page_token_seconds, refusal=self._switches.page_refusal)
+                switches = self._switches
+                life = switches.page_token_seconds
+                if switches.refused_next_links:
+                    switches.refused_next_links -= 1
+                    life = -1.0
+                self._check(place, address, life=life, refusal=switches.page_refusal)
                 return self._page(place.what, address, reading)
             return self._begin(address, query, kind, objects, reading)
 
@@ -163,24 +170,22 @@ class DeltaQuery:
         told, switches = place.round, self._switches
         most, room = self._page_size(place), switches.links_per_page
         rows: list[Row] = []
-        pending = place.pending
+        held, shown = place.links, place.shown
         for offset in range(place.offset, len(told.ids)):
             object_id = told.ids[offset]
-            if not is_told(told, object_id, switches):
-                pending = None
-                continue
-            if len(rows) >= most or (room <= 0 and rows):
-                return rows, Place(told, offset, pending, place.number + 1)
-            found = told.objects.find(object_id)
-            assert found
-            if pending is None or found.state is not State.ACTIVE:
-                pending = links(told, found, reading=reading, switches=switches)
-            shown, left = pending[:room], pending[room:]
-            rows.append(row(told, found, shown, reading=reading, switches=switches))
-            room -= len(shown)
-            if left:
-                return rows, Place(told, offset, left, place.number + 1)
-            pending = None
+            if is_told(told, object_id, switches):
+                if len(rows) >= most or (room <= 0 and rows):
+                    return rows, Place(told, offset, held, shown, place.number + 1)
+                found = told.objects.find(object_id)
+                assert found
+                if held is None or found.state is not State.ACTIVE:
+                    held, shown = links(told, found, reading=reading, switches=switches), 0
+                end = shown + room
+                rows.append(row(told, found, held[shown:end], reading=reading, switches=switches))
+                if end < len(held):
+                    return rows, Place(told, offset, held, end, place.number + 1)
+                room -= len(held) - shown
+            held, shown = None, 0
         return rows, None
 
     def _page_size(self, place: Place) -> int:

@@ -79,6 +79,7 @@ class Switches:
     Tokens:
         page_token_seconds: how long a next link is good. No page says it; "minutes" has been reported.
         delta_token_seconds: how long a delta link is good.
+        refused_next_links: how many of the coming requests with a next link are refused, however new it is.
         page_refusal: the answer to a next link that is not good any more.
         delta_refusal: the answer to a delta link that is not good any more.
 
@@ -108,6 +109,7 @@ class Switches:
     lag_seconds: float = 0.0
     page_token_seconds: float = 7 * DAY
     delta_token_seconds: float = 7 * DAY
+    refused_next_links: int = 0
     page_refusal: TokenRefusal = EXPIRED_PAGE_TOKEN
     delta_refusal: TokenRefusal = SYNC_STATE_NOT_FOUND
     group_member_read_suffices: bool = True

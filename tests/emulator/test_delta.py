@@ -236,6 +236,14 @@ def test_a_page_token_is_refused_in_every_known_way(cloud: LocalCloud, clock: Cl
     assert ("location" in answer.headers) is (wanted.status == 410)
 
 
+def test_so_many_next_links_are_refused(cloud: LocalCloud, reader: Reader) -> None:
+    """Page 2 of a round is refused once, and the same link is good again."""
+    cloud.graph.delta.read({"page_size": 5, "refused_next_links": 1, "page_refusal": "gone"})
+    link = reader.page("/v1.0/users/delta?$select=mail")["@odata.nextLink"]
+
+    assert [reader.ask(link).status_code for _ in range(2)] == [410, 200]
+
+
 def test_links_are_revoked(cloud: LocalCloud, reader: Reader) -> None:
     """Every link until now is refused, and a new round can begin."""
     _, link = reader.round("/v1.0/users/delta?$select=mail")

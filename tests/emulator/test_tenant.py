@@ -69,9 +69,9 @@ def test_a_reader_of_every_kind_has_the_tenant_in_the_end(tmp_path: Path, switch
             evolution = Evolution(cloud.objects, seed=5, hard_values=True)
             copy = Copy(SELECTIONS)
             links = {kind: f"/v1.0/{kind.name}/delta?$select={','.join(SELECTIONS[kind.name])}" for kind in STREAMS}
-            for _ in range(120):
+            for _ in range(90):
                 read_page(reader, copy, links, chance.choice(STREAMS))
-                evolution.run(3)
+                evolution.run(4)
             for _ in range(2):
                 for kind in STREAMS:
                     while read_page(reader, copy, links, kind):
