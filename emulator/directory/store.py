@@ -306,8 +306,8 @@ class Directory:
         return principal
 
     def _put(self, application: Application) -> None:
-        self._applications[application.client_id] = application
         self._home.update(application.object_id, credentials.of_application(application))
+        self._applications[application.client_id] = application
 
     @property
     def _home(self) -> ObjectStore:

@@ -73,7 +73,7 @@ def later_round(
     end = max(start, _end(objects, switches, now))
     told = switches.restores_told or not selection.is_explicit
     changed = _changed(objects.log.between(start, end), kind, selection, restores_told=told)
-    if any(each.restored for each in objects.log.between(start, end)):
+    if any(each.restored and each.kind is kind for each in objects.log.between(start, end)):
         changed = _with_former_edges(changed, objects.log.between(0, end), kind, selection)
     return Round(
         objects=objects,
