@@ -172,6 +172,20 @@ def test_members_that_change_between_two_slices_are_not_lost(cloud: LocalCloud, 
     assert later == {bob: True, cyd: False}
 
 
+def test_a_removal_during_a_first_round_is_told_in_it(cloud: LocalCloud, reader: Reader) -> None:
+    """On a later page of the same round, and once more in the next round."""
+    ann = cloud.objects.create(USERS, {})
+    cloud.graph.delta.page_size = 5
+    first = reader.page("/v1.0/users/delta?$select=mail")
+    cloud.objects.delete(ann)
+
+    rows, link = reader.round(first["@odata.nextLink"])
+
+    removed = {"id": ann, "@removed": {"reason": "changed"}}
+    assert removed in rows
+    assert reader.round(link)[0] == [removed]
+
+
 def test_pages_of_groups_vary(cloud: LocalCloud, reader: Reader) -> None:
     """Groups come by the sizes of a switch, over and over, where users have one size."""
     cloud.graph.delta.group_page_sizes = (3, 1)
