@@ -12,6 +12,7 @@ import pytest
 
 from emulator.cloud import LocalCloud
 from emulator.entra.app import Forgery
+from emulator.graph.switches import TokenRefusal
 from emulator.network.faults import Fault, Kind
 from emulator.seed import CERTIFICATE, CLIENT_ID, TENANT_ID
 from emulator.tour.site import app_settings
@@ -49,7 +50,7 @@ def directory(
         return fake_clock().wall
 
     with LocalCloud(tmp_path, now=now, users=PEOPLE) as running:
-        running.graph.page_size = 10
+        running.graph.delta.page_size = 10
         for name, value in app_settings(running, tmp_path).items():
             monkeypatch.setenv(name, value)
         yield running
@@ -142,7 +143,9 @@ def test_an_awkward_graph_makes_no_difference(
     run: Callable[[Story], None], directory: LocalCloud, tmp_path: Path
 ) -> None:
     """REL-41: Graph sends people in any order and twice, changes again, and empty pages."""
-    directory.graph.shuffled = directory.graph.repeats = directory.graph.empty_pages = True
+    switches = directory.graph.delta
+    switches.shuffled = switches.repeats = True
+    switches.empty_pages_first = 1
 
     async def story(app: App) -> None:
         await app.sync()
@@ -169,9 +172,9 @@ def test_a_forgotten_link_is_a_new_copy(
 
     async def story(app: App) -> None:
         await app.sync()
-        directory.graph.expired_status, directory.graph.expired_code = status, code
+        directory.graph.delta.delta_refusal = TokenRefusal(status, code, "", restarts=status == 410)
         directory.people.purge(next(iter(directory.people.tenant())))
-        directory.graph.token_days = 0.01
+        directory.graph.delta.delta_token_seconds = 864
         fake_clock.tick(900)
         events = await app.sync()
         assert [event["event"] for event in events] == ["sync_restarted", "sync_finished"]

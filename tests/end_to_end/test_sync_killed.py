@@ -32,7 +32,7 @@ PEOPLE = 8
 def cloud(tmp_path: Path) -> Iterator[LocalCloud]:
     """A cloud with a tenant of two pages."""
     with LocalCloud(tmp_path, users=PEOPLE) as running:
-        running.graph.page_size = 5
+        running.graph.delta.page_size = 5
         yield running
 
 
