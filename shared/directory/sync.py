@@ -14,11 +14,13 @@ the last round.
 | any state | copy | the stream is new, or its link was made for another Graph or other properties | `begin` |
 | copy, delta | copy | Graph no longer accepts the link (`ResyncRequired`) | `reset` |
 | copy | copy | a page with a next link was read | `commit` |
-| copy | delta | a page with a delta link was read; objects that this copy lacks are deleted | `commit` |
+| copy | delta | a page with a delta link was read; what this copy left out is taken away | `commit` |
 | delta | delta | a page with either link was read | `commit` |
 
-Each copy has a number, its generation, and each object has the generation that saw it last. So a copy goes over the old
-rows, and its last page shows which objects it lacks.
+Each attempt, a copy or a round of changes, has a number, its generation, and each object has the generation that saw it
+last. So a copy goes over the old rows, and its last page shows which objects it left out. What a page changes is in
+`shared/core/directory/rules.py`: a copy gives at once, and takes away at its end. A loss that is too large to be
+believed is held: the old rows stay, and an event has the number.
 
 **The state of the lease.** A run may move the checkpoint while it holds the lease.
 
@@ -39,17 +41,17 @@ this also stops the older of two runs. The line is in `_move`, in `shared/adapte
 open during a request.
 
 **What a reader may rely on.** A reader sees all of a page or nothing of it. During a copy the rows of the copy before
-stay until a page changes them. An object is in a view once. After a run was killed at any point, the next one reads the
-same page again, and a page that is stored twice changes nothing.
+stay: pages change them and add others, and the last one removes some. An object is in a view once. After a run was
+killed at any point, the next one reads the same page again, and a page that is stored twice changes nothing.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from shared.core.directory.checkpoint import Checkpoint, LeaseHeld, LeaseLost
+from shared.core.directory.checkpoint import Checkpoint, LeaseHeld, LeaseLost, Stored
 from shared.core.directory.delta import LinkKind, Page, read_page
 from shared.core.directory.streams import Stream
 from shared.core.errors import BadAnswer, VendError
@@ -75,8 +77,8 @@ class DirectoryStore(Protocol):
     def reset(self, checkpoint: Checkpoint, *, root: str, now: float) -> Checkpoint:
         """Start a new copy."""
 
-    def commit(self, checkpoint: Checkpoint, page: Page, *, now: float) -> tuple[Checkpoint, int]:
-        """Store a page and the link behind it; return the new checkpoint and the number of rows that were written."""
+    def commit(self, checkpoint: Checkpoint, page: Page, *, now: float) -> Stored:
+        """Store a page and the link behind it."""
 
     def release(self, checkpoint: Checkpoint) -> None:
         """Free the lease."""
@@ -106,12 +108,14 @@ class Report:
         changes: the number of changes on them.
         rows: the number of rows that were written.
         is_complete: the run read all that there was.
+        held: the losses of a complete copy that are not believed: how many, by their kind.
     """
 
     pages: int = 0
     changes: int = 0
     rows: int = 0
     is_complete: bool = False
+    held: Mapping[str, int] = field(default_factory=dict)
 
 
 class Sync:
@@ -168,6 +172,8 @@ class Sync:
         except Exception as error:  # noqa: BLE001  # a defect of ours is an event, and never a traceback in the log
             self._events.emit(catalogue.SyncFailed(stream=stream.name, cause=type(error).__name__))
         else:
+            for kind, number in report.held.items():
+                self._events.emit(catalogue.SyncHeld(stream=stream.name, kind=kind, number=number))
             self._events.emit(
                 catalogue.SyncFinished(
                     stream=stream.name,
@@ -204,12 +210,14 @@ class Sync:
                     checkpoint = await self._call(self._reset, checkpoint)
                     continue
                 page = read_page(body, stream, root=self._source.root)
-                checkpoint, rows = await self._call(self._commit, checkpoint, page)
+                stored = await self._call(self._commit, checkpoint, page)
+                checkpoint = stored.checkpoint
                 report = replace(
                     report,
                     pages=report.pages + 1,
                     changes=report.changes + len(page.changes),
-                    rows=report.rows + rows,
+                    rows=report.rows + stored.rows,
+                    held=stored.held,
                     is_complete=page.kind is LinkKind.DELTA,
                 )
         finally:
@@ -223,7 +231,7 @@ class Sync:
     def _reset(self, checkpoint: Checkpoint) -> Checkpoint:
         return self._store.reset(checkpoint, root=self._source.root, now=self._clock().wall)
 
-    def _commit(self, checkpoint: Checkpoint, page: Page) -> tuple[Checkpoint, int]:
+    def _commit(self, checkpoint: Checkpoint, page: Page) -> Stored:
         return self._store.commit(checkpoint, page, now=self._clock().wall)
 
     async def _call[*A, T](self, work: Callable[[*A], T], *args: *A) -> T:

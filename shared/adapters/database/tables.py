@@ -4,7 +4,7 @@
 |---|---|
 | `schema_version` | database: the version that wrote it, see `migration.py` |
 | `sync_stream` | tenant and stream: its checkpoint and its lease |
-| `directory_object` | tenant and object: its number here, its state, the copy that saw it last |
+| `directory_object` | tenant and object: its number here, its state, when both changed, the attempt that saw it last |
 | `directory_<kind>` | object of a stream: the columns that the stream declares |
 | view `active_<stream>` | object that a reader should see |
 """
@@ -17,7 +17,6 @@ from sqlalchemy import (
     Boolean,
     Column,
     Executable,
-    Float,
     Index,
     Integer,
     MetaData,
@@ -31,11 +30,12 @@ from sqlalchemy import (
 from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlalchemy.sql.ddl import CreateView
 
+from shared.adapters.database.instant import Instant
 from shared.core.directory.delta import ObjectState
 from shared.core.directory.streams import Lookup, Stream
 
 _FIXED = MetaData()
-# Every version of vend reads these columns of every other version: they keep their names and types.
+# Every version of vend reads the columns of this table in every other version: they keep their names and types.
 SCHEMA_VERSION = Table(
     "schema_version",
     _FIXED,
@@ -54,21 +54,29 @@ SYNC_STREAM = Table(
     Column("link", String),
     Column("page", Integer, nullable=False),
     Column("fence", Integer, nullable=False),
-    Column("lease_until", Float, nullable=False),
-    Column("complete_at", Float),
+    Column("lease_until", Instant),
+    Column("complete_at", Instant),
 )
 DIRECTORY_OBJECT = Table(
     "directory_object",
     _FIXED,
-    # A number of our own: relations between objects refer to it, and there are many times more of them.
+    # A number of our own, which is never used again: relations between objects refer to it, and there are many times
+    # more of them.
     Column("object", Integer, primary_key=True),
     Column("tenant_id", String(36), nullable=False),
     Column("id", String(36), nullable=False),
     Column("stream", String(32), nullable=False),
     Column("state", String(8), nullable=False),
+    Column("state_changed_at", Instant, nullable=False),
+    Column("changed_at", Instant, nullable=False),
+    # The attempt that saw the object last, and what a copy under way will take away: see `core/directory/rules.py`.
     Column("generation", Integer, nullable=False),
-    Index("directory_object_id", "tenant_id", "id", unique=True),
-    Index("directory_object_stream", "tenant_id", "stream", "generation"),
+    Column("removed_as", String(8)),
+    Column("left_out", String),
+    # The tenant is never first: SQLite would rather read all objects of a tenant than search a column.
+    Index("directory_object_id", "id", "tenant_id", unique=True),
+    Index("directory_object_stream", "stream", "tenant_id", "generation"),
+    sqlite_autoincrement=True,
 )
 _TYPES = {str: String, bool: Boolean}
 
@@ -112,7 +120,6 @@ def _row_table(stream: Stream) -> Table:
         MetaData(),
         Column("object", Integer, primary_key=True, autoincrement=False),
         *(Column(column.name, _TYPES[column.kind]) for column in stream.properties.values()),
-        Column("changed_at", Float, nullable=False),
     )
     for column in stream.properties.values():
         match column.lookup:
@@ -130,7 +137,10 @@ def _view(stream: Stream, table: Table) -> CreateView:
     # IS NOT false: an object is enabled if Graph has not said so.
     enabled = true() if stream.enabled_by is None else table.c[stream.enabled_by].is_not(False)  # SQL
     return CreateView(
-        select(DIRECTORY_OBJECT.c.tenant_id, DIRECTORY_OBJECT.c.id, *(c for c in table.c if c.name != "object"))
+        select(
+            *(DIRECTORY_OBJECT.c[name] for name in ("tenant_id", "id", "changed_at", "state_changed_at")),
+            *(column for column in table.c if column.name != "object"),
+        )
         .join_from(table, DIRECTORY_OBJECT, table.c.object == DIRECTORY_OBJECT.c.object)
         .where(and_(DIRECTORY_OBJECT.c.state == ObjectState.ACTIVE.value, enabled)),
         stream.view,

@@ -1,7 +1,9 @@
 """The checkpoint of a stream: where its sync is, and which run may move it."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
+from shared.core.directory.delta import LinkKind
 from shared.core.directory.streams import Stream
 
 
@@ -17,13 +19,15 @@ class LeaseLost(Exception):
 class Checkpoint:
     """Where a run is in its stream.
 
+    An attempt is a copy, from its first link to a delta link, or a round of changes.
+
     Args:
         tenant_id: the tenant whose directory is copied.
         stream: the stream of that tenant.
         link: the link to read next.
-        page: the number of moves of the checkpoint so far: a stored page, or the start of a copy.
+        page: the number of moves of the checkpoint so far.
         fence: the number of this run. A later run of the stream has a higher one.
-        generation: the number of copies that were started.
+        generation: the number of this attempt. A later attempt of the stream has a higher one.
         is_copying: a copy is under way; otherwise the link leads to changes.
     """
 
@@ -34,3 +38,34 @@ class Checkpoint:
     fence: int
     generation: int
     is_copying: bool
+
+    def behind(self, link: str, kind: LinkKind) -> "Checkpoint":
+        """Return the checkpoint behind a page with a link. A delta link ends the attempt, and the next one begins."""
+        if kind is LinkKind.NEXT:
+            return replace(self, link=link, page=self.page + 1)
+        return replace(self, link=link, page=self.page + 1, generation=self.generation + 1, is_copying=False)
+
+    def anew(self, root: str) -> "Checkpoint":
+        """Return the checkpoint of a new copy."""
+        return replace(
+            self,
+            link=self.stream.first_link(root),
+            page=self.page + 1,
+            generation=self.generation + 1,
+            is_copying=True,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What became of a page.
+
+    Args:
+        checkpoint: where the run is now.
+        rows: the number of rows that were written.
+        held: the losses of a complete copy that are not believed: how many, by their kind.
+    """
+
+    checkpoint: Checkpoint
+    rows: int
+    held: Mapping[str, int] = field(default_factory=dict)

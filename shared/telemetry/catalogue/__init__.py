@@ -29,6 +29,7 @@ from shared.telemetry.catalogue.directory import (
     SyncDisabled,
     SyncFailed,
     SyncFinished,
+    SyncHeld,
     SyncRestarted,
     SyncSkipped,
 )
@@ -71,6 +72,7 @@ EVENTS: tuple[type[Event], ...] = (
     ReadinessChanged,
     SyncFinished,
     SyncRestarted,
+    SyncHeld,
     SyncFailed,
     SyncSkipped,
     SyncDisabled,

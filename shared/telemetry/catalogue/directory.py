@@ -38,13 +38,27 @@ class SyncRestarted(Event):
 
 
 @dataclass(slots=True, kw_only=True)
+class SyncHeld(Event):
+    """A complete copy lacks so much of one kind that it is not believed; of this kind the old rows stay."""
+
+    about = About(
+        "sync_held",
+        remedy="find out whether a permission was taken away, or an answer was cut; if the loss is real, remove the "
+        "database, and the next run copies anew",
+    )
+
+    stream: Stream
+    kind: Annotated[str, Doc("`objects`, or the column that has no value any more")]
+    number: Annotated[int, Doc("how many would be lost", {"minimum": 1})]
+
+
+@dataclass(slots=True, kw_only=True)
 class SyncFailed(Event):
     """A run of the sync has failed for one stream; what was stored stays, and the next run goes on from there."""
 
     about = About(
         "sync_failed",
-        remedy='see `cause`; after "a new copy lacks ..." nothing was deleted: if the loss is real, remove the '
-        "database, and the next run copies anew",
+        remedy="see `cause`",
         feeds=(Feed(RUNS, by=("stream",), fixed={"outcome": "failed"}),),
     )
 

@@ -1,0 +1,140 @@
+"""The table of what Graph may answer over several runs: tests/data/directory.toml."""
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.adapters.database.store import SqlStore
+from shared.core.directory.streams import STREAMS, USERS
+from shared.core.reply import Reply
+from shared.core.token import AccessToken, Acquired, TokenSource
+from shared.directory.graph import Graph
+from shared.directory.sync import DirectorySource, Sync
+from shared.telemetry.events import Events
+from tests.adapters.database.directory_copy import ROOT, TENANT, oid
+from tests.api.shop import InPlace
+from tests.clock import FakeClock, no_sleep
+from tests.tables import case_id, cases
+
+IDS = {name: oid(number) for number, name in enumerate("ABCD", 1)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """An answer of Graph: a page, or a refusal."""
+
+    items: tuple[Mapping[str, Any], ...] = ()
+    next: str = ""
+    delta: str = ""
+    status: int = 200
+    code: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A run, what Graph answers from then on, and what is seen of it."""
+
+    later: float = 60
+    answers: Mapping[str, Answered] = field(default_factory=dict)
+    events: tuple[str, ...]
+    read: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """Several runs, and the objects after the last of them."""
+
+    id: str
+    runs: tuple[Run, ...]
+    objects: Mapping[str, Mapping[str, str | bool]]
+
+
+class Site:
+    """A Graph whose answers are a table, and the copy of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / "directory.db"
+        self.clock = FakeClock()
+        self.answers: dict[str, Answered] = {}
+        self.read: list[str] = []
+        self._lines: list[str] = []
+        self._store = SqlStore(f"sqlite:///{self.file}", streams=STREAMS.values())
+
+    def run(self) -> list[dict[str, Any]]:
+        """Run the sync once; list its events."""
+        self.read.clear()
+        self._lines.clear()
+        graph = Graph(get_token=self._token, get=self._get, clock=self.clock, sleep=no_sleep, new_id=lambda: "an-id")
+        sync = Sync(
+            source=DirectorySource(tenant_id=TENANT, root=ROOT, streams=(USERS,)),
+            graph=graph,
+            store=self._store,
+            pool=InPlace(),
+            clock=self.clock,
+            events=Events(self._lines.append, wall=self.clock.wall, worker="w"),
+        )
+        asyncio.run(sync.run(seconds=240))
+        return [json.loads(line) for line in self._lines]
+
+    def objects(self) -> Mapping[str, Mapping[str, Any]]:
+        """Read every object with its columns, by the name of its id."""
+        names = {value: name for name, value in IDS.items()}
+        with closing(sqlite3.connect(self.file)) as connection:
+            connection.row_factory = sqlite3.Row
+            rows = connection.execute("select * from directory_object left join directory_user using (object)")
+            return {names[row["id"]]: dict(row) for row in rows}
+
+    def close(self) -> None:
+        """Close the store."""
+        self._store.close()
+
+    async def _token(self, *, rejected: str | None) -> Acquired:
+        assert rejected is None
+        return Acquired(AccessToken("t", self.clock(), lifetime=3_600, refresh_after=1_800), TokenSource.CACHE)
+
+    async def _get(self, url: str, *, headers: Mapping[str, str]) -> Reply:
+        assert headers
+        place = url.partition("?")[0].rpartition("/")[2]
+        self.read.append(place)
+        answer = self.answers[place]
+        if answer.status != 200:
+            error = {"error": {"code": answer.code, "message": "CANARY", "innerError": {"request-id": IDS["A"]}}}
+            return Reply(answer.status, json.dumps(error).encode() if answer.code else b"<html>", answer.headers)
+        items = [{**item, "id": IDS[item["id"]]} for item in answer.items]
+        links = {"@odata.nextLink": answer.next, "@odata.deltaLink": answer.delta}
+        return Reply(
+            200, json.dumps({"value": items} | {name: f"{ROOT}/{to}" for name, to in links.items() if to}).encode()
+        )
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """A Graph without answers, and an empty copy."""
+    with closing(Site(tmp_path)) as made:
+        yield made
+
+
+@pytest.mark.parametrize("case", cases("directory.toml", Case), ids=case_id)
+def test_the_copy_is_what_graph_told(site: Site, case: Case) -> None:
+    """After every run its events and the pages that it read; after the last one every object."""
+    for run in case.runs:
+        site.clock.tick(run.later)
+        site.answers |= run.answers
+        events = site.run()
+        assert "CANARY" not in json.dumps(events)
+        assert [f"{each['event']}: {each.get('outcome', each.get('cause'))}" for each in events] == list(run.events)
+        if run.read is not None:
+            assert site.read == list(run.read)
+    found = site.objects()
+    assert found.keys() == case.objects.keys()
+    for name, columns in case.objects.items():
+        expected = {column: None if value == "NULL" else value for column, value in columns.items()}
+        assert {column: found[name][column] for column in columns} == expected
