@@ -46,18 +46,19 @@ killed at any point, the next one reads the same page again, and a page that is 
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from shared.core.directory.checkpoint import Checkpoint, LeaseHeld, LeaseLost, Stored
-from shared.core.directory.delta import LinkKind, Page, read_page
+from shared.core.directory.delta import LinkKind, Mended, Page, read_page, together
 from shared.core.directory.streams import Stream
 from shared.core.errors import BadAnswer, VendError
 from shared.core.token import Moment
 from shared.directory.graph import ResyncRequired
 from shared.telemetry import catalogue
+from shared.telemetry.event import Event
 from shared.telemetry.events import Events
 
 
@@ -99,9 +100,9 @@ class DirectorySource:
     streams: tuple[Stream, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Report:
-    """What one run did to one stream.
+    """What one run did to one stream, as far as it came.
 
     Args:
         pages: the number of pages that were stored.
@@ -109,6 +110,7 @@ class Report:
         rows: the number of rows that were written.
         is_complete: the run read all that there was.
         held: the losses of a complete copy that are not believed: how many, by their kind.
+        mended: by the property, the values that were stored in another form.
     """
 
     pages: int = 0
@@ -116,6 +118,23 @@ class Report:
     rows: int = 0
     is_complete: bool = False
     held: Mapping[str, int] = field(default_factory=dict)
+    mended: Mapping[str, Mended] = field(default_factory=dict)
+
+    def add(self, page: Page, stored: Stored) -> None:
+        """Count a page that was stored."""
+        self.pages += 1
+        self.changes += len(page.changes)
+        self.rows += stored.rows
+        self.is_complete = page.kind is LinkKind.DELTA
+        self.held = stored.held
+        self.mended = together(self.mended, page.mended)
+
+    def findings(self, stream: str) -> Iterator[Event]:
+        """Return an event for each thing that somebody should look at."""
+        for kind, number in self.held.items():
+            yield catalogue.SyncHeld(stream=stream, kind=kind, number=number)
+        for name, mended in self.mended.items():
+            yield catalogue.SyncMended(stream=stream, property=name, number=mended.number, object_id=mended.object_id)
 
 
 class Sync:
@@ -161,31 +180,31 @@ class Sync:
     async def _run(self, stream: Stream, until: float) -> None:
         """Sync one stream and emit an event that says how it ended."""
         began = self._clock().boot
+        report = Report()
+        ending: Event
         try:
-            report = await self._read_pages(stream, until)
+            await self._read_pages(stream, until, report)
         except LeaseHeld:
-            self._events.emit(catalogue.SyncSkipped(stream=stream.name, cause="another run is at it"))
+            ending = catalogue.SyncSkipped(stream=stream.name, cause="another run is at it")
         except LeaseLost:
-            self._events.emit(catalogue.SyncSkipped(stream=stream.name, cause="another run has taken over"))
+            ending = catalogue.SyncSkipped(stream=stream.name, cause="another run has taken over")
         except VendError as error:
-            self._events.emit(catalogue.SyncFailed(stream=stream.name, cause=error.cause))
+            ending = catalogue.SyncFailed(stream=stream.name, cause=error.cause)
         except Exception as error:  # noqa: BLE001  # a defect of ours is an event, and never a traceback in the log
-            self._events.emit(catalogue.SyncFailed(stream=stream.name, cause=type(error).__name__))
+            ending = catalogue.SyncFailed(stream=stream.name, cause=type(error).__name__)
         else:
-            for kind, number in report.held.items():
-                self._events.emit(catalogue.SyncHeld(stream=stream.name, kind=kind, number=number))
-            self._events.emit(
-                catalogue.SyncFinished(
-                    stream=stream.name,
-                    outcome="complete" if report.is_complete else "to be continued",
-                    pages=report.pages,
-                    changes=report.changes,
-                    rows=report.rows,
-                    latency_ms=round((self._clock().boot - began) * 1000),
-                )
+            ending = catalogue.SyncFinished(
+                stream=stream.name,
+                outcome="complete" if report.is_complete else "to be continued",
+                pages=report.pages,
+                changes=report.changes,
+                rows=report.rows,
+                latency_ms=round((self._clock().boot - began) * 1000),
             )
+        for event in (*report.findings(stream.name), ending):
+            self._events.emit(event)
 
-    async def _read_pages(self, stream: Stream, until: float) -> Report:
+    async def _read_pages(self, stream: Stream, until: float, report: Report) -> None:
         """Read and store pages until the round is complete or the time is over.
 
         Raises:
@@ -194,7 +213,6 @@ class Sync:
             VendError: Graph, Entra or the store failed.
         """
         checkpoint = await self._call(self._begin, stream)
-        report = Report()
         links: set[str] = set()
         try:
             while not report.is_complete and self._clock().boot < until:
@@ -212,17 +230,9 @@ class Sync:
                 page = read_page(body, stream, root=self._source.root)
                 stored = await self._call(self._commit, checkpoint, page)
                 checkpoint = stored.checkpoint
-                report = replace(
-                    report,
-                    pages=report.pages + 1,
-                    changes=report.changes + len(page.changes),
-                    rows=report.rows + stored.rows,
-                    held=stored.held,
-                    is_complete=page.kind is LinkKind.DELTA,
-                )
+                report.add(page, stored)
         finally:
             await self._call(self._store.release, checkpoint)
-        return report
 
     def _begin(self, stream: Stream) -> Checkpoint:
         source = self._source

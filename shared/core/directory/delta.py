@@ -3,18 +3,21 @@
 https://learn.microsoft.com/graph/delta-query-overview
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from shared.core.directory.streams import Stream
+from shared.core.directory.streams import Column, Stream
 from shared.core.errors import BadAnswer, UnreadableAnswer
 from shared.core.names import is_guid
 from shared.core.origins import origin_of
 from shared.core.reply import json_object
 
 type ColumnValue = str | bool | None
+
+_HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 
 
 class LinkKind(StrEnum):
@@ -52,6 +55,23 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Mended:
+    """Values that a database does not take, and that one bad object must not stop the sync for.
+
+    Args:
+        object_id: one object that has such a value; "" where the id itself is missing.
+        number: how many values there were.
+    """
+
+    object_id: str
+    number: int
+
+    def __add__(self, later: "Mended") -> "Mended":
+        """Return both as one, with the earlier example."""
+        return Mended(self.object_id, self.number + later.number)
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """One answer of Graph.
 
@@ -59,11 +79,13 @@ class Page:
         changes: one for each object on the page.
         link: the URL from Graph, to be stored and sent, never built or edited.
         kind: what the link leads to.
+        mended: by the property, the values that are stored in another form.
     """
 
     changes: Sequence[Change]
     link: str = field(repr=False)
     kind: LinkKind
+    mended: Mapping[str, Mended] = field(default_factory=dict)
 
 
 def read_page(body: bytes, stream: Stream, *, root: str) -> Page:
@@ -86,13 +108,24 @@ def read_page(body: bytes, stream: Stream, *, root: str) -> Page:
         raise BadAnswer(cause="the page leads away from Graph")
     # Graph may name an object several times on one page. The last state counts, and the values add up.
     changes: dict[str, Change] = {}
+    mended = dict[str, Mended]()
     for item in items:
-        change = _read_change(item, stream)
+        oid = item.get("id") if isinstance(item, dict) else None
+        if not isinstance(oid, str) or not is_guid(oid):
+            mended = together(mended, {"id": Mended("", 1)})
+            continue
+        change, names = _read_change(oid.lower(), item, stream)
+        mended = together(mended, {name: Mended(change.id, 1) for name in names})
         before = changes.get(change.id)
         if before is not None and before.state is change.state is ObjectState.ACTIVE:
             change = Change(change.id, change.state, {**before.values, **change.values})
         changes[change.id] = change
-    return Page(list(changes.values()), link, kind)
+    return Page(list(changes.values()), link, kind, mended)
+
+
+def together(earlier: Mapping[str, Mended], later: Mapping[str, Mended]) -> dict[str, Mended]:
+    """Return what was mended on both of two pages."""
+    return {**earlier, **{name: earlier[name] + more if name in earlier else more for name, more in later.items()}}
 
 
 def leads_to(link: str, root: str) -> bool:
@@ -119,20 +152,22 @@ def _names_reset(body: bytes) -> bool:
     return False
 
 
-def _read_change(item: Any, stream: Stream) -> Change:  # noqa: ANN401  # any JSON value
-    oid = item.get("id") if isinstance(item, dict) else None
-    if not isinstance(oid, str) or not is_guid(oid):
-        raise BadAnswer(cause="an item without an id")
+def _read_change(oid: str, item: Mapping[str, Any], stream: Stream) -> tuple[Change, list[str]]:
+    """Return what an item tells of its object, and the properties whose values are stored in another form."""
     removed = item.get("@removed")
     if removed is not None:
-        reason = removed.get("reason") if isinstance(removed, dict) else None
-        return Change(oid.lower(), ObjectState.DELETED if reason == "changed" else ObjectState.PURGED)
-    values: dict[str, ColumnValue] = {}
-    for name, column in stream.properties.items():
-        if name not in item:
-            continue
-        value = item[name]
-        if value is not None and not isinstance(value, column.kind):
-            raise BadAnswer(cause=f"{name} of an item has another type")
-        values[column.name] = value
-    return Change(oid.lower(), ObjectState.ACTIVE, values)
+        # Only this reason says that nothing can bring the object back.
+        is_gone = isinstance(removed, dict) and removed.get("reason") == "deleted"
+        return Change(oid, ObjectState.PURGED if is_gone else ObjectState.DELETED), []
+    given = [(name, column, item[name]) for name, column in stream.properties.items() if name in item]
+    values = {column.name: _storable(value, column) for _, column, value in given}
+    return Change(oid, ObjectState.ACTIVE, values), [
+        name for name, column, value in given if values[column.name] != value
+    ]
+
+
+def _storable(value: Any, column: Column) -> ColumnValue:  # noqa: ANN401  # any JSON value
+    """Return a value as databases take it: Unicode without NUL, and null in place of another type."""
+    if isinstance(value, column.kind):
+        return _HALF_A_PAIR.sub("\ufffd", value.replace("\0", "")) if isinstance(value, str) else value
+    return None

@@ -30,6 +30,7 @@ from shared.telemetry.catalogue.directory import (
     SyncFailed,
     SyncFinished,
     SyncHeld,
+    SyncMended,
     SyncRestarted,
     SyncSkipped,
 )
@@ -72,6 +73,7 @@ EVENTS: tuple[type[Event], ...] = (
     ReadinessChanged,
     SyncFinished,
     SyncRestarted,
+    SyncMended,
     SyncHeld,
     SyncFailed,
     SyncSkipped,

@@ -38,6 +38,18 @@ class SyncRestarted(Event):
 
 
 @dataclass(slots=True, kw_only=True)
+class SyncMended(Event):
+    """Values were not what Graph documents; each was stored without what databases refuse, or as null."""
+
+    about = About("sync_mended", remedy="look at the object in Entra; half a character or NUL came from another system")
+
+    stream: Stream
+    property: Annotated[str, Doc("Graph's name of the property; `id`: objects without one, which are not stored")]
+    number: Annotated[int, Doc("how many values", {"minimum": 1})]
+    object_id: Annotated[str, Doc("one of the objects; empty for `id`")]
+
+
+@dataclass(slots=True, kw_only=True)
 class SyncHeld(Event):
     """A complete copy lacks so much of one kind that it is not believed; of this kind the old rows stay."""
 
