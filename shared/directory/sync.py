@@ -12,7 +12,7 @@ the last round.
 | from | to | when | in |
 |---|---|---|---|
 | any state | copy | the stream is new, or its link was made for another Graph or other properties | `begin` |
-| copy, delta | copy | Graph no longer accepts the link (`ResyncRequired`) | `reset` |
+| copy, delta | copy | Graph no longer accepts the link, or repeats itself | `move` |
 | copy | copy | a page with a next link was read | `commit` |
 | copy | delta | a page with a delta link was read; what this copy left out is taken away | `commit` |
 | delta | delta | a page with either link was read | `commit` |
@@ -22,13 +22,18 @@ last. So a copy goes over the old rows, and its last page shows which objects it
 `shared/core/directory/rules.py`: a copy gives at once, and takes away at its end. A loss that is too large to be
 believed is held: the old rows stay, and an event has the number.
 
+**A new copy leaves a dead end.** Some refusals say that a link is dead: a new copy begins in the same run. Any other
+refusal in Graph's own form is a doubt. The same one a minute later means that the link is dead. A proxy's answer is
+neither. After three copies that came no further than the one before, and after 50 pages without anything new, the run
+fails, and the next copy begins an hour later. A wait that Graph named is kept with the checkpoint too.
+
 **The state of the lease.** A run may move the checkpoint while it holds the lease.
 
 | state | when | who changes it |
 |---|---|---|
 | free | `lease_until` is in the past | `begin` takes it and raises the fence |
-| held | `lease_until` is in the future | `commit` and `reset` renew it, `release` frees it |
-| lost | the fence is higher than ours | no call of ours: `commit` and `reset` raise `LeaseLost` |
+| held | `lease_until` is in the future | `commit` and `move` renew it, `release` frees it |
+| lost | the fence is higher than ours | no call of ours: `commit` and `move` raise `LeaseLost` |
 
 `begin` raises `LeaseHeld` while another run holds the lease. A run that was killed frees nothing: the next one begins
 when the lease has expired. A slow run may commit after its lease has expired, until another run begins. A migration of
@@ -49,17 +54,22 @@ import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Protocol
 
 from shared.core.directory.checkpoint import Checkpoint, LeaseHeld, LeaseLost, Stored
 from shared.core.directory.delta import LinkKind, Mended, Page, read_page, together
 from shared.core.directory.streams import Stream
-from shared.core.errors import BadAnswer, VendError
+from shared.core.errors import BadAnswer, Unavailable, UpstreamError
 from shared.core.token import Moment
-from shared.directory.graph import ResyncRequired
+from shared.directory.graph import LinkDoubted, ResyncRequired
 from shared.telemetry import catalogue
 from shared.telemetry.event import Event
 from shared.telemetry.events import Events
+
+
+class Waiting(Exception):
+    """Graph named a wait that is not over, or copies came no further and the next one begins later."""
 
 
 class Pages(Protocol):
@@ -75,8 +85,8 @@ class DirectoryStore(Protocol):
     def begin(self, stream: Stream, *, tenant_id: str, root: str, now: float) -> Checkpoint:
         """Take the lease of a stream and return its checkpoint."""
 
-    def reset(self, checkpoint: Checkpoint, *, root: str, now: float) -> Checkpoint:
-        """Start a new copy."""
+    def move(self, old: Checkpoint, new: Checkpoint, *, now: float) -> Checkpoint:
+        """Move the checkpoint without a page; return the new one."""
 
     def commit(self, checkpoint: Checkpoint, page: Page, *, now: float) -> Stored:
         """Store a page and the link behind it."""
@@ -188,8 +198,12 @@ class Sync:
             ending = catalogue.SyncSkipped(stream=stream.name, cause="another run is at it")
         except LeaseLost:
             ending = catalogue.SyncSkipped(stream=stream.name, cause="another run has taken over")
-        except VendError as error:
-            ending = catalogue.SyncFailed(stream=stream.name, cause=error.cause)
+        except Waiting:
+            ending = catalogue.SyncSkipped(stream=stream.name, cause="Graph is asked again later")
+        except UpstreamError as error:
+            ending = catalogue.SyncFailed(
+                stream=stream.name, cause=error.cause, remedy=error.remedy, trace_id=error.trace_id
+            )
         except Exception as error:  # noqa: BLE001  # a defect of ours is an event, and never a traceback in the log
             ending = catalogue.SyncFailed(stream=stream.name, cause=type(error).__name__)
         else:
@@ -210,36 +224,59 @@ class Sync:
         Raises:
             LeaseHeld: another run has the lease.
             LeaseLost: another run has taken over.
-            VendError: Graph, Entra or the store failed.
+            Waiting: it is too early to ask Graph again.
+            UpstreamError: Graph, Entra or the store failed.
         """
         checkpoint = await self._call(self._begin, stream)
         links: set[str] = set()
         try:
             while not report.is_complete and self._clock().boot < until:
+                if self._clock().wall < (checkpoint.progress.retry_at or 0.0):
+                    raise Waiting
                 if checkpoint.link in links:
                     raise BadAnswer(cause="Graph leads in a circle")
                 links.add(checkpoint.link)
                 try:
                     body = await self._graph.page(checkpoint.link)
-                except ResyncRequired:
-                    self._events.emit(
-                        catalogue.SyncRestarted(stream=stream.name, cause="Graph has forgotten the last link")
-                    )
-                    checkpoint = await self._call(self._reset, checkpoint)
-                    continue
-                page = read_page(body, stream, root=self._source.root)
-                stored = await self._call(self._commit, checkpoint, page)
-                checkpoint = stored.checkpoint
-                report.add(page, stored)
+                except (ResyncRequired, LinkDoubted, Unavailable) as error:
+                    before, cause = checkpoint, error.cause
+                    checkpoint = await self._call(self._move, before, self._after(error, before))
+                    if checkpoint.generation == before.generation:
+                        raise
+                else:
+                    page = read_page(body, stream, root=self._source.root)
+                    stored = await self._call(self._commit, checkpoint, page)
+                    checkpoint = stored.checkpoint
+                    report.add(page, stored)
+                    if not checkpoint.repeats_itself:
+                        continue
+                    cause = "Graph repeats itself: page after page without anything new"
+                    checkpoint = await self._call(self._move, checkpoint, checkpoint.restarted(now=self._clock().wall))
+                self._events.emit(catalogue.SyncRestarted(stream=stream.name, cause=cause))
+                links.clear()
+                if checkpoint.progress.retry_at is not None:
+                    raise BadAnswer(cause=f"the next copy begins in an hour: {cause}")
         finally:
             await self._call(self._store.release, checkpoint)
+
+    def _after(self, error: ResyncRequired | UpstreamError, checkpoint: Checkpoint) -> Checkpoint:
+        """Return the checkpoint after a page that could not be read."""
+        now = self._clock().wall
+        match error:
+            case ResyncRequired():
+                return checkpoint.restarted(now=now)
+            case LinkDoubted() if not checkpoint.is_first_link:
+                return checkpoint.restarted(now=now) if checkpoint.is_dead(now=now) else checkpoint.doubted(now=now)
+            case UpstreamError(upstream_wait=timedelta() as wait):
+                return checkpoint.waiting(until=now + wait.total_seconds())
+        return checkpoint
 
     def _begin(self, stream: Stream) -> Checkpoint:
         source = self._source
         return self._store.begin(stream, tenant_id=source.tenant_id, root=source.root, now=self._clock().wall)
 
-    def _reset(self, checkpoint: Checkpoint) -> Checkpoint:
-        return self._store.reset(checkpoint, root=self._source.root, now=self._clock().wall)
+    def _move(self, old: Checkpoint, new: Checkpoint) -> Checkpoint:
+        return old if new is old else self._store.move(old, new, now=self._clock().wall)
 
     def _commit(self, checkpoint: Checkpoint, page: Page) -> Stored:
         return self._store.commit(checkpoint, page, now=self._clock().wall)

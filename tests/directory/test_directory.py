@@ -43,8 +43,10 @@ class Run:
     """A run, what Graph answers from then on, and what is seen of it."""
 
     later: float = 60
-    answers: Mapping[str, Answered] = field(default_factory=dict)
+    answers: Mapping[str, Answered | tuple[Answered, ...]] = field(default_factory=dict)
     events: tuple[str, ...]
+    remedy: str = ""
+    trace_id: str = ""
     read: tuple[str, ...] | None = None
 
 
@@ -63,7 +65,7 @@ class Site:
     def __init__(self, folder: Path) -> None:
         self.file = folder / "directory.db"
         self.clock = FakeClock()
-        self.answers: dict[str, Answered] = {}
+        self.answers: dict[str, Answered | tuple[Answered, ...]] = {}
         self.read: list[str] = []
         self._lines: list[str] = []
         self._store = SqlStore(f"sqlite:///{self.file}", streams=STREAMS.values())
@@ -105,6 +107,9 @@ class Site:
         place = url.partition("?")[0].rpartition("/")[2]
         self.read.append(place)
         answer = self.answers[place]
+        if isinstance(answer, tuple):
+            answer, *more = answer
+            self.answers[place] = tuple(more) or answer
         if answer.status != 200:
             error = {"error": {"code": answer.code, "message": "CANARY", "innerError": {"request-id": IDS["A"]}}}
             return Reply(answer.status, json.dumps(error).encode() if answer.code else b"<html>", answer.headers)
@@ -136,6 +141,8 @@ def test_the_copy_is_what_graph_told(site: Site, case: Case) -> None:
         events = site.run()
         assert "CANARY" not in json.dumps(events)
         assert [f"{each['event']}: {gist(each)}" for each in events] == list(run.events)
+        assert run.remedy in (events[-1].get("remedy") or "")
+        assert not run.trace_id or events[-1]["trace_id"] == IDS[run.trace_id]
         if run.read is not None:
             assert site.read == list(run.read)
     found = site.objects()

@@ -4,13 +4,14 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shared.adapters.database.store import LEASE_SECONDS, SqlStore
-from shared.core.directory.checkpoint import LeaseHeld
+from shared.core.directory.checkpoint import EMPTY_PAGES, IDLE_PAGES, STUCK_SECONDS, LeaseHeld
 from shared.core.directory.streams import STREAMS, USERS, Stream
 from shared.core.errors import Unavailable
 from shared.directory.graph import ResyncRequired
@@ -107,6 +108,47 @@ def test_a_circle_of_links_is_not_followed(book: Book, pages: dict[str, str], re
     assert book.run()[-1]["outcome"] == "complete"
 
 
+@pytest.mark.parametrize(
+    ("objects", "pages"), [((1,), 1 + IDLE_PAGES), ((), EMPTY_PAGES)], ids=["the same objects", "nothing"]
+)
+@pytest.mark.parametrize("start", ["a copy", "a round of changes"])
+def test_a_graph_that_repeats_itself_is_left(book: Book, objects: tuple[int, ...], pages: int, start: str) -> None:
+    """DIR-05: each page has another link. The run fails, and the next copy begins an hour later."""
+    if start == "a round of changes":
+        book.pages["delta"] = page(1, 2, delta="n0")
+        book.run()
+    else:
+        book.pages["delta"] = page(*objects, next_="n1")
+    book.pages |= {f"n{number}": page(*objects, next_=f"n{number + 1}") for number in range(EMPTY_PAGES + 1)}
+    book.read.clear()
+    restarted, failed = book.run()
+    assert (restarted["event"], failed["event"]) == ("sync_restarted", "sync_failed")
+    assert failed["cause"].endswith("Graph repeats itself: page after page without anything new")
+    assert len(book.read) == pages
+    book.pages["delta"] = page(1, 2, delta="end")
+    assert book.run()[-1]["event"] == "sync_skipped"
+    book.clock.tick(STUCK_SECONDS)
+    assert book.run()[-1]["outcome"] == "complete"
+
+
+def test_pages_without_anything_new_are_counted_over_runs(book: Book) -> None:
+    """DIR-05: a run that reads 20 slow pages is followed by one that counts on."""
+    book.pages |= {"delta": page(1, next_="n1")}
+    book.pages |= {f"n{number}": page(1, next_=f"n{number + 1}") for number in range(IDLE_PAGES + 1)}
+    book.on_read = lambda: book.clock.suspend(SECONDS / 20)
+    assert [book.run()[-1]["event"] for _ in range(3)] == ["sync_finished", "sync_finished", "sync_failed"]
+    assert len(book.read) == 1 + IDLE_PAGES
+
+
+def test_many_pages_are_no_repetition(book: Book) -> None:
+    """DIR-05: a page with one new object, after 49 with none, begins the count anew."""
+    places = ["delta", *(f"n{number}" for number in range(1, 2 * IDLE_PAGES)), "end"]
+    for number, (place, following) in enumerate(pairwise(places)):
+        book.pages[place] = page(1 + number // IDLE_PAGES, next_=following)
+    book.pages["end"] = page(delta="done")
+    assert book.run()[-1]["outcome"] == "complete"
+
+
 def test_a_run_holds_the_lease_as_long_as_it_stores_pages(book: Book) -> None:
     """FND-H8, TST-06: by the wall clock, as every process of every machine reads it, and free afterwards."""
     book.pages |= {"delta": page(1, next_="a"), "a": page(2, next_="b"), "b": page(3, delta="end")}
@@ -156,7 +198,10 @@ def test_a_run_whose_time_is_over_begins_no_further_page(book: Book) -> None:
 
 def test_a_forgotten_link_starts_a_new_copy_in_the_same_run(book: Book) -> None:
     """REL-40: two events, and what the new copy lacks is deleted."""
-    book.pages |= {"delta": page(1, 2, 3, delta="end"), "end": ResyncRequired()}
+    book.pages |= {
+        "delta": page(1, 2, 3, delta="end"),
+        "end": ResyncRequired(cause="Graph has forgotten the last link"),
+    }
     book.run()
     book.pages["delta"] = page(1, 2, delta="end")
     assert [event["event"] for event in book.run()] == ["sync_restarted", "sync_finished"]

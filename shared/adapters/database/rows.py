@@ -1,7 +1,7 @@
 """The rows of a page: what a transaction of the store writes beside the checkpoint.
 
 What is written follows from `shared/core/directory/rules.py`. Each function runs in the transaction of its caller and
-returns how many rows it wrote; to record that an object was seen counts as none.
+returns how many rows it wrote. The record that an object was seen does not count.
 """
 
 from collections import Counter
@@ -35,8 +35,12 @@ class _Stored:
 
 def apply(
     connection: Connection, table: Table, checkpoint: Checkpoint, changes: Sequence[Change], *, now: float
-) -> int:
-    """Write the changes of a page. A row that is equal already is not written."""
+) -> tuple[int, int]:
+    """Write the changes of a page. A row that is equal already is not written.
+
+    Returns:
+        The number of rows that were written, and of objects that this attempt had not seen.
+    """
     before = _read(connection, table, checkpoint, [change.id for change in changes])
     after = {
         change.id: told(
@@ -48,10 +52,11 @@ def apply(
         for change in changes
     }
     missing = {oid: known for oid, known in after.items() if oid not in before}
+    seen = sum(stored.known.generation == checkpoint.generation for stored in before.values())
     if missing:
         _insert(connection, checkpoint, missing, now=now)
         before = {**before, **_read(connection, table, checkpoint, missing)}
-    return len(missing) + _update(connection, table, before, after, now=now)
+    return len(missing) + _update(connection, table, before, after, now=now), len(after) - seen
 
 
 def sweep(connection: Connection, table: Table, checkpoint: Checkpoint, *, now: float) -> tuple[int, Mapping[str, int]]:

@@ -6,6 +6,7 @@ that is stored twice changes nothing.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 
 from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
@@ -14,7 +15,7 @@ from shared.adapters.database import rows
 from shared.adapters.database.migration import CURRENT, Version, migrate
 from shared.adapters.database.sqlite import insert, make_engine
 from shared.adapters.database.tables import SYNC_STREAM, Schema
-from shared.core.directory.checkpoint import Checkpoint, LeaseHeld, LeaseLost, Stored
+from shared.core.directory.checkpoint import Checkpoint, LeaseHeld, LeaseLost, Progress, Stored
 from shared.core.directory.delta import LinkKind, Page
 from shared.core.directory.streams import Stream
 from shared.core.errors import Unavailable
@@ -22,6 +23,9 @@ from shared.core.errors import Unavailable
 LEASE_SECONDS = 300.0
 """How long a run may store nothing before another run takes the stream over. Each page renews the lease. As long as
 `functionTimeout` in host.json lets a run live: a run that waits for Graph stores nothing for minutes."""
+
+
+_NO_PROGRESS = asdict(Progress())
 
 
 class SqlStore:
@@ -65,6 +69,7 @@ class SqlStore:
                     is_copying=False,
                     page=0,
                     fence=0,
+                    **_NO_PROGRESS,
                 )
                 .on_conflict_do_nothing(index_elements=["tenant_id", "stream"])
             )
@@ -79,26 +84,28 @@ class SqlStore:
             checkpoint = Checkpoint(
                 tenant_id=tenant_id,
                 stream=stream,
+                root=root,
                 link=row.link or "",
                 page=row.page,
                 fence=row.fence,
                 generation=row.generation,
                 is_copying=row.is_copying,
+                progress=Progress(**{name: getattr(row, name) for name in _NO_PROGRESS}),
             )
             if row.fingerprint == stream.fingerprint(root):
                 return checkpoint
-            return _start_copy(connection, checkpoint, root=root, now=now)
+            return _move(connection, checkpoint, checkpoint.anew(), now=now)
 
         return self._transaction(take)
 
-    def reset(self, checkpoint: Checkpoint, *, root: str, now: float) -> Checkpoint:
-        """Start a new copy over the old rows, which readers see until it is complete.
+    def move(self, old: Checkpoint, new: Checkpoint, *, now: float) -> Checkpoint:
+        """Move the checkpoint without a page; return the new one.
 
         Raises:
             LeaseLost: another run has taken over; nothing was stored.
             Unavailable: the database failed.
         """
-        return self._transaction(lambda connection: _start_copy(connection, checkpoint, root=root, now=now))
+        return self._transaction(lambda connection: _move(connection, old, new, now=now))
 
     def commit(self, checkpoint: Checkpoint, page: Page, *, now: float) -> Stored:
         """Store a page and the link behind it, and at the end of a copy what it takes away.
@@ -107,17 +114,20 @@ class SqlStore:
             LeaseLost: another run has taken over; nothing was stored.
             Unavailable: the database failed. It may have stored the page: the next run finds out.
         """
-        is_complete = page.kind is LinkKind.DELTA
-        moved = checkpoint.behind(page.link, page.kind)
         table = self._schema.rows[checkpoint.stream.name]
 
         def write(connection: Connection) -> Stored:
-            _move(connection, checkpoint, moved, now=now, **({"complete_at": now} if is_complete else {}))
-            written = rows.apply(connection, table, checkpoint, page.changes, now=now)
+            _claim(connection, checkpoint, now=now)
+            written, new_objects = rows.apply(connection, table, checkpoint, page.changes, now=now)
             held: Mapping[str, int] = {}
-            if checkpoint.is_copying and is_complete:
-                swept, held = rows.sweep(connection, table, checkpoint, now=now)
-                written += swept
+            if page.kind is LinkKind.DELTA:
+                if checkpoint.is_copying:
+                    swept, held = rows.sweep(connection, table, checkpoint, now=now)
+                    written += swept
+                this = _row(checkpoint.tenant_id, checkpoint.stream)
+                connection.execute(update(SYNC_STREAM).where(this).values(complete_at=now))
+            moved = checkpoint.behind(page, new_objects=new_objects)
+            _save(connection, moved)
             return Stored(moved, rows=written, held=held)
 
         return self._transaction(write)
@@ -145,32 +155,41 @@ class SqlStore:
         raise failure
 
 
-def _start_copy(connection: Connection, checkpoint: Checkpoint, *, root: str, now: float) -> Checkpoint:
-    copying = checkpoint.anew(root)
-    _move(connection, checkpoint, copying, now=now, fingerprint=checkpoint.stream.fingerprint(root))
-    return copying
+def _move(connection: Connection, old: Checkpoint, new: Checkpoint, *, now: float) -> Checkpoint:
+    _claim(connection, old, now=now)
+    _save(connection, new)
+    return new
 
 
-def _move(connection: Connection, old: Checkpoint, new: Checkpoint, *, now: float, **values: object) -> None:
-    """Move the checkpoint if no other run has taken over and nobody has moved it: the fence and the page decide.
+def _claim(connection: Connection, checkpoint: Checkpoint, *, now: float) -> None:
+    """Begin to move the checkpoint, if no other run has taken over and nobody has moved it: fence and page decide.
 
     Raises:
         LeaseLost: another run has the lease.
     """
-    moved = connection.execute(
+    claimed = connection.execute(
         update(SYNC_STREAM)
-        .where(_held_by(old), SYNC_STREAM.c.page == old.page)
+        .where(_held_by(checkpoint), SYNC_STREAM.c.page == checkpoint.page)
+        .values(page=SYNC_STREAM.c.page + 1, lease_until=now + LEASE_SECONDS)
+    )
+    if claimed.rowcount != 1:
+        raise LeaseLost
+
+
+def _save(connection: Connection, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint over the one that was claimed."""
+    connection.execute(
+        update(SYNC_STREAM)
+        .where(_held_by(checkpoint))
         .values(
-            link=new.link,
-            page=new.page,
-            generation=new.generation,
-            is_copying=new.is_copying,
-            lease_until=now + LEASE_SECONDS,
-            **values,
+            fingerprint=checkpoint.stream.fingerprint(checkpoint.root),
+            link=checkpoint.link,
+            page=checkpoint.page,
+            generation=checkpoint.generation,
+            is_copying=checkpoint.is_copying,
+            **asdict(checkpoint.progress),
         )
     )
-    if moved.rowcount != 1:
-        raise LeaseLost
 
 
 def _row(tenant_id: str, stream: Stream) -> ColumnElement[bool]:

@@ -56,6 +56,14 @@ SYNC_STREAM = Table(
     Column("fence", Integer, nullable=False),
     Column("lease_until", Instant),
     Column("complete_at", Instant),
+    # `Progress` of `core/directory/checkpoint.py`.
+    Column("objects", Integer, nullable=False),
+    Column("most_objects", Integer, nullable=False),
+    Column("restarts", Integer, nullable=False),
+    Column("idle_pages", Integer, nullable=False),
+    Column("empty_pages", Integer, nullable=False),
+    Column("refused_at", Instant),
+    Column("retry_at", Instant),
 )
 DIRECTORY_OBJECT = Table(
     "directory_object",

@@ -134,24 +134,6 @@ def leads_to(link: str, root: str) -> bool:
     return origin is not None and origin.scheme == "https" and origin == origin_of(root)
 
 
-def is_reset(status: int, body: bytes) -> bool:
-    """Return whether Graph no longer accepts a link, so that a new copy must start.
-
-    That is a 410, or another refusal with one of two error codes, at any depth and in any case:
-    https://learn.microsoft.com/graph/delta-query-overview#synchronization-reset
-    """
-    return status == 410 or (400 <= status < 500 and _names_reset(body))
-
-
-def _names_reset(body: bytes) -> bool:
-    error = (json_object(body) or {}).get("error")
-    while isinstance(error, dict):
-        if str(error.get("code")).lower() in {"syncstatenotfound", "resyncrequired"}:
-            return True
-        error = error.get("innerError") or error.get("innererror")
-    return False
-
-
 def _read_change(oid: str, item: Mapping[str, Any], stream: Stream) -> tuple[Change, list[str]]:
     """Return what an item tells of its object, and the properties whose values are stored in another form."""
     removed = item.get("@removed")

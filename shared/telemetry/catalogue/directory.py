@@ -29,9 +29,9 @@ class SyncFinished(Event):
 
 @dataclass(slots=True, kw_only=True)
 class SyncRestarted(Event):
-    """Graph has forgotten the last link, after 7 days; a new copy begins, and readers keep the old one meanwhile."""
+    """The last link leads nowhere, as after 7 days; a new copy begins, and readers keep the old one meanwhile."""
 
-    about = About("sync_restarted", remedy="find out why the sync did not run for so long")
+    about = About("sync_restarted", remedy="if it happens often: find out why the sync did not run for so long")
 
     stream: Stream
     cause: Cause
@@ -70,17 +70,19 @@ class SyncFailed(Event):
 
     about = About(
         "sync_failed",
-        remedy="see `cause`",
+        remedy="see `cause` and `remedy`",
         feeds=(Feed(RUNS, by=("stream",), fixed={"outcome": "failed"}),),
     )
 
     stream: Stream
     cause: Cause
+    remedy: Annotated[str, Doc("what to do, where the failure tells")] | None = None
+    trace_id: Annotated[str, Doc("the id by which Microsoft's support finds Graph's answer")] | None = None
 
 
 @dataclass(slots=True, kw_only=True)
 class SyncSkipped(Event):
-    """Another run holds the stream, or was killed less than five minutes ago."""
+    """Another run holds the stream or was killed less than five minutes ago, or Graph named a wait."""
 
     about = About("sync_skipped", feeds=(Feed(RUNS, by=("stream",), fixed={"outcome": "skipped"}),))
 

@@ -75,7 +75,8 @@ class Copy:
 
     def begin_anew(self, *, now: float = NOW) -> Checkpoint:
         """Take the lease, and start a new copy."""
-        return self.store.reset(self.begin(now=now), root=ROOT, now=now)
+        checkpoint = self.begin(now=now)
+        return self.store.move(checkpoint, checkpoint.anew(), now=now)
 
     def rows(self, table: str = "") -> Mapping[str, Mapping[str, Any]]:
         """Read the tenant's rows of a table, or of the view of the stream, with SQL alone; by id."""

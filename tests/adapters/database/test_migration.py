@@ -166,7 +166,7 @@ def test_a_run_of_the_old_version_stores_nothing(file: Path) -> None:
         with pytest.raises(LeaseLost):
             old.store.commit(checkpoint, page, now=NOW)
         with pytest.raises(LeaseLost):
-            old.store.reset(checkpoint, root=ROOT, now=NOW)
+            old.store.move(checkpoint, checkpoint.anew(), now=NOW)
         assert new.rows("directory_object") == {}
 
 

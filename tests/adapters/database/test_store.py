@@ -150,7 +150,7 @@ def test_a_run_that_was_overtaken_stores_nothing(copy: Copy) -> None:
         with pytest.raises(LeaseLost):
             copy.store.commit(checkpoint, page, now=NOW)
     with pytest.raises(LeaseLost):
-        copy.store.reset(old, root=ROOT, now=NOW)
+        copy.store.move(old, old.anew(), now=NOW)
     copy.store.release(old)
     with pytest.raises(LeaseHeld):
         copy.begin(now=NOW + LEASE_SECONDS)
@@ -194,7 +194,7 @@ def test_each_page_renews_the_lease(copy: Copy) -> None:
         first = copy.store.commit(first, Page([active(page)], f"{ROOT}/{page}", kind), now=now).checkpoint
         with pytest.raises(LeaseHeld):
             copy.begin(now=now + LEASE_SECONDS - 1)
-    first = copy.store.reset(first, root=ROOT, now=now + LEASE_SECONDS - 1)
+    first = copy.store.move(first, first.anew(), now=now + LEASE_SECONDS - 1)
     with pytest.raises(LeaseHeld):
         copy.begin(now=now + 2 * LEASE_SECONDS - 2)
 
@@ -226,7 +226,7 @@ def test_a_new_copy_forgets_whom_it_does_not_find(copy: Copy) -> None:
     name = copy.texts[0]
     copy.round(*(active(number, **{name: "P"}) for number in range(100)))
     before = copy.begin()
-    checkpoint = copy.store.reset(before, root=ROOT, now=NOW)
+    checkpoint = copy.store.move(before, before.anew(), now=NOW)
     assert (checkpoint.link, checkpoint.page) == (copy.stream.first_link(ROOT), before.page + 1)
     half = Page([active(number, **{name: "P"}) for number in range(50)], f"{ROOT}/half", LinkKind.NEXT)
     checkpoint = copy.store.commit(checkpoint, half, now=NOW).checkpoint

@@ -41,7 +41,7 @@ CREATE TABLE schema_version (
 	declaration VARCHAR(64) NOT NULL, 
 	PRIMARY KEY (number)
 );
-INSERT INTO "schema_version" VALUES(2,2,'f0e670060f57c861f475422d61967e8ee187a57de09d2fda00918603c6a47d27');
+INSERT INTO "schema_version" VALUES(2,2,'a9799ca0588d84d43ddf7e7e3d58796c1dec00e0e08a6f6135d8dcc7b0686327');
 CREATE TABLE sync_stream (
     tenant_id VARCHAR(36) NOT NULL,
     stream VARCHAR(32) NOT NULL,
@@ -53,9 +53,16 @@ CREATE TABLE sync_stream (
     fence INTEGER NOT NULL,
     lease_until VARCHAR(27),
     complete_at VARCHAR(27),
+    objects INTEGER NOT NULL,
+    most_objects INTEGER NOT NULL,
+    restarts INTEGER NOT NULL,
+    idle_pages INTEGER NOT NULL,
+    empty_pages INTEGER NOT NULL,
+    refused_at VARCHAR(27),
+    retry_at VARCHAR(27),
     PRIMARY KEY (tenant_id, stream)
 );
-INSERT INTO "sync_stream" VALUES('7f3e9c52-1d6b-4a8f-9b0e-2c5d8a417e60','users','e2fbdfdefae4dfb862f6b090b135d43710f2b61d644873f8be66767889e0a8d4',1,0,'https://graph.microsoft.com/v1.0/users/delta?$deltatoken=sample-2',4,5,NULL,'2026-09-21T14:14:22.000000Z');
+INSERT INTO "sync_stream" VALUES('7f3e9c52-1d6b-4a8f-9b0e-2c5d8a417e60','users','e2fbdfdefae4dfb862f6b090b135d43710f2b61d644873f8be66767889e0a8d4',1,0,'https://graph.microsoft.com/v1.0/users/delta?$deltatoken=sample-2',4,5,NULL,'2026-09-21T14:14:22.000000Z',0,0,0,0,0,NULL,NULL);
 CREATE INDEX directory_user_employee_id ON directory_user (employee_id);
 CREATE INDEX directory_user_mail ON directory_user (lower(mail));
 CREATE INDEX directory_user_user_principal_name ON directory_user (lower(user_principal_name));
