@@ -37,7 +37,9 @@ class Network:
         self._limits = limits
         self._upstreams: list[Upstream] = []
 
-    def upstream(self, name: str, allows: Allows, *, fault: str = "", proxied: bool = True) -> "Upstream":
+    def upstream(
+        self, name: str, allows: Allows, *, fault: str = "", proxied: bool = True, limits: Limits | None = None
+    ) -> "Upstream":
         """Return a new upstream.
 
         Args:
@@ -45,9 +47,10 @@ class Network:
             allows: whether an origin may be asked.
             fault: why nothing may be asked at all; "" if that is not so.
             proxied: whether the proxy of the settings is used.
+            limits: the knobs; by default those of the network.
         """
         proxy = self._proxy if proxied else ""
-        made = Upstream(name, allows, fault=fault, tls=self._tls, proxy=proxy, limits=self._limits)
+        made = Upstream(name, allows, fault=fault, tls=self._tls, proxy=proxy, limits=limits or self._limits)
         self._upstreams.append(made)
         return made
 

@@ -51,11 +51,11 @@ killed at any point, the next one reads the same page again, and a page that is 
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Protocol
+from typing import Protocol, TypedDict
 
 from shared.core.directory.checkpoint import Checkpoint, LeaseHeld, LeaseLost, Stored
 from shared.core.directory.delta import LinkKind, Mended, Page, read_page, together
@@ -103,11 +103,20 @@ class DirectorySource:
         tenant_id: the tenant.
         root: the root of Graph.
         streams: the streams to copy.
+        graph: reads pages of this tenant.
     """
 
     tenant_id: str
     root: str
     streams: tuple[Stream, ...]
+    graph: Pages
+
+
+class _Names(TypedDict):
+    """Which stream an event is about."""
+
+    stream: str
+    tenant_id: str
 
 
 @dataclass(slots=True)
@@ -115,6 +124,7 @@ class Report:
     """What one run did to one stream, as far as it came.
 
     Args:
+        names: which stream it is.
         pages: the number of pages that were stored.
         changes: the number of changes on them.
         rows: the number of rows that were written.
@@ -123,6 +133,7 @@ class Report:
         mended: by the property, the values that were stored in another form.
     """
 
+    names: _Names
     pages: int = 0
     changes: int = 0
     rows: int = 0
@@ -139,86 +150,84 @@ class Report:
         self.held = stored.held
         self.mended = together(self.mended, page.mended)
 
-    def findings(self, stream: str) -> Iterator[Event]:
+    def findings(self) -> Iterator[Event]:
         """Return an event for each thing that somebody should look at."""
         for kind, number in self.held.items():
-            yield catalogue.SyncHeld(stream=stream, kind=kind, number=number)
+            yield catalogue.SyncHeld(**self.names, kind=kind, number=number)
         for name, mended in self.mended.items():
-            yield catalogue.SyncMended(stream=stream, property=name, number=mended.number, object_id=mended.object_id)
+            yield catalogue.SyncMended(**self.names, property=name, number=mended.number, object_id=mended.object_id)
 
 
 class Sync:
-    """Copies the directory of one tenant.
+    """Copies directories.
 
     Args:
-        source: what is copied.
-        graph: reads pages.
+        sources: what is copied, for each tenant.
         store: holds the copy.
         pool: runs the store's blocking calls; one thread, so that they stay in order.
         clock: reads both clocks.
-        events: takes one event for each stream and run.
+        events: takes one event for each stream and run, beside others.
     """
 
     def __init__(
         self,
         *,
-        source: DirectorySource,
-        graph: Pages,
+        sources: Sequence[DirectorySource],
         store: DirectoryStore,
         pool: Executor,
         clock: Callable[[], Moment],
         events: Events,
     ) -> None:
-        self._source = source
-        self._graph = graph
+        self._sources = sources
         self._store = store
         self._pool = pool
         self._clock = clock
         self._events = events
 
     async def run(self, *, seconds: float) -> None:
-        """Sync one stream after the other. A failure in one stream does not stop the next.
+        """Sync every stream of every tenant, side by side. A failure in one stream does not stop the others.
 
         Args:
             seconds: when to begin no further page. The next run continues where this one ends.
         """
         until = self._clock().boot + seconds
-        for stream in self._source.streams:
-            await self._run(stream, until)
+        await asyncio.gather(
+            *(self._run(source, stream, until) for source in self._sources for stream in source.streams)
+        )
         self._events.flush()
 
-    async def _run(self, stream: Stream, until: float) -> None:
+    async def _run(self, source: DirectorySource, stream: Stream, until: float) -> None:
         """Sync one stream and emit an event that says how it ended."""
         began = self._clock().boot
-        report = Report()
+        report = Report(_Names(stream=stream.name, tenant_id=source.tenant_id))
         ending: Event
         try:
-            await self._read_pages(stream, until, report)
+            await self._read_pages(source, stream, until, report)
         except LeaseHeld:
-            ending = catalogue.SyncSkipped(stream=stream.name, cause="another run is at it")
+            ending = catalogue.SyncSkipped(**report.names, cause="another run is at it")
         except LeaseLost:
-            ending = catalogue.SyncSkipped(stream=stream.name, cause="another run has taken over")
+            ending = catalogue.SyncSkipped(**report.names, cause="another run has taken over")
         except Waiting:
-            ending = catalogue.SyncSkipped(stream=stream.name, cause="Graph is asked again later")
+            ending = catalogue.SyncSkipped(**report.names, cause="Graph is asked again later")
         except UpstreamError as error:
             ending = catalogue.SyncFailed(
-                stream=stream.name, cause=error.cause, remedy=error.remedy, trace_id=error.trace_id
+                **report.names, cause=error.cause, remedy=error.remedy, trace_id=error.trace_id
             )
         except Exception as error:  # noqa: BLE001  # a defect of ours is an event, and never a traceback in the log
-            ending = catalogue.SyncFailed(stream=stream.name, cause=type(error).__name__)
+            ending = catalogue.SyncFailed(**report.names, cause=type(error).__name__)
         else:
             ending = catalogue.SyncFinished(
-                stream=stream.name,
+                **report.names,
                 outcome="complete" if report.is_complete else "to be continued",
                 pages=report.pages,
                 changes=report.changes,
                 rows=report.rows,
                 latency_ms=round((self._clock().boot - began) * 1000),
             )
-        for event in (*report.findings(stream.name), ending):
+        for event in (*report.findings(), ending):
             self._events.emit(event)
 
-    async def _read_pages(self, stream: Stream, until: float, report: Report) -> None:
+    async def _read_pages(self, source: DirectorySource, stream: Stream, until: float, report: Report) -> None:
         """Read and store pages until the round is complete or the time is over.
 
         Raises:
@@ -227,7 +236,7 @@ class Sync:
             Waiting: it is too early to ask Graph again.
             UpstreamError: Graph, Entra or the store failed.
         """
-        checkpoint = await self._call(self._begin, stream)
+        checkpoint = await self._call(self._begin, source, stream)
         links: set[str] = set()
         try:
             while not report.is_complete and self._clock().boot < until:
@@ -237,14 +246,14 @@ class Sync:
                     raise BadAnswer(cause="Graph leads in a circle")
                 links.add(checkpoint.link)
                 try:
-                    body = await self._graph.page(checkpoint.link)
+                    body = await source.graph.page(checkpoint.link)
                 except (ResyncRequired, LinkDoubted, Unavailable) as error:
                     before, cause = checkpoint, error.cause
                     checkpoint = await self._call(self._move, before, self._after(error, before))
                     if checkpoint.generation == before.generation:
                         raise
                 else:
-                    page = read_page(body, stream, root=self._source.root)
+                    page = read_page(body, stream, root=source.root)
                     stored = await self._call(self._commit, checkpoint, page)
                     checkpoint = stored.checkpoint
                     report.add(page, stored)
@@ -252,7 +261,7 @@ class Sync:
                         continue
                     cause = "Graph repeats itself: page after page without anything new"
                     checkpoint = await self._call(self._move, checkpoint, checkpoint.restarted(now=self._clock().wall))
-                self._events.emit(catalogue.SyncRestarted(stream=stream.name, cause=cause))
+                self._events.emit(catalogue.SyncRestarted(**report.names, cause=cause))
                 links.clear()
                 if checkpoint.progress.retry_at is not None:
                     raise BadAnswer(cause=f"the next copy begins in an hour: {cause}")
@@ -271,8 +280,7 @@ class Sync:
                 return checkpoint.waiting(until=now + wait.total_seconds())
         return checkpoint
 
-    def _begin(self, stream: Stream) -> Checkpoint:
-        source = self._source
+    def _begin(self, source: DirectorySource, stream: Stream) -> Checkpoint:
         return self._store.begin(stream, tenant_id=source.tenant_id, root=source.root, now=self._clock().wall)
 
     def _move(self, old: Checkpoint, new: Checkpoint) -> Checkpoint:

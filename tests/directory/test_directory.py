@@ -68,7 +68,7 @@ class Site:
         self.answers: dict[str, Answered | tuple[Answered, ...]] = {}
         self.read: list[str] = []
         self._lines: list[str] = []
-        self._store = SqlStore(f"sqlite:///{self.file}", streams=STREAMS.values())
+        self._store = SqlStore(self.file, streams=STREAMS.values())
 
     def run(self) -> list[dict[str, Any]]:
         """Run the sync once; list its events."""
@@ -76,8 +76,7 @@ class Site:
         self._lines.clear()
         graph = Graph(get_token=self._token, get=self._get, clock=self.clock, sleep=no_sleep, new_id=lambda: "an-id")
         sync = Sync(
-            source=DirectorySource(tenant_id=TENANT, root=ROOT, streams=(USERS,)),
-            graph=graph,
+            sources=[DirectorySource(tenant_id=TENANT, root=ROOT, streams=(USERS,), graph=graph)],
             store=self._store,
             pool=InPlace(),
             clock=self.clock,

@@ -2,7 +2,7 @@ import asyncio
 import gc
 import json
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 
 from emulator.cloud import LocalCloud
+from emulator.directory.people import People
+from emulator.directory.population import Size
+from emulator.directory.store import Tenant
 from emulator.entra.app import Forgery
 from emulator.graph.switches import TokenRefusal
 from emulator.network.faults import Fault, Kind
@@ -23,6 +26,7 @@ from tests.in_process import App, suffering
 pytestmark = pytest.mark.slow
 
 PEOPLE = 45
+OTHER_TENANT = "0e6c2a41-9b7d-4f35-8c1a-d4e8b5f6a723"
 type Event = dict[str, Any]
 
 
@@ -57,11 +61,11 @@ def directory(
         gc.collect()  # an SDK client keeps its connection until then
 
 
-def settings(cloud: LocalCloud, folder: Path) -> str:
+def settings(cloud: LocalCloud, folder: Path, *, tenants: Sequence[str] = (TENANT_ID,)) -> str:
     """Add the sync to a vend.toml."""
     credential = f'{{ type = "certificate", vault = "{cloud.vault_url}", name = "{CERTIFICATE}" }}'
     return f"""
-profiles.directory.tenants = ["{TENANT_ID}"]
+profiles.directory.tenants = {json.dumps(tenants)}
 profiles.directory.client_id = "{CLIENT_ID}"
 profiles.directory.scopes = ["{cloud.graph_url}/.default"]
 profiles.directory.vendable = false
@@ -285,7 +289,7 @@ def test_a_copy_without_anybody_is_not_believed(
 
 def test_a_graph_that_never_answers_ends_the_run(directory: LocalCloud, fake_clock: FakeClock, tmp_path: Path) -> None:
     """REL-63: each request to Graph has its deadline, the run ends, and the next one begins afresh."""
-    limits = "limits.connect_seconds = 0.1\nlimits.read_idle_seconds = 0.3\nlimits.attempt_seconds = 0.3\n"
+    limits = "limits.graph_first_byte_seconds = 0.3\nlimits.graph_page_seconds = 0.3\nlimits.connect_seconds = 0.1\n"
 
     async def story() -> None:
         async with App(directory, fake_clock, tmp_path, settings=settings(directory, tmp_path) + limits) as app:
@@ -307,7 +311,7 @@ def test_a_database_that_never_lets_go_ends_the_run(
         with closing(sqlite3.connect(tmp_path / "directory.db")) as other:
             other.execute("begin immediate")
             (event,) = await app.sync()
-            assert (event["event"], event["cause"]) == ("sync_failed", "the store failed: OperationalError")
+            assert (event["event"], event["cause"]) == ("sync_failed", "the store failed: SQLITE_BUSY")
             other.rollback()
         assert summary(await app.sync())[:2] == ("sync_finished", "complete")
         assert found(tmp_path) == expected(directory)
@@ -330,6 +334,29 @@ def test_a_second_run_stays_away(run: Callable[[Story], None], directory: LocalC
             pass  # nothing of it is left open
 
     run(story)
+
+
+def test_every_tenant_of_the_profile_is_copied(directory: LocalCloud, fake_clock: FakeClock, tmp_path: Path) -> None:
+    """DIR-09: each with tokens and a link of its own."""
+    store = directory.directory
+    store.add_tenant(Tenant(OTHER_TENANT, "fabrikam.example"), size=Size.of(5), seed=2)
+    principal = store.consent(CLIENT_ID, tenant_id=OTHER_TENANT)
+    store.grant(principal.object_id, resource="https://graph.microsoft.com", roles=frozenset({"User.Read.All"}))
+    lines = settings(directory, tmp_path, tenants=(TENANT_ID, OTHER_TENANT))
+
+    async def story() -> None:
+        async with App(directory, fake_clock, tmp_path, settings=lines) as app:
+            for changes in ((PEOPLE, 5), (0, 0)):
+                events = await app.sync()
+                ends = {event["tenant_id"]: (event["outcome"], event["changes"]) for event in events}
+                assert ends == {
+                    tenant: ("complete", number)
+                    for tenant, number in zip((TENANT_ID, OTHER_TENANT), changes, strict=True)
+                }
+
+    asyncio.run(story())
+    people = set(People(store.objects(OTHER_TENANT)).tenant())
+    assert expected(directory).keys() < found(tmp_path).keys() <= expected(directory).keys() | people
 
 
 def test_a_registration_without_the_permission_is_told_so(run: Callable[[Story], None], directory: LocalCloud) -> None:

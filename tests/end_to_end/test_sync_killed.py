@@ -46,7 +46,7 @@ class Copies(AbstractContextManager["Copies"]):
         self.file = folder / "directory.db"
 
     def __enter__(self) -> Self:
-        arguments = [f"sqlite:///{self.file}", self._cloud.graph_url, str(self._cloud.ca_file)]
+        arguments = [str(self.file), self._cloud.graph_url, str(self._cloud.ca_file)]
         self._doomed = subprocess.Popen(
             [sys.executable, "-m", "tests.end_to_end.killed_sync", *arguments],
             stdin=subprocess.PIPE,
@@ -72,8 +72,7 @@ class Copies(AbstractContextManager["Copies"]):
     def sync(self, *, later: float = 0.0) -> None:
         """Sync in this process, to the end."""
         root, ca_file = self._cloud.graph_url, str(self._cloud.ca_file)
-        url = f"sqlite:///{self.file}"
-        asyncio.run(run(at=0, url=url, root=root, ca_file=ca_file, later=later, secret=self._secret))
+        asyncio.run(run(at=0, file=self.file, root=root, ca_file=ca_file, later=later, secret=self._secret))
 
     def sync_until_killed(self, at: int) -> bool:
         """Sync in a process that kills itself; return whether it did so before its end."""

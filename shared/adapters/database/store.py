@@ -7,13 +7,14 @@ that is stored twice changes nothing.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
+from pathlib import Path
 
 from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from shared.adapters.database import rows
 from shared.adapters.database.migration import CURRENT, Version, migrate
-from shared.adapters.database.sqlite import insert, make_engine
+from shared.adapters.database.sqlite import insert, make_engine, remedy_for
 from shared.adapters.database.tables import SYNC_STREAM, Schema
 from shared.core.directory.checkpoint import Checkpoint, LeaseHeld, LeaseLost, Progress, Stored
 from shared.core.directory.delta import LinkKind, Page
@@ -32,13 +33,13 @@ class SqlStore:
     """A database that holds the directory.
 
     Args:
-        url: the database, as SQLAlchemy writes it.
+        file: the database.
         streams: the declarations of all streams, also of those that are not synced.
         version: the schema version of this code.
     """
 
-    def __init__(self, url: str, *, streams: Iterable[Stream], version: Version = CURRENT) -> None:
-        self._engine = make_engine(url)
+    def __init__(self, file: Path, *, streams: Iterable[Stream], version: Version = CURRENT) -> None:
+        self._engine = make_engine(file)
         self._schema = Schema(streams)
         self._version = version
 
@@ -150,7 +151,7 @@ class SqlStore:
             with self._engine.begin() as connection:
                 return work(connection.execution_options(preserve_rowcount=True))
         except SQLAlchemyError as error:
-            failure = Unavailable(cause=f"the store failed: {type(error).__name__}")
+            failure = _failure(error)
         # Outside of the except block: the original error holds the statement and the rows.
         raise failure
 
@@ -190,6 +191,13 @@ def _save(connection: Connection, checkpoint: Checkpoint) -> None:
             **asdict(checkpoint.progress),
         )
     )
+
+
+def _failure(error: SQLAlchemyError) -> Unavailable:
+    """Return the failure with the database's own name for it, which no value is part of."""
+    original = error.orig if isinstance(error, DBAPIError) else None
+    name = str(getattr(original, "sqlite_errorname", type(error).__name__))
+    return Unavailable(cause=f"the store failed: {name}", remedy=remedy_for(name))
 
 
 def _row(tenant_id: str, stream: Stream) -> ColumnElement[bool]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from shared.telemetry.catalogue.fields import Cause, Milliseconds, Stream
+from shared.telemetry.catalogue.fields import Cause, Milliseconds, Stream, TenantId
 from shared.telemetry.event import About, Doc, Event, Feed
 from shared.telemetry.instruments import CHANGES, RUNS
 
@@ -18,6 +18,7 @@ class SyncFinished(Event):
     )
 
     stream: Stream
+    tenant_id: TenantId
     outcome: Annotated[
         Literal["complete", "to be continued"], Doc("whether everything was read, or the next run goes on")
     ]
@@ -34,6 +35,7 @@ class SyncRestarted(Event):
     about = About("sync_restarted", remedy="if it happens often: find out why the sync did not run for so long")
 
     stream: Stream
+    tenant_id: TenantId
     cause: Cause
 
 
@@ -44,6 +46,7 @@ class SyncMended(Event):
     about = About("sync_mended", remedy="look at the object in Entra; half a character or NUL came from another system")
 
     stream: Stream
+    tenant_id: TenantId
     property: Annotated[str, Doc("Graph's name of the property; `id`: objects without one, which are not stored")]
     number: Annotated[int, Doc("how many values", {"minimum": 1})]
     object_id: Annotated[str, Doc("one of the objects; empty for `id`")]
@@ -60,6 +63,7 @@ class SyncHeld(Event):
     )
 
     stream: Stream
+    tenant_id: TenantId
     kind: Annotated[str, Doc("`objects`, or the column that has no value any more")]
     number: Annotated[int, Doc("how many would be lost", {"minimum": 1})]
 
@@ -75,6 +79,7 @@ class SyncFailed(Event):
     )
 
     stream: Stream
+    tenant_id: TenantId
     cause: Cause
     remedy: Annotated[str, Doc("what to do, where the failure tells")] | None = None
     trace_id: Annotated[str, Doc("the id by which Microsoft's support finds Graph's answer")] | None = None
@@ -87,6 +92,7 @@ class SyncSkipped(Event):
     about = About("sync_skipped", feeds=(Feed(RUNS, by=("stream",), fixed={"outcome": "skipped"}),))
 
     stream: Stream
+    tenant_id: TenantId
     cause: Cause
 
 

@@ -59,7 +59,7 @@ class Copy:
         self.file = file
         self.tenant_id = tenant_id
         self.stream = stream
-        self.store = SqlStore(f"sqlite:///{file}", streams=streams, version=version)
+        self.store = SqlStore(file, streams=streams, version=version)
         self.texts = [column.name for column in stream.properties.values() if column.kind is str]
 
     def begin(self, *, now: float = NOW, root: str = ROOT) -> Checkpoint:

@@ -2,7 +2,7 @@
 
 import sqlite3
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import Engine
+from sqlalchemy.event import listen, remove
 
 from shared.adapters.database.store import LEASE_SECONDS
 from shared.core.directory.checkpoint import LeaseHeld, LeaseLost
 from shared.core.directory.delta import Change, ColumnValue, LinkKind, ObjectState, Page
-from shared.core.directory.streams import Lookup, Stream
+from shared.core.directory.streams import USERS, Lookup, Stream
 from shared.core.errors import Unavailable
 from tests.adapters.database.directory_copy import (
     EVERY_STREAM,
@@ -200,7 +202,7 @@ def test_each_page_renews_the_lease(copy: Copy) -> None:
 
 
 def test_a_store_that_fails_tells_nothing_of_what_it_holds(copy: Copy) -> None:
-    """SEC-09: the driver's error has the statement and its values; the cause is its type, and the error is not kept."""
+    """SEC-09: the driver's error has the statement and its values. The cause is its name, and the error is not kept."""
     checkpoint = copy.begin()
     with closing(sqlite3.connect(copy.file)) as connection:
         connection.execute(f"drop view {copy.stream.view}")
@@ -208,10 +210,65 @@ def test_a_store_that_fails_tells_nothing_of_what_it_holds(copy: Copy) -> None:
     page = Page([active(1, **{copy.texts[0]: "C4N4RY"})], f"{ROOT}/C4N4RY", LinkKind.NEXT)
     with pytest.raises(Unavailable) as caught:
         copy.store.commit(checkpoint, page, now=NOW)
-    assert caught.value.cause == "the store failed: OperationalError"
+    assert caught.value.cause == "the store failed: SQLITE_ERROR"
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
     # What led to it is in no frame either.
     assert "C4N4RY" not in "".join(traceback.format_exception(caught.value))
+
+
+def break_tables(file: Path) -> None:
+    """Make a table that has not the columns of any version."""
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("create table schema_version (unheard_of integer)")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "name", "remedy"),
+    [
+        (lambda file: file.write_bytes(b"no database" * 100), "SQLITE_NOTADB", "move the file away"),
+        (lambda file: file.mkdir(), "SQLITE_CANTOPEN", "let the app write"),
+        (break_tables, "SQLITE_ERROR", "move the file away"),
+    ],
+    ids=["not a database", "a folder", "other tables"],
+)
+def test_a_store_that_fails_is_named(tmp_path: Path, spoil: Callable[[Path], object], name: str, remedy: str) -> None:
+    """DIR-08: the error has SQLite's own name, and what to do about it."""
+    file = tmp_path / "directory.db"
+    spoil(file)
+    copy = Copy(file, USERS)
+    with closing(copy.store), pytest.raises(Unavailable) as caught:
+        copy.begin()
+    assert caught.value.cause == f"the store failed: {name}"
+    assert remedy in (caught.value.remedy or "")
+
+
+def test_a_full_disk_is_named(copy: Copy) -> None:
+    """DIR-08: the page is not stored, and the error says what to make room on."""
+    checkpoint = copy.begin()
+    with closing(sqlite3.connect(copy.file)) as connection:
+        (pages,) = connection.execute("pragma page_count").fetchone()
+    listen(Engine, "begin", limit := lambda connection: connection.exec_driver_sql(f"pragma max_page_count = {pages}"))
+    many = [active(number, **{copy.texts[0]: "x" * 200}) for number in range(500)]
+    with pytest.raises(Unavailable) as caught:
+        copy.store.commit(checkpoint, Page(many, f"{ROOT}/x", LinkKind.NEXT), now=NOW)
+    remove(Engine, "begin", limit)
+    assert caught.value.cause == "the store failed: SQLITE_FULL"
+    assert "make room" in (caught.value.remedy or "")
+    assert copy.rows("directory_object") == {}
+
+
+def test_only_the_app_reads_the_file(tmp_path: Path) -> None:
+    """DIR-13: the directory is personal data. An older file is closed to others, and stays open to a group."""
+    for name, before, after in (("new.db", None, 0o600), ("older.db", 0o644, 0o640)):
+        copy = Copy(tmp_path / name, USERS)
+        if before is not None:
+            copy.file.touch(before)
+            copy.file.chmod(before)
+        copy.begin()
+        modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.glob(f"{name}*")}
+        assert len(modes) == 3  # beside the file its journal and the journal's index
+        assert set(modes.values()) == {after}
+        copy.store.close()
 
 
 def test_another_graph_is_another_copy(copy: Copy) -> None:
