@@ -33,6 +33,8 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "shared/api/vendor.py": ("tests/api/test_anonymous.py", "tests/api/test_isolation.py", "tests/api/test_abuse.py"),
     "shared/callers/health.py": ("tests/api/test_readiness.py", "tests/callers/test_entries.py"),
     "shared/callers/live.py": ("tests/callers/test_age.py", "tests/callers/test_entries.py"),
+    "shared/core/directory/checkpoint.py": ("tests/directory/test_directory.py", "tests/directory/test_run.py"),
+    "shared/core/directory/rules.py": ("tests/adapters/database/test_store.py", "tests/directory/test_directory.py"),
     "shared/core/documents/credentials.py": _DOCUMENTS,
     "shared/core/documents/table.py": _DOCUMENTS,
     "shared/core/encoding.py": _DOORS,

@@ -11,15 +11,18 @@ from typing import Any
 import pytest
 
 from emulator.cloud import LocalCloud
+from emulator.directory.directory_object import State
+from emulator.directory.kinds import GROUPS as KIND_OF_GROUPS
+from emulator.directory.objects import Tenant
 from emulator.directory.people import People
 from emulator.directory.population import Size
-from emulator.directory.store import Tenant
+from emulator.directory.truth import truth
 from emulator.entra.app import Forgery
 from emulator.graph.switches import TokenRefusal
 from emulator.network.faults import Fault, Kind
 from emulator.seed import CERTIFICATE, CLIENT_ID, TENANT_ID
 from emulator.tour.site import app_settings
-from shared.core.directory.streams import USERS
+from shared.core.directory.streams import GROUPS, USERS
 from tests.clock import FakeClock
 from tests.in_process import App, suffering
 
@@ -94,6 +97,25 @@ def found(folder: Path) -> Mapping[str, Mapping[str, Any]]:
         enabled = person["account_enabled"]
         person["account_enabled"] = None if enabled is None else bool(enabled)
     return people
+
+
+def expected_edges(cloud: LocalCloud) -> set[tuple[str, str, str]]:
+    """Return the edges of active groups."""
+    true = truth(cloud.objects)
+    active = {
+        each for each, found in true.objects.items() if found.state is State.ACTIVE and found.kind is KIND_OF_GROUPS
+    }
+    return {(GROUPS.relations[kind], source, other) for kind, source, other in true.edges if source in active}
+
+
+def found_edges(folder: Path) -> set[tuple[str, str, str]]:
+    """Return the edges of the active groups of the copy."""
+    with closing(sqlite3.connect(folder / "directory.db")) as connection:
+        found = connection.execute(
+            "select kind, source.id, other.id from edge join directory_object as source on source.object = src"
+            " join directory_object as other on other.object = dst where source.state = 'active'"
+        )
+        return {(kind, source, other) for kind, source, other in found}
 
 
 def summary(events: list[Event]) -> tuple[Any, ...]:
@@ -357,6 +379,40 @@ def test_every_tenant_of_the_profile_is_copied(directory: LocalCloud, fake_clock
     asyncio.run(story())
     people = set(People(store.objects(OTHER_TENANT)).tenant())
     assert expected(directory).keys() < found(tmp_path).keys() <= expected(directory).keys() | people
+
+
+@pytest.mark.parametrize("awkward", [False, True], ids=["orderly", "awkward"])
+def test_the_copy_of_memberships_is_that_of_a_tenant_that_evolves(
+    directory: LocalCloud, fake_clock: FakeClock, tmp_path: Path, *, awkward: bool
+) -> None:
+    """Cycles, diamonds, removals, restores and a link that is forgotten: the edges are those of the tenant."""
+    store, graph = directory.directory, directory.graph
+    principal = store.service_principal(CLIENT_ID, tenant_id=TENANT_ID)
+    assert principal
+    roles = frozenset({"User.Read.All", "GroupMember.Read.All"})
+    store.grant(principal.object_id, resource="https://graph.microsoft.com", roles=roles)
+    if awkward:
+        graph.delta.shuffled = graph.delta.repeats = graph.delta.removed_in_first_round = True
+        graph.delta.links_per_page = 3
+        graph.delta.empty_pages_between = 1
+    lines = settings(directory, tmp_path) + 'sync.streams = ["users", "groups"]\n'
+
+    async def story() -> None:
+        async with App(directory, fake_clock, tmp_path, settings=lines) as app:
+            for turn in range(6):
+                directory.evolution.run(40)
+                if turn == 3:
+                    graph.delta.delta_token_seconds = 1.0
+                    fake_clock.tick(2)
+                events = await app.sync()
+                graph.delta.delta_token_seconds = 86_400.0
+                restarted = [event["stream"] for event in events if event["event"] == "sync_restarted"]
+                assert sorted(restarted) == (["groups", "users"] if turn == 3 else [])
+                assert [event["outcome"] for event in events if event["event"] == "sync_finished"] == ["complete"] * 2
+                assert found_edges(tmp_path) == expected_edges(directory)
+                assert found(tmp_path) == expected(directory)
+
+    asyncio.run(story())
 
 
 def test_a_registration_without_the_permission_is_told_so(run: Callable[[Story], None], directory: LocalCloud) -> None:

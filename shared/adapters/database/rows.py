@@ -7,10 +7,12 @@ returns how many rows it wrote. The record that an object was seen does not coun
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import batched
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, func, select, update
 
+from shared.adapters.database import edges
 from shared.adapters.database.sqlite import insert
 from shared.adapters.database.tables import DIRECTORY_OBJECT
 from shared.core.directory.checkpoint import Checkpoint
@@ -19,6 +21,8 @@ from shared.core.directory.rules import Known, is_too_much, is_withheld, told
 
 _OBJECT = DIRECTORY_OBJECT.c
 _BETWEEN = ","
+_AT_ONCE = 500
+"""Numbers in one statement; databases bound how many values it may have."""
 type _Row = dict[str, Any]
 
 
@@ -56,7 +60,9 @@ def apply(
     if missing:
         _insert(connection, checkpoint, missing, now=now)
         before = {**before, **_read(connection, table, checkpoint, missing)}
-    return len(missing) + _update(connection, table, before, after, now=now), len(after) - seen
+    written = len(missing) + _update(connection, table, before, after, checkpoint.stream.name, now=now)
+    edges_written, new_edges = edges.apply(connection, checkpoint, changes, now=now)
+    return written + edges_written, len(after) - seen + new_edges
 
 
 def sweep(connection: Connection, table: Table, checkpoint: Checkpoint, *, now: float) -> tuple[int, Mapping[str, int]]:
@@ -70,16 +76,23 @@ def sweep(connection: Connection, table: Table, checkpoint: Checkpoint, *, now: 
     ours = (_OBJECT.tenant_id == checkpoint.tenant_id) & (_OBJECT.stream == checkpoint.stream.name)
     seen, active = _OBJECT.generation == checkpoint.generation, _OBJECT.state == ObjectState.ACTIVE.value
     written, held = _clear(connection, table, ours & seen & _OBJECT.removed_as.is_(None), now=now)
+    edges_written, edges_held = edges.sweep(connection, checkpoint)
+    written, held = written + edges_written, {**held, **edges_held}
     unseen = ours & active & ~seen
     total, lost = _count(connection, ours & active), _count(connection, unseen)
     if is_too_much(lost=lost, total=total):
         held = {**held, "objects": lost}
     else:
         written += _set_state(connection, unseen, ObjectState.DELETED, now=now)
-    for state in (ObjectState.DELETED, ObjectState.PURGED):
-        written += _set_state(connection, ours & seen & (_OBJECT.removed_as == state.value), state, now=now)
-    gone = select(_OBJECT.object).where(ours, _OBJECT.state == ObjectState.PURGED.value)
-    connection.execute(delete(table).where(table.c.object.in_(gone)))
+    removed = {
+        state: ours & seen & (_OBJECT.removed_as == state.value) for state in (ObjectState.DELETED, ObjectState.PURGED)
+    }
+    gone = connection.scalars(select(_OBJECT.object).where(removed[ObjectState.PURGED])).all()
+    for state, which in removed.items():
+        written += _set_state(connection, which, state, now=now)
+    for some in batched(gone, _AT_ONCE, strict=False):
+        connection.execute(delete(table).where(table.c.object.in_(some)))
+        edges.drop(connection, some)
     remembered = _OBJECT.removed_as.is_not(None) | _OBJECT.left_out.is_not(None)
     connection.execute(update(DIRECTORY_OBJECT).where(ours, remembered).values(removed_as=None, left_out=None))
     return written, held
@@ -120,7 +133,13 @@ def _insert(connection: Connection, checkpoint: Checkpoint, missing: Mapping[str
 
 
 def _update(
-    connection: Connection, table: Table, before: Mapping[str, _Stored], after: Mapping[str, Known], *, now: float
+    connection: Connection,
+    table: Table,
+    before: Mapping[str, _Stored],
+    after: Mapping[str, Known],
+    stream: str,
+    *,
+    now: float,
 ) -> int:
     """Write what differs. Most objects of a new copy are as they were: they get their generation, by one statement."""
     none = {column.name: None for column in table.c if column.name != "object"}
@@ -142,12 +161,13 @@ def _update(
                 "changed_at": now if is_changed else was.changed_at,
                 "state_changed_at": now if is_moved else was.state_changed_at,
             }
-            headers.append({"number": was.number, **times, **_header(known)})
+            headers.append({"number": was.number, "stream": stream, **times, **_header(known)})
         elif was.known.generation != known.generation:
             seen.append(was.number)
     _write(connection, table, rows, headers)
     if gone:
         connection.execute(delete(table).where(table.c.object.in_(gone)))
+        edges.drop(connection, gone)
     if seen:
         generation = next(iter(after.values())).generation
         connection.execute(update(DIRECTORY_OBJECT).where(_OBJECT.object.in_(seen)).values(generation=generation))

@@ -14,22 +14,22 @@ insert = sqlite.insert
 
 _COPY_ANEW = "move the file away, and the next run copies anew"
 REMEDIES: Mapping[str, str] = {
-    "SQLITE_BUSY": "end the process that keeps a transaction open on the file",
-    "SQLITE_CANTOPEN": "make the folder of the file, and let the app write there",
-    "SQLITE_CORRUPT": f"the file is damaged: {_COPY_ANEW}",
-    "SQLITE_ERROR": f"the tables are not those of this version: {_COPY_ANEW}",
-    "SQLITE_FULL": "make room on the disk of the file",
-    "SQLITE_IOERR": "look at the disk of the file; a network share is no place for it",
-    "SQLITE_NOTADB": f"the file is no database: {_COPY_ANEW}",
-    "SQLITE_PERM": "let the app write the file and its folder",
-    "SQLITE_READONLY": "let the app write the file and its folder",
+    "BUSY": "end the process that keeps a transaction open on the file",
+    "CANTOPEN": "make the folder of the file, and let the app write there",
+    "CORRUPT": f"the file is damaged: {_COPY_ANEW}",
+    "ERROR": f"the tables are not those of this version: {_COPY_ANEW}",
+    "FULL": "make room on the disk of the file",
+    "IOERR": "look at the disk of the file; a network share is no place for it",
+    "NOTADB": f"the file is no database: {_COPY_ANEW}",
+    "PERM": "let the app write the file and its folder",
+    "READONLY": "let the app write the file and its folder",
 }
-"""By the name of a primary error code: https://sqlite.org/rescode.html."""
+"""By the name of a primary error code without its prefix: https://sqlite.org/rescode.html."""
 
 
 def remedy_for(name: str) -> str | None:
     """Return what to do about an error by its name, which may be that of an extended code."""
-    return REMEDIES.get("_".join(name.split("_")[:2]))
+    return REMEDIES.get(name.removeprefix("SQLITE_").partition("_")[0])
 
 
 def make_engine(file: Path) -> Engine:

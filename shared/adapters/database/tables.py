@@ -5,8 +5,10 @@
 | `schema_version` | database: the version that wrote it, see `migration.py` |
 | `sync_stream` | tenant and stream: its checkpoint and its lease |
 | `directory_object` | tenant and object: its number here, its state, when both changed, the attempt that saw it last |
+| `edge` | relationship between two objects, such as member and owner |
 | `directory_<kind>` | object of a stream: the columns that the stream declares |
 | view `active_<stream>` | object that a reader should see |
+| view `group_members` | direct member of an active group |
 """
 
 import hashlib
@@ -86,6 +88,17 @@ DIRECTORY_OBJECT = Table(
     Index("directory_object_stream", "stream", "tenant_id", "generation"),
     sqlite_autoincrement=True,
 )
+EDGE = Table(
+    "edge",
+    _FIXED,
+    Column("kind", String(8), primary_key=True),
+    # Numbers of objects: `src` has the relationship, `dst` is at its other end.
+    Column("src", Integer, primary_key=True, autoincrement=False),
+    Column("dst", Integer, primary_key=True, autoincrement=False),
+    Column("generation", Integer, nullable=False),
+    Index("edge_dst", "dst", "kind", "src"),
+    sqlite_with_rowid=False,
+)
 _TYPES = {str: String, bool: Boolean}
 
 
@@ -104,8 +117,8 @@ class Schema:
     def __init__(self, streams: Iterable[Stream]) -> None:
         streams = list(streams)
         self.rows = {stream.name: _row_table(stream) for stream in streams}
-        self.tables = (SCHEMA_VERSION, SYNC_STREAM, DIRECTORY_OBJECT, *self.rows.values())
-        self.views = [_view(stream, self.rows[stream.name]) for stream in streams]
+        self.tables = (SCHEMA_VERSION, SYNC_STREAM, DIRECTORY_OBJECT, EDGE, *self.rows.values())
+        self.views = [*(_view(stream, self.rows[stream.name]) for stream in streams), _group_members()]
 
     @cached_property
     def digest(self) -> str:
@@ -152,4 +165,22 @@ def _view(stream: Stream, table: Table) -> CreateView:
         .join_from(table, DIRECTORY_OBJECT, table.c.object == DIRECTORY_OBJECT.c.object)
         .where(and_(DIRECTORY_OBJECT.c.state == ObjectState.ACTIVE.value, enabled)),
         stream.view,
+    )
+
+
+def _group_members() -> CreateView:
+    """Return the view of direct memberships: not of deleted groups, and not of deleted members."""
+    group, member = DIRECTORY_OBJECT.alias("directory_group_object"), DIRECTORY_OBJECT.alias("member")
+    present = (ObjectState.ACTIVE.value, ObjectState.STUB.value)
+    return CreateView(
+        select(
+            group.c.tenant_id,
+            group.c.id.label("group_id"),
+            member.c.id.label("member_id"),
+            member.c.stream.label("member_stream"),
+        )
+        .join_from(EDGE, group, group.c.object == EDGE.c.src)
+        .join(member, member.c.object == EDGE.c.dst)
+        .where(EDGE.c.kind == "member", group.c.state == ObjectState.ACTIVE.value, member.c.state.in_(present)),
+        "group_members",
     )

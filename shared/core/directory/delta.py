@@ -7,9 +7,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
-from shared.core.directory.streams import Column, Stream
+from shared.core.directory.streams import TYPES, Column, Stream
 from shared.core.errors import BadAnswer, UnreadableAnswer
 from shared.core.names import is_guid
 from shared.core.origins import origin_of
@@ -37,6 +37,28 @@ class ObjectState(StrEnum):
     """In the recycle bin of Entra, for 30 days. An administrator may restore the object."""
     PURGED = "purged"
     """Deleted for good."""
+    STUB = "stub"
+    """Known from a relationship alone."""
+
+
+class Edge(NamedTuple):
+    """A relationship of an object: its kind, and the id of the object at its other end, in lower case."""
+
+    kind: str
+    other: str
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeChange:
+    """What a page says about one relationship.
+
+    Args:
+        stream: the stream of the object at the other end; "" if no stream of ours brings it.
+        is_removed: the relationship is no more. That says nothing about the other object.
+    """
+
+    stream: str
+    is_removed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +69,13 @@ class Change:
         id: the id of the object, a GUID in lower case.
         state: the state of the object.
         values: by the name of the column. A column that is absent has not changed.
+        edges: its relationships that the page names. One that is absent has not changed.
     """
 
     id: str
     state: ObjectState
     values: Mapping[str, ColumnValue] = field(default_factory=dict)
+    edges: Mapping[Edge, EdgeChange] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +142,8 @@ def read_page(body: bytes, stream: Stream, *, root: str) -> Page:
         mended = together(mended, {name: Mended(change.id, 1) for name in names})
         before = changes.get(change.id)
         if before is not None and before.state is change.state is ObjectState.ACTIVE:
-            change = Change(change.id, change.state, {**before.values, **change.values})
+            values, edges = {**before.values, **change.values}, {**before.edges, **change.edges}
+            change = Change(change.id, change.state, values, edges)
         changes[change.id] = change
     return Page(list(changes.values()), link, kind, mended)
 
@@ -143,9 +168,27 @@ def _read_change(oid: str, item: Mapping[str, Any], stream: Stream) -> tuple[Cha
         return Change(oid, ObjectState.PURGED if is_gone else ObjectState.DELETED), []
     given = [(name, column, item[name]) for name, column in stream.properties.items() if name in item]
     values = {column.name: _storable(value, column) for _, column, value in given}
-    return Change(oid, ObjectState.ACTIVE, values), [
-        name for name, column, value in given if values[column.name] != value
-    ]
+    mended = [name for name, column, value in given if values[column.name] != value]
+    edges = dict[Edge, EdgeChange]()
+    for name, kind in stream.relations.items():
+        others = item.get(f"{name}@delta", [])
+        for other in others if isinstance(others, list) else [others]:
+            found = _read_edge(other)
+            if found is None:
+                mended.append(name)
+            else:
+                edges[Edge(kind, found[0])] = found[1]
+    return Change(oid, ObjectState.ACTIVE, values, edges), mended
+
+
+def _read_edge(other: Any) -> tuple[str, EdgeChange] | None:  # noqa: ANN401  # any JSON value
+    """Return the id of the object at the other end, and what is new; None if there is no id."""
+    oid = other.get("id") if isinstance(other, dict) else None
+    if not isinstance(oid, str) or not is_guid(oid):
+        return None
+    kind = other.get("@odata.type")
+    stream = TYPES.get(kind, "") if isinstance(kind, str) else ""
+    return oid.lower(), EdgeChange(stream, is_removed="@removed" in other)
 
 
 def _storable(value: Any, column: Column) -> ColumnValue:  # noqa: ANN401  # any JSON value

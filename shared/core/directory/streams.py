@@ -7,7 +7,7 @@ declaration. A new stream, or a new column, is a change to this module alone.
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import urlencode
 
@@ -48,6 +48,7 @@ class Stream:
         path: the path in Graph's API, after the version.
         table: the name of the table that holds the columns.
         properties: by Graph's name, the column of each property that is copied.
+        relations: by Graph's name, the kind of edge that each relationship to other objects is stored as.
         enabled_by: the column in which Graph says whether an object is enabled. The view for readers leaves out an
             object for which the column is false. None: the view has every object that is not deleted.
     """
@@ -56,6 +57,7 @@ class Stream:
     path: str
     table: str
     properties: Mapping[str, Column]
+    relations: Mapping[str, str] = field(default_factory=dict)
     enabled_by: str | None = None
 
     @property
@@ -65,7 +67,8 @@ class Stream:
 
     def first_link(self, root: str) -> str:
         """Return the URL that starts a copy. Graph makes every later link."""
-        return f"{root}/v1.0/{self.path}/delta?{urlencode({'$select': ','.join(self.properties)}, safe=',$')}"
+        names = (*self.properties, *self.relations)
+        return f"{root}/v1.0/{self.path}/delta?{urlencode({'$select': ','.join(names)}, safe=',$')}"
 
     def fingerprint(self, root: str) -> str:
         """Return a digest of what a stored link depends on. Another digest means that the link is of no use."""
@@ -93,4 +96,21 @@ USERS = Stream(
     },
     enabled_by="account_enabled",
 )
-STREAMS: Mapping[str, Stream] = {stream.name: stream for stream in (USERS,)}
+GROUPS = Stream(
+    name="groups",
+    path="groups",
+    table="directory_group",
+    properties={
+        "createdDateTime": Column("created_at"),
+        "description": Column("description"),
+        "displayName": Column("display_name", lookup=Lookup.ANY_CASE),
+        "mail": Column("mail", lookup=Lookup.ANY_CASE),
+        "mailEnabled": Column("mail_enabled", bool),
+        "securityEnabled": Column("security_enabled", bool),
+        "visibility": Column("visibility"),
+    },
+    relations={"members": "member", "owners": "owner"},
+)
+STREAMS: Mapping[str, Stream] = {stream.name: stream for stream in (USERS, GROUPS)}
+TYPES: Mapping[str, str] = {"#microsoft.graph.user": USERS.name, "#microsoft.graph.group": GROUPS.name}
+"""By the OData type of an object at the other end of a relationship, the stream that brings it."""

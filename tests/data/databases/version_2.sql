@@ -1,4 +1,15 @@
 BEGIN TRANSACTION;
+CREATE TABLE directory_group (
+	object INTEGER NOT NULL, 
+	created_at VARCHAR, 
+	description VARCHAR, 
+	display_name VARCHAR, 
+	mail VARCHAR, 
+	mail_enabled BOOLEAN, 
+	security_enabled BOOLEAN, 
+	visibility VARCHAR, 
+	PRIMARY KEY (object)
+);
 CREATE TABLE directory_object (
     object INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
     tenant_id VARCHAR(36) NOT NULL,
@@ -35,13 +46,23 @@ INSERT INTO "directory_user" VALUES(1,1,'2024-02-29T08:00:00Z','Research','Ann O
 INSERT INTO "directory_user" VALUES(2,0,NULL,NULL,'Ben',NULL,NULL,NULL,NULL,NULL,NULL,'ben@contoso.example',NULL);
 INSERT INTO "directory_user" VALUES(3,NULL,NULL,NULL,'Zoë 林',NULL,NULL,NULL,NULL,NULL,NULL,'zoe@contoso.example','Guest');
 INSERT INTO "directory_user" VALUES(4,1,NULL,NULL,'Dan',NULL,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+CREATE TABLE edge (
+	kind VARCHAR(8) NOT NULL, 
+	src INTEGER NOT NULL, 
+	dst INTEGER NOT NULL, 
+	generation INTEGER NOT NULL, 
+	PRIMARY KEY (kind, src, dst)
+)
+ WITHOUT ROWID
+
+;
 CREATE TABLE schema_version (
 	number INTEGER NOT NULL, 
 	writable_by INTEGER NOT NULL, 
 	declaration VARCHAR(64) NOT NULL, 
 	PRIMARY KEY (number)
 );
-INSERT INTO "schema_version" VALUES(2,2,'a9799ca0588d84d43ddf7e7e3d58796c1dec00e0e08a6f6135d8dcc7b0686327');
+INSERT INTO "schema_version" VALUES(2,2,'20e0fa2912e2fe52308de34fb2cfb4256a40e8b31d811e1d3f6772553efb4a57');
 CREATE TABLE sync_stream (
     tenant_id VARCHAR(36) NOT NULL,
     stream VARCHAR(32) NOT NULL,
@@ -68,9 +89,18 @@ CREATE INDEX directory_user_mail ON directory_user (lower(mail));
 CREATE INDEX directory_user_user_principal_name ON directory_user (lower(user_principal_name));
 CREATE UNIQUE INDEX directory_object_id ON directory_object (id, tenant_id);
 CREATE INDEX directory_object_stream ON directory_object (stream, tenant_id, generation);
+CREATE INDEX edge_dst ON edge (dst, kind, src);
+CREATE INDEX directory_group_display_name ON directory_group (lower(display_name));
+CREATE INDEX directory_group_mail ON directory_group (lower(mail));
 CREATE VIEW active_users AS SELECT directory_object.tenant_id, directory_object.id, directory_object.changed_at, directory_object.state_changed_at, directory_user.account_enabled, directory_user.created_at, directory_user.department, directory_user.display_name, directory_user.employee_id, directory_user.given_name, directory_user.job_title, directory_user.mail, directory_user.office_location, directory_user.surname, directory_user.user_principal_name, directory_user.user_type 
 FROM directory_user JOIN directory_object ON directory_user.object = directory_object.object 
 WHERE directory_object.state = 'active' AND directory_user.account_enabled IS NOT 0;
+CREATE VIEW active_groups AS SELECT directory_object.tenant_id, directory_object.id, directory_object.changed_at, directory_object.state_changed_at, directory_group.created_at, directory_group.description, directory_group.display_name, directory_group.mail, directory_group.mail_enabled, directory_group.security_enabled, directory_group.visibility 
+FROM directory_group JOIN directory_object ON directory_group.object = directory_object.object 
+WHERE directory_object.state = 'active';
+CREATE VIEW group_members AS SELECT directory_group_object.tenant_id, directory_group_object.id AS group_id, member.id AS member_id, member.stream AS member_stream 
+FROM edge JOIN directory_object AS directory_group_object ON directory_group_object.object = edge.src JOIN directory_object AS member ON member.object = edge.dst 
+WHERE edge.kind = 'member' AND directory_group_object.state = 'active' AND member.state IN ('active', 'stub');
 DELETE FROM "sqlite_sequence";
 INSERT INTO "sqlite_sequence" VALUES('directory_object',4);
 COMMIT;
