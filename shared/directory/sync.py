@@ -27,6 +27,9 @@ refusal in Graph's own form is a doubt. The same one a minute later means that t
 neither. After three copies that came no further than the one before, and after 50 pages without anything new, the run
 fails, and the next copy begins an hour later. A wait that Graph named is kept with the checkpoint too.
 
+**The recycle bin.** An object in it keeps its columns for 30 days, and its number and edges for longer. Once a day,
+after a round, Graph is asked what became of it: `shared/directory/recycle_bin.py`.
+
 **The state of the lease.** A run may move the checkpoint while it holds the lease.
 
 | state | when | who changes it |
@@ -58,11 +61,12 @@ from datetime import timedelta
 from typing import Protocol, TypedDict
 
 from shared.core.directory.checkpoint import Checkpoint, LeaseHeld, LeaseLost, Stored
-from shared.core.directory.delta import LinkKind, Mended, Page, read_page, together
+from shared.core.directory.delta import Change, LinkKind, Mended, Page, read_page, together
 from shared.core.directory.streams import Stream
 from shared.core.errors import BadAnswer, Unavailable, UpstreamError
 from shared.core.token import Moment
 from shared.directory.graph import LinkDoubted, ResyncRequired
+from shared.directory.recycle_bin import judge
 from shared.telemetry import catalogue
 from shared.telemetry.event import Event
 from shared.telemetry.events import Events
@@ -90,6 +94,12 @@ class DirectoryStore(Protocol):
 
     def commit(self, checkpoint: Checkpoint, page: Page, *, now: float) -> Stored:
         """Store a page and the link behind it."""
+
+    def in_bin(self, checkpoint: Checkpoint) -> Sequence[str]:
+        """Return the ids of the objects of a stream that lie in the recycle bin."""
+
+    def settle(self, checkpoint: Checkpoint, changes: Sequence[Change], *, now: float) -> Checkpoint:
+        """Store what became of objects in the recycle bin, and erase what lay there too long."""
 
     def release(self, checkpoint: Checkpoint) -> None:
         """Free the lease."""
@@ -265,8 +275,22 @@ class Sync:
                 links.clear()
                 if checkpoint.progress.retry_at is not None:
                     raise BadAnswer(cause=f"the next copy begins in an hour: {cause}")
+            if report.is_complete and checkpoint.is_bin_due(now=self._clock().wall):
+                checkpoint = await self._judge_bin(source, checkpoint, report)
         finally:
             await self._call(self._store.release, checkpoint)
+
+    async def _judge_bin(self, source: DirectorySource, checkpoint: Checkpoint, report: Report) -> Checkpoint:
+        """Find out what became of the objects in the recycle bin. If Graph does not tell, nothing becomes of them."""
+        ids = await self._call(self._store.in_bin, checkpoint)
+        changes: list[Change] = []
+        try:
+            changes = await judge(source.graph, checkpoint.stream, root=source.root, ids=ids) if ids else []
+        except UpstreamError as error:
+            self._events.emit(
+                catalogue.SyncBinUnread(**report.names, cause=error.cause, remedy=error.remedy, trace_id=error.trace_id)
+            )
+        return await self._call(self._settle, checkpoint, changes)
 
     def _after(self, error: ResyncRequired | UpstreamError, checkpoint: Checkpoint) -> Checkpoint:
         """Return the checkpoint after a page that could not be read."""
@@ -285,6 +309,9 @@ class Sync:
 
     def _move(self, old: Checkpoint, new: Checkpoint) -> Checkpoint:
         return old if new is old else self._store.move(old, new, now=self._clock().wall)
+
+    def _settle(self, checkpoint: Checkpoint, changes: Sequence[Change]) -> Checkpoint:
+        return self._store.settle(checkpoint, changes, now=self._clock().wall)
 
     def _commit(self, checkpoint: Checkpoint, page: Page) -> Stored:
         return self._store.commit(checkpoint, page, now=self._clock().wall)

@@ -62,6 +62,7 @@ class Case:
     runs: tuple[Run, ...]
     objects: Mapping[str, Mapping[str, str | bool]]
     streams: tuple[str, ...] = (USERS.name,)
+    without_columns: tuple[str, ...] = ()
     edges: tuple[str, ...] = ()
     members: tuple[str, ...] = ()
 
@@ -177,5 +178,6 @@ def test_the_copy_is_what_graph_told(site: Site, case: Case) -> None:
     for name, columns in case.objects.items():
         expected = {column: None if value == "NULL" else value for column, value in columns.items()}
         assert {column: found[name][column] for column in columns} == expected
+    assert [name for name in case.without_columns if "display_name" in found[name]] == []
     assert site.pairs(EDGES) == list(case.edges)
     assert site.pairs("select group_id, member_id from group_members") == list(case.members)

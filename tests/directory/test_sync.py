@@ -209,6 +209,33 @@ def test_a_forgotten_link_is_a_new_copy(
     run(story)
 
 
+def test_the_recycle_bin_is_looked_into_once_a_day(
+    run: Callable[[Story], None], directory: LocalCloud, tmp_path: Path
+) -> None:
+    """DIR-16, DIR-18: by lists of Graph, 15 ids a request: who was restored, who is gone, and who still lies there."""
+    switches, people = directory.graph.delta, list(directory.people.tenant())
+
+    async def story(app: App) -> None:
+        await app.sync()
+        for person in people[:20]:
+            directory.people.remove(person)
+        await app.sync()
+        switches.restores_told = switches.purges_told = False
+        for person in people[:17]:
+            directory.people.restore(person)
+        directory.people.purge(people[17])
+        await app.sync()
+        assert not found(tmp_path).keys() & set(people[:20])
+        app.clock.tick(86_400)
+        assert summary(await app.sync()) == ("sync_finished", "complete", 1, 0, 0)
+        assert found(tmp_path) == expected(directory)
+        with closing(sqlite3.connect(tmp_path / "directory.db")) as connection:
+            states = dict(connection.execute("select id, state from directory_object where state <> 'active'"))
+        assert states == {people[17]: "purged", people[18]: "deleted", people[19]: "deleted"}
+
+    run(story)
+
+
 def test_a_run_goes_on_after_a_short_wait(run: Callable[[Story], None], directory: LocalCloud, tmp_path: Path) -> None:
     """REL-39: a run waits as long as Retry-After says, retries a failure without one, and reads no page twice."""
 

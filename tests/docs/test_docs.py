@@ -123,7 +123,7 @@ def test_every_check_is_documented() -> None:
 
 @pytest.mark.parametrize("file", [*ROOT.glob("docs/*.md"), *ROOT.glob("*.md")], ids=attrgetter("name"))
 def test_every_event_of_a_page_exists(file: Path) -> None:
-    """A name that begins as an event does is one, unless a contract or the database has it; a query asks for an event."""
+    """A name that begins as an event does is one, unless a contract or the database has it; so in queries."""
     events = {event.about.name for event in EVENTS}
     families = "|".join({name.partition("_")[0] for name in events})
     keys = set(re.findall(r'"(\w+)":', "".join(schema.read_text() for schema in ROOT.glob("docs/*.json"))))

@@ -82,6 +82,7 @@ CREATE TABLE sync_stream (
     fence INTEGER NOT NULL,
     lease_until VARCHAR(27),
     complete_at VARCHAR(27),
+    bin_judged_at VARCHAR(27),
     objects INTEGER NOT NULL,
     most_objects INTEGER NOT NULL,
     restarts INTEGER NOT NULL,
@@ -92,8 +93,9 @@ CREATE TABLE sync_stream (
     PRIMARY KEY (tenant_id, stream)
 );
 INSERT INTO sync_stream (tenant_id, stream, fingerprint, generation, is_copying, link, page, fence, complete_at,
-        objects, most_objects, restarts, idle_pages, empty_pages)
+        bin_judged_at, objects, most_objects, restarts, idle_pages, empty_pages)
     SELECT tenant_id, stream, fingerprint, generation, is_copying, link, page, fence,
+        strftime('%Y-%m-%dT%H:%M:%f000Z', complete_at, 'unixepoch'),
         strftime('%Y-%m-%dT%H:%M:%f000Z', complete_at, 'unixepoch'), 0, 0, 0, 0, 0
     FROM sync_stream_1;
 DROP TABLE sync_stream_1

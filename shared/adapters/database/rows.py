@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import batched
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, delete, func, select, update
 
 from shared.adapters.database import edges
 from shared.adapters.database.sqlite import insert
@@ -96,6 +96,29 @@ def sweep(connection: Connection, table: Table, checkpoint: Checkpoint, *, now: 
     remembered = _OBJECT.removed_as.is_not(None) | _OBJECT.left_out.is_not(None)
     connection.execute(update(DIRECTORY_OBJECT).where(ours, remembered).values(removed_as=None, left_out=None))
     return written, held
+
+
+def in_bin(connection: Connection, checkpoint: Checkpoint) -> Sequence[str]:
+    """Return the ids of the objects of a stream that lie in the recycle bin."""
+    return connection.scalars(select(_OBJECT.id).where(_in_bin(checkpoint)).order_by(_OBJECT.id)).all()
+
+
+def erase(connection: Connection, table: Table, checkpoint: Checkpoint, *, before: float) -> None:
+    """Erase the columns of objects that lie in the recycle bin since then.
+
+    Their numbers and edges stay: an object that is restored all the same is back with its memberships, which Graph
+    does not tell again.
+    """
+    these = select(_OBJECT.object).where(_in_bin(checkpoint), _OBJECT.state_changed_at <= before)
+    connection.execute(delete(table).where(table.c.object.in_(these)))
+
+
+def _in_bin(checkpoint: Checkpoint) -> ColumnElement[bool]:
+    return and_(
+        _OBJECT.tenant_id == checkpoint.tenant_id,
+        _OBJECT.stream == checkpoint.stream.name,
+        _OBJECT.state == ObjectState.DELETED.value,
+    )
 
 
 def _read(connection: Connection, table: Table, checkpoint: Checkpoint, ids: Iterable[str]) -> Mapping[str, _Stored]:

@@ -5,7 +5,7 @@ all of a page and the link behind it, or nothing of both. The next writer then r
 that is stored twice changes nothing.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,8 +16,8 @@ from shared.adapters.database import rows
 from shared.adapters.database.migration import CURRENT, Version, migrate
 from shared.adapters.database.sqlite import insert, make_engine, remedy_for
 from shared.adapters.database.tables import SYNC_STREAM, Schema
-from shared.core.directory.checkpoint import Checkpoint, LeaseHeld, LeaseLost, Progress, Stored
-from shared.core.directory.delta import LinkKind, Page
+from shared.core.directory.checkpoint import BIN_DAYS, Checkpoint, LeaseHeld, LeaseLost, Progress, Stored
+from shared.core.directory.delta import Change, LinkKind, Page
 from shared.core.directory.streams import Stream
 from shared.core.errors import Unavailable
 
@@ -91,6 +91,7 @@ class SqlStore:
                 fence=row.fence,
                 generation=row.generation,
                 is_copying=row.is_copying,
+                bin_judged_at=row.bin_judged_at,
                 progress=Progress(**{name: getattr(row, name) for name in _NO_PROGRESS}),
             )
             if row.fingerprint == stream.fingerprint(root):
@@ -127,9 +128,34 @@ class SqlStore:
                     written += swept
                 this = _row(checkpoint.tenant_id, checkpoint.stream)
                 connection.execute(update(SYNC_STREAM).where(this).values(complete_at=now))
-            moved = checkpoint.behind(page, new_objects=new_objects)
+            moved = checkpoint.behind(page, new_objects=new_objects, now=now)
             _save(connection, moved)
             return Stored(moved, rows=written, held=held)
+
+        return self._transaction(write)
+
+    def in_bin(self, checkpoint: Checkpoint) -> Sequence[str]:
+        """Return the ids of the objects of a stream that lie in the recycle bin.
+
+        Raises:
+            Unavailable: the database failed.
+        """
+        return self._transaction(lambda connection: rows.in_bin(connection, checkpoint))
+
+    def settle(self, checkpoint: Checkpoint, changes: Sequence[Change], *, now: float) -> Checkpoint:
+        """Store what became of objects in the recycle bin, and erase the columns of those that lay there too long.
+
+        Raises:
+            LeaseLost: another run has taken over; nothing was stored.
+            Unavailable: the database failed.
+        """
+        table = self._schema.rows[checkpoint.stream.name]
+
+        def write(connection: Connection) -> Checkpoint:
+            settled = _move(connection, checkpoint, checkpoint.bin_judged(now=now), now=now)
+            rows.apply(connection, table, checkpoint, changes, now=now)
+            rows.erase(connection, table, checkpoint, before=now - BIN_DAYS * 86_400)
+            return settled
 
         return self._transaction(write)
 
@@ -188,6 +214,7 @@ def _save(connection: Connection, checkpoint: Checkpoint) -> None:
             page=checkpoint.page,
             generation=checkpoint.generation,
             is_copying=checkpoint.is_copying,
+            bin_judged_at=checkpoint.bin_judged_at,
             **asdict(checkpoint.progress),
         )
     )

@@ -58,6 +58,7 @@ SYNC_STREAM = Table(
     Column("fence", Integer, nullable=False),
     Column("lease_until", Instant),
     Column("complete_at", Instant),
+    Column("bin_judged_at", Instant),
     # `Progress` of `core/directory/checkpoint.py`.
     Column("objects", Integer, nullable=False),
     Column("most_objects", Integer, nullable=False),

@@ -23,6 +23,10 @@ EMPTY_PAGES = 1_000
 """After so many pages running without any object; many are normal, also at the start."""
 DOUBT_SECONDS = 60.0
 """A link that Graph still refuses so long after the first time is dead."""
+BIN_SECONDS = 86_400.0
+"""How often the recycle bin is looked into."""
+BIN_DAYS = 30
+"""How long Entra keeps an object in the recycle bin; after that its columns are erased here too."""
 STUCK_SECONDS = 3_600.0
 """How long a stream that failed waits before its next copy."""
 
@@ -65,6 +69,7 @@ class Checkpoint:
         fence: the number of this run. A later run of the stream has a higher one.
         generation: the number of this attempt. A later attempt of the stream has a higher one.
         is_copying: a copy is under way; otherwise the link leads to changes.
+        bin_judged_at: when the recycle bin was looked into last, or the first copy was complete.
         progress: how the attempt goes.
     """
 
@@ -76,6 +81,7 @@ class Checkpoint:
     fence: int
     generation: int
     is_copying: bool
+    bin_judged_at: float | None = None
     progress: Progress = Progress()
 
     @property
@@ -93,12 +99,13 @@ class Checkpoint:
         """Whether copies come no further."""
         return self.progress.restarts >= RESTARTS
 
-    def behind(self, page: Page, *, new_objects: int) -> "Checkpoint":
+    def behind(self, page: Page, *, new_objects: int, now: float) -> "Checkpoint":
         """Return the checkpoint behind a page. A delta link ends the attempt, and the next one begins.
 
         Args:
             page: the page.
             new_objects: the number of its objects that this attempt had not seen.
+            now: seconds since the epoch.
         """
         was = self.progress
         objects = was.objects + new_objects
@@ -110,6 +117,7 @@ class Checkpoint:
                 page=self.page + 1,
                 generation=self.generation + 1,
                 is_copying=False,
+                bin_judged_at=now if self.bin_judged_at is None else self.bin_judged_at,
                 progress=progress if self.is_copying else Progress(),
             )
         progress = replace(
@@ -154,6 +162,14 @@ class Checkpoint:
         """Return whether a link that Graph refuses again is dead."""
         refused_at = self.progress.refused_at
         return refused_at is not None and now - refused_at >= DOUBT_SECONDS
+
+    def is_bin_due(self, *, now: float) -> bool:
+        """Return whether it is time to look into the recycle bin: between two rounds, and once a day."""
+        return not self.is_copying and self.bin_judged_at is not None and now - self.bin_judged_at >= BIN_SECONDS
+
+    def bin_judged(self, *, now: float) -> "Checkpoint":
+        """Return the checkpoint after a look into the recycle bin."""
+        return replace(self, page=self.page + 1, bin_judged_at=now)
 
     def waiting(self, *, until: float) -> "Checkpoint":
         """Return the checkpoint after Graph has named a wait."""

@@ -148,6 +148,26 @@ def read_page(body: bytes, stream: Stream, *, root: str) -> Page:
     return Page(list(changes.values()), link, kind, mended)
 
 
+def read_list(body: bytes, stream: Stream, *, root: str) -> tuple[Sequence[Change], str]:
+    """Return the objects of one page of a plain list, and the link to the next page; "" if it is the last one.
+
+    Raises:
+        UnreadableAnswer: the body is not a JSON object.
+        BadAnswer: the body is not a list, or its link does not lead to Graph.
+    """
+    page = json_object(body)
+    if page is None:
+        raise UnreadableAnswer(cause="the list is not a JSON object")
+    items, link = page.get("value"), page.get("@odata.nextLink", "")
+    if not isinstance(items, list):
+        raise BadAnswer(cause="the list has no items")
+    if not isinstance(link, str) or (link and not leads_to(link, root)):
+        raise BadAnswer(cause="the list leads away from Graph")
+    ids = [(item, item.get("id") if isinstance(item, dict) else None) for item in items]
+    found = [_read_change(oid.lower(), item, stream) for item, oid in ids if isinstance(oid, str) and is_guid(oid)]
+    return [change for change, _ in found], link
+
+
 def together(earlier: Mapping[str, Mended], later: Mapping[str, Mended]) -> dict[str, Mended]:
     """Return what was mended on both of two pages."""
     return {**earlier, **{name: earlier[name] + more if name in earlier else more for name, more in later.items()}}

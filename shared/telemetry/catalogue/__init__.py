@@ -26,6 +26,7 @@ from shared.telemetry.catalogue.credentials import (
     CredentialUnread,
 )
 from shared.telemetry.catalogue.directory import (
+    SyncBinUnread,
     SyncDisabled,
     SyncFailed,
     SyncFinished,
@@ -75,6 +76,7 @@ EVENTS: tuple[type[Event], ...] = (
     SyncRestarted,
     SyncMended,
     SyncHeld,
+    SyncBinUnread,
     SyncFailed,
     SyncSkipped,
     SyncDisabled,

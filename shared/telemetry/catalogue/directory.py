@@ -69,6 +69,19 @@ class SyncHeld(Event):
 
 
 @dataclass(slots=True, kw_only=True)
+class SyncBinUnread(Event):
+    """Graph did not tell what became of the objects in the recycle bin; they stay there until tomorrow."""
+
+    about = About("sync_bin_unread", remedy="see `cause` and `remedy`")
+
+    stream: Stream
+    tenant_id: TenantId
+    cause: Cause
+    remedy: Annotated[str, Doc("what to do, where the failure tells")] | None = None
+    trace_id: Annotated[str, Doc("the id by which Microsoft's support finds Graph's answer")] | None = None
+
+
+@dataclass(slots=True, kw_only=True)
 class SyncFailed(Event):
     """A run of the sync has failed for one stream; what was stored stays, and the next run goes on from there."""
 

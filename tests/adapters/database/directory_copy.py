@@ -23,6 +23,7 @@ NOW_AS_TEXT = "2027-01-15T08:00:00.000000Z"
 GADGETS = Stream(
     name="gadgets",
     path="gadgets",
+    type="gadget",
     table="directory_gadget",
     properties={
         "displayName": Column("display_name", lookup=Lookup.ANY_CASE),

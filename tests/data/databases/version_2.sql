@@ -62,7 +62,7 @@ CREATE TABLE schema_version (
 	declaration VARCHAR(64) NOT NULL, 
 	PRIMARY KEY (number)
 );
-INSERT INTO "schema_version" VALUES(2,2,'20e0fa2912e2fe52308de34fb2cfb4256a40e8b31d811e1d3f6772553efb4a57');
+INSERT INTO "schema_version" VALUES(2,2,'9ffa34374014f1c3314b546512aa3162f092f1fc16e7d1e041f3dd3ff7101a28');
 CREATE TABLE sync_stream (
     tenant_id VARCHAR(36) NOT NULL,
     stream VARCHAR(32) NOT NULL,
@@ -74,6 +74,7 @@ CREATE TABLE sync_stream (
     fence INTEGER NOT NULL,
     lease_until VARCHAR(27),
     complete_at VARCHAR(27),
+    bin_judged_at VARCHAR(27),
     objects INTEGER NOT NULL,
     most_objects INTEGER NOT NULL,
     restarts INTEGER NOT NULL,
@@ -83,7 +84,7 @@ CREATE TABLE sync_stream (
     retry_at VARCHAR(27),
     PRIMARY KEY (tenant_id, stream)
 );
-INSERT INTO "sync_stream" VALUES('7f3e9c52-1d6b-4a8f-9b0e-2c5d8a417e60','users','e2fbdfdefae4dfb862f6b090b135d43710f2b61d644873f8be66767889e0a8d4',1,0,'https://graph.microsoft.com/v1.0/users/delta?$deltatoken=sample-2',4,5,NULL,'2026-09-21T14:14:22.000000Z',0,0,0,0,0,NULL,NULL);
+INSERT INTO "sync_stream" VALUES('7f3e9c52-1d6b-4a8f-9b0e-2c5d8a417e60','users','e2fbdfdefae4dfb862f6b090b135d43710f2b61d644873f8be66767889e0a8d4',1,0,'https://graph.microsoft.com/v1.0/users/delta?$deltatoken=sample-2',4,5,NULL,'2026-09-21T14:14:22.000000Z','2026-09-21T14:14:22.000000Z',0,0,0,0,0,NULL,NULL);
 CREATE INDEX directory_user_employee_id ON directory_user (employee_id);
 CREATE INDEX directory_user_mail ON directory_user (lower(mail));
 CREATE INDEX directory_user_user_principal_name ON directory_user (lower(user_principal_name));
