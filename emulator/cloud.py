@@ -20,6 +20,12 @@ from emulator.blob.app import RESOURCE as STORAGE
 from emulator.blob.app import BlobStorage
 from emulator.clock import Clock
 from emulator.control import Control
+from emulator.control_directory import DirectoryControl
+from emulator.control_graph import GraphControl
+from emulator.control_objects import ObjectControl
+from emulator.directory.evolution import Evolution
+from emulator.directory.people import People
+from emulator.directory.population import Size
 from emulator.directory.store import Directory
 from emulator.entra.access_tokens import AccessTokens
 from emulator.entra.app import Entra
@@ -50,8 +56,10 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
     `clock` is `now` plus what a test or the control API has added; every part reads it. Once entered the cloud has
     `ca_file`, the URLs `authority`, `vault_url`, `graph_url`, `blob_url`, `management_url`, `identity_endpoint` and
     `control`, and the `identity_header` of the identity endpoint. Tests inspect and change its parts: `directory`, the
-    one store, with `people` (`users` of them), `tokens`, `entra`, `vault`, `identity`, `graph`, `blob`, `management`,
-    `faults`. A further part is a name in PARTS, a URL and one `_open`.
+    one store, with the `objects` of the seeded tenant, its `people` and its `evolution`, `tokens`, `entra`, `vault`,
+    `identity`, `graph`, `blob`, `management`, `faults`. A further part is a name in PARTS, a URL and one `_open`.
+
+    `users` is how many people the tenant has, with the other objects in proportion, or a `Size` that names them all.
 
     With a `domain`, the URLs of the parts in LABELS have a label and a dot before it, and no port. Only a
     `ForwardProxy` with these `names` resolves them.
@@ -70,13 +78,13 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
         ports: Mapping[str, int] = MappingProxyType({}),
         now: Callable[[], float] = time.time,
         domain: str = "",
-        users: int = 20,
+        users: int | Size = 20,
     ) -> None:
         self.clock = Clock(now)
         self._folder = folder
         self._ports = ports
         self._domain = domain
-        self._users = users
+        self._size = users if isinstance(users, Size) else Size.of(users)
         self._stack = ExitStack()
         self._background = Background(self.clock)
         self._gates: dict[str, Gate] = {}
@@ -100,8 +108,7 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
             self.authority = self._url("login")
             self.identity_endpoint = f"http://{HOST}:{self._gates['identity'].port}{managed_identity.PATH}"
 
-            self.directory = Directory(now=self.clock, users=self._users)
-            self.people = self.directory.people
+            self.directory = Directory(now=self.clock)
             self.tokens = AccessTokens(self.directory, authority=self.authority)
             self.vault_url = self._url("vault")
             self.vault = KeyVault(
@@ -122,12 +129,22 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
             self.management_url = self._url("management")
             self.management = Management(authenticate=partial(self.tokens.authenticate, audience=MANAGEMENT))
             self.management.add_contributor(OPERATOR_PRINCIPAL_ID)
-            seed(self.directory, self.vault, self.blob, graph_url=self.graph_url, management_url=self.management_url)
+            seed(
+                self.directory,
+                self.vault,
+                self.blob,
+                size=self._size,
+                graph_url=self.graph_url,
+                management_url=self.management_url,
+            )
+            self.objects = self.directory.objects(TENANT_ID)
+            self.people = People(self.objects)
+            self.evolution = Evolution(self.objects)
             (identity,) = self.directory.identities()
             self.identity_header = identity.header
             self.entra = Entra(self.directory, self.tokens)
             self.identity = ManagedIdentityEndpoint(self.directory, self.tokens)
-            self.graph = Graph(self.directory, self.tokens, url=self.graph_url, tenant_id=TENANT_ID)
+            self.graph = Graph(self.directory, self.tokens, url=self.graph_url)
             self._open("entra", self.entra.app, {"client_assertion": self._is_for_entra, "client_secret": _anywhere})
             self._open("vault", self.vault.app, self._tokens_for(KEY_VAULT))
             self._open("identity", self.identity.app, {"x-identity-header": self._is_of_identity})
@@ -135,7 +152,12 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
             self._open("blob", self.blob.app, self._tokens_for(STORAGE))
             self._open("management", self.management.app, self._tokens_for(MANAGEMENT))
 
-            control = Control(faults=self.faults, entra=self.entra, directory=self.directory, clock=self.clock)
+            others = (
+                *DirectoryControl(self.directory).routes,
+                *ObjectControl(self.objects, self.evolution).routes,
+                *GraphControl(self.graph).routes,
+            )
+            control = Control(faults=self.faults, entra=self.entra, clock=self.clock, others=others)
             control_port = self._background.serve(control.app, port=self._ports.get("control", 0))
             self.control = f"http://{HOST}:{control_port}"
             self._stack = stack.pop_all()

@@ -8,11 +8,12 @@ Plain HTTP, open to every process that reaches loopback on this machine: it prot
     POST   /clock              {"advance_seconds": 3600} moves the clock forward; the answer has its time
     GET    /requests/entra     token requests by tenant, client and scope
 
-Credentials of applications are in `emulator.control_directory`.
+Credentials of applications are in `emulator.control_directory`, the objects of the tenant in
+`emulator.control_objects`, the switches of Graph in `emulator.control_graph`.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 
 from starlette.applications import Starlette
@@ -21,16 +22,16 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from emulator.clock import FARTHEST, Clock
-from emulator.control_directory import DirectoryControl
-from emulator.directory.store import Directory
 from emulator.entra.app import Entra
 from emulator.network.faults import TAKES, Switch, parse
 
 
 class Control:
-    """Serves `app`."""
+    """Serves `app`, which has the routes of `others` too."""
 
-    def __init__(self, *, faults: Mapping[str, Switch], entra: Entra, directory: Directory, clock: Clock) -> None:
+    def __init__(
+        self, *, faults: Mapping[str, Switch], entra: Entra, clock: Clock, others: Iterable[Route] = ()
+    ) -> None:
         self._faults = faults
         self._entra = entra
         self._clock = clock
@@ -41,7 +42,7 @@ class Control:
                 Route("/faults/{part}", self._delete, methods=["DELETE"]),
                 Route("/clock", self._advance, methods=["POST"]),
                 Route("/requests/entra", self._requests, methods=["GET"]),
-                *DirectoryControl(directory).routes,
+                *others,
             ]
         )
 

@@ -12,21 +12,17 @@ registers by itself, and null lifts that rule.
 """
 
 import base64
-import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from emulator.control_verb import answering, number, text
 from emulator.directory.store import Directory
 
 DAY = 86400
 CERTIFICATES = "/applications/{client_id}/certificates"
 FEDERATED_CREDENTIALS = "/applications/{client_id}/federated_credentials"
-
-type Verb = Callable[[Mapping[str, str], Mapping[str, object]], Mapping[str, object] | None]
 
 
 class DirectoryControl:
@@ -35,31 +31,31 @@ class DirectoryControl:
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
         self.routes = [
-            Route(CERTIFICATES, _answering(self._add_certificate), methods=["POST"]),
-            Route(f"{CERTIFICATES}/{{id}}", _answering(self._remove_certificate), methods=["DELETE"]),
-            Route("/applications/{client_id}/secrets", _answering(self._add_secret), methods=["POST"]),
-            Route(FEDERATED_CREDENTIALS, _answering(self._add_federated), methods=["POST"]),
-            Route(f"{FEDERATED_CREDENTIALS}/{{id}}", _answering(self._remove_federated), methods=["DELETE"]),
-            Route("/directory", _answering(self._set_rules), methods=["PUT"]),
+            Route(CERTIFICATES, answering(self._add_certificate), methods=["POST"]),
+            Route(f"{CERTIFICATES}/{{id}}", answering(self._remove_certificate), methods=["DELETE"]),
+            Route("/applications/{client_id}/secrets", answering(self._add_secret), methods=["POST"]),
+            Route(FEDERATED_CREDENTIALS, answering(self._add_federated), methods=["POST"]),
+            Route(f"{FEDERATED_CREDENTIALS}/{{id}}", answering(self._remove_federated), methods=["DELETE"]),
+            Route("/directory", answering(self._set_rules), methods=["PUT"]),
         ]
 
     def _add_certificate(self, path: Mapping[str, str], body: Mapping[str, object]) -> Mapping[str, object]:
-        der = base64.b64decode(_text(body, "certificate"), validate=True)
+        der = base64.b64decode(text(body, "certificate"), validate=True)
         return {"id": self._directory.register_certificate(path["client_id"], der)}
 
     def _remove_certificate(self, path: Mapping[str, str], _body: Mapping[str, object]) -> None:
         self._directory.remove_certificate(path["client_id"], path["id"])
 
     def _add_secret(self, path: Mapping[str, str], body: Mapping[str, object]) -> Mapping[str, object]:
-        lifetime = _number(body, "lifetime_seconds")
+        lifetime = number(body, "lifetime_seconds")
         return {"secret": self._directory.add_secret(path["client_id"], lifetime=lifetime)}
 
     def _add_federated(self, path: Mapping[str, str], body: Mapping[str, object]) -> Mapping[str, object]:
         added = self._directory.add_federated_credential(
             path["client_id"],
-            issuer=_text(body, "issuer"),
-            subject=_text(body, "subject"),
-            audience=_text(body, "audience"),
+            issuer=text(body, "issuer"),
+            subject=text(body, "subject"),
+            audience=text(body, "audience"),
         )
         return {"id": added}
 
@@ -72,9 +68,9 @@ class DirectoryControl:
         if unknown := body.keys() - {"propagation_seconds", "key_lifetime_days"}:
             raise ValueError(f"the directory has no {', '.join(sorted(unknown))}")
         if "propagation_seconds" in body:
-            delay = _number(body, "propagation_seconds")
+            delay = number(body, "propagation_seconds")
         if "key_lifetime_days" in body:
-            days = None if body["key_lifetime_days"] is None else _number(body, "key_lifetime_days")
+            days = None if body["key_lifetime_days"] is None else number(body, "key_lifetime_days")
             policy = replace(policy, longest_life=None if days is None else days * DAY)
         directory.propagation_seconds, directory.key_policy = delay, policy
         longest = policy.longest_life
@@ -82,35 +78,3 @@ class DirectoryControl:
             "propagation_seconds": delay,
             "key_lifetime_days": None if longest is None else longest / DAY,
         }
-
-
-def _answering(verb: Verb) -> Callable[[Request], Awaitable[Response]]:
-    """Return an endpoint: 200 or 204, 404 for what is not there, 400 with the mistake of the body."""
-
-    async def serve(request: Request) -> Response:
-        try:
-            body = json.loads(await request.body() or b"{}")
-            if not isinstance(body, dict):
-                raise ValueError("the body must be a JSON object")  # noqa: TRY004, TRY301 - a mistake in a document
-            answer = verb(request.path_params, body)
-        except KeyError:
-            return JSONResponse({"error": "there is no such application or credential"}, status_code=404)
-        except ValueError as mistake:
-            return JSONResponse({"error": str(mistake)}, status_code=400)
-        return Response(status_code=204) if answer is None else JSONResponse(answer)
-
-    return serve
-
-
-def _text(body: Mapping[str, object], name: str) -> str:
-    value = body.get(name)
-    if not isinstance(value, str):
-        raise ValueError(f"{name} must be a string")  # noqa: TRY004 - a mistake in a document
-    return value
-
-
-def _number(body: Mapping[str, object], name: str) -> float:
-    value = body.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-        raise ValueError(f"{name} must be a number, 0 or more")
-    return value

@@ -10,9 +10,11 @@ import secrets
 
 from emulator.blob.app import RESOURCE as STORAGE
 from emulator.blob.app import BlobStorage
+from emulator.directory.made_up import DOMAIN
 from emulator.directory.objects import Api, Application, ManagedIdentity, Tenant
-from emulator.directory.people import DOMAIN
+from emulator.directory.population import Size
 from emulator.directory.store import Directory
+from emulator.graph.permissions import ROLES
 from emulator.management.app import RESOURCE as MANAGEMENT
 from emulator.vault.app import RESOURCE as KEY_VAULT
 from emulator.vault.app import KeyVault
@@ -50,16 +52,18 @@ FOREIGN_TOKEN_EXCHANGES = {
 }
 
 
-def seed(directory: Directory, vault: KeyVault, blob: BlobStorage, *, graph_url: str, management_url: str) -> None:
+def seed(
+    directory: Directory, vault: KeyVault, blob: BlobStorage, *, size: Size, graph_url: str, management_url: str
+) -> None:
     """Add the objects and the role assignments; Graph and ARM have their public names and their addresses."""
-    directory.add_tenant(Tenant(TENANT_ID, domain=DOMAIN))
+    directory.add_tenant(Tenant(TENANT_ID, domain=DOMAIN), size=size)
     directory.add_api(
         Api(
             GRAPH_ID,
             name="Microsoft Graph",
             identifier_uris=frozenset({GRAPH, graph_url}),
             emits_idtyp=True,
-            roles=frozenset({"User.Read.All", "Group.Read.All", "Directory.Read.All"}),
+            roles=ROLES,
         )
     )
     directory.add_api(Api(KEY_VAULT_ID, name="Azure Key Vault", identifier_uris=frozenset({KEY_VAULT})))

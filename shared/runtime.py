@@ -178,7 +178,14 @@ def build(environ: Mapping[str, str], *, root: Path, events: Events, system: Sys
         event_loop=LoopLag().check,
     )
     sync = build_sync(
-        settings, environ, tokens=tokens, network=network, system=system, events=events, open_things=open_things
+        settings,
+        environ,
+        root=root,
+        tokens=tokens,
+        network=network,
+        system=system,
+        events=events,
+        open_things=open_things,
     )
     rotation = build_rotation(settings, vaults=vaults, network=network, system=system, events=events)
     return Runtime(

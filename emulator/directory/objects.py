@@ -31,9 +31,10 @@ class Tenant:
 
 @dataclass(frozen=True)
 class ClientSecret:
-    """A password of an application; `not_after` is in epoch seconds."""
+    """A password of an application; its dates are in epoch seconds."""
 
     value: str = field(repr=False)
+    not_before: float
     not_after: float
 
     def equals(self, presented: str) -> bool:

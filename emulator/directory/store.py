@@ -1,7 +1,7 @@
-"""The one store of a local cloud: tenants, applications and their keys, service principals, grants, identities, people.
+"""The one store of a local cloud: tenants and their objects, applications and their keys, grants, managed identities.
 
 Entra, Microsoft Graph and the managed-identity endpoint are views of it. It has the rules of the data and nothing else:
-tokens are in `emulator.entra`.
+tokens are in `emulator.entra`. An application and a service principal that Graph shows as deleted get no tokens.
 """
 
 import json
@@ -15,7 +15,11 @@ import jwt
 from cryptography import x509
 
 from emulator.clock import Clock
+from emulator.directory import credentials
 from emulator.directory.certificate import RegisteredCertificate
+from emulator.directory.directory_object import State
+from emulator.directory.kinds import APPLICATIONS, SERVICE_PRINCIPALS
+from emulator.directory.object_store import ObjectStore
 from emulator.directory.objects import (
     Api,
     Application,
@@ -28,13 +32,16 @@ from emulator.directory.objects import (
     ServicePrincipal,
     Tenant,
 )
-from emulator.directory.people import People
+from emulator.directory.population import Size
 
 MOST_FEDERATED_CREDENTIALS = 20
+NO_OBJECTS = Size()
 
 
 class Directory:
-    """The state of a cloud, changed at run time by these methods and those of `people` alone.
+    """The state of a cloud, changed at run time by these methods and those of the tenants' `objects` alone.
+
+    The first tenant is the home of the applications.
 
     Every object is an immutable value that a change replaces whole, under one lock. So a request that another thread
     serves sees either the old value or the new one. A change is in force with the next request.
@@ -45,13 +52,12 @@ class Directory:
 
     Args:
         now: the clock of the cloud.
-        users: how many people the synthetic tenant has.
     """
 
-    def __init__(self, *, now: Clock, users: int) -> None:
+    def __init__(self, *, now: Clock) -> None:
         self.now = now
-        self._lock = threading.Lock()
-        self.people = People(users, lock=self._lock)
+        self._lock = threading.RLock()
+        self._objects: dict[str, ObjectStore] = {}
         self._tenants: dict[str, Tenant] = {}
         self._applications: dict[str, Application] = {}
         self._principals: dict[str, ServicePrincipal] = {}
@@ -62,14 +68,31 @@ class Directory:
         self.propagation_seconds = 0.0
         self.key_policy = KeyPolicy()
 
-    def add_tenant(self, tenant: Tenant) -> None:
-        """Add a tenant."""
+    def add_tenant(self, tenant: Tenant, *, size: Size = NO_OBJECTS, seed: int = 1) -> None:
+        """Add a tenant, which begins with made-up objects."""
         with self._lock:
             self._tenants[tenant.id] = tenant
+            self._objects[tenant.id] = ObjectStore(now=self.now, lock=self._lock, size=size, seed=seed)
+
+    def objects(self, tenant_id: str) -> ObjectStore:
+        """Return the objects of a tenant.
+
+        Raises:
+            KeyError: there is no such tenant.
+        """
+        return self._objects[tenant_id]
 
     def add_application(self, application: Application) -> None:
         """Add an app registration."""
+        properties = {
+            "appId": application.client_id,
+            "createdDateTime": credentials.moment(self.now()),
+            "displayName": application.name,
+            "signInAudience": "AzureADMultipleOrgs",
+            **credentials.of_application(application),
+        }
         with self._lock:
+            self._home.create(APPLICATIONS, properties, object_id=application.object_id)
             self._applications[application.client_id] = application
 
     def add_api(self, api: Api) -> None:
@@ -107,7 +130,7 @@ class Directory:
             if not repeated and any(each.certificate == certificate for each in held.values()):
                 raise ValueError("the certificate is registered already")
             added = KeyCredential(certificate, self.now() + self.propagation_seconds)
-            self._applications[client_id] = replace(application, certificates={**held, key_id: added})
+            self._put(replace(application, certificates={**held, key_id: added}))
         return key_id
 
     def remove_certificate(self, client_id: str, key_id: str) -> None:
@@ -119,7 +142,7 @@ class Directory:
         with self._lock:
             application = self._applications[client_id]
             remaining = _without(application.certificates, key_id)
-            self._applications[client_id] = replace(application, certificates=remaining)
+            self._put(replace(application, certificates=remaining))
 
     def add_federated_credential(
         self, client_id: str, *, issuer: str, subject: str, audience: str, name: str = "federated"
@@ -142,7 +165,7 @@ class Directory:
                 raise ValueError("a federated credential with this issuer and subject exists already")
             spread = self.now() + self.propagation_seconds
             added = FederatedCredential(name, issuer=issuer, subject=subject, audience=audience, spread=spread)
-            self._applications[client_id] = replace(application, federated_credentials={**held, credential_id: added})
+            self._put(replace(application, federated_credentials={**held, credential_id: added}))
         return credential_id
 
     def remove_federated_credential(self, client_id: str, credential_id: str) -> None:
@@ -154,7 +177,7 @@ class Directory:
         with self._lock:
             application = self._applications[client_id]
             remaining = _without(application.federated_credentials, credential_id)
-            self._applications[client_id] = replace(application, federated_credentials=remaining)
+            self._put(replace(application, federated_credentials=remaining))
 
     def publish_keys(self, issuer: str, keys: Mapping[str, object]) -> None:
         """Set the JWK set (RFC 7517) of a foreign issuer, which Entra would download from its discovery document.
@@ -176,10 +199,9 @@ class Directory:
         value = secrets.token_urlsafe(30)
         with self._lock:
             application = self._applications[client_id]
-            secret = ClientSecret(value, self.now() + lifetime)
-            self._applications[client_id] = replace(
-                application, client_secrets={**application.client_secrets, str(uuid.uuid4()): secret}
-            )
+            secret = ClientSecret(value, not_before=self.now(), not_after=self.now() + lifetime)
+            held = application.client_secrets
+            self._put(replace(application, client_secrets={**held, str(uuid.uuid4()): secret}))
         return value
 
     def consent(self, client_id: str, *, tenant_id: str, object_id: str | None = None) -> ServicePrincipal:
@@ -205,7 +227,8 @@ class Directory:
             KeyError: there is no such service principal.
         """
         with self._lock:
-            self._principals[principal_id] = replace(self._principals[principal_id], enabled=enabled)
+            tenant_id = self._principals[principal_id].tenant_id
+            self._objects[tenant_id].update(principal_id, {"accountEnabled": enabled})
 
     def grant(self, principal_id: str, *, resource: str, roles: frozenset[str]) -> None:
         """Assign exactly these app roles of an API to a service principal, in place of the earlier ones.
@@ -229,13 +252,15 @@ class Directory:
         return next((each for each in tuple(self._tenants.values()) if wanted in {each.id, each.domain}), None)
 
     def application(self, client_id: str) -> Application | None:
-        """Return an application by its client id, in any case."""
-        return self._applications.get(client_id.lower())
+        """Return an application that is not deleted by its client id, in any case."""
+        found = self._applications.get(client_id.lower())
+        return found if found and _is_active(self._home, found.object_id) else None
 
     def application_object(self, object_id: str) -> Application | None:
-        """Return an application by its object id, in any case."""
+        """Return an application that is not deleted by its object id, in any case."""
         wanted = object_id.lower()
-        return next((each for each in tuple(self._applications.values()) if each.object_id == wanted), None)
+        found = next((each for each in tuple(self._applications.values()) if each.object_id == wanted), None)
+        return found if found and _is_active(self._home, wanted) else None
 
     def issuer_keys(self, issuer: str) -> jwt.PyJWKSet | None:
         """Return the keys that a foreign issuer has published."""
@@ -243,8 +268,13 @@ class Directory:
 
     def service_principal(self, app_id: str, *, tenant_id: str) -> ServicePrincipal | None:
         """Return the one service principal that an application or a managed identity has in a tenant."""
-        principals = tuple(self._principals.values())
-        return next((each for each in principals if (each.app_id, each.tenant_id) == (app_id, tenant_id)), None)
+        for each in tuple(self._principals.values()):
+            if (each.app_id, each.tenant_id) != (app_id, tenant_id):
+                continue
+            shown = self._objects[tenant_id].find(each.object_id)
+            if shown and shown.state is State.ACTIVE:
+                return replace(each, enabled=shown.properties.get("accountEnabled") is not False)
+        return None
 
     def api(self, resource: str) -> Api | None:
         """Return an API by app id or identifier URI; one trailing slash makes no difference, case does."""
@@ -264,8 +294,29 @@ class Directory:
     def _add_principal(self, app_id: str, *, tenant_id: str, object_id: str | None) -> ServicePrincipal:
         tenant = self._tenants[tenant_id]
         principal = ServicePrincipal(object_id or str(uuid.uuid4()), app_id=app_id, tenant_id=tenant.id)
+        application = self._applications.get(app_id)
+        properties = {
+            "accountEnabled": principal.enabled,
+            "appId": app_id,
+            "displayName": application.name if application else "managed identity",
+            "servicePrincipalType": "Application" if application else "ManagedIdentity",
+        }
+        self._objects[tenant.id].create(SERVICE_PRINCIPALS, properties, object_id=principal.object_id)
         self._principals[principal.object_id] = principal
         return principal
+
+    def _put(self, application: Application) -> None:
+        self._home.update(application.object_id, credentials.of_application(application))
+        self._applications[application.client_id] = application
+
+    @property
+    def _home(self) -> ObjectStore:
+        return next(iter(self._objects.values()))
+
+
+def _is_active(objects: ObjectStore, object_id: str) -> bool:
+    shown = objects.find(object_id)
+    return shown is not None and shown.state is State.ACTIVE
 
 
 def _without[T](held: Mapping[str, T], key_id: str) -> dict[str, T]:

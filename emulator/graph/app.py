@@ -1,40 +1,39 @@
-"""The local Microsoft Graph: the users of one tenant as a list and by delta query, and the keys of applications.
+"""The local Microsoft Graph: directory objects as lists and by delta query, and the keys of applications.
 
-It takes tokens of the local Entra.
-
-Where Microsoft's pages permit more than one behaviour, an attribute of `Graph` switches to the harder one.
+It takes tokens of the local Entra, and shows the tenant that a token is of.
 Source: https://learn.microsoft.com/graph/api/user-delta, https://learn.microsoft.com/graph/errors
 """
 
-import datetime as dt
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from emulator.bearer import bearer_token
-from emulator.directory.people import MANAGER
+from emulator.directory.directory_object import State
+from emulator.directory.kinds import KINDS, Kind
+from emulator.directory.object_store import ObjectStore
 from emulator.directory.store import Directory
 from emulator.entra.access_tokens import AccessTokens
-from emulator.graph import delta as graph_delta
+from emulator.graph import answers
 from emulator.graph.applications import Applications
-from emulator.graph.delta import Bookmark, Issued, Place, Round, Row, Tokens
-from emulator.graph.errors import bad_request, no_such_address, not_authorized, unauthenticated
-from emulator.graph.query import Query, list_page_size, read_query, refuse_others, selected, token_of
+from emulator.graph.delta import DeltaQuery
+from emulator.graph.errors import no_such_address, not_authorized, unauthenticated
+from emulator.graph.lists import Lists
+from emulator.graph.permissions import HIDDEN_MEMBERS, READERS, may_read, roles_of
+from emulator.graph.query import Query, read_query
+from emulator.graph.rows import Reading
+from emulator.graph.switches import Switches
 from emulator.refusal import Refusal
 from emulator.seed import GRAPH_ID
 
-ROLES = frozenset({"User.Read.All", "Directory.Read.All"})
-DAY = 86400
-MOST_ON_A_DELTA_PAGE = 200
-IGNORED_BY_DELTA = frozenset({"$top", "$orderby", "$expand"})
-TOKENS = frozenset({"$skiptoken", "$deltatoken"})
-LATEST = "latest"
 APPLICATION = "/v1.0/applications/{object_id}"
+BY_TYPE: Mapping[str, Kind] = {f"microsoft.graph.{KINDS[name].type}": KINDS[name] for name in READERS}
+DELTA = frozenset({"delta", "microsoft.graph.delta"})
 
 type Document = dict[str, object]
 type Claims = Mapping[str, object]
@@ -52,57 +51,39 @@ class GraphRequest:
     rows: int = 0
 
 
-@dataclass(frozen=True)
-class Listing:
-    """The meaning of a skip token of the plain list; `ids` are the people of the pages to come."""
-
-    select: frozenset[str]
-    top: int
-    ids: tuple[str, ...]
-
-
 class Graph:
     """Serves `app`; `requests` lists every request that reached it, oldest first.
 
-    `applications` has the switches of `addKey` and `removeKey`.
+    `applications` has the switches of `addKey` and `removeKey`, `delta` those of delta query.
 
-    Attributes of delta query that a test may set at any time:
-        page_size: people on a page; Graph has 200 and never more.
-        shuffled: a round is in no useful order.
-        repeats: half of the people come twice in a round, and each round repeats the changes of the round before.
-        empty_pages: a round begins with an empty page.
-        token_days: how long a token is valid.
-        expired_status: of the response to an expired token; 410 has the `Location` of a new start.
-        expired_code: of the same response; Graph has been seen to write it in more than one way.
+    Attributes that a test may set at any time:
+        pass_time: called with the seconds that a page takes; it moves the clock of the cloud.
     """
 
-    def __init__(self, directory: Directory, tokens: AccessTokens, *, url: str, tenant_id: str) -> None:
+    def __init__(self, directory: Directory, tokens: AccessTokens, *, url: str) -> None:
         self.applications = Applications(directory, url=url)
-        self._people = directory.people
+        self.delta = Switches()
+        self.pass_time: Callable[[float], None] = directory.now.advance
+        self.requests: list[GraphRequest] = []
+        self._directory = directory
         self._now = directory.now
         self._access_tokens = tokens
-        self._url = url
-        self._tenant_id = tenant_id
-        self._places = Tokens[Place]()
-        self._bookmarks = Tokens[Bookmark]()
-        self._listings = Tokens[Listing]()
-        self.page_size = MOST_ON_A_DELTA_PAGE
-        self.shuffled = False
-        self.repeats = False
-        self.empty_pages = False
-        self.token_days = 7.0
-        self.expired_status = 400
-        self.expired_code = "syncStateNotFound"
-        self.requests: list[GraphRequest] = []
+        self._delta_query = DeltaQuery(url=url, switches=self.delta, now=self._now)
+        self._lists = Lists(url=url, now=self._now)
         self.app = Starlette(
             routes=[
-                Route("/v1.0/users", self._answering(_for_readers(self._list)), methods=["GET"]),
-                Route("/v1.0/users/{name:path}", self._answering(_for_readers(self._delta)), methods=["GET"]),
                 Route(f"{APPLICATION}/addKey", self._answering(self._add_key), methods=["POST"]),
                 Route(f"{APPLICATION}/removeKey", self._answering(self._remove_key), methods=["POST"]),
-                Route("/{rest:path}", self._answering(_for_readers(_nothing))),
+                Route("/v1.0/directory/deletedItems/{type}", self._answering(self._deleted), methods=["GET"]),
+                Route("/v1.0/{kind}", self._answering(self._list), methods=["GET"]),
+                Route("/v1.0/{kind}/{name}", self._answering(self._changes), methods=["GET"]),
+                Route("/{rest:path}", self._answering(_nothing)),
             ]
         )
+
+    def revoke_tokens(self) -> None:
+        """Refuse every next link and delta link that was issued until now, as `delta` says."""
+        self._delta_query.revoke_tokens()
 
     def _answering(self, handler: Handler) -> Endpoint:
         """Return an endpoint that authenticates the caller, answers in Graph's form and records the request."""
@@ -110,19 +91,22 @@ class Graph:
         async def serve(request: Request) -> Response:
             request_id = str(uuid.uuid4())
             ids = {"request-id": request_id, "client-request-id": request.headers.get("client-request-id", request_id)}
-            seen = GraphRequest(self._now(), request.url.path, 200)
+            path, percentage = request.url.path, self.delta.throttle_percentage
+            units = answers.units(path, {name.lower(): value for name, value in request.query_params.items()})
+            headers = answers.usual_headers(ids, units=units, throttle_percentage=percentage)
+            seen = GraphRequest(self._now(), path, 200)
             try:
-                document = await handler(request, self._authenticate(bearer_token(request)))
+                shown = await handler(request, self._authenticate(bearer_token(request)))
             except Refusal as refusal:
                 self.requests.append(replace(seen, status=refusal.status))
-                return self._refused(refusal, ids)
-            if document is None:
+                return answers.refused(refusal, headers, ids=ids, now=self._now())
+            if shown is None:
                 self.requests.append(replace(seen, status=204))
-                return Response(status_code=204, headers=ids)
-            rows = document.get("value", [])
+                return Response(status_code=204, headers=headers)
+            rows = shown.get("value", [])
             assert isinstance(rows, list)
             self.requests.append(replace(seen, rows=len(rows)))
-            return JSONResponse(document, headers=ids | _applied(request))
+            return answers.document(shown, {**headers, **answers.preference(request)})
 
         return serve
 
@@ -130,14 +114,14 @@ class Graph:
         authority = self._access_tokens.authority
         if not token:
             raise unauthenticated("Access token is empty.", authority=authority)
-        claims = self._access_tokens.verify(token, audience=GRAPH_ID, tenant_id=self._tenant_id)
-        if claims is None:
-            message = (
-                "Access token validation failure: not signed by this Entra, not for Graph, not of this tenant or not "
-                "valid now."
-            )
-            raise unauthenticated(message, authority=authority)
-        return claims
+        claims = self._access_tokens.verify(token, audience=GRAPH_ID)
+        if claims is not None:
+            return claims
+        message = "Access token validation failure: not signed by this Entra, not for Graph or not valid yet."
+        match self._access_tokens.key.verify(token):
+            case {"exp": int(expires)} if expires <= self._now():
+                message = "Lifetime validation failed, the token is expired."
+        raise unauthenticated(message, authority=authority)
 
     async def _add_key(self, request: Request, caller: Claims) -> Document:
         object_id = request.path_params["object_id"]
@@ -147,124 +131,37 @@ class Graph:
         object_id = request.path_params["object_id"]
         self.applications.remove_key(object_id, await request.body(), client_id=str(caller["appid"]))
 
-    def _refused(self, refusal: Refusal, ids: dict[str, str]) -> Response:
-        date = dt.datetime.fromtimestamp(self._now(), dt.UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        inner = {"date": date, **ids}
-        body = {"error": {"code": refusal.code, "message": refusal.message, "innerError": inner}}
-        return JSONResponse(body, status_code=refusal.status, headers={**ids, **refusal.headers})
+    async def _list(self, request: Request, caller: Claims) -> Document:
+        kind, query, objects = self._readable(request, caller, request.path_params["kind"])
+        return self._lists.answer(request.url.path, query, kind=kind, objects=objects, state=State.ACTIVE)
 
-    def _list(self, _request: Request, query: Query) -> Document:
-        refuse_others(query, frozenset({"$top", "$select", "$skiptoken"}))
-        if token := token_of(query, "$skiptoken"):
-            found = self._listings.find(token)
-            if found is None:
-                raise bad_request("The skip token is not known.")
-            listing = found.what
-        else:
-            active = tuple(person.id for person in self._people.tenant().values() if not person.removed)
-            listing = Listing(selected(query), list_page_size(query), active)
-        here, rest = listing.ids[: listing.top], listing.ids[listing.top :]
-        document: Document = {
-            "@odata.context": f"{self._url}/v1.0/$metadata#users",
-            "value": [self._listed(user_id, listing.select) for user_id in here],
-        }
-        if rest:
-            token = self._listings.issue(replace(listing, ids=rest), now=self._now())
-            document["@odata.nextLink"] = f"{self._url}/v1.0/users?$skiptoken={token}"
-        return document
+    async def _deleted(self, request: Request, caller: Claims) -> Document:
+        kind = BY_TYPE.get(request.path_params["type"])
+        kind, query, objects = self._readable(request, caller, kind.name if kind else "")
+        return self._lists.answer(request.url.path, query, kind=kind, objects=objects, state=State.DELETED)
 
-    def _listed(self, user_id: str, select: frozenset[str]) -> Row:
-        """Return a user as the plain list has it, with null for properties that were never set."""
-        person = self._people.find(user_id)
-        properties = person.properties if person else {}
-        return {"id": user_id} | {name: properties.get(name) for name in sorted(select - {MANAGER})}
-
-    def _delta(self, request: Request, query: Query) -> Document:
-        name: str = request.path_params["name"]
-        if name.removesuffix("()") not in {"delta", "microsoft.graph.delta"}:
+    async def _changes(self, request: Request, caller: Claims) -> Document:
+        if request.path_params["name"].removesuffix("()") not in DELTA:
             raise no_such_address()
-        address = f"{self._url}{request.url.path}"
-        refuse_others(query, IGNORED_BY_DELTA | TOKENS | {"$select"})
-        if query.keys() >= TOKENS:
-            raise bad_request("Both skiptoken and deltatoken can't be in the same request.")
-        minimal = bool(_applied(request))
-        if token := token_of(query, "$skiptoken"):
-            return self._page(self._good(self._places.find(token), address), address, minimal=minimal)
-        if query.get("$deltatoken", "").lower() == LATEST:
-            end = self._people.position
-            return self._document(address, [], bookmark=Bookmark(selected(query), end, end))
-        if token := token_of(query, "$deltatoken"):
-            mark = self._good(self._bookmarks.find(token), address)
-            start = mark.previous if self.repeats else mark.position
-            begun = graph_delta.later_round(self._people, mark.select, position=start)
-        else:
-            begun = graph_delta.first_round(self._people, selected(query))
-        place = Place(self._arranged(begun), 0)
-        if self.empty_pages:
-            return self._document(address, [], place=place)
-        return self._page(place, address, minimal=minimal)
+        kind, query, objects = self._readable(request, caller, request.path_params["kind"])
+        reading = Reading(minimal=bool(answers.preference(request)), hidden_members=HIDDEN_MEMBERS in roles_of(caller))
+        if self.delta.page_seconds:
+            self.pass_time(self.delta.page_seconds)
+        return self._delta_query.answer(request.url.path, query, kind=kind, objects=objects, reading=reading)
 
-    def _good[T: (Place, Bookmark)](self, found: Issued[T] | None, address: str) -> T:
-        """Return the meaning of a token.
+    def _readable(self, request: Request, caller: Claims, name: str) -> tuple[Kind, Query, ObjectStore]:
+        """Return the kind of an address, the query and the objects of the caller's tenant.
 
         Raises:
-            Refusal: the token is unknown or has expired.
+            Refusal: there is no such kind, the caller may not read it, or an option is repeated.
         """
-        if found is None:
-            raise bad_request("The token is not one of this service, or was changed.")
-        if self._now() - found.time <= self.token_days * DAY:
-            return found.what
-        select = ",".join(sorted(found.what.select))
-        headers = {"Location": f"{address}?$deltatoken=&$select={select}"} if self.expired_status == 410 else {}
-        message = "The sync state is not found; start again."
-        raise Refusal(self.expired_status, message, code=self.expired_code, headers=headers)
-
-    def _arranged(self, begun: Round) -> Round:
-        ids = begun.ids
-        if self.repeats:
-            ids += ids[::2]
-        if self.shuffled:
-            ids = graph_delta.shuffled(ids)
-        return replace(begun, ids=ids)
-
-    def _page(self, place: Place, address: str, *, minimal: bool) -> Document:
-        told, end = place.round, place.offset + min(self.page_size, MOST_ON_A_DELTA_PAGE)
-        rows = [
-            graph_delta.row(self._people, user_id, told, minimal=minimal) for user_id in told.ids[place.offset : end]
-        ]
-        if end < len(told.ids):
-            return self._document(address, rows, place=Place(told, end))
-        return self._document(address, rows, bookmark=Bookmark(told.select, told.end, told.start))
-
-    def _document(
-        self, address: str, rows: list[Row], *, place: Place | None = None, bookmark: Bookmark | None = None
-    ) -> Document:
-        document: Document = {"@odata.context": f"{self._url}/v1.0/$metadata#users(delta)"}
-        now = self._now()
-        if place:
-            document["@odata.nextLink"] = f"{address}?$skiptoken={self._places.issue(place, now=now)}"
-        if bookmark:
-            document["@odata.deltaLink"] = f"{address}?$deltatoken={self._bookmarks.issue(bookmark, now=now)}"
-        return document | {"value": rows}
-
-
-def _for_readers(handler: Callable[[Request, Query], Document]) -> Handler:
-    """Return a handler for callers that may read users."""
-
-    async def serve(request: Request, caller: Claims) -> Document:
-        roles = caller.get("roles")
-        if not isinstance(roles, list) or ROLES.isdisjoint(roles):
+        if name not in READERS:
+            raise no_such_address()
+        kind = KINDS[name]
+        if not may_read(roles_of(caller), kind, members_suffice=self.delta.group_member_read_suffices):
             raise not_authorized()
-        return handler(request, read_query(request))
-
-    return serve
+        return kind, read_query(request), self._directory.objects(str(caller["tid"]))
 
 
-def _nothing(_request: Request, _query: Query) -> Document:
+async def _nothing(_request: Request, _caller: Claims) -> Document:
     raise no_such_address()
-
-
-def _applied(request: Request) -> dict[str, str]:
-    """Return the header for the preference of RFC 7240 that the response follows."""
-    wishes = {wish.strip().lower() for wish in request.headers.get("prefer", "").split(",")}
-    return {"Preference-Applied": "return=minimal"} if "return=minimal" in wishes else {}

@@ -14,6 +14,16 @@ def bad_request(message: str) -> Refusal:
     return Refusal(400, message, code="BadRequest")
 
 
+def unsupported_query(message: str) -> Refusal:
+    """Refuse a query that the directory cannot answer."""
+    return Refusal(400, message, code="Request_UnsupportedQuery")
+
+
+def not_implemented() -> Refusal:
+    """Refuse a property that is not in the directory itself."""
+    return Refusal(501, "Not Implemented", code="NotImplemented")
+
+
 def no_such_address() -> Refusal:
     """Refuse an address that the local Graph does not have."""
     return Refusal(404, "The local Graph has nothing at this address.", code="ResourceNotFound")

@@ -74,7 +74,7 @@ def tour(site: Site) -> None:
     say(f"{_left(fifth)}; retrying in the background")
 
     _title(6, "Directory sync")
-    people = len(site.cloud.directory.people.tenant())
+    people = len(site.cloud.people.tenant())
     changes, _ = _sync(site, people)
     _expect(site, 6, expected=f"{people:,} users", got=f"{changes:,} users")
     _line(f"{changes:,} users   {site.folder.name}/directory.db")

@@ -43,7 +43,9 @@ class Network:
         self._addresses = Addresses(look_up)
         self._upstreams: list[Upstream] = []
 
-    def upstream(self, name: str, allows: Allows, *, fault: str = "", proxied: bool = True) -> "Upstream":
+    def upstream(
+        self, name: str, allows: Allows, *, fault: str = "", proxied: bool = True, limits: Limits | None = None
+    ) -> "Upstream":
         """Return a new upstream.
 
         Args:
@@ -51,13 +53,15 @@ class Network:
             allows: whether an origin may be asked.
             fault: why nothing may be asked at all; "" if that is not so.
             proxied: whether the proxy of the settings is used.
+            limits: the knobs; by default those of the network.
         """
+        knobs = limits or self._limits
 
         def connections(origin: Origin) -> Connections:
             proxy = self._proxy if proxied and not origin.is_loopback else ""
-            return Connections(name, tls=self._tls, proxy=proxy, limits=self._limits, addresses=self._addresses)
+            return Connections(name, tls=self._tls, proxy=proxy, limits=knobs, addresses=self._addresses)
 
-        made = Upstream(name, allows, fault=fault, connections=connections, limits=self._limits)
+        made = Upstream(name, allows, fault=fault, connections=connections, limits=knobs)
         self._upstreams.append(made)
         return made
 

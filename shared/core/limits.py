@@ -1,7 +1,7 @@
 """`[limits]`: every bound in time, number and size that can be turned. Each promise is per worker process."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from shared.core.rules import breaks
 
@@ -13,6 +13,14 @@ _ORDERS: Mapping[tuple[str, ...], tuple[_Order, str]] = {
     ("connect_seconds", "attempt_seconds"): (
         lambda connect, attempt: 2 * connect < attempt,
         "connect_seconds: must be less than half of attempt_seconds",
+    ),
+    ("graph_first_byte_seconds", "graph_page_seconds"): (
+        lambda first, whole: first <= whole,
+        "graph_first_byte_seconds: must be at most graph_page_seconds",
+    ),
+    ("connect_seconds", "graph_page_seconds"): (
+        lambda connect, whole: 2 * connect < whole,
+        "graph_page_seconds: must be more than twice connect_seconds",
     ),
     ("refresh_fraction_min", "refresh_fraction_max"): (
         lambda least, most: least <= most < 1,
@@ -59,6 +67,8 @@ class Limits:
     claims_per_minute: int = 6
     cache_entries: int = 1_000
     upstream_body_bytes: int = 100 * 1024
+    graph_first_byte_seconds: float = 60
+    graph_page_seconds: float = 120
     graph_page_bytes: int = 8 * 1024 * 1024
     vault_reread_seconds: float = 6 * 3600
     callers_refresh_seconds: float = 15
@@ -66,6 +76,16 @@ class Limits:
     callers_deadline_seconds: float = 2
     callers_max_age_seconds: float = 24 * 3600
     unknown_keys_per_minute: int = 60
+
+    @property
+    def of_graph(self) -> "Limits":
+        """The knobs of an upstream, for Graph: its pages take their time, and no caller waits for them."""
+        return replace(
+            self,
+            read_idle_seconds=self.graph_first_byte_seconds,
+            attempt_seconds=self.graph_page_seconds,
+            upstream_body_bytes=self.graph_page_bytes,
+        )
 
     def mistakes(self, at: str) -> list[str]:
         """List what is wrong with values that have the right type."""

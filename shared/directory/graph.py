@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
-from shared.core.directory.delta import is_reset
+from shared.core.directory.refusal import LinkState, read_refusal
 from shared.core.errors import OperatorError, Unavailable, UpstreamError
 from shared.core.reply import Reply
 from shared.core.retry import retry_after
@@ -14,8 +14,17 @@ LONGEST_WAIT = 60.0
 """The longest wait in seconds for one retry. If Graph asks for more, the run ends and the next one continues."""
 
 
-class ResyncRequired(Exception):
+_PERMISSION = (
+    "give the registration of the profile the permission that the stream needs, with an administrator's consent"
+)
+
+
+class ResyncRequired(UpstreamError):
     """Graph no longer accepts the link, so a new copy must start."""
+
+
+class LinkDoubted(OperatorError):
+    """Graph refuses the request, and it may be the link's fault."""
 
 
 class GetToken(Protocol):
@@ -63,7 +72,8 @@ class Graph:
 
         Raises:
             ResyncRequired: Graph no longer accepts the link.
-            OperatorError: Graph refuses the request.
+            LinkDoubted: Graph refuses the request, perhaps for the link.
+            OperatorError: Graph refuses the request for another reason.
             UpstreamError: Graph, or Entra, is not available.
         """
         rejected: str | None = None
@@ -96,18 +106,17 @@ class Graph:
         }
 
     def _meaning(self, reply: Reply) -> UpstreamError:
-        """Return the error for an answer other than 200; no text of the answer is in it.
-
-        Raises:
-            ResyncRequired: Graph no longer accepts the link.
-        """
-        status = reply.status
-        if is_reset(status, reply.body):
-            raise ResyncRequired
-        cause = f"Graph: HTTP {status}"
+        """Return the error for an answer other than 200; no text of the answer is in it."""
+        status, refusal = reply.status, read_refusal(reply)
+        cause = f"Graph: HTTP {status} {refusal.code}".rstrip()
         wait = retry_after(reply.headers.get("retry-after"), now=self._clock().wall)
         if status == 429 or status >= 500:
-            return Unavailable(cause=cause, upstream_wait=wait)
-        if status == 403:
-            cause += ": has the registration the permission, with an administrator's consent?"
-        return OperatorError(cause=cause)
+            return Unavailable(cause=cause, upstream_wait=wait, trace_id=refusal.request_id)
+        match refusal.link:
+            case LinkState.FORGOTTEN:
+                return ResyncRequired(cause="Graph has forgotten the last link", trace_id=refusal.request_id)
+            case LinkState.DOUBTED:
+                return LinkDoubted(cause=cause, trace_id=refusal.request_id)
+            case LinkState.UNKNOWN:
+                remedy = _PERMISSION if status == 403 else None
+                return OperatorError(cause=cause, remedy=remedy, trace_id=refusal.request_id)

@@ -12,21 +12,31 @@ the last round.
 | from | to | when | in |
 |---|---|---|---|
 | any state | copy | the stream is new, or its link was made for another Graph or other properties | `begin` |
-| copy, delta | copy | Graph no longer accepts the link (`ResyncRequired`) | `reset` |
+| copy, delta | copy | Graph no longer accepts the link, or repeats itself | `move` |
 | copy | copy | a page with a next link was read | `commit` |
-| copy | delta | a page with a delta link was read; objects that this copy lacks are deleted | `commit` |
+| copy | delta | a page with a delta link was read; what this copy left out is taken away | `commit` |
 | delta | delta | a page with either link was read | `commit` |
 
-Each copy has a number, its generation, and each object has the generation that saw it last. So a copy goes over the old
-rows, and its last page shows which objects it lacks.
+Each attempt, a copy or a round of changes, has a number, its generation, and each object has the generation that saw it
+last. So a copy goes over the old rows, and its last page shows which objects it left out. What a page changes is in
+`shared/core/directory/rules.py`: a copy gives at once, and takes away at its end. A loss that is too large to be
+believed is held: the old rows stay, and an event has the number.
+
+**A new copy leaves a dead end.** Some refusals say that a link is dead: a new copy begins in the same run. Any other
+refusal in Graph's own form is a doubt. The same one a minute later means that the link is dead. A proxy's answer is
+neither. After three copies that came no further than the one before, and after 50 pages without anything new, the run
+fails, and the next copy begins an hour later. A wait that Graph named is kept with the checkpoint too.
+
+**The recycle bin.** An object in it keeps its columns for 30 days, and its number and edges for longer. Once a day,
+after a round, Graph is asked what became of it: `shared/directory/recycle_bin.py`.
 
 **The state of the lease.** A run may move the checkpoint while it holds the lease.
 
 | state | when | who changes it |
 |---|---|---|
 | free | `lease_until` is in the past | `begin` takes it and raises the fence |
-| held | `lease_until` is in the future | `commit` and `reset` renew it, `release` frees it |
-| lost | the fence is higher than ours | no call of ours: `commit` and `reset` raise `LeaseLost` |
+| held | `lease_until` is in the future | `commit` and `move` renew it, `release` frees it |
+| lost | the fence is higher than ours | no call of ours: `commit` and `move` raise `LeaseLost` |
 
 `begin` raises `LeaseHeld` while another run holds the lease. A run that was killed frees nothing: the next one begins
 when the lease has expired. A slow run may commit after its lease has expired, until another run begins. A migration of
@@ -39,24 +49,31 @@ this also stops the older of two runs. The line is in `_move`, in `shared/adapte
 open during a request.
 
 **What a reader may rely on.** A reader sees all of a page or nothing of it. During a copy the rows of the copy before
-stay until a page changes them. An object is in a view once. After a run was killed at any point, the next one reads the
-same page again, and a page that is stored twice changes nothing.
+stay: pages change them and add others, and the last one removes some. An object is in a view once. After a run was
+killed at any point, the next one reads the same page again, and a page that is stored twice changes nothing.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Protocol, TypedDict
 
-from shared.core.directory.checkpoint import Checkpoint, LeaseHeld, LeaseLost
-from shared.core.directory.delta import LinkKind, Page, read_page
+from shared.core.directory.checkpoint import Checkpoint, LeaseHeld, LeaseLost, Stored
+from shared.core.directory.delta import Change, LinkKind, Mended, Page, read_page, together
 from shared.core.directory.streams import Stream
-from shared.core.errors import BadAnswer, VendError
+from shared.core.errors import BadAnswer, Unavailable, UpstreamError
 from shared.core.token import Moment
-from shared.directory.graph import ResyncRequired
+from shared.directory.graph import LinkDoubted, ResyncRequired
+from shared.directory.recycle_bin import judge
 from shared.telemetry import catalogue
+from shared.telemetry.event import Event
 from shared.telemetry.events import Events
+
+
+class Waiting(Exception):
+    """Graph named a wait that is not over, or copies came no further and the next one begins later."""
 
 
 class Pages(Protocol):
@@ -72,11 +89,17 @@ class DirectoryStore(Protocol):
     def begin(self, stream: Stream, *, tenant_id: str, root: str, now: float) -> Checkpoint:
         """Take the lease of a stream and return its checkpoint."""
 
-    def reset(self, checkpoint: Checkpoint, *, root: str, now: float) -> Checkpoint:
-        """Start a new copy."""
+    def move(self, old: Checkpoint, new: Checkpoint, *, now: float) -> Checkpoint:
+        """Move the checkpoint without a page; return the new one."""
 
-    def commit(self, checkpoint: Checkpoint, page: Page, *, now: float) -> tuple[Checkpoint, int]:
-        """Store a page and the link behind it; return the new checkpoint and the number of rows that were written."""
+    def commit(self, checkpoint: Checkpoint, page: Page, *, now: float) -> Stored:
+        """Store a page and the link behind it."""
+
+    def in_bin(self, checkpoint: Checkpoint) -> Sequence[str]:
+        """Return the ids of the objects of a stream that lie in the recycle bin."""
+
+    def settle(self, checkpoint: Checkpoint, changes: Sequence[Change], *, now: float) -> Checkpoint:
+        """Store what became of objects in the recycle bin, and erase what lay there too long."""
 
     def release(self, checkpoint: Checkpoint) -> None:
         """Free the lease."""
@@ -90,140 +113,207 @@ class DirectorySource:
         tenant_id: the tenant.
         root: the root of Graph.
         streams: the streams to copy.
+        graph: reads pages of this tenant.
     """
 
     tenant_id: str
     root: str
     streams: tuple[Stream, ...]
+    graph: Pages
 
 
-@dataclass(frozen=True, slots=True)
+class _Names(TypedDict):
+    """Which stream an event is about."""
+
+    stream: str
+    tenant_id: str
+
+
+@dataclass(slots=True)
 class Report:
-    """What one run did to one stream.
+    """What one run did to one stream, as far as it came.
 
     Args:
+        names: which stream it is.
         pages: the number of pages that were stored.
         changes: the number of changes on them.
         rows: the number of rows that were written.
         is_complete: the run read all that there was.
+        held: the losses of a complete copy that are not believed: how many, by their kind.
+        mended: by the property, the values that were stored in another form.
     """
 
+    names: _Names
     pages: int = 0
     changes: int = 0
     rows: int = 0
     is_complete: bool = False
+    held: Mapping[str, int] = field(default_factory=dict)
+    mended: Mapping[str, Mended] = field(default_factory=dict)
+
+    def add(self, page: Page, stored: Stored) -> None:
+        """Count a page that was stored."""
+        self.pages += 1
+        self.changes += len(page.changes)
+        self.rows += stored.rows
+        self.is_complete = page.kind is LinkKind.DELTA
+        self.held = stored.held
+        self.mended = together(self.mended, page.mended)
+
+    def findings(self) -> Iterator[Event]:
+        """Return an event for each thing that somebody should look at."""
+        for kind, number in self.held.items():
+            yield catalogue.SyncHeld(**self.names, kind=kind, number=number)
+        for name, mended in self.mended.items():
+            yield catalogue.SyncMended(**self.names, property=name, number=mended.number, object_id=mended.object_id)
 
 
 class Sync:
-    """Copies the directory of one tenant.
+    """Copies directories.
 
     Args:
-        source: what is copied.
-        graph: reads pages.
+        sources: what is copied, for each tenant.
         store: holds the copy.
         pool: runs the store's blocking calls; one thread, so that they stay in order.
         clock: reads both clocks.
-        events: takes one event for each stream and run.
+        events: takes one event for each stream and run, beside others.
     """
 
     def __init__(
         self,
         *,
-        source: DirectorySource,
-        graph: Pages,
+        sources: Sequence[DirectorySource],
         store: DirectoryStore,
         pool: Executor,
         clock: Callable[[], Moment],
         events: Events,
     ) -> None:
-        self._source = source
-        self._graph = graph
+        self._sources = sources
         self._store = store
         self._pool = pool
         self._clock = clock
         self._events = events
 
     async def run(self, *, seconds: float) -> None:
-        """Sync one stream after the other. A failure in one stream does not stop the next.
+        """Sync every stream of every tenant, side by side. A failure in one stream does not stop the others.
 
         Args:
             seconds: when to begin no further page. The next run continues where this one ends.
         """
         until = self._clock().boot + seconds
-        for stream in self._source.streams:
-            await self._run(stream, until)
+        await asyncio.gather(
+            *(self._run(source, stream, until) for source in self._sources for stream in source.streams)
+        )
         self._events.flush()
 
-    async def _run(self, stream: Stream, until: float) -> None:
+    async def _run(self, source: DirectorySource, stream: Stream, until: float) -> None:
         """Sync one stream and emit an event that says how it ended."""
         began = self._clock().boot
+        report = Report(_Names(stream=stream.name, tenant_id=source.tenant_id))
+        ending: Event
         try:
-            report = await self._read_pages(stream, until)
+            await self._read_pages(source, stream, until, report)
         except LeaseHeld:
-            self._events.emit(catalogue.SyncSkipped(stream=stream.name, cause="another run is at it"))
+            ending = catalogue.SyncSkipped(**report.names, cause="another run is at it")
         except LeaseLost:
-            self._events.emit(catalogue.SyncSkipped(stream=stream.name, cause="another run has taken over"))
-        except VendError as error:
-            self._events.emit(catalogue.SyncFailed(stream=stream.name, cause=error.cause))
-        except Exception as error:  # noqa: BLE001  # a defect of ours is an event, and never a traceback in the log
-            self._events.emit(catalogue.SyncFailed(stream=stream.name, cause=type(error).__name__))
-        else:
-            self._events.emit(
-                catalogue.SyncFinished(
-                    stream=stream.name,
-                    outcome="complete" if report.is_complete else "to be continued",
-                    pages=report.pages,
-                    changes=report.changes,
-                    rows=report.rows,
-                    latency_ms=round((self._clock().boot - began) * 1000),
-                )
+            ending = catalogue.SyncSkipped(**report.names, cause="another run has taken over")
+        except Waiting:
+            ending = catalogue.SyncSkipped(**report.names, cause="Graph is asked again later")
+        except UpstreamError as error:
+            ending = catalogue.SyncFailed(
+                **report.names, cause=error.cause, remedy=error.remedy, trace_id=error.trace_id
             )
+        except Exception as error:  # noqa: BLE001  # a defect of ours is an event, and never a traceback in the log
+            ending = catalogue.SyncFailed(**report.names, cause=type(error).__name__)
+        else:
+            ending = catalogue.SyncFinished(
+                **report.names,
+                outcome="complete" if report.is_complete else "to be continued",
+                pages=report.pages,
+                changes=report.changes,
+                rows=report.rows,
+                latency_ms=round((self._clock().boot - began) * 1000),
+            )
+        for event in (*report.findings(), ending):
+            self._events.emit(event)
 
-    async def _read_pages(self, stream: Stream, until: float) -> Report:
+    async def _read_pages(self, source: DirectorySource, stream: Stream, until: float, report: Report) -> None:
         """Read and store pages until the round is complete or the time is over.
 
         Raises:
             LeaseHeld: another run has the lease.
             LeaseLost: another run has taken over.
-            VendError: Graph, Entra or the store failed.
+            Waiting: it is too early to ask Graph again.
+            UpstreamError: Graph, Entra or the store failed.
         """
-        checkpoint = await self._call(self._begin, stream)
-        report = Report()
+        checkpoint = await self._call(self._begin, source, stream)
         links: set[str] = set()
         try:
             while not report.is_complete and self._clock().boot < until:
+                if self._clock().wall < (checkpoint.progress.retry_at or 0.0):
+                    raise Waiting
                 if checkpoint.link in links:
                     raise BadAnswer(cause="Graph leads in a circle")
                 links.add(checkpoint.link)
                 try:
-                    body = await self._graph.page(checkpoint.link)
-                except ResyncRequired:
-                    self._events.emit(
-                        catalogue.SyncRestarted(stream=stream.name, cause="Graph has forgotten the last link")
-                    )
-                    checkpoint = await self._call(self._reset, checkpoint)
-                    continue
-                page = read_page(body, stream, root=self._source.root)
-                checkpoint, rows = await self._call(self._commit, checkpoint, page)
-                report = replace(
-                    report,
-                    pages=report.pages + 1,
-                    changes=report.changes + len(page.changes),
-                    rows=report.rows + rows,
-                    is_complete=page.kind is LinkKind.DELTA,
-                )
+                    body = await source.graph.page(checkpoint.link)
+                except (ResyncRequired, LinkDoubted, Unavailable) as error:
+                    before, cause = checkpoint, error.cause
+                    checkpoint = await self._call(self._move, before, self._after(error, before))
+                    if checkpoint.generation == before.generation:
+                        raise
+                else:
+                    page = read_page(body, stream, root=source.root)
+                    stored = await self._call(self._commit, checkpoint, page)
+                    checkpoint = stored.checkpoint
+                    report.add(page, stored)
+                    if not checkpoint.repeats_itself:
+                        continue
+                    cause = "Graph repeats itself: page after page without anything new"
+                    checkpoint = await self._call(self._move, checkpoint, checkpoint.restarted(now=self._clock().wall))
+                self._events.emit(catalogue.SyncRestarted(**report.names, cause=cause))
+                links.clear()
+                if checkpoint.progress.retry_at is not None:
+                    raise BadAnswer(cause=f"the next copy begins in an hour: {cause}")
+            if report.is_complete and checkpoint.is_bin_due(now=self._clock().wall):
+                checkpoint = await self._judge_bin(source, checkpoint, report)
         finally:
             await self._call(self._store.release, checkpoint)
-        return report
 
-    def _begin(self, stream: Stream) -> Checkpoint:
-        source = self._source
+    async def _judge_bin(self, source: DirectorySource, checkpoint: Checkpoint, report: Report) -> Checkpoint:
+        """Find out what became of the objects in the recycle bin. If Graph does not tell, nothing becomes of them."""
+        ids = await self._call(self._store.in_bin, checkpoint)
+        changes: list[Change] = []
+        try:
+            changes = await judge(source.graph, checkpoint.stream, root=source.root, ids=ids) if ids else []
+        except UpstreamError as error:
+            self._events.emit(
+                catalogue.SyncBinUnread(**report.names, cause=error.cause, remedy=error.remedy, trace_id=error.trace_id)
+            )
+        return await self._call(self._settle, checkpoint, changes)
+
+    def _after(self, error: ResyncRequired | UpstreamError, checkpoint: Checkpoint) -> Checkpoint:
+        """Return the checkpoint after a page that could not be read."""
+        now = self._clock().wall
+        match error:
+            case ResyncRequired():
+                return checkpoint.restarted(now=now)
+            case LinkDoubted() if not checkpoint.is_first_link:
+                return checkpoint.restarted(now=now) if checkpoint.is_dead(now=now) else checkpoint.doubted(now=now)
+            case UpstreamError(upstream_wait=timedelta() as wait):
+                return checkpoint.waiting(until=now + wait.total_seconds())
+        return checkpoint
+
+    def _begin(self, source: DirectorySource, stream: Stream) -> Checkpoint:
         return self._store.begin(stream, tenant_id=source.tenant_id, root=source.root, now=self._clock().wall)
 
-    def _reset(self, checkpoint: Checkpoint) -> Checkpoint:
-        return self._store.reset(checkpoint, root=self._source.root, now=self._clock().wall)
+    def _move(self, old: Checkpoint, new: Checkpoint) -> Checkpoint:
+        return old if new is old else self._store.move(old, new, now=self._clock().wall)
 
-    def _commit(self, checkpoint: Checkpoint, page: Page) -> tuple[Checkpoint, int]:
+    def _settle(self, checkpoint: Checkpoint, changes: Sequence[Change]) -> Checkpoint:
+        return self._store.settle(checkpoint, changes, now=self._clock().wall)
+
+    def _commit(self, checkpoint: Checkpoint, page: Page) -> Stored:
         return self._store.commit(checkpoint, page, now=self._clock().wall)
 
     async def _call[*A, T](self, work: Callable[[*A], T], *args: *A) -> T:

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from functools import cache, partial
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from shared.adapters.http import Network, exactly
@@ -27,6 +28,7 @@ def build_sync(
     settings: Settings,
     environ: Mapping[str, str],
     *,
+    root: Path,
     tokens: Tokens,
     network: Network,
     system: System,
@@ -38,6 +40,7 @@ def build_sync(
     Args:
         settings: without mistakes.
         environ: the app settings.
+        root: where a relative path starts.
         tokens: have those for Graph.
         network: makes the way to Graph.
         system: clocks, sleep and ids.
@@ -49,29 +52,35 @@ def build_sync(
         return no_sync(events, "vend.toml has no [sync]")
     if is_on_azure(environ):
         return no_sync(events, "no shared store: SQLite is for one machine")
-    tenant_id, root = settings.profiles[ours.profile].offer.tenants[0], settings.home.graph.removesuffix("/")
-    key = TokenKey(ours.profile, tenant_id, settings.home.graph_scope)
+    offer, graph_root = settings.profiles[ours.profile].offer, settings.home.graph.removesuffix("/")
+    get = network.upstream("Graph", exactly(graph_root), limits=settings.limits.of_graph).get
+
+    def source(tenant_id: str) -> DirectorySource:
+        key = TokenKey(ours.profile, tenant_id, settings.home.graph_scope)
+        return DirectorySource(
+            tenant_id=tenant_id,
+            root=graph_root,
+            streams=tuple(STREAMS[name] for name in ours.streams),
+            graph=Graph(
+                get_token=lambda rejected: tokens.get(key, rejected=rejected),
+                get=get,
+                clock=system.clock,
+                sleep=system.sleep,
+                new_id=system.new_id,
+            ),
+        )
 
     @cache
     def sync() -> Sync:
         # Late: a worker that only answers requests never imports the database.
         from shared.adapters.database.store import SqlStore  # noqa: PLC0415
 
-        store = SqlStore(ours.store, streams=STREAMS.values())
+        store = SqlStore(root / ours.file, streams=STREAMS.values())
         pool = ThreadPoolExecutor(1, thread_name_prefix="store")
         open_things.callback(store.close)
         open_things.callback(pool.shutdown)
         return Sync(
-            source=DirectorySource(
-                tenant_id=tenant_id, root=root, streams=tuple(STREAMS[name] for name in ours.streams)
-            ),
-            graph=Graph(
-                get_token=lambda rejected: tokens.get(key, rejected=rejected),
-                get=partial(network.upstream("Graph", exactly(root)).get, body_bytes=settings.limits.graph_page_bytes),
-                clock=system.clock,
-                sleep=system.sleep,
-                new_id=system.new_id,
-            ),
+            sources=[source(tenant_id) for tenant_id in offer.tenants],
             store=store,
             pool=pool,
             clock=system.clock,

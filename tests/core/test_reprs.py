@@ -31,6 +31,7 @@ CANARY = "C4N4RY"
         Checkpoint(
             tenant_id="t",
             stream=USERS,
+            root="https://graph.example",
             link=f"https://graph.example/{CANARY}",
             page=1,
             fence=1,

@@ -4,13 +4,14 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from shared.adapters.database.store import LEASE_SECONDS, SqlStore
-from shared.core.directory.checkpoint import LeaseHeld
+from shared.core.directory.checkpoint import EMPTY_PAGES, IDLE_PAGES, STUCK_SECONDS, LeaseHeld
 from shared.core.directory.streams import STREAMS, USERS, Stream
 from shared.core.errors import Unavailable
 from shared.directory.graph import ResyncRequired
@@ -40,14 +41,13 @@ class Book:
         self.on_read: Callable[[], None] = lambda: None
         self.lines: list[str] = []
         self._streams = streams
-        self._store = SqlStore(f"sqlite:///{self.file}", streams=[*STREAMS.values(), GADGETS])
+        self._store = SqlStore(self.file, streams=[*STREAMS.values(), GADGETS])
 
     def run(self) -> list[dict[str, Any]]:
         """Run the sync once, and list its events."""
         before = len(self.lines)
         sync = Sync(
-            source=DirectorySource(tenant_id=TENANT, root=ROOT, streams=self._streams),
-            graph=self,
+            sources=[DirectorySource(tenant_id=TENANT, root=ROOT, streams=self._streams, graph=self)],
             store=self._store,
             pool=InPlace(),
             clock=self.clock,
@@ -61,7 +61,7 @@ class Book:
         place = link.partition("?")[0].rpartition("/")[2]
         self.read.append(place)
         self.on_read()
-        found = self.pages[place]
+        found = self.pages.get("/".join(link.partition("?")[0].split("/")[-2:])) or self.pages[place]
         if isinstance(found, Exception):
             raise found
         return found.encode()
@@ -104,6 +104,47 @@ def test_a_circle_of_links_is_not_followed(book: Book, pages: dict[str, str], re
     assert book.read == read
     assert len(book.rows()) == len(read)
     book.pages["a"] = page(2, delta="end")
+    assert book.run()[-1]["outcome"] == "complete"
+
+
+@pytest.mark.parametrize(
+    ("objects", "pages"), [((1,), 1 + IDLE_PAGES), ((), EMPTY_PAGES)], ids=["the same objects", "nothing"]
+)
+@pytest.mark.parametrize("start", ["a copy", "a round of changes"])
+def test_a_graph_that_repeats_itself_is_left(book: Book, objects: tuple[int, ...], pages: int, start: str) -> None:
+    """DIR-05: each page has another link. The run fails, and the next copy begins an hour later."""
+    if start == "a round of changes":
+        book.pages["delta"] = page(1, 2, delta="n0")
+        book.run()
+    else:
+        book.pages["delta"] = page(*objects, next_="n1")
+    book.pages |= {f"n{number}": page(*objects, next_=f"n{number + 1}") for number in range(EMPTY_PAGES + 1)}
+    book.read.clear()
+    restarted, failed = book.run()
+    assert (restarted["event"], failed["event"]) == ("sync_restarted", "sync_failed")
+    assert failed["cause"].endswith("Graph repeats itself: page after page without anything new")
+    assert len(book.read) == pages
+    book.pages["delta"] = page(1, 2, delta="end")
+    assert book.run()[-1]["event"] == "sync_skipped"
+    book.clock.tick(STUCK_SECONDS)
+    assert book.run()[-1]["outcome"] == "complete"
+
+
+def test_pages_without_anything_new_are_counted_over_runs(book: Book) -> None:
+    """DIR-05: a run that reads 20 slow pages is followed by one that counts on."""
+    book.pages |= {"delta": page(1, next_="n1")}
+    book.pages |= {f"n{number}": page(1, next_=f"n{number + 1}") for number in range(IDLE_PAGES + 1)}
+    book.on_read = lambda: book.clock.suspend(SECONDS / 20)
+    assert [book.run()[-1]["event"] for _ in range(3)] == ["sync_finished", "sync_finished", "sync_failed"]
+    assert len(book.read) == 1 + IDLE_PAGES
+
+
+def test_many_pages_are_no_repetition(book: Book) -> None:
+    """DIR-05: a page with one new object, after 49 with none, begins the count anew."""
+    places = ["delta", *(f"n{number}" for number in range(1, 2 * IDLE_PAGES)), "end"]
+    for number, (place, following) in enumerate(pairwise(places)):
+        book.pages[place] = page(1 + number // IDLE_PAGES, next_=following)
+    book.pages["end"] = page(delta="done")
     assert book.run()[-1]["outcome"] == "complete"
 
 
@@ -156,7 +197,10 @@ def test_a_run_whose_time_is_over_begins_no_further_page(book: Book) -> None:
 
 def test_a_forgotten_link_starts_a_new_copy_in_the_same_run(book: Book) -> None:
     """REL-40: two events, and what the new copy lacks is deleted."""
-    book.pages |= {"delta": page(1, 2, 3, delta="end"), "end": ResyncRequired()}
+    book.pages |= {
+        "delta": page(1, 2, 3, delta="end"),
+        "end": ResyncRequired(cause="Graph has forgotten the last link"),
+    }
     book.run()
     book.pages["delta"] = page(1, 2, delta="end")
     assert [event["event"] for event in book.run()] == ["sync_restarted", "sync_finished"]
@@ -176,16 +220,11 @@ def test_a_forgotten_link_starts_a_new_copy_in_the_same_run(book: Book) -> None:
 def test_a_failure_of_one_stream_stops_no_other(tmp_path: Path, trouble: str | Exception, cause: str) -> None:
     """REL-39, SEC-12: each stream has an event, without a word of what came, and the lease is free."""
     with closing(Book(tmp_path, (USERS, GADGETS))) as book:
-        book.pages["delta"] = page(1, delta="end")
-        answers = iter([trouble, page(1, delta="end"), page(2, delta="end"), page(delta="end")])
-
-        def turn() -> None:
-            book.pages["delta"] = book.pages["end"] = next(answers)
-
-        book.on_read = turn
+        book.pages |= {"users/delta": trouble, "gadgets/delta": page(1, delta="end"), "end": page(2, delta="end")}
         failed, finished = book.run()
         assert (failed["event"], failed["stream"], failed["cause"]) == ("sync_failed", "users", cause)
         assert (finished["event"], finished["stream"]) == ("sync_finished", "gadgets")
+        book.pages["users/delta"] = page(3, delta="end")
         assert [event["event"] for event in book.run()] == ["sync_finished"] * 2
         assert "CANARY" not in "".join(book.lines)
-        assert (book.rows(), book.rows(GADGETS)) == ({oid(2)}, {oid(1)})
+        assert (book.rows(), book.rows(GADGETS)) == ({oid(3)}, {oid(1), oid(2)})

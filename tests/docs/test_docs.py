@@ -15,7 +15,9 @@ from typing import get_args
 import pytest
 
 from emulator.tour.site import Site
+from shared.adapters.database.tables import Schema
 from shared.core import errors
+from shared.core.directory.streams import STREAMS
 from shared.core.documents.callers import parse_callers
 from shared.core.documents.credentials import CredentialSettings
 from shared.core.documents.settings import Profile, Settings
@@ -121,10 +123,11 @@ def test_every_check_is_documented() -> None:
 
 @pytest.mark.parametrize("file", [*ROOT.glob("docs/*.md"), *ROOT.glob("*.md")], ids=attrgetter("name"))
 def test_every_event_of_a_page_exists(file: Path) -> None:
-    """A name that begins as an event does is one, unless a contract has it as a key; a query asks for an event."""
+    """A name that begins as an event does is one, unless a contract or the database has it; so in queries."""
     events = {event.about.name for event in EVENTS}
     families = "|".join({name.partition("_")[0] for name in events})
     keys = set(re.findall(r'"(\w+)":', "".join(schema.read_text() for schema in ROOT.glob("docs/*.json"))))
+    keys |= {table.name for table in Schema(STREAMS.values()).tables}
     page = file.read_text()
     named = set(re.findall(rf"`((?:{families})_\w+)`", page)) - keys
     assert named | set(re.findall(r'event == "(\w+)"', page)) <= events

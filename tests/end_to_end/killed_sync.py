@@ -1,8 +1,8 @@
 """Syncs in processes of their own. Each process kills itself before its n-th call to the store or to Graph.
 
-`python -m tests.end_to_end.killed_sync URL ROOT CA` reads a token for Graph from the first line of stdin, and an n from
-each further line. It writes the exit code of each process to a line of stdout. The processes are forks of one that has
-imported everything, because the imports take a hundred times as long as a sync.
+`python -m tests.end_to_end.killed_sync FILE ROOT CA` reads a token for Graph from the first line of stdin, and an n
+from each further line. It writes the exit code of each process to a line of stdout. The processes are forks of one
+that has imported everything, because the imports take a hundred times as long as a sync.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from itertools import count
+from pathlib import Path
 
 from sqlalchemy import Engine, event
 
@@ -44,12 +45,12 @@ class Doom:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-async def run(*, at: int, url: str, root: str, ca_file: str, later: float, secret: str) -> None:
+async def run(*, at: int, file: Path, root: str, ca_file: str, later: float, secret: str) -> None:
     """Sync once.
 
     Args:
         at: the number of the call at which the process is killed; 0: none.
-        url: the database.
+        file: the database.
         root: the root of Graph.
         ca_file: the certificates to trust.
         later: how many seconds the clock is ahead, so that the lease of a killed run has expired.
@@ -76,11 +77,11 @@ async def run(*, at: int, url: str, root: str, ca_file: str, later: float, secre
             doom()
             return await graph.get(url, headers=headers, body_bytes=Limits().graph_page_bytes)
 
-        store = SqlStore(url, streams=STREAMS.values())
+        store = SqlStore(file, streams=STREAMS.values())
+        pages = Graph(get_token=get_token, get=get, clock=late, sleep=asyncio.sleep, new_id=System().new_id)
         with ThreadPoolExecutor(1) as pool:
             sync = Sync(
-                source=DirectorySource(tenant_id=TENANT_ID, root=root, streams=(USERS,)),
-                graph=Graph(get_token=get_token, get=get, clock=late, sleep=asyncio.sleep, new_id=System().new_id),
+                sources=[DirectorySource(tenant_id=TENANT_ID, root=root, streams=(USERS,), graph=pages)],
                 store=store,
                 pool=pool,
                 clock=late,
@@ -92,13 +93,13 @@ async def run(*, at: int, url: str, root: str, ca_file: str, later: float, secre
 
 def main() -> None:
     """Fork a sync for each line, one after the other."""
-    url, root, ca_file = sys.argv[1:]
+    file, root, ca_file = sys.argv[1:]
     secret = sys.stdin.readline().strip()
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
             try:
-                asyncio.run(run(at=int(line), url=url, root=root, ca_file=ca_file, later=0, secret=secret))
+                asyncio.run(run(at=int(line), file=Path(file), root=root, ca_file=ca_file, later=0, secret=secret))
             except BaseException:  # noqa: BLE001  # a child must not continue as its parent
                 traceback.print_exc()
                 os._exit(1)

@@ -57,6 +57,24 @@ def test_a_page_may_be_larger_than_other_answers(
     assert sync(timeless, fake_clock, tmp_path, fault) == [end]
 
 
+def test_a_relative_store_lies_beside_the_app(
+    timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DIR-09: wherever the process was started."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    lines = settings(timeless, tmp_path).replace(f"{tmp_path}/directory.db", "directory.db")
+
+    async def story() -> None:
+        async with App(timeless, fake_clock, tmp_path, settings=lines) as app:
+            await app.sync()
+
+    asyncio.run(story())
+    assert (tmp_path / "directory.db").exists()
+    assert list(elsewhere.iterdir()) == []
+
+
 def test_a_token_that_graph_rejects_is_replaced(timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path) -> None:
     """REL-42: after a 401 the run gets one new token from Entra, and reads the same link with it."""
     before = len(timeless.entra.requests)
@@ -70,8 +88,9 @@ def test_a_token_that_graph_rejects_is_replaced(timeless: LocalCloud, fake_clock
         ("", {}, "vend.toml has no [sync]"),
         ("sync", {"CONTAINER_NAME": "x"}, "no shared store: SQLite is for one machine"),
         ("broken = 1", {}, "no valid settings"),
+        ("no folder", {}, "no valid settings"),
     ],
-    ids=["no sync", "SQLite on Azure", "mistakes"],
+    ids=["no sync", "SQLite on Azure", "mistakes", "DIR-09 no folder"],
 )
 def test_a_sync_that_cannot_be_is_told(
     timeless: LocalCloud, tmp_path: Path, more: str, environ: Mapping[str, str], cause: str
@@ -79,7 +98,8 @@ def test_a_sync_that_cannot_be_is_told(
     """An event says why there is no sync: a disk that dies with its instance is no store."""
     lines: list[str] = []
     events = Events(lines.append, wall=lambda: 0.0, worker="w")
-    more = settings(timeless, tmp_path) if more == "sync" else more
+    folder = {"sync": tmp_path, "no folder": tmp_path / "nowhere"}.get(more)
+    more = settings(timeless, folder) if folder else more
     write_configuration(
         timeless,
         tmp_path,

@@ -70,6 +70,7 @@ class Way:
     allows: Allows
     fault: str
     proxied: bool
+    limits: Limits
 
     @property
     def leads_to(self) -> set[str]:
@@ -84,10 +85,12 @@ class Ledger(Network):
         super().__init__(tls=client_tls(""), proxy="", limits=Limits())
         self.ways: dict[str, list[Way]] = {}
 
-    def upstream(self, name: str, allows: Allows, *, fault: str = "", proxied: bool = True) -> Upstream:
+    def upstream(
+        self, name: str, allows: Allows, *, fault: str = "", proxied: bool = True, limits: Limits | None = None
+    ) -> Upstream:
         """Return a new upstream, and note it."""
-        self.ways.setdefault(name, []).append(Way(allows, fault, proxied))
-        return super().upstream(name, allows, fault=fault, proxied=proxied)
+        self.ways.setdefault(name, []).append(Way(allows, fault, proxied, limits or Limits()))
+        return super().upstream(name, allows, fault=fault, proxied=proxied, limits=limits)
 
 
 class Wired(NamedTuple):
@@ -142,7 +145,14 @@ def worker(settings: Settings, tmp_path: Path) -> Iterator[Wired]:
                 open_things=stack,
             )
             job = build_sync(
-                settings, {}, tokens=NoTokens(), network=network, system=system, events=events, open_things=stack
+                settings,
+                {},
+                root=tmp_path,
+                tokens=NoTokens(),
+                network=network,
+                system=system,
+                events=events,
+                open_things=stack,
             )
             await job()
             build_rotation(settings, vaults=vaults, network=network, system=system, events=events)
@@ -165,6 +175,19 @@ def test_every_way_out_leads_to_its_own_service_alone(worker: Wired) -> None:
         "Azure Storage": [{"https://vendstore.blob.core.windows.net"}],
         "Graph": [{"https://graph.microsoft.com"}, {"https://graph.microsoft.com"}],
     }
+
+
+def test_a_page_of_graph_may_take_its_time(worker: Wired) -> None:
+    """DIR-06: 60 s to its first byte, 120 s and 8 MiB in all. All else has the ordinary limits, the rotation too."""
+    found = {
+        name: {
+            (way.limits.read_idle_seconds, way.limits.attempt_seconds, way.limits.upstream_body_bytes) for way in ways
+        }
+        for name, ways in worker.network.ways.items()
+    }
+    ordinary = (5, 8, 100 * 1024)
+    assert found.pop("Graph") == {(60, 120, 8 * 1024 * 1024), ordinary}
+    assert set.union(*found.values()) == {ordinary}
 
 
 def test_the_identity_alone_is_never_asked_through_a_proxy(worker: Wired) -> None:

@@ -47,7 +47,60 @@ class Version:
     steps: Mapping[int, Sequence[str]] = field(default_factory=dict)
 
 
-CURRENT = Version(number=1, writable_by=1)
+# In version 2 the numbers of objects are never used again, an object has the times of its changes, and times are text.
+# A run of version 1 would delete objects, to which relations may refer: it may not write.
+_VERSION_2 = """
+ALTER TABLE directory_object RENAME TO directory_object_1;
+CREATE TABLE directory_object (
+    object INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    tenant_id VARCHAR(36) NOT NULL,
+    id VARCHAR(36) NOT NULL,
+    stream VARCHAR(32) NOT NULL,
+    state VARCHAR(8) NOT NULL,
+    state_changed_at VARCHAR(27) NOT NULL,
+    changed_at VARCHAR(27) NOT NULL,
+    generation INTEGER NOT NULL,
+    removed_as VARCHAR(8),
+    left_out VARCHAR
+);
+INSERT INTO directory_object (object, tenant_id, id, stream, state, state_changed_at, changed_at, generation)
+    SELECT object, tenant_id, id, stream, state, at, at, generation
+    FROM directory_object_1 JOIN (
+        SELECT object, strftime('%Y-%m-%dT%H:%M:%f000Z', changed_at, 'unixepoch') AS at FROM directory_user
+    ) USING (object);
+DROP TABLE directory_object_1;
+ALTER TABLE directory_user DROP COLUMN changed_at;
+ALTER TABLE sync_stream RENAME TO sync_stream_1;
+CREATE TABLE sync_stream (
+    tenant_id VARCHAR(36) NOT NULL,
+    stream VARCHAR(32) NOT NULL,
+    fingerprint VARCHAR(64),
+    generation INTEGER NOT NULL,
+    is_copying BOOLEAN NOT NULL,
+    link VARCHAR,
+    page INTEGER NOT NULL,
+    fence INTEGER NOT NULL,
+    lease_until VARCHAR(27),
+    complete_at VARCHAR(27),
+    bin_judged_at VARCHAR(27),
+    objects INTEGER NOT NULL,
+    most_objects INTEGER NOT NULL,
+    restarts INTEGER NOT NULL,
+    idle_pages INTEGER NOT NULL,
+    empty_pages INTEGER NOT NULL,
+    refused_at VARCHAR(27),
+    retry_at VARCHAR(27),
+    PRIMARY KEY (tenant_id, stream)
+);
+INSERT INTO sync_stream (tenant_id, stream, fingerprint, generation, is_copying, link, page, fence, complete_at,
+        bin_judged_at, objects, most_objects, restarts, idle_pages, empty_pages)
+    SELECT tenant_id, stream, fingerprint, generation, is_copying, link, page, fence,
+        strftime('%Y-%m-%dT%H:%M:%f000Z', complete_at, 'unixepoch'),
+        strftime('%Y-%m-%dT%H:%M:%f000Z', complete_at, 'unixepoch'), 0, 0, 0, 0, 0
+    FROM sync_stream_1;
+DROP TABLE sync_stream_1
+"""
+CURRENT = Version(number=2, writable_by=2, steps={2: _VERSION_2.split(";")})
 """Databases of before 1 have no number. They count as 0."""
 
 
@@ -77,7 +130,7 @@ def migrate(connection: Connection, schema: Schema, version: Version) -> None:
     _add_what_is_missing(connection, schema)
     for view in schema.views:
         connection.execute(view)
-    connection.execute(update(SYNC_STREAM).values(fence=SYNC_STREAM.c.fence + 1, lease_until=0.0))
+    connection.execute(update(SYNC_STREAM).values(fence=SYNC_STREAM.c.fence + 1, lease_until=None))
     connection.execute(delete(SCHEMA_VERSION))
     connection.execute(
         insert(SCHEMA_VERSION).values(number=version.number, writable_by=version.writable_by, declaration=schema.digest)

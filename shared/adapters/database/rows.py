@@ -1,129 +1,265 @@
 """The rows of a page: what a transaction of the store writes beside the checkpoint.
 
-Each function runs in the transaction of its caller and returns how many rows it wrote.
+What is written follows from `shared/core/directory/rules.py`. Each function runs in the transaction of its caller and
+returns how many rows it wrote. The record that an object was seen does not count.
 """
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import batched
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, delete, func, select, update
 
+from shared.adapters.database import edges
 from shared.adapters.database.sqlite import insert
 from shared.adapters.database.tables import DIRECTORY_OBJECT
 from shared.core.directory.checkpoint import Checkpoint
-from shared.core.directory.delta import Change, ColumnValue, ObjectState
-from shared.core.errors import OperatorError
+from shared.core.directory.delta import Change, ObjectState
+from shared.core.directory.rules import Known, is_too_much, is_withheld, told
 
-ALWAYS_BELIEVED = 500
-"""A new copy may lack this many rows, or a tenth of all rows if that is more."""
-SMALL = 20
-"""Below this many rows a new copy may lack more than half of them, but not all."""
+_OBJECT = DIRECTORY_OBJECT.c
+_BETWEEN = ","
+_AT_ONCE = 500
+"""Numbers in one statement; databases bound how many values it may have."""
+type _Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """An object in the store: its number, what is known of it, when that changed, and whether it has columns."""
+
+    number: int
+    known: Known
+    changed_at: float
+    state_changed_at: float
+    has_row: bool
 
 
 def apply(
     connection: Connection, table: Table, checkpoint: Checkpoint, changes: Sequence[Change], *, now: float
-) -> int:
-    """Write the changes of a page. A row that is equal already is not written."""
-    active = [change for change in changes if change.state is ObjectState.ACTIVE]
-    written = _mark_active(connection, checkpoint, [change.id for change in active])
-    found = connection.execute(
-        select(DIRECTORY_OBJECT.c.id, DIRECTORY_OBJECT.c.object).where(
-            _of_tenant(checkpoint), DIRECTORY_OBJECT.c.id.in_([change.id for change in active])
-        )
-    )
-    numbers = {row.id: row.object for row in found}
-    # One statement for all changes with the same columns. A column that a change leaves out keeps its value.
-    by_columns: dict[tuple[str, ...], list[dict[str, ColumnValue | int | float]]] = defaultdict(list)
-    for change in active:
-        row = {"object": numbers[change.id], "changed_at": now, **change.values}
-        by_columns[tuple(change.values)].append(row)
-    for columns, rows in by_columns.items():
-        written += _upsert(connection, table, columns, rows)
-    removed = {change.id: change.state for change in changes if change.state is not ObjectState.ACTIVE}
-    return written + _remove(connection, table, checkpoint, removed)
+) -> tuple[int, int]:
+    """Write the changes of a page. A row that is equal already is not written.
 
-
-def sweep(connection: Connection, table: Table, checkpoint: Checkpoint) -> int:
-    """Delete the objects of the stream that a complete new copy does not have.
-
-    Raises:
-        OperatorError: they are too many. An answer that was cut, or empty, is more likely than such a loss.
+    Returns:
+        The number of rows that were written, and of objects that this attempt had not seen.
     """
-    of_stream = _of_tenant(checkpoint) & (DIRECTORY_OBJECT.c.stream == checkpoint.stream.name)
-    unseen = of_stream & (DIRECTORY_OBJECT.c.generation < checkpoint.generation)
-    total, lost = (
-        connection.execute(select(func.count()).select_from(DIRECTORY_OBJECT).where(which)).scalar_one()
-        for which in (of_stream, unseen)
-    )
-    too_many = lost > max(ALWAYS_BELIEVED, total / 10)
-    too_few_left = (total > 0 and lost == total) or (total >= SMALL and lost > total / 2)
-    if too_many or too_few_left:
-        raise OperatorError(
-            cause=f"{checkpoint.stream.name}: a new copy lacks {lost} of {total} rows; nothing was deleted"
+    before = _read(connection, table, checkpoint, [change.id for change in changes])
+    after = {
+        change.id: told(
+            before[change.id].known if change.id in before else None,
+            change,
+            generation=checkpoint.generation,
+            is_copy=checkpoint.is_copying,
         )
-    return _delete(connection, table, unseen) if lost else 0
+        for change in changes
+    }
+    missing = {oid: known for oid, known in after.items() if oid not in before}
+    seen = sum(stored.known.generation == checkpoint.generation for stored in before.values())
+    if missing:
+        _insert(connection, checkpoint, missing, now=now)
+        before = {**before, **_read(connection, table, checkpoint, missing)}
+    written = len(missing) + _update(connection, table, before, after, checkpoint.stream.name, now=now)
+    edges_written, new_edges = edges.apply(connection, checkpoint, changes, now=now)
+    return written + edges_written, len(after) - seen + new_edges
 
 
-def _of_tenant(checkpoint: Checkpoint) -> ColumnElement[bool]:
-    return DIRECTORY_OBJECT.c.tenant_id == checkpoint.tenant_id
+def sweep(connection: Connection, table: Table, checkpoint: Checkpoint, *, now: float) -> tuple[int, Mapping[str, int]]:
+    """Take away what a complete copy has left out, and what it calls removed.
+
+    What it has left out may be in the recycle bin, or gone for good; readers do not see either.
+
+    Returns:
+        The number of rows that were written, and the losses that are not believed: how many, by their kind.
+    """
+    ours = (_OBJECT.tenant_id == checkpoint.tenant_id) & (_OBJECT.stream == checkpoint.stream.name)
+    seen, active = _OBJECT.generation == checkpoint.generation, _OBJECT.state == ObjectState.ACTIVE.value
+    written, held = _clear(connection, table, ours & seen & _OBJECT.removed_as.is_(None), now=now)
+    edges_written, edges_held = edges.sweep(connection, checkpoint)
+    written, held = written + edges_written, {**held, **edges_held}
+    unseen = ours & active & ~seen
+    total, lost = _count(connection, ours & active), _count(connection, unseen)
+    if is_too_much(lost=lost, total=total):
+        held = {**held, "objects": lost}
+    else:
+        written += _set_state(connection, unseen, ObjectState.DELETED, now=now)
+    removed = {
+        state: ours & seen & (_OBJECT.removed_as == state.value) for state in (ObjectState.DELETED, ObjectState.PURGED)
+    }
+    gone = connection.scalars(select(_OBJECT.object).where(removed[ObjectState.PURGED])).all()
+    for state, which in removed.items():
+        written += _set_state(connection, which, state, now=now)
+    for some in batched(gone, _AT_ONCE, strict=False):
+        connection.execute(delete(table).where(table.c.object.in_(some)))
+        edges.drop(connection, some)
+    remembered = _OBJECT.removed_as.is_not(None) | _OBJECT.left_out.is_not(None)
+    connection.execute(update(DIRECTORY_OBJECT).where(ours, remembered).values(removed_as=None, left_out=None))
+    return written, held
 
 
-def _mark_active(connection: Connection, checkpoint: Checkpoint, ids: Sequence[str]) -> int:
-    """Record that objects exist and that this copy has seen them."""
-    if not ids:
-        return 0
-    statement = insert(DIRECTORY_OBJECT)
-    changed = {name: statement.excluded[name] for name in ("state", "generation")}
-    statement = statement.on_conflict_do_update(
-        index_elements=["tenant_id", "id"],
-        set_=changed,
-        where=or_(*(DIRECTORY_OBJECT.c[name].is_distinct_from(value) for name, value in changed.items())),
+def in_bin(connection: Connection, checkpoint: Checkpoint) -> Sequence[str]:
+    """Return the ids of the objects of a stream that lie in the recycle bin."""
+    return connection.scalars(select(_OBJECT.id).where(_in_bin(checkpoint)).order_by(_OBJECT.id)).all()
+
+
+def erase(connection: Connection, table: Table, checkpoint: Checkpoint, *, before: float) -> None:
+    """Erase the columns of objects that lie in the recycle bin since then.
+
+    Their numbers and edges stay: an object that is restored all the same is back with its memberships, which Graph
+    does not tell again.
+    """
+    these = select(_OBJECT.object).where(_in_bin(checkpoint), _OBJECT.state_changed_at <= before)
+    connection.execute(delete(table).where(table.c.object.in_(these)))
+
+
+def _in_bin(checkpoint: Checkpoint) -> ColumnElement[bool]:
+    return and_(
+        _OBJECT.tenant_id == checkpoint.tenant_id,
+        _OBJECT.stream == checkpoint.stream.name,
+        _OBJECT.state == ObjectState.DELETED.value,
     )
+
+
+def _read(connection: Connection, table: Table, checkpoint: Checkpoint, ids: Iterable[str]) -> Mapping[str, _Stored]:
+    """Return what the store has of objects, by id."""
+    columns = [column for column in table.c if column.name != "object"]
+    header = [_OBJECT[name] for name in ("object", "id", "state", "generation", "removed_as", "left_out")]
+    found = connection.execute(
+        select(*header, _OBJECT.changed_at, _OBJECT.state_changed_at, table.c.object, *columns)
+        .outerjoin_from(DIRECTORY_OBJECT, table, table.c.object == _OBJECT.object)
+        .where(_OBJECT.tenant_id == checkpoint.tenant_id, _OBJECT.id.in_(list(ids)))
+    )
+    stored = {}
+    for number, oid, state, generation, removed_as, left_out, changed_at, state_changed_at, row, *values in found:
+        known = Known(
+            state=ObjectState(state),
+            generation=generation,
+            removed_as=ObjectState(removed_as) if removed_as else None,
+            left_out=frozenset(left_out.split(_BETWEEN)) if left_out else frozenset(),
+            values={column.name: value for column, value in zip(columns, values, strict=True)},
+        )
+        stored[oid] = _Stored(number, known, changed_at, state_changed_at, has_row=row is not None)
+    return stored
+
+
+def _insert(connection: Connection, checkpoint: Checkpoint, missing: Mapping[str, Known], *, now: float) -> None:
+    """Give numbers to objects. No upsert: some databases use up a number for each object that is there already."""
     common = {
         "tenant_id": checkpoint.tenant_id,
         "stream": checkpoint.stream.name,
-        "state": ObjectState.ACTIVE.value,
-        "generation": checkpoint.generation,
+        "state_changed_at": now,
+        "changed_at": now,
     }
-    return connection.execute(statement, [{"id": oid, **common} for oid in ids]).rowcount
+    rows = [{"id": oid, **common, **_header(known)} for oid, known in missing.items()]
+    connection.execute(insert(DIRECTORY_OBJECT), rows)
 
 
-def _upsert(
+def _update(
     connection: Connection,
     table: Table,
-    columns: Sequence[str],
-    rows: Sequence[Mapping[str, ColumnValue | int | float]],
+    before: Mapping[str, _Stored],
+    after: Mapping[str, Known],
+    stream: str,
+    *,
+    now: float,
 ) -> int:
-    """Insert rows, or update those that differ in one of the columns."""
-    statement = insert(table)
-    if columns:
-        statement = statement.on_conflict_do_update(
-            index_elements=["object"],
-            set_={name: statement.excluded[name] for name in (*columns, "changed_at")},
-            where=or_(*(table.c[name].is_distinct_from(statement.excluded[name]) for name in columns)),
+    """Write what differs. Most objects of a new copy are as they were: they get their generation, by one statement."""
+    none = {column.name: None for column in table.c if column.name != "object"}
+    rows, headers, gone, seen, moves = list[_Row](), list[_Row](), list[int](), list[int](), 0
+    for oid, known in after.items():
+        was = before[oid]
+        is_moved = known.state is not was.known.state
+        row = {**none, **known.values}
+        needs_row = known.state is ObjectState.ACTIVE and not was.has_row
+        has_new_row = needs_row or (was.has_row and row != was.known.values)
+        if known.state is ObjectState.PURGED:
+            gone.append(was.number)
+        elif has_new_row:
+            rows.append({"object": was.number, **row})
+        moves += is_moved
+        is_changed = is_moved or has_new_row
+        if is_changed or _header(replace(was.known, generation=known.generation)) != _header(known):
+            times = {
+                "changed_at": now if is_changed else was.changed_at,
+                "state_changed_at": now if is_moved else was.state_changed_at,
+            }
+            headers.append({"number": was.number, "stream": stream, **times, **_header(known)})
+        elif was.known.generation != known.generation:
+            seen.append(was.number)
+    _write(connection, table, rows, headers)
+    if gone:
+        connection.execute(delete(table).where(table.c.object.in_(gone)))
+        edges.drop(connection, gone)
+    if seen:
+        generation = next(iter(after.values())).generation
+        connection.execute(update(DIRECTORY_OBJECT).where(_OBJECT.object.in_(seen)).values(generation=generation))
+    return len(rows) + moves
+
+
+def _write(connection: Connection, table: Table, rows: Sequence[_Row], headers: Sequence[_Row]) -> None:
+    if rows:
+        upsert = insert(table)
+        columns = {column.name: upsert.excluded[column.name] for column in table.c if column.name != "object"}
+        connection.execute(upsert.on_conflict_do_update(index_elements=["object"], set_=columns), rows)
+    if headers:
+        names = headers[0].keys() - {"number"}
+        change = update(DIRECTORY_OBJECT).where(_OBJECT.object == bindparam("number"))
+        connection.execute(
+            change.values({name: bindparam(f"new_{name}") for name in names}),
+            [
+                {"number" if name == "number" else f"new_{name}": value for name, value in header.items()}
+                for header in headers
+            ],
         )
-    else:
-        statement = statement.on_conflict_do_nothing(index_elements=["object"])
-    return connection.execute(statement, rows).rowcount
 
 
-def _remove(connection: Connection, table: Table, checkpoint: Checkpoint, removed: Mapping[str, ObjectState]) -> int:
-    """Mark what is in the recycle bin, and delete what is purged. An id that the store does not know is ignored."""
-    deleted = [oid for oid, state in removed.items() if state is ObjectState.DELETED]
-    purged = [oid for oid, state in removed.items() if state is ObjectState.PURGED]
+def _header(known: Known) -> _Row:
+    """Return the columns of `directory_object` that follow from what is known."""
+    return {
+        "state": known.state.value,
+        "generation": known.generation,
+        "removed_as": known.removed_as.value if known.removed_as else None,
+        "left_out": _BETWEEN.join(sorted(known.left_out)) or None,
+    }
+
+
+def _clear(
+    connection: Connection, table: Table, these: ColumnElement[bool], *, now: float
+) -> tuple[int, Mapping[str, int]]:
+    """Clear the columns that a copy has left out, except where nobody has a value any more."""
+    found = connection.execute(
+        select(_OBJECT.left_out, func.count()).where(these, _OBJECT.left_out.is_not(None)).group_by(_OBJECT.left_out)
+    )
+    sets = {left_out: number for left_out, number in found}  # noqa: C416  # mypy knows the types of a tuple's parts
+    lost = Counter[str]()
+    for left_out, number in sets.items():
+        lost.update(dict.fromkeys(left_out.split(_BETWEEN), number))
+    if not lost:
+        return 0, {}
+    joined = select(func.count(), *(func.count(table.c[name]) for name in lost)).select_from(DIRECTORY_OBJECT)
+    total, *having = connection.execute(joined.join(table, table.c.object == _OBJECT.object).where(these)).one()
+    held = {
+        name: lost[name]
+        for name, number in zip(lost, having, strict=True)
+        if is_withheld(lost=lost[name], given=number - lost[name], total=total)
+    }
     written = 0
-    if deleted:
-        marked = {"state": ObjectState.DELETED.value, "generation": checkpoint.generation}
-        differs = or_(*(DIRECTORY_OBJECT.c[name].is_distinct_from(value) for name, value in marked.items()))
-        these = _of_tenant(checkpoint) & DIRECTORY_OBJECT.c.id.in_(deleted)
-        written += connection.execute(update(DIRECTORY_OBJECT).where(these, differs).values(**marked)).rowcount
-    if purged:
-        written += _delete(connection, table, _of_tenant(checkpoint) & DIRECTORY_OBJECT.c.id.in_(purged))
-    return written
+    for left_out in sets:
+        cleared = dict.fromkeys(set(left_out.split(_BETWEEN)) - held.keys())
+        if cleared:
+            which = these & (_OBJECT.left_out == left_out)
+            numbers = select(_OBJECT.object).where(which)
+            written += connection.execute(update(table).where(table.c.object.in_(numbers)).values(cleared)).rowcount
+            connection.execute(update(DIRECTORY_OBJECT).where(which).values(changed_at=now))
+    return written, held
 
 
-def _delete(connection: Connection, table: Table, which: ColumnElement[bool]) -> int:
-    """Delete objects and their columns; returns the number of objects."""
-    numbers = select(DIRECTORY_OBJECT.c.object).where(which)
-    connection.execute(delete(table).where(table.c.object.in_(numbers)))
-    return connection.execute(delete(DIRECTORY_OBJECT).where(which)).rowcount
+def _count(connection: Connection, which: ColumnElement[bool]) -> int:
+    return connection.execute(select(func.count()).select_from(DIRECTORY_OBJECT).where(which)).scalar_one()
+
+
+def _set_state(connection: Connection, which: ColumnElement[bool], state: ObjectState, *, now: float) -> int:
+    moved = which & (_OBJECT.state != state.value)
+    values = {"state": state.value, "state_changed_at": now, "changed_at": now}
+    return connection.execute(update(DIRECTORY_OBJECT).where(moved).values(values)).rowcount

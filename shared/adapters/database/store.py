@@ -5,18 +5,19 @@ all of a page and the link behind it, or nothing of both. The next writer then r
 that is stored twice changes nothing.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
 
-from sqlalchemy import ColumnElement, Connection, and_, select, update
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from shared.adapters.database import rows
 from shared.adapters.database.migration import CURRENT, Version, migrate
-from shared.adapters.database.sqlite import insert, make_engine
+from shared.adapters.database.sqlite import insert, make_engine, remedy_for
 from shared.adapters.database.tables import SYNC_STREAM, Schema
-from shared.core.directory.checkpoint import Checkpoint, LeaseHeld, LeaseLost
-from shared.core.directory.delta import LinkKind, Page
+from shared.core.directory.checkpoint import BIN_DAYS, Checkpoint, LeaseHeld, LeaseLost, Progress, Stored
+from shared.core.directory.delta import Change, LinkKind, Page
 from shared.core.directory.streams import Stream
 from shared.core.errors import Unavailable
 
@@ -25,17 +26,20 @@ LEASE_SECONDS = 300.0
 `functionTimeout` in host.json lets a run live: a run that waits for Graph stores nothing for minutes."""
 
 
+_NO_PROGRESS = asdict(Progress())
+
+
 class SqlStore:
     """A database that holds the directory.
 
     Args:
-        url: the database, as SQLAlchemy writes it.
+        file: the database.
         streams: the declarations of all streams, also of those that are not synced.
         version: the schema version of this code.
     """
 
-    def __init__(self, url: str, *, streams: Iterable[Stream], version: Version = CURRENT) -> None:
-        self._engine = make_engine(url)
+    def __init__(self, file: Path, *, streams: Iterable[Stream], version: Version = CURRENT) -> None:
+        self._engine = make_engine(file)
         self._schema = Schema(streams)
         self._version = version
 
@@ -66,13 +70,13 @@ class SqlStore:
                     is_copying=False,
                     page=0,
                     fence=0,
-                    lease_until=0.0,
+                    **_NO_PROGRESS,
                 )
                 .on_conflict_do_nothing(index_elements=["tenant_id", "stream"])
             )
             taken = connection.execute(
                 update(SYNC_STREAM)
-                .where(this, SYNC_STREAM.c.lease_until <= now)
+                .where(this, or_(SYNC_STREAM.c.lease_until.is_(None), SYNC_STREAM.c.lease_until <= now))
                 .values(fence=SYNC_STREAM.c.fence + 1, lease_until=now + LEASE_SECONDS)
             )
             if taken.rowcount != 1:
@@ -81,56 +85,83 @@ class SqlStore:
             checkpoint = Checkpoint(
                 tenant_id=tenant_id,
                 stream=stream,
+                root=root,
                 link=row.link or "",
                 page=row.page,
                 fence=row.fence,
                 generation=row.generation,
                 is_copying=row.is_copying,
+                bin_judged_at=row.bin_judged_at,
+                progress=Progress(**{name: getattr(row, name) for name in _NO_PROGRESS}),
             )
             if row.fingerprint == stream.fingerprint(root):
                 return checkpoint
-            return _start_copy(connection, checkpoint, root=root, now=now)
+            return _move(connection, checkpoint, checkpoint.anew(), now=now)
 
         return self._transaction(take)
 
-    def reset(self, checkpoint: Checkpoint, *, root: str, now: float) -> Checkpoint:
-        """Start a new copy over the old rows, which readers see until it is complete.
+    def move(self, old: Checkpoint, new: Checkpoint, *, now: float) -> Checkpoint:
+        """Move the checkpoint without a page; return the new one.
 
         Raises:
             LeaseLost: another run has taken over; nothing was stored.
             Unavailable: the database failed.
         """
-        return self._transaction(lambda connection: _start_copy(connection, checkpoint, root=root, now=now))
+        return self._transaction(lambda connection: _move(connection, old, new, now=now))
 
-    def commit(self, checkpoint: Checkpoint, page: Page, *, now: float) -> tuple[Checkpoint, int]:
-        """Store a page and the link behind it; return the new checkpoint and the number of rows that were written.
+    def commit(self, checkpoint: Checkpoint, page: Page, *, now: float) -> Stored:
+        """Store a page and the link behind it, and at the end of a copy what it takes away.
 
         Raises:
             LeaseLost: another run has taken over; nothing was stored.
-            OperatorError: a new copy lacks too many rows; nothing was stored.
             Unavailable: the database failed. It may have stored the page: the next run finds out.
         """
-        is_complete = page.kind is LinkKind.DELTA
-        moved = replace(
-            checkpoint,
-            link=page.link,
-            page=checkpoint.page + 1,
-            is_copying=checkpoint.is_copying and not is_complete,
-        )
         table = self._schema.rows[checkpoint.stream.name]
 
-        def write(connection: Connection) -> int:
-            _move(connection, checkpoint, moved, now=now, **({"complete_at": now} if is_complete else {}))
-            written = rows.apply(connection, table, checkpoint, page.changes, now=now)
-            if checkpoint.is_copying and is_complete:
-                written += rows.sweep(connection, table, checkpoint)
-            return written
+        def write(connection: Connection) -> Stored:
+            _claim(connection, checkpoint, now=now)
+            written, new_objects = rows.apply(connection, table, checkpoint, page.changes, now=now)
+            held: Mapping[str, int] = {}
+            if page.kind is LinkKind.DELTA:
+                if checkpoint.is_copying:
+                    swept, held = rows.sweep(connection, table, checkpoint, now=now)
+                    written += swept
+                this = _row(checkpoint.tenant_id, checkpoint.stream)
+                connection.execute(update(SYNC_STREAM).where(this).values(complete_at=now))
+            moved = checkpoint.behind(page, new_objects=new_objects, now=now)
+            _save(connection, moved)
+            return Stored(moved, rows=written, held=held)
 
-        return moved, self._transaction(write)
+        return self._transaction(write)
+
+    def in_bin(self, checkpoint: Checkpoint) -> Sequence[str]:
+        """Return the ids of the objects of a stream that lie in the recycle bin.
+
+        Raises:
+            Unavailable: the database failed.
+        """
+        return self._transaction(lambda connection: rows.in_bin(connection, checkpoint))
+
+    def settle(self, checkpoint: Checkpoint, changes: Sequence[Change], *, now: float) -> Checkpoint:
+        """Store what became of objects in the recycle bin, and erase the columns of those that lay there too long.
+
+        Raises:
+            LeaseLost: another run has taken over; nothing was stored.
+            Unavailable: the database failed.
+        """
+        table = self._schema.rows[checkpoint.stream.name]
+
+        def write(connection: Connection) -> Checkpoint:
+            settled = _move(connection, checkpoint, checkpoint.bin_judged(now=now), now=now)
+            rows.apply(connection, table, checkpoint, changes, now=now)
+            rows.erase(connection, table, checkpoint, before=now - BIN_DAYS * 86_400)
+            return settled
+
+        return self._transaction(write)
 
     def release(self, checkpoint: Checkpoint) -> None:
         """Free the lease, so that another run may begin at once; a lease that was lost stays as it is."""
-        free = update(SYNC_STREAM).where(_held_by(checkpoint)).values(lease_until=0.0)
+        free = update(SYNC_STREAM).where(_held_by(checkpoint)).values(lease_until=None)
         self._transaction(lambda connection: connection.execute(free))
 
     def close(self) -> None:
@@ -146,44 +177,54 @@ class SqlStore:
             with self._engine.begin() as connection:
                 return work(connection.execution_options(preserve_rowcount=True))
         except SQLAlchemyError as error:
-            failure = Unavailable(cause=f"the store failed: {type(error).__name__}")
+            failure = _failure(error)
         # Outside of the except block: the original error holds the statement and the rows.
         raise failure
 
 
-def _start_copy(connection: Connection, checkpoint: Checkpoint, *, root: str, now: float) -> Checkpoint:
-    stream = checkpoint.stream
-    copying = replace(
-        checkpoint,
-        link=stream.first_link(root),
-        page=checkpoint.page + 1,
-        generation=checkpoint.generation + 1,
-        is_copying=True,
-    )
-    _move(connection, checkpoint, copying, now=now, fingerprint=stream.fingerprint(root))
-    return copying
+def _move(connection: Connection, old: Checkpoint, new: Checkpoint, *, now: float) -> Checkpoint:
+    _claim(connection, old, now=now)
+    _save(connection, new)
+    return new
 
 
-def _move(connection: Connection, old: Checkpoint, new: Checkpoint, *, now: float, **values: object) -> None:
-    """Move the checkpoint if no other run has taken over and nobody has moved it: the fence and the page decide.
+def _claim(connection: Connection, checkpoint: Checkpoint, *, now: float) -> None:
+    """Begin to move the checkpoint, if no other run has taken over and nobody has moved it: fence and page decide.
 
     Raises:
         LeaseLost: another run has the lease.
     """
-    moved = connection.execute(
+    claimed = connection.execute(
         update(SYNC_STREAM)
-        .where(_held_by(old), SYNC_STREAM.c.page == old.page)
+        .where(_held_by(checkpoint), SYNC_STREAM.c.page == checkpoint.page)
+        .values(page=SYNC_STREAM.c.page + 1, lease_until=now + LEASE_SECONDS)
+    )
+    if claimed.rowcount != 1:
+        raise LeaseLost
+
+
+def _save(connection: Connection, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint over the one that was claimed."""
+    connection.execute(
+        update(SYNC_STREAM)
+        .where(_held_by(checkpoint))
         .values(
-            link=new.link,
-            page=new.page,
-            generation=new.generation,
-            is_copying=new.is_copying,
-            lease_until=now + LEASE_SECONDS,
-            **values,
+            fingerprint=checkpoint.stream.fingerprint(checkpoint.root),
+            link=checkpoint.link,
+            page=checkpoint.page,
+            generation=checkpoint.generation,
+            is_copying=checkpoint.is_copying,
+            bin_judged_at=checkpoint.bin_judged_at,
+            **asdict(checkpoint.progress),
         )
     )
-    if moved.rowcount != 1:
-        raise LeaseLost
+
+
+def _failure(error: SQLAlchemyError) -> Unavailable:
+    """Return the failure with the database's own name for it, which no value is part of."""
+    original = error.orig if isinstance(error, DBAPIError) else None
+    name = str(getattr(original, "sqlite_errorname", type(error).__name__))
+    return Unavailable(cause=f"the store failed: {name}", remedy=remedy_for(name))
 
 
 def _row(tenant_id: str, stream: Stream) -> ColumnElement[bool]:

@@ -4,9 +4,11 @@
 |---|---|
 | `schema_version` | database: the version that wrote it, see `migration.py` |
 | `sync_stream` | tenant and stream: its checkpoint and its lease |
-| `directory_object` | tenant and object: its number here, its state, the copy that saw it last |
+| `directory_object` | tenant and object: its number here, its state, when both changed, the attempt that saw it last |
+| `edge` | relationship between two objects, such as member and owner |
 | `directory_<kind>` | object of a stream: the columns that the stream declares |
 | view `active_<stream>` | object that a reader should see |
+| view `group_members` | direct member of an active group |
 """
 
 import hashlib
@@ -17,7 +19,6 @@ from sqlalchemy import (
     Boolean,
     Column,
     Executable,
-    Float,
     Index,
     Integer,
     MetaData,
@@ -31,11 +32,12 @@ from sqlalchemy import (
 from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlalchemy.sql.ddl import CreateView
 
+from shared.adapters.database.instant import Instant
 from shared.core.directory.delta import ObjectState
 from shared.core.directory.streams import Lookup, Stream
 
 _FIXED = MetaData()
-# Every version of vend reads these columns of every other version: they keep their names and types.
+# Every version of vend reads the columns of this table in every other version: they keep their names and types.
 SCHEMA_VERSION = Table(
     "schema_version",
     _FIXED,
@@ -54,21 +56,49 @@ SYNC_STREAM = Table(
     Column("link", String),
     Column("page", Integer, nullable=False),
     Column("fence", Integer, nullable=False),
-    Column("lease_until", Float, nullable=False),
-    Column("complete_at", Float),
+    Column("lease_until", Instant),
+    Column("complete_at", Instant),
+    Column("bin_judged_at", Instant),
+    # `Progress` of `core/directory/checkpoint.py`.
+    Column("objects", Integer, nullable=False),
+    Column("most_objects", Integer, nullable=False),
+    Column("restarts", Integer, nullable=False),
+    Column("idle_pages", Integer, nullable=False),
+    Column("empty_pages", Integer, nullable=False),
+    Column("refused_at", Instant),
+    Column("retry_at", Instant),
 )
 DIRECTORY_OBJECT = Table(
     "directory_object",
     _FIXED,
-    # A number of our own: relations between objects refer to it, and there are many times more of them.
+    # A number of our own, which is never used again: relations between objects refer to it, and there are many times
+    # more of them.
     Column("object", Integer, primary_key=True),
     Column("tenant_id", String(36), nullable=False),
     Column("id", String(36), nullable=False),
     Column("stream", String(32), nullable=False),
     Column("state", String(8), nullable=False),
+    Column("state_changed_at", Instant, nullable=False),
+    Column("changed_at", Instant, nullable=False),
+    # The attempt that saw the object last, and what a copy under way will take away: see `core/directory/rules.py`.
     Column("generation", Integer, nullable=False),
-    Index("directory_object_id", "tenant_id", "id", unique=True),
-    Index("directory_object_stream", "tenant_id", "stream", "generation"),
+    Column("removed_as", String(8)),
+    Column("left_out", String),
+    # The tenant is never first: SQLite would rather read all objects of a tenant than search a column.
+    Index("directory_object_id", "id", "tenant_id", unique=True),
+    Index("directory_object_stream", "stream", "tenant_id", "generation"),
+    sqlite_autoincrement=True,
+)
+EDGE = Table(
+    "edge",
+    _FIXED,
+    Column("kind", String(8), primary_key=True),
+    # Numbers of objects: `src` has the relationship, `dst` is at its other end.
+    Column("src", Integer, primary_key=True, autoincrement=False),
+    Column("dst", Integer, primary_key=True, autoincrement=False),
+    Column("generation", Integer, nullable=False),
+    Index("edge_dst", "dst", "kind", "src"),
+    sqlite_with_rowid=False,
 )
 _TYPES = {str: String, bool: Boolean}
 
@@ -88,8 +118,8 @@ class Schema:
     def __init__(self, streams: Iterable[Stream]) -> None:
         streams = list(streams)
         self.rows = {stream.name: _row_table(stream) for stream in streams}
-        self.tables = (SCHEMA_VERSION, SYNC_STREAM, DIRECTORY_OBJECT, *self.rows.values())
-        self.views = [_view(stream, self.rows[stream.name]) for stream in streams]
+        self.tables = (SCHEMA_VERSION, SYNC_STREAM, DIRECTORY_OBJECT, EDGE, *self.rows.values())
+        self.views = [*(_view(stream, self.rows[stream.name]) for stream in streams), _group_members()]
 
     @cached_property
     def digest(self) -> str:
@@ -112,7 +142,6 @@ def _row_table(stream: Stream) -> Table:
         MetaData(),
         Column("object", Integer, primary_key=True, autoincrement=False),
         *(Column(column.name, _TYPES[column.kind]) for column in stream.properties.values()),
-        Column("changed_at", Float, nullable=False),
     )
     for column in stream.properties.values():
         match column.lookup:
@@ -130,8 +159,29 @@ def _view(stream: Stream, table: Table) -> CreateView:
     # IS NOT false: an object is enabled if Graph has not said so.
     enabled = true() if stream.enabled_by is None else table.c[stream.enabled_by].is_not(False)  # SQL
     return CreateView(
-        select(DIRECTORY_OBJECT.c.tenant_id, DIRECTORY_OBJECT.c.id, *(c for c in table.c if c.name != "object"))
+        select(
+            *(DIRECTORY_OBJECT.c[name] for name in ("tenant_id", "id", "changed_at", "state_changed_at")),
+            *(column for column in table.c if column.name != "object"),
+        )
         .join_from(table, DIRECTORY_OBJECT, table.c.object == DIRECTORY_OBJECT.c.object)
         .where(and_(DIRECTORY_OBJECT.c.state == ObjectState.ACTIVE.value, enabled)),
         stream.view,
+    )
+
+
+def _group_members() -> CreateView:
+    """Return the view of direct memberships: not of deleted groups, and not of deleted members."""
+    group, member = DIRECTORY_OBJECT.alias("directory_group_object"), DIRECTORY_OBJECT.alias("member")
+    present = (ObjectState.ACTIVE.value, ObjectState.STUB.value)
+    return CreateView(
+        select(
+            group.c.tenant_id,
+            group.c.id.label("group_id"),
+            member.c.id.label("member_id"),
+            member.c.stream.label("member_stream"),
+        )
+        .join_from(EDGE, group, group.c.object == EDGE.c.src)
+        .join(member, member.c.object == EDGE.c.dst)
+        .where(EDGE.c.kind == "member", group.c.state == ObjectState.ACTIVE.value, member.c.state.in_(present)),
+        "group_members",
     )

@@ -1,7 +1,9 @@
 """The checkpoint of a stream: where its sync is, and which run may move it."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
+from shared.core.directory.delta import LinkKind, Page
 from shared.core.directory.streams import Stream
 
 
@@ -13,24 +15,180 @@ class LeaseLost(Exception):
     """Another run has taken the stream over, so this run may store nothing more."""
 
 
+RESTARTS = 3
+"""After so many copies running that came no further than the one before, the stream fails."""
+IDLE_PAGES = 50
+"""After so many pages running without an object that the attempt had not seen, Graph repeats itself."""
+EMPTY_PAGES = 1_000
+"""After so many pages running without any object; many are normal, also at the start."""
+DOUBT_SECONDS = 60.0
+"""A link that Graph still refuses so long after the first time is dead."""
+BIN_SECONDS = 86_400.0
+"""How often the recycle bin is looked into."""
+BIN_DAYS = 30
+"""How long Entra keeps an object in the recycle bin; after that its columns are erased here too."""
+STUCK_SECONDS = 3_600.0
+"""How long a stream that failed waits before its next copy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How an attempt goes.
+
+    Args:
+        objects: the number of objects that this attempt has seen.
+        most_objects: the highest such number of the attempts since the last complete round of changes.
+        restarts: the number of copies running that began because the attempt before came no further than others.
+        idle_pages: the number of pages running without an object that the attempt had not seen; empty ones apart.
+        empty_pages: the number of pages running without any object.
+        refused_at: when Graph first refused the link, in seconds since the epoch.
+        retry_at: before when Graph is not asked, in seconds since the epoch.
+    """
+
+    objects: int = 0
+    most_objects: int = 0
+    restarts: int = 0
+    idle_pages: int = 0
+    empty_pages: int = 0
+    refused_at: float | None = None
+    retry_at: float | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """Where a run is in its stream.
+    """Where a run is in its stream. A method returns the checkpoint behind one step; a store saves it.
+
+    An attempt is a copy, from its first link to a delta link, or a round of changes.
 
     Args:
         tenant_id: the tenant whose directory is copied.
         stream: the stream of that tenant.
+        root: the root of Graph.
         link: the link to read next.
-        page: the number of moves of the checkpoint so far: a stored page, or the start of a copy.
+        page: the number of moves of the checkpoint so far.
         fence: the number of this run. A later run of the stream has a higher one.
-        generation: the number of copies that were started.
+        generation: the number of this attempt. A later attempt of the stream has a higher one.
         is_copying: a copy is under way; otherwise the link leads to changes.
+        bin_judged_at: when the recycle bin was looked into last, or the first copy was complete.
+        progress: how the attempt goes.
     """
 
     tenant_id: str
     stream: Stream
+    root: str
     link: str = field(repr=False)
     page: int
     fence: int
     generation: int
     is_copying: bool
+    bin_judged_at: float | None = None
+    progress: Progress = Progress()
+
+    @property
+    def is_first_link(self) -> bool:
+        """Whether the link is not one of Graph's: if it is refused, a new copy would begin with the same one."""
+        return self.link == self.stream.first_link(self.root)
+
+    @property
+    def repeats_itself(self) -> bool:
+        """Whether Graph sends page after page without anything new."""
+        return self.progress.idle_pages >= IDLE_PAGES or self.progress.empty_pages >= EMPTY_PAGES
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether copies come no further."""
+        return self.progress.restarts >= RESTARTS
+
+    def behind(self, page: Page, *, new_objects: int, now: float) -> "Checkpoint":
+        """Return the checkpoint behind a page. A delta link ends the attempt, and the next one begins.
+
+        Args:
+            page: the page.
+            new_objects: the number of its objects that this attempt had not seen.
+            now: seconds since the epoch.
+        """
+        was = self.progress
+        objects = was.objects + new_objects
+        if page.kind is LinkKind.DELTA:
+            progress = Progress(restarts=was.restarts, most_objects=max(was.most_objects, objects))
+            return replace(
+                self,
+                link=page.link,
+                page=self.page + 1,
+                generation=self.generation + 1,
+                is_copying=False,
+                bin_judged_at=now if self.bin_judged_at is None else self.bin_judged_at,
+                progress=progress if self.is_copying else Progress(),
+            )
+        progress = replace(
+            was,
+            objects=objects,
+            idle_pages=0 if new_objects else was.idle_pages + bool(page.changes),
+            empty_pages=0 if page.changes else was.empty_pages + 1,
+            refused_at=None,
+            retry_at=None,
+        )
+        return replace(self, link=page.link, page=self.page + 1, progress=progress)
+
+    def anew(self) -> "Checkpoint":
+        """Return the checkpoint of a new copy."""
+        return replace(
+            self,
+            link=self.stream.first_link(self.root),
+            page=self.page + 1,
+            generation=self.generation + 1,
+            is_copying=True,
+            progress=Progress(),
+        )
+
+    def restarted(self, *, now: float) -> "Checkpoint":
+        """Return the checkpoint of a new copy that begins because this attempt came to a dead end."""
+        was = self.progress
+        restarts = 0 if was.objects > was.most_objects else was.restarts + 1
+        is_over = self.repeats_itself or restarts >= RESTARTS
+        progress = Progress(
+            most_objects=max(was.most_objects, was.objects),
+            restarts=restarts,
+            retry_at=now + STUCK_SECONDS if is_over else None,
+        )
+        return replace(self.anew(), progress=progress)
+
+    def doubted(self, *, now: float) -> "Checkpoint":
+        """Return the checkpoint after a refusal that may be the link's fault."""
+        refused_at = now if self.progress.refused_at is None else self.progress.refused_at
+        return self._with(replace(self.progress, refused_at=refused_at))
+
+    def is_dead(self, *, now: float) -> bool:
+        """Return whether a link that Graph refuses again is dead."""
+        refused_at = self.progress.refused_at
+        return refused_at is not None and now - refused_at >= DOUBT_SECONDS
+
+    def is_bin_due(self, *, now: float) -> bool:
+        """Return whether it is time to look into the recycle bin: between two rounds, and once a day."""
+        return not self.is_copying and self.bin_judged_at is not None and now - self.bin_judged_at >= BIN_SECONDS
+
+    def bin_judged(self, *, now: float) -> "Checkpoint":
+        """Return the checkpoint after a look into the recycle bin."""
+        return replace(self, page=self.page + 1, bin_judged_at=now)
+
+    def waiting(self, *, until: float) -> "Checkpoint":
+        """Return the checkpoint after Graph has named a wait."""
+        return self._with(replace(self.progress, retry_at=until))
+
+    def _with(self, progress: Progress) -> "Checkpoint":
+        return replace(self, page=self.page + 1, progress=progress)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What became of a page.
+
+    Args:
+        checkpoint: where the run is now.
+        rows: the number of rows that were written.
+        held: the losses of a complete copy that are not believed: how many, by their kind.
+    """
+
+    checkpoint: Checkpoint
+    rows: int
+    held: Mapping[str, int] = field(default_factory=dict)

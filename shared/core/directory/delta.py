@@ -3,18 +3,21 @@
 https://learn.microsoft.com/graph/delta-query-overview
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
-from shared.core.directory.streams import Stream
+from shared.core.directory.streams import TYPES, Column, Stream
 from shared.core.errors import BadAnswer, UnreadableAnswer
 from shared.core.names import is_guid
 from shared.core.origins import origin_of
 from shared.core.reply import json_object
 
 type ColumnValue = str | bool | None
+
+_HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 
 
 class LinkKind(StrEnum):
@@ -34,6 +37,28 @@ class ObjectState(StrEnum):
     """In the recycle bin of Entra, for 30 days. An administrator may restore the object."""
     PURGED = "purged"
     """Deleted for good."""
+    STUB = "stub"
+    """Known from a relationship alone."""
+
+
+class Edge(NamedTuple):
+    """A relationship of an object: its kind, and the id of the object at its other end, in lower case."""
+
+    kind: str
+    other: str
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeChange:
+    """What a page says about one relationship.
+
+    Args:
+        stream: the stream of the object at the other end; "" if no stream of ours brings it.
+        is_removed: the relationship is no more. That says nothing about the other object.
+    """
+
+    stream: str
+    is_removed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +69,30 @@ class Change:
         id: the id of the object, a GUID in lower case.
         state: the state of the object.
         values: by the name of the column. A column that is absent has not changed.
+        edges: its relationships that the page names. One that is absent has not changed.
     """
 
     id: str
     state: ObjectState
     values: Mapping[str, ColumnValue] = field(default_factory=dict)
+    edges: Mapping[Edge, EdgeChange] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """Values that a database does not take, and that one bad object must not stop the sync for.
+
+    Args:
+        object_id: one object that has such a value; "" where the id itself is missing.
+        number: how many values there were.
+    """
+
+    object_id: str
+    number: int
+
+    def __add__(self, later: "Mended") -> "Mended":
+        """Return both as one, with the earlier example."""
+        return Mended(self.object_id, self.number + later.number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +103,13 @@ class Page:
         changes: one for each object on the page.
         link: the URL from Graph, to be stored and sent, never built or edited.
         kind: what the link leads to.
+        mended: by the property, the values that are stored in another form.
     """
 
     changes: Sequence[Change]
     link: str = field(repr=False)
     kind: LinkKind
+    mended: Mapping[str, Mended] = field(default_factory=dict)
 
 
 def read_page(body: bytes, stream: Stream, *, root: str) -> Page:
@@ -86,13 +132,45 @@ def read_page(body: bytes, stream: Stream, *, root: str) -> Page:
         raise BadAnswer(cause="the page leads away from Graph")
     # Graph may name an object several times on one page. The last state counts, and the values add up.
     changes: dict[str, Change] = {}
+    mended = dict[str, Mended]()
     for item in items:
-        change = _read_change(item, stream)
+        oid = item.get("id") if isinstance(item, dict) else None
+        if not isinstance(oid, str) or not is_guid(oid):
+            mended = together(mended, {"id": Mended("", 1)})
+            continue
+        change, names = _read_change(oid.lower(), item, stream)
+        mended = together(mended, {name: Mended(change.id, 1) for name in names})
         before = changes.get(change.id)
         if before is not None and before.state is change.state is ObjectState.ACTIVE:
-            change = Change(change.id, change.state, {**before.values, **change.values})
+            values, edges = {**before.values, **change.values}, {**before.edges, **change.edges}
+            change = Change(change.id, change.state, values, edges)
         changes[change.id] = change
-    return Page(list(changes.values()), link, kind)
+    return Page(list(changes.values()), link, kind, mended)
+
+
+def read_list(body: bytes, stream: Stream, *, root: str) -> tuple[Sequence[Change], str]:
+    """Return the objects of one page of a plain list, and the link to the next page; "" if it is the last one.
+
+    Raises:
+        UnreadableAnswer: the body is not a JSON object.
+        BadAnswer: the body is not a list, or its link does not lead to Graph.
+    """
+    page = json_object(body)
+    if page is None:
+        raise UnreadableAnswer(cause="the list is not a JSON object")
+    items, link = page.get("value"), page.get("@odata.nextLink", "")
+    if not isinstance(items, list):
+        raise BadAnswer(cause="the list has no items")
+    if not isinstance(link, str) or (link and not leads_to(link, root)):
+        raise BadAnswer(cause="the list leads away from Graph")
+    ids = [(item, item.get("id") if isinstance(item, dict) else None) for item in items]
+    found = [_read_change(oid.lower(), item, stream) for item, oid in ids if isinstance(oid, str) and is_guid(oid)]
+    return [change for change, _ in found], link
+
+
+def together(earlier: Mapping[str, Mended], later: Mapping[str, Mended]) -> dict[str, Mended]:
+    """Return what was mended on both of two pages."""
+    return {**earlier, **{name: earlier[name] + more if name in earlier else more for name, more in later.items()}}
 
 
 def leads_to(link: str, root: str) -> bool:
@@ -101,38 +179,40 @@ def leads_to(link: str, root: str) -> bool:
     return origin is not None and origin.scheme == "https" and origin == origin_of(root)
 
 
-def is_reset(status: int, body: bytes) -> bool:
-    """Return whether Graph no longer accepts a link, so that a new copy must start.
-
-    That is a 410, or another refusal with one of two error codes, at any depth and in any case:
-    https://learn.microsoft.com/graph/delta-query-overview#synchronization-reset
-    """
-    return status == 410 or (400 <= status < 500 and _names_reset(body))
-
-
-def _names_reset(body: bytes) -> bool:
-    error = (json_object(body) or {}).get("error")
-    while isinstance(error, dict):
-        if str(error.get("code")).lower() in {"syncstatenotfound", "resyncrequired"}:
-            return True
-        error = error.get("innerError") or error.get("innererror")
-    return False
-
-
-def _read_change(item: Any, stream: Stream) -> Change:  # noqa: ANN401  # any JSON value
-    oid = item.get("id") if isinstance(item, dict) else None
-    if not isinstance(oid, str) or not is_guid(oid):
-        raise BadAnswer(cause="an item without an id")
+def _read_change(oid: str, item: Mapping[str, Any], stream: Stream) -> tuple[Change, list[str]]:
+    """Return what an item tells of its object, and the properties whose values are stored in another form."""
     removed = item.get("@removed")
     if removed is not None:
-        reason = removed.get("reason") if isinstance(removed, dict) else None
-        return Change(oid.lower(), ObjectState.DELETED if reason == "changed" else ObjectState.PURGED)
-    values: dict[str, ColumnValue] = {}
-    for name, column in stream.properties.items():
-        if name not in item:
-            continue
-        value = item[name]
-        if value is not None and not isinstance(value, column.kind):
-            raise BadAnswer(cause=f"{name} of an item has another type")
-        values[column.name] = value
-    return Change(oid.lower(), ObjectState.ACTIVE, values)
+        # Only this reason says that nothing can bring the object back.
+        is_gone = isinstance(removed, dict) and removed.get("reason") == "deleted"
+        return Change(oid, ObjectState.PURGED if is_gone else ObjectState.DELETED), []
+    given = [(name, column, item[name]) for name, column in stream.properties.items() if name in item]
+    values = {column.name: _storable(value, column) for _, column, value in given}
+    mended = [name for name, column, value in given if values[column.name] != value]
+    edges = dict[Edge, EdgeChange]()
+    for name, kind in stream.relations.items():
+        others = item.get(f"{name}@delta", [])
+        for other in others if isinstance(others, list) else [others]:
+            found = _read_edge(other)
+            if found is None:
+                mended.append(name)
+            else:
+                edges[Edge(kind, found[0])] = found[1]
+    return Change(oid, ObjectState.ACTIVE, values, edges), mended
+
+
+def _read_edge(other: Any) -> tuple[str, EdgeChange] | None:  # noqa: ANN401  # any JSON value
+    """Return the id of the object at the other end, and what is new; None if there is no id."""
+    oid = other.get("id") if isinstance(other, dict) else None
+    if not isinstance(oid, str) or not is_guid(oid):
+        return None
+    kind = other.get("@odata.type")
+    stream = TYPES.get(kind, "") if isinstance(kind, str) else ""
+    return oid.lower(), EdgeChange(stream, is_removed="@removed" in other)
+
+
+def _storable(value: Any, column: Column) -> ColumnValue:  # noqa: ANN401  # any JSON value
+    """Return a value as databases take it: Unicode without NUL, and null in place of another type."""
+    if isinstance(value, column.kind):
+        return _HALF_A_PAIR.sub("\ufffd", value.replace("\0", "")) if isinstance(value, str) else value
+    return None

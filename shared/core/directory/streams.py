@@ -6,8 +6,8 @@ declaration. A new stream, or a new column, is a change to this module alone.
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import urlencode
 
@@ -46,16 +46,20 @@ class Stream:
     Args:
         name: the name in settings, in the store and in `active_<name>`, the view for readers.
         path: the path in Graph's API, after the version.
+        type: the OData type of an object, without its namespace.
         table: the name of the table that holds the columns.
         properties: by Graph's name, the column of each property that is copied.
+        relations: by Graph's name, the kind of edge that each relationship to other objects is stored as.
         enabled_by: the column in which Graph says whether an object is enabled. The view for readers leaves out an
             object for which the column is false. None: the view has every object that is not deleted.
     """
 
     name: str
     path: str
+    type: str
     table: str
     properties: Mapping[str, Column]
+    relations: Mapping[str, str] = field(default_factory=dict)
     enabled_by: str | None = None
 
     @property
@@ -65,7 +69,18 @@ class Stream:
 
     def first_link(self, root: str) -> str:
         """Return the URL that starts a copy. Graph makes every later link."""
-        return f"{root}/v1.0/{self.path}/delta?{urlencode({'$select': ','.join(self.properties)}, safe=',$')}"
+        names = (*self.properties, *self.relations)
+        return f"{root}/v1.0/{self.path}/delta?{urlencode({'$select': ','.join(names)}, safe=',$')}"
+
+    def objects_link(self, root: str, ids: Sequence[str]) -> str:
+        """Return the URL of some objects with all columns; of those that are active, as other reads are."""
+        names = ",".join(f"'{oid}'" for oid in ids)
+        query = {"$filter": f"id in ({names})", "$select": ",".join(("id", *self.properties))}
+        return f"{root}/v1.0/{self.path}?{urlencode(query, safe=',$()')}"
+
+    def bin_link(self, root: str) -> str:
+        """Return the URL of the recycle bin."""
+        return f"{root}/v1.0/directory/deletedItems/microsoft.graph.{self.type}?$select=id"
 
     def fingerprint(self, root: str) -> str:
         """Return a digest of what a stored link depends on. Another digest means that the link is of no use."""
@@ -76,6 +91,7 @@ class Stream:
 USERS = Stream(
     name="users",
     path="users",
+    type="user",
     table="directory_user",
     properties={
         "accountEnabled": Column("account_enabled", bool),
@@ -93,4 +109,22 @@ USERS = Stream(
     },
     enabled_by="account_enabled",
 )
-STREAMS: Mapping[str, Stream] = {stream.name: stream for stream in (USERS,)}
+GROUPS = Stream(
+    name="groups",
+    path="groups",
+    type="group",
+    table="directory_group",
+    properties={
+        "createdDateTime": Column("created_at"),
+        "description": Column("description"),
+        "displayName": Column("display_name", lookup=Lookup.ANY_CASE),
+        "mail": Column("mail", lookup=Lookup.ANY_CASE),
+        "mailEnabled": Column("mail_enabled", bool),
+        "securityEnabled": Column("security_enabled", bool),
+        "visibility": Column("visibility"),
+    },
+    relations={"members": "member", "owners": "owner"},
+)
+STREAMS: Mapping[str, Stream] = {stream.name: stream for stream in (USERS, GROUPS)}
+TYPES: Mapping[str, str] = {f"#microsoft.graph.{stream.type}": stream.name for stream in STREAMS.values()}
+"""By the OData type of an object at the other end of a relationship, the stream that brings it."""

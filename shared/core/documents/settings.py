@@ -114,6 +114,11 @@ class Network:
         return [f"{at}.proxy: must be an http or https URL"] if is_wrong else []
 
 
+_SQLITE_SCHEME = "sqlite:///"
+# No options, no folder, and no database in memory, which every connection has for itself.
+_SQLITE = re.compile(_SQLITE_SCHEME + r"(?!:memory:$)[^?]*[^?/]")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncSettings:
     """`[sync]`: which profile reads the directory, and where the copy is kept."""
@@ -129,9 +134,19 @@ class SyncSettings:
             for index, name in items(self.streams)
             if name not in STREAMS
         ]
-        if breaks(lambda store: store.startswith("sqlite:///"), self.store):
-            found.append(f"{at}.store: this version of vend keeps the copy in SQLite: sqlite:///PATH")
+        found += [
+            f"{at}.streams[{index}]: stands there twice"
+            for index, name in items(self.streams)
+            if name in STREAMS and name in self.streams[:index]
+        ]
+        if breaks(_SQLITE.fullmatch, self.store):
+            found.append(f"{at}.store: this version of vend keeps the copy in a file of SQLite: sqlite:///PATH")
         return found
+
+    @property
+    def file(self) -> str:
+        """The path of the database; a relative one starts in the folder of the app."""
+        return self.store.removeprefix(_SQLITE_SCHEME)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

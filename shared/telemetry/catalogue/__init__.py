@@ -29,9 +29,12 @@ from shared.telemetry.catalogue.credentials import (
     RegistrationImpossible,
 )
 from shared.telemetry.catalogue.directory import (
+    SyncBinUnread,
     SyncDisabled,
     SyncFailed,
     SyncFinished,
+    SyncHeld,
+    SyncMended,
     SyncRestarted,
     SyncSkipped,
 )
@@ -77,6 +80,9 @@ EVENTS: tuple[type[Event], ...] = (
     ReadinessChanged,
     SyncFinished,
     SyncRestarted,
+    SyncMended,
+    SyncHeld,
+    SyncBinUnread,
     SyncFailed,
     SyncSkipped,
     SyncDisabled,

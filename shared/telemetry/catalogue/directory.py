@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from shared.telemetry.catalogue.fields import Cause, Milliseconds, Stream
+from shared.telemetry.catalogue.fields import Cause, Milliseconds, Stream, TenantId
 from shared.telemetry.event import About, Doc, Event, Feed
 from shared.telemetry.instruments import CHANGES, RUNS
 
@@ -18,6 +18,7 @@ class SyncFinished(Event):
     )
 
     stream: Stream
+    tenant_id: TenantId
     outcome: Annotated[
         Literal["complete", "to be continued"], Doc("whether everything was read, or the next run goes on")
     ]
@@ -29,12 +30,55 @@ class SyncFinished(Event):
 
 @dataclass(slots=True, kw_only=True)
 class SyncRestarted(Event):
-    """Graph has forgotten the last link, after 7 days; a new copy begins, and readers keep the old one meanwhile."""
+    """The last link leads nowhere, as after 7 days; a new copy begins, and readers keep the old one meanwhile."""
 
-    about = About("sync_restarted", remedy="find out why the sync did not run for so long")
+    about = About("sync_restarted", remedy="if it happens often: find out why the sync did not run for so long")
 
     stream: Stream
+    tenant_id: TenantId
     cause: Cause
+
+
+@dataclass(slots=True, kw_only=True)
+class SyncMended(Event):
+    """Values were not what Graph documents; each was stored without what databases refuse, or as null."""
+
+    about = About("sync_mended", remedy="look at the object in Entra; half a character or NUL came from another system")
+
+    stream: Stream
+    tenant_id: TenantId
+    property: Annotated[str, Doc("Graph's name of the property; `id`: objects without one, which are not stored")]
+    number: Annotated[int, Doc("how many values", {"minimum": 1})]
+    object_id: Annotated[str, Doc("one of the objects; empty for `id`")]
+
+
+@dataclass(slots=True, kw_only=True)
+class SyncHeld(Event):
+    """A complete copy lacks so much of one kind that it is not believed; of this kind the old rows stay."""
+
+    about = About(
+        "sync_held",
+        remedy="find out whether a permission was taken away, or an answer was cut; if the loss is real, remove the "
+        "database, and the next run copies anew",
+    )
+
+    stream: Stream
+    tenant_id: TenantId
+    kind: Annotated[str, Doc("`objects`, or the column that has no value any more")]
+    number: Annotated[int, Doc("how many would be lost", {"minimum": 1})]
+
+
+@dataclass(slots=True, kw_only=True)
+class SyncBinUnread(Event):
+    """Graph did not tell what became of the objects in the recycle bin; they stay there until tomorrow."""
+
+    about = About("sync_bin_unread", remedy="see `cause` and `remedy`")
+
+    stream: Stream
+    tenant_id: TenantId
+    cause: Cause
+    remedy: Annotated[str, Doc("what to do, where the failure tells")] | None = None
+    trace_id: Annotated[str, Doc("the id by which Microsoft's support finds Graph's answer")] | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -43,22 +87,25 @@ class SyncFailed(Event):
 
     about = About(
         "sync_failed",
-        remedy='see `cause`; after "a new copy lacks ..." nothing was deleted: if the loss is real, remove the '
-        "database, and the next run copies anew",
+        remedy="see `cause` and `remedy`",
         feeds=(Feed(RUNS, by=("stream",), fixed={"outcome": "failed"}),),
     )
 
     stream: Stream
+    tenant_id: TenantId
     cause: Cause
+    remedy: Annotated[str, Doc("what to do, where the failure tells")] | None = None
+    trace_id: Annotated[str, Doc("the id by which Microsoft's support finds Graph's answer")] | None = None
 
 
 @dataclass(slots=True, kw_only=True)
 class SyncSkipped(Event):
-    """Another run holds the stream, or was killed less than five minutes ago."""
+    """Another run holds the stream or was killed less than five minutes ago, or Graph named a wait."""
 
     about = About("sync_skipped", feeds=(Feed(RUNS, by=("stream",), fixed={"outcome": "skipped"}),))
 
     stream: Stream
+    tenant_id: TenantId
     cause: Cause
 
 

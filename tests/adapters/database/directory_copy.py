@@ -17,10 +17,13 @@ OTHER_TENANT = "0e6c2a41-9b7d-4f35-8c1a-d4e8b5f6a723"
 ROOT = "https://graph.microsoft.com"
 NOW = 1_800_000_000.0
 
+NOW_AS_TEXT = "2027-01-15T08:00:00.000000Z"
+
 # A stream that vend does not have: the store knows no stream by its name, and a column may be a word of SQL.
 GADGETS = Stream(
     name="gadgets",
     path="gadgets",
+    type="gadget",
     table="directory_gadget",
     properties={
         "displayName": Column("display_name", lookup=Lookup.ANY_CASE),
@@ -57,7 +60,7 @@ class Copy:
         self.file = file
         self.tenant_id = tenant_id
         self.stream = stream
-        self.store = SqlStore(f"sqlite:///{file}", streams=streams, version=version)
+        self.store = SqlStore(file, streams=streams, version=version)
         self.texts = [column.name for column in stream.properties.values() if column.kind is str]
 
     def begin(self, *, now: float = NOW, root: str = ROOT) -> Checkpoint:
@@ -67,9 +70,14 @@ class Copy:
     def round(self, *changes: Change, checkpoint: Checkpoint | None = None, now: float = NOW) -> int:
         """Store one round of one page; return how many rows were written."""
         at = checkpoint or self.begin(now=now)
-        at, rows = self.store.commit(at, Page(changes, f"{ROOT}/{at.page}", LinkKind.DELTA), now=now)
-        self.store.release(at)
-        return rows
+        stored = self.store.commit(at, Page(changes, f"{ROOT}/{at.page}", LinkKind.DELTA), now=now)
+        self.store.release(stored.checkpoint)
+        return stored.rows
+
+    def begin_anew(self, *, now: float = NOW) -> Checkpoint:
+        """Take the lease, and start a new copy."""
+        checkpoint = self.begin(now=now)
+        return self.store.move(checkpoint, checkpoint.anew(), now=now)
 
     def rows(self, table: str = "") -> Mapping[str, Mapping[str, Any]]:
         """Read the tenant's rows of a table, or of the view of the stream, with SQL alone; by id."""

@@ -2,7 +2,7 @@
 
 import sqlite3
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -10,15 +10,18 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import Engine
+from sqlalchemy.event import listen, remove
 
 from shared.adapters.database.store import LEASE_SECONDS
 from shared.core.directory.checkpoint import LeaseHeld, LeaseLost
 from shared.core.directory.delta import Change, ColumnValue, LinkKind, ObjectState, Page
-from shared.core.directory.streams import Lookup, Stream
-from shared.core.errors import OperatorError, Unavailable
+from shared.core.directory.streams import USERS, Lookup, Stream
+from shared.core.errors import Unavailable
 from tests.adapters.database.directory_copy import (
     EVERY_STREAM,
     NOW,
+    NOW_AS_TEXT,
     OTHER_TENANT,
     ROOT,
     TENANT,
@@ -26,6 +29,8 @@ from tests.adapters.database.directory_copy import (
     active,
     oid,
 )
+
+A_MINUTE_LATER = "2027-01-15T08:01:00.000000Z"
 
 
 @pytest.fixture(params=EVERY_STREAM, ids=lambda stream: stream.name)
@@ -49,8 +54,8 @@ def test_a_page_changes_what_it_names(copy: Copy) -> None:
     copy.round(active(1, **{name: "Ann", mark: "a"}), active(2, **{name: "Ben"}))
     copy.round(active(1, **{mark: None, more: "Lee"}), now=NOW + 60)
     ann, ben = copy.rows()[oid(1)], copy.rows()[oid(2)]
-    assert (ann[name], ann[mark], ann[more], ann["changed_at"]) == ("Ann", None, "Lee", NOW + 60)
-    assert (ben[name], ben["tenant_id"], ben["changed_at"]) == ("Ben", TENANT, NOW)
+    assert (ann[name], ann[mark], ann[more], ann["changed_at"]) == ("Ann", None, "Lee", A_MINUTE_LATER)
+    assert (ben[name], ben["tenant_id"], ben["changed_at"]) == ("Ben", TENANT, NOW_AS_TEXT)
 
 
 def test_an_equal_row_is_not_written(copy: Copy) -> None:
@@ -60,17 +65,18 @@ def test_an_equal_row_is_not_written(copy: Copy) -> None:
     assert copy.round(*objects) == 100
     assert copy.round(*objects, now=NOW + 60) == 0
     assert copy.round(active(1, **{name: "Q"}), *objects[2:], now=NOW + 60) == 1
-    assert copy.rows()[oid(2)]["changed_at"] == NOW
+    assert copy.rows()[oid(2)]["changed_at"] == NOW_AS_TEXT
 
 
 def test_a_removed_user_is_seen_no_more(copy: Copy) -> None:
-    """A deleted object keeps its row for a restore. Of a purged one nothing stays."""
+    """A deleted object keeps its row for a restore. Of a purged one the id stays, so that nothing brings it back."""
     name = copy.texts[0]
     copy.round(active(1, **{name: "Ann"}), active(2, **{name: "Ben"}))
     deleted, purged = ObjectState.DELETED, ObjectState.PURGED
-    assert copy.round(Change(oid(1), deleted), Change(oid(2), purged), Change(oid(3), deleted)) == 2
+    assert copy.round(Change(oid(1), deleted), Change(oid(2), purged), Change(oid(3), deleted)) == 3
     assert copy.rows() == {}
-    assert copy.rows("directory_object").keys() == {oid(1)}
+    states = {key: row["state"] for key, row in copy.rows("directory_object").items()}
+    assert states == {oid(1): "deleted", oid(2): "purged", oid(3): "deleted"}
     assert copy.round(Change(oid(1), deleted)) == 0
     copy.round(active(1))
     assert copy.rows()[oid(1)][name] == "Ann"
@@ -146,7 +152,7 @@ def test_a_run_that_was_overtaken_stores_nothing(copy: Copy) -> None:
         with pytest.raises(LeaseLost):
             copy.store.commit(checkpoint, page, now=NOW)
     with pytest.raises(LeaseLost):
-        copy.store.reset(old, root=ROOT, now=NOW)
+        copy.store.move(old, old.anew(), now=NOW)
     copy.store.release(old)
     with pytest.raises(LeaseHeld):
         copy.begin(now=NOW + LEASE_SECONDS)
@@ -157,8 +163,8 @@ def test_a_run_goes_on_where_the_last_one_ended(copy: Copy) -> None:
     """The link is the one behind the last page that was stored, in another process too."""
     checkpoint = copy.begin()
     assert checkpoint.link == copy.stream.first_link(ROOT)
-    checkpoint, _ = copy.store.commit(checkpoint, Page([active(1)], f"{ROOT}/second", LinkKind.NEXT), now=NOW)
-    copy.store.release(checkpoint)
+    stored = copy.store.commit(checkpoint, Page([active(1)], f"{ROOT}/second", LinkKind.NEXT), now=NOW)
+    copy.store.release(stored.checkpoint)
     other = Copy(copy.file, copy.stream)
     resumed = other.begin()
     other.store.close()
@@ -174,10 +180,11 @@ def test_a_copy_ends_with_a_delta_link(copy: Copy) -> None:
     first, copying, complete = checkpoint.page, [], []
     for now, kind in enumerate((LinkKind.NEXT, LinkKind.DELTA, LinkKind.NEXT, LinkKind.DELTA)):
         copying.append(checkpoint.is_copying)
-        checkpoint, _ = copy.store.commit(checkpoint, Page([active(1)], f"{ROOT}/x", kind), now=NOW + now)
+        stored = copy.store.commit(checkpoint, Page([active(1)], f"{ROOT}/x", kind), now=NOW + now)
+        checkpoint = stored.checkpoint
         complete += [row["complete_at"] for row in copy.query("select complete_at from sync_stream")]
     assert copying == [True, True, False, False]
-    assert complete == [None, NOW + 1, NOW + 1, NOW + 3]
+    assert complete == [None, *(f"2027-01-15T08:00:0{second}.000000Z" for second in (1, 1, 3))]
     assert checkpoint.page == first + 4
 
 
@@ -186,16 +193,16 @@ def test_each_page_renews_the_lease(copy: Copy) -> None:
     first = copy.begin()
     for page, now in enumerate((NOW + LEASE_SECONDS - 1, NOW + 2 * LEASE_SECONDS - 2)):
         kind = LinkKind.DELTA if page else LinkKind.NEXT
-        first, _ = copy.store.commit(first, Page([active(page)], f"{ROOT}/{page}", kind), now=now)
+        first = copy.store.commit(first, Page([active(page)], f"{ROOT}/{page}", kind), now=now).checkpoint
         with pytest.raises(LeaseHeld):
             copy.begin(now=now + LEASE_SECONDS - 1)
-    first = copy.store.reset(first, root=ROOT, now=now + LEASE_SECONDS - 1)
+    first = copy.store.move(first, first.anew(), now=now + LEASE_SECONDS - 1)
     with pytest.raises(LeaseHeld):
         copy.begin(now=now + 2 * LEASE_SECONDS - 2)
 
 
 def test_a_store_that_fails_tells_nothing_of_what_it_holds(copy: Copy) -> None:
-    """SEC-09: the driver's error has the statement and its values; the cause is its type, and the error is not kept."""
+    """SEC-09: the driver's error has the statement and its values. The cause is its name, and the error is not kept."""
     checkpoint = copy.begin()
     with closing(sqlite3.connect(copy.file)) as connection:
         connection.execute(f"drop view {copy.stream.view}")
@@ -203,10 +210,65 @@ def test_a_store_that_fails_tells_nothing_of_what_it_holds(copy: Copy) -> None:
     page = Page([active(1, **{copy.texts[0]: "C4N4RY"})], f"{ROOT}/C4N4RY", LinkKind.NEXT)
     with pytest.raises(Unavailable) as caught:
         copy.store.commit(checkpoint, page, now=NOW)
-    assert caught.value.cause == "the store failed: OperationalError"
+    assert caught.value.cause == "the store failed: SQLITE_ERROR"
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
     # What led to it is in no frame either.
     assert "C4N4RY" not in "".join(traceback.format_exception(caught.value))
+
+
+def break_tables(file: Path) -> None:
+    """Make a table that has not the columns of any version."""
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("create table schema_version (unheard_of integer)")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "name", "remedy"),
+    [
+        (lambda file: file.write_bytes(b"no database" * 100), "SQLITE_NOTADB", "move the file away"),
+        (lambda file: file.mkdir(), "SQLITE_CANTOPEN", "let the app write"),
+        (break_tables, "SQLITE_ERROR", "move the file away"),
+    ],
+    ids=["not a database", "a folder", "other tables"],
+)
+def test_a_store_that_fails_is_named(tmp_path: Path, spoil: Callable[[Path], object], name: str, remedy: str) -> None:
+    """DIR-08: the error has SQLite's own name, and what to do about it."""
+    file = tmp_path / "directory.db"
+    spoil(file)
+    copy = Copy(file, USERS)
+    with closing(copy.store), pytest.raises(Unavailable) as caught:
+        copy.begin()
+    assert caught.value.cause == f"the store failed: {name}"
+    assert remedy in (caught.value.remedy or "")
+
+
+def test_a_full_disk_is_named(copy: Copy) -> None:
+    """DIR-08: the page is not stored, and the error says what to make room on."""
+    checkpoint = copy.begin()
+    with closing(sqlite3.connect(copy.file)) as connection:
+        (pages,) = connection.execute("pragma page_count").fetchone()
+    listen(Engine, "begin", limit := lambda connection: connection.exec_driver_sql(f"pragma max_page_count = {pages}"))
+    many = [active(number, **{copy.texts[0]: "x" * 200}) for number in range(500)]
+    with pytest.raises(Unavailable) as caught:
+        copy.store.commit(checkpoint, Page(many, f"{ROOT}/x", LinkKind.NEXT), now=NOW)
+    remove(Engine, "begin", limit)
+    assert caught.value.cause == "the store failed: SQLITE_FULL"
+    assert "make room" in (caught.value.remedy or "")
+    assert copy.rows("directory_object") == {}
+
+
+def test_only_the_app_reads_the_file(tmp_path: Path) -> None:
+    """DIR-13: the directory is personal data. An older file is closed to others, and stays open to a group."""
+    for name, before, after in (("new.db", None, 0o600), ("older.db", 0o644, 0o640)):
+        copy = Copy(tmp_path / name, USERS)
+        if before is not None:
+            copy.file.touch(before)
+            copy.file.chmod(before)
+        copy.begin()
+        modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.glob(f"{name}*")}
+        assert len(modes) == 3  # beside the file its journal and the journal's index
+        assert set(modes.values()) == {after}
+        copy.store.close()
 
 
 def test_another_graph_is_another_copy(copy: Copy) -> None:
@@ -217,18 +279,19 @@ def test_another_graph_is_another_copy(copy: Copy) -> None:
 
 
 def test_a_new_copy_forgets_whom_it_does_not_find(copy: Copy) -> None:
-    """REL-40: readers see the old rows until it is complete. What it lacks then is deleted, with all columns."""
+    """REL-40: readers see the old rows until it is complete. What it lacks then may be in the recycle bin."""
     name = copy.texts[0]
     copy.round(*(active(number, **{name: "P"}) for number in range(100)))
     before = copy.begin()
-    checkpoint = copy.store.reset(before, root=ROOT, now=NOW)
+    checkpoint = copy.store.move(before, before.anew(), now=NOW)
     assert (checkpoint.link, checkpoint.page) == (copy.stream.first_link(ROOT), before.page + 1)
     half = Page([active(number, **{name: "P"}) for number in range(50)], f"{ROOT}/half", LinkKind.NEXT)
-    checkpoint, _ = copy.store.commit(checkpoint, half, now=NOW)
+    checkpoint = copy.store.commit(checkpoint, half, now=NOW).checkpoint
     assert len(copy.rows()) == 100
     rest = [active(number, **{name: "P"}) for number in range(50, 95)]
-    assert copy.round(*rest, checkpoint=checkpoint) == len(rest) + 5
-    assert len(copy.rows()) == len(copy.rows("directory_object")) == 95
+    assert copy.round(*rest, checkpoint=checkpoint) == 5
+    assert len(copy.rows()) == 95
+    assert [row["state"] for row in copy.rows("directory_object").values()].count("deleted") == 5
     assert copy.round(active(200)) == 2
 
 
@@ -239,7 +302,7 @@ def test_a_new_copy_leaves_other_streams_and_tenants_alone(copy: Copy) -> None:
     for number, other in enumerate(others, 100):
         other.round(active(number))
     copy.round(active(1))
-    copy.round(active(1), checkpoint=copy.store.reset(copy.begin(), root=ROOT, now=NOW))
+    copy.round(active(1), checkpoint=copy.begin_anew())
     for number, other in enumerate(others, 100):
         assert other.rows().keys() == {oid(number)}
         other.store.close()
@@ -251,18 +314,39 @@ def test_a_new_copy_leaves_other_streams_and_tenants_alone(copy: Copy) -> None:
      (1_000, 500, True), (1_000, 499, False), (6_000, 5_399, False)],
 )  # fmt: skip
 def test_a_copy_that_lost_too_much_is_not_believed(copy: Copy, before: int, found: int, *, believed: bool) -> None:
-    """SEC-19: nothing left, under half of at least 20, over 500 and a tenth: nothing is deleted."""
+    """SEC-19: nothing left, under half of at least 20, over 500 and a tenth: the old objects stay, the copy is done."""
     copy.round(*(active(number) for number in range(before)))
-    checkpoint = copy.store.reset(copy.begin(), root=ROOT, now=NOW)
     page = Page([active(number) for number in range(found)], f"{ROOT}/end", LinkKind.DELTA)
-    if believed:
-        copy.store.commit(checkpoint, page, now=NOW)
-        assert len(copy.rows("directory_object")) == found
-        return
-    with pytest.raises(OperatorError, match=f"lacks {before - found} of {before} rows"):
-        copy.store.commit(checkpoint, page, now=NOW)
-    assert len(copy.rows("directory_object")) == before
-    assert copy.begin(now=NOW + LEASE_SECONDS).link == copy.stream.first_link(ROOT)
+    stored = copy.store.commit(copy.begin_anew(), page, now=NOW)
+    assert stored.held == ({} if believed else {"objects": before - found})
+    assert len(copy.rows()) == (found if believed else before)
+    assert not stored.checkpoint.is_copying
+
+
+def test_people_in_the_recycle_bin_are_not_lost(copy: Copy) -> None:
+    """DIR-03: a copy does not name them. Active objects are compared with active ones."""
+    copy.round(*(active(number) for number in range(1_000)))
+    copy.round(*(Change(oid(number), ObjectState.DELETED) for number in range(600)))
+    page = Page([active(number) for number in range(600, 1_000)], f"{ROOT}/end", LinkKind.DELTA)
+    assert copy.store.commit(copy.begin_anew(), page, now=NOW).held == {}
+    assert len(copy.rows()) == 400
+
+
+@pytest.mark.parametrize(("left", "given", "held"), [(20, 0, True), (19, 0, False), (20, 1, False), (20, 21, False)])
+def test_a_property_that_nobody_has_any_more_is_not_believed(copy: Copy, left: int, given: int, *, held: bool) -> None:
+    """DIR-14: a permission was taken away. Half of the objects, and at least 20, had a value; no object has one now."""
+    name, mark = copy.texts[:2]
+    copy.round(*(active(number, **{name: "P", mark: "x"}) for number in range(left + given)))
+    objects = [
+        active(number, **{name: "P"} | ({mark: "y"} if number < given else {})) for number in range(left + given)
+    ]
+    stored = copy.store.commit(copy.begin_anew(), Page(objects, f"{ROOT}/end", LinkKind.DELTA), now=NOW)
+    assert stored.held == ({mark: left} if held else {})
+    marks = [row[mark] for row in copy.rows().values()]
+    assert marks.count("x" if held else None) == left
+    copy.store.release(stored.checkpoint)
+    copy.round(active(0, **{mark: None}))
+    assert copy.rows()[oid(0)][mark] is None
 
 
 # The columns are the first two texts of the stream, here by their place.
@@ -290,13 +374,12 @@ def test_a_page_twice_is_a_page_once(
             for change in drawn
         ]
         for change in page:
-            state, values = model.get(change.id, (ObjectState.PURGED, {}))
+            _, values = model.get(change.id, (ObjectState.PURGED, {}))
             if change.state is ObjectState.PURGED:
-                model.pop(change.id, None)
+                values = {}
             elif change.state is ObjectState.ACTIVE:
-                model[change.id] = (ObjectState.ACTIVE, {**values, **change.values})
-            elif state is not ObjectState.PURGED:
-                model[change.id] = (ObjectState.DELETED, values)
+                values = {**values, **change.values}
+            model[change.id] = (change.state, values)
         copy.round(*page)
         assert copy.round(*page) == 0
     copy.store.close()

@@ -1,16 +1,17 @@
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.core.directory.delta import Change, LinkKind, ObjectState, is_reset, leads_to, read_page
+from shared.core.directory.delta import Change, LinkKind, Mended, ObjectState, leads_to, read_page
 from shared.core.directory.streams import USERS
 from shared.core.errors import BadAnswer
+from shared.core.origins import URL_LENGTH
 from tests.tables import case_id, cases
 
 ROOT = "https://graph.microsoft.com"
@@ -35,12 +36,13 @@ class Page:
     kind: LinkKind | None = None
     changes: tuple[Changed, ...] = ()
     refused: str | None = None
+    mended: Mapping[str, tuple[str, int]] = field(default_factory=dict)
 
 
 @pytest.mark.parametrize("case", cases("pages.toml", Page, "page"), ids=case_id)
 def test_a_page_is_read_or_refused(case: Page) -> None:
     """Each answer of Graph is one list of changes and one link, or refused as a whole."""
-    body = case.body.replace("ROOT", ROOT).replace("CAPITALS", IDS["A"].upper())
+    body = case.body.replace("ROOT", ROOT).replace("CAPITALS", IDS["A"].upper()).replace("LONG", "x" * URL_LENGTH)
     for name, oid in IDS.items():
         body = body.replace(f'"{name}"', f'"{oid}"')
     if case.refused is not None:
@@ -59,6 +61,7 @@ def test_a_page_is_read_or_refused(case: Page) -> None:
         )
         for change in case.changes
     ]
+    assert page.mended == {name: Mended(IDS.get(oid, ""), number) for name, (oid, number) in case.mended.items()}
 
 
 @pytest.mark.parametrize(
@@ -90,26 +93,6 @@ def test_a_token_goes_to_graph_alone(link: str) -> None:
 def test_graph_s_own_links_are_followed(link: str) -> None:
     """A default port that is written out, and a host in capitals, are the same origin (RFC 3986 section 6.2)."""
     assert leads_to(link, ROOT)
-
-
-@pytest.mark.parametrize(
-    ("status", "error", "expected"),
-    [
-        (410, None, True),
-        (400, {"code": "syncStateNotFound"}, True),
-        (400, {"code": "SyncStateNotFound"}, True),
-        (404, {"code": "x", "innerError": {"code": "y", "innererror": {"code": "resyncRequired"}}}, True),
-        (400, {"code": "Request_BadRequest"}, False),
-        (500, {"code": "syncStateNotFound"}, False),
-        (400, {"code": None}, False),
-        (400, "syncStateNotFound", False),
-        (400, None, False),
-    ],
-)
-def test_a_forgotten_link_is_known_by_status_or_code(status: int, error: object, *, expected: bool) -> None:
-    """REL-40: 410, or one of two codes at any depth and in any case, of a refusal."""
-    body = b"<html>" if error is None else json.dumps({"error": error}).encode()
-    assert is_reset(status, body) is expected
 
 
 values: st.SearchStrategy[Any] = st.recursive(

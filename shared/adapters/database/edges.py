@@ -1,0 +1,122 @@
+"""The relationships of a page's objects: what a transaction of the store writes beside their rows.
+
+The same rule holds as for objects: a copy gives at once, and takes away at its end. An edge has the attempt that saw it
+last; a removal that a copy tells leaves the edge unseen. Each function runs in the transaction of its caller.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, or_, select, update
+
+from shared.adapters.database.sqlite import insert
+from shared.adapters.database.tables import DIRECTORY_OBJECT, EDGE
+from shared.core.directory.checkpoint import Checkpoint
+from shared.core.directory.delta import Change, ObjectState
+from shared.core.directory.rules import is_too_much
+
+_UNSEEN = 0
+"""The generation of what no attempt has seen."""
+_OBJECT = DIRECTORY_OBJECT.c
+_THIS = (
+    (EDGE.c.kind == bindparam("this_kind"))
+    & (EDGE.c.src == bindparam("this_src"))
+    & (EDGE.c.dst == bindparam("this_dst"))
+)
+
+
+def apply(connection: Connection, checkpoint: Checkpoint, changes: Sequence[Change], *, now: float) -> tuple[int, int]:
+    """Write the relationships of a page's objects, which have numbers already.
+
+    An object that only relationships name becomes a stub. One that is gone for good stays so: its own stream alone
+    brings it back.
+
+    Returns:
+        The number of edges that were written, and of those that this attempt had not seen.
+    """
+    told = [(change.id, edge, what) for change in changes for edge, what in change.edges.items()]
+    if not told:
+        return 0, 0
+    streams = {edge.other: what.stream for _, edge, what in told if not what.is_removed}
+    _insert_stubs(connection, checkpoint, streams, now=now)
+    numbers = _numbers(connection, checkpoint, {change.id for change in changes} | {edge.other for _, edge, _ in told})
+    present, removed = list[dict[str, int | str]](), list[dict[str, int | str]]()
+    for oid, edge, what in told:
+        if oid in numbers and edge.other in numbers:
+            row: dict[str, int | str] = {"kind": edge.kind, "src": numbers[oid], "dst": numbers[edge.other]}
+            (removed if what.is_removed else present).append(row)
+    written = new = 0
+    if present:
+        rows = [{**row, "generation": checkpoint.generation} for row in present]
+        written = connection.execute(insert(EDGE).on_conflict_do_nothing(), rows).rowcount
+        stamp = update(EDGE).where(_THIS, EDGE.c.generation != checkpoint.generation)
+        stamped = connection.execute(stamp.values(generation=checkpoint.generation), _these(present)).rowcount
+        new = written + stamped
+    if removed and checkpoint.is_copying:
+        connection.execute(update(EDGE).where(_THIS).values(generation=_UNSEEN), _these(removed))
+    elif removed:
+        written += connection.execute(delete(EDGE).where(_THIS), _these(removed)).rowcount
+    return written, new
+
+
+def sweep(connection: Connection, checkpoint: Checkpoint) -> tuple[int, Mapping[str, int]]:
+    """Delete the edges that a complete copy has not seen, of the objects that it has seen.
+
+    Returns:
+        The number of edges that were deleted, and the losses that are not believed: how many, by their kind.
+    """
+    sources = select(_OBJECT.object).where(
+        _OBJECT.tenant_id == checkpoint.tenant_id,
+        _OBJECT.stream == checkpoint.stream.name,
+        _OBJECT.generation == checkpoint.generation,
+    )
+    written, held = 0, dict[str, int]()
+    for relation, kind in checkpoint.stream.relations.items():
+        of_kind = (EDGE.c.kind == kind) & EDGE.c.src.in_(sources)
+        unseen = of_kind & (EDGE.c.generation != checkpoint.generation)
+        lost = _count(connection, unseen)
+        if is_too_much(lost=lost, total=_count(connection, of_kind)):
+            held[relation] = lost
+        elif lost:
+            written += connection.execute(delete(EDGE).where(unseen)).rowcount
+    return written, held
+
+
+def drop(connection: Connection, numbers: Sequence[int]) -> None:
+    """Delete every edge of objects that are gone for good: Graph does not always tell of it."""
+    connection.execute(delete(EDGE).where(or_(EDGE.c.src.in_(numbers), EDGE.c.dst.in_(numbers))))
+
+
+def _insert_stubs(connection: Connection, checkpoint: Checkpoint, streams: Mapping[str, str], *, now: float) -> None:
+    common = {
+        "tenant_id": checkpoint.tenant_id,
+        "state": ObjectState.STUB.value,
+        "state_changed_at": now,
+        "changed_at": now,
+        "generation": _UNSEEN,
+    }
+    known = connection.scalars(
+        select(_OBJECT.id).where(_OBJECT.tenant_id == checkpoint.tenant_id, _OBJECT.id.in_(list(streams)))
+    )
+    missing = sorted(streams.keys() - set(known))
+    if missing:
+        rows = [{**common, "id": oid, "stream": streams[oid]} for oid in missing]
+        connection.execute(insert(DIRECTORY_OBJECT), rows)
+
+
+def _numbers(connection: Connection, checkpoint: Checkpoint, ids: Iterable[str]) -> Mapping[str, int]:
+    found = connection.execute(
+        select(_OBJECT.id, _OBJECT.object).where(
+            _OBJECT.tenant_id == checkpoint.tenant_id,
+            _OBJECT.id.in_(list(ids)),
+            _OBJECT.state != ObjectState.PURGED.value,
+        )
+    )
+    return {oid: number for oid, number in found}  # noqa: C416  # mypy knows the types of a tuple's parts
+
+
+def _these(rows: Sequence[Mapping[str, int | str]]) -> list[dict[str, int | str]]:
+    return [{f"this_{name}": value for name, value in row.items()} for row in rows]
+
+
+def _count(connection: Connection, which: ColumnElement[bool]) -> int:
+    return connection.execute(select(func.count()).select_from(EDGE).where(which)).scalar_one()
