@@ -6,7 +6,8 @@ redirects, no cookies and no environment.
 A connection on which more has arrived than its answer is closed: httpcore would take the rest as the answer to the next
 request (RFC 9112 section 9.2). httpcore looks for such bytes in the socket, and they can be in three places more: with
 h11, with asyncio and in TLS. So a stream takes all that asyncio has, and hands it over without its last byte. h11 comes
-for that byte only if the answer needs it. What h11 left, and what TLS has, makes the connection one to close.
+for that byte only if the answer needs it. What h11 left, and what TLS has, makes the connection one to close. TLS shows
+whole records alone: after an answer so long that asyncio may have the rest of a record, the connection is closed too.
 """
 
 import asyncio
@@ -36,6 +37,8 @@ FRAMED = 2
 """How many times the body may be received: chunks have frames (RFC 9112 section 7.1), and good servers long chunks."""
 RECEIVED_BYTES = 256 * 1024
 """The most that asyncio receives at once: after a read of so many bytes it has none."""
+KEPT_BYTES = 32 * 1024
+"""The longest answer after which a connection with TLS is kept: anyio takes 64 KiB at once of what asyncio has."""
 PIECES = 512
 """In how many pieces the smallest body may come, and one more for each of `PIECE_BYTES`. A packet makes two of them."""
 PIECE_BYTES = 32
@@ -152,10 +155,11 @@ class Connections:
 
 @dataclass(slots=True)
 class _Meter:
-    """What an exchange may still receive, in bytes; so many at once."""
+    """What an exchange may still receive, in bytes; so many at once; and what it has received."""
 
     left: int
     at_once: int
+    received: int = 0
 
 
 _meter: ContextVar[_Meter] = ContextVar("meter")
@@ -202,6 +206,7 @@ class _Stream(httpcore.AsyncNetworkStream):
     def __init__(self, inner: httpcore.AsyncNetworkStream) -> None:
         self._inner = inner
         self._rest = b""  # received and not handed over
+        self._received = 0  # in the last exchange
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109  # as above
         meter = _meter.get()
@@ -210,6 +215,8 @@ class _Stream(httpcore.AsyncNetworkStream):
         size = min(max_bytes, meter.at_once, max(len(rest) - 1, 1))
         received, self._rest = rest[:size], rest[size:]
         meter.left -= len(received)
+        meter.received += len(received)
+        self._received = meter.received
         if meter.left < 0:
             raise _Unusable("answer too large")
         return received
@@ -231,14 +238,13 @@ class _Stream(httpcore.AsyncNetworkStream):
     def get_extra_info(self, info: str) -> Any:  # noqa: ANN401  # whatever the connection knows
         known = self._inner.get_extra_info(info)
         if info == "is_readable":  # httpcore closes a connection that is idle and readable
-            return known or bool(self._rest) or _has_more(self._inner.get_extra_info("ssl_object"))
+            tls = self._inner.get_extra_info("ssl_object")
+            return known or bool(self._rest) or (tls is not None and (self._received > KEPT_BYTES or _has_more(tls)))
         return known
 
 
-def _has_more(tls: ssl.SSLObject | None) -> bool:
+def _has_more(tls: ssl.SSLObject) -> bool:
     """Return whether TLS holds bytes that nobody has read, or an end; one byte is lost by it."""
-    if tls is None:
-        return False
     with suppress(ssl.SSLError):
         try:
             tls.read(1)

@@ -18,6 +18,8 @@ from shared.core.errors import TimedOut, Unavailable
 from shared.core.limits import Limits
 
 NUMBER = b"#"
+WARM = 8
+"""So many long answers make the system receive 256 KiB at once on a connection."""
 LIMITS = Limits()
 
 
@@ -25,11 +27,13 @@ class Peer:
     """A server that answers every request with the same bytes, in which `#` becomes the number of the request.
 
     Args:
-        answers: what it sends for a request, each in a TLS record of its own, and all in one packet.
+        answers: what it sends for a request, each in TLS records of its own, and all in one packet.
+        lone: how many requests get the first of them alone.
     """
 
-    def __init__(self, *answers: bytes) -> None:
+    def __init__(self, *answers: bytes, lone: int = 0) -> None:
         self._answers = answers
+        self._lone = lone
         self.connections = 0
         self._requests = 0
 
@@ -39,7 +43,8 @@ class Peer:
         with suppress(OSError):
             while await reader.read(4_096):
                 self._requests += 1
-                writer.writelines([answer.replace(NUMBER, b"%d" % self._requests) for answer in self._answers])
+                sent = self._answers[: 1 if self._requests <= self._lone else None]
+                writer.writelines([answer.replace(NUMBER, b"%d" % self._requests) for answer in sent])
         writer.close()
 
 
@@ -96,6 +101,19 @@ def test_no_request_gets_the_answer_to_another(
 
     facing(peer, tmp_path, story, tls=tls)
     assert peer.connections == (3 if beyond else 1)
+
+
+@pytest.mark.parametrize("size", [52_000, 60_000])
+def test_what_follows_an_answer_is_seen_however_long_it_is(size: int, tmp_path: Path) -> None:
+    """What asyncio has received beyond a long answer can be a part of a TLS record, which nobody can see."""
+    answer = START + b"content-length: %d\r\n\r\n" % size + b"x" * size
+    peer = Peer(answer, answer, lone=WARM)
+
+    async def story(upstream: Upstream, url: str) -> None:
+        for number in range(1, WARM + 4):
+            assert (await upstream.get(url, headers={})).headers["n"] == str(number)
+
+    facing(peer, tmp_path, story, tls=True)
 
 
 def away(host: str, _: int) -> list[str]:
