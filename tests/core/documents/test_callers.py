@@ -3,6 +3,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import reduce
 from typing import Any
 
 import pytest
@@ -10,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.core.documents.callers import CallersDocument, parse_callers
+from shared.core.documents.table import dotted
 from shared.core.documents.toml import DocumentError
 from shared.core.errors import PolicyDenied
-from shared.core.policy import EVERYBODY, decide
+from shared.core.policy import EVERYBODY, Caller, decide
 from shared.core.request import TokenRequest
 from tests.core.test_policy import CLIENT, OFFERS, ONE, TWO
 from tests.tables import case_id, cases
@@ -22,6 +25,9 @@ NOBODY = hashlib.sha256(b"a key of nobody").hexdigest()
 # Of each profile that can be vended, its tenants and scopes.
 HAS = {name: (offer.tenants, offer.scopes) for name, offer in OFFERS.items() if offer.vendable}
 TENANTS, SCOPES = (ONE, TWO), tuple(dict.fromkeys(scope for offer in OFFERS.values() for scope in offer.scopes))
+
+NOW = datetime(2027, 1, 1, tzinfo=UTC)
+OVER = "not_after = 2027-01-01T00:00:00Z\n"
 
 type Path = tuple[str | int, ...]
 type Given = tuple[str | None, str | None, bool]
@@ -52,6 +58,8 @@ class Succession:
     removed: int = 0
     how: str = "mode = 1"
     everybody: bool = False
+    over: tuple[int, ...] = ()
+    allow: str = ""
     is_taken: bool
 
 
@@ -111,32 +119,39 @@ def test_mistakes_never_refuse_more_than_half_of_the_callers(case: Succession) -
     names = [f"caller-{number}" for number in range(case.callers)]
     digests = {name: hashlib.sha256(name.encode()).hexdigest() for name in names}
     everybody = "[callers.'*']\n" if case.everybody else ""
-    before = parsed("generation = 1\n" + everybody + "".join(caller_text(name, [digests[name]]) for name in names))
+    good = {
+        name: caller_text(
+            name,
+            [digests[name]],
+            (f"allow = {case.allow}\n" if case.allow else "") + (OVER if index in case.over else ""),
+        )
+        for index, name in enumerate(names)
+    }
+    before = parsed("generation = 1\n" + everybody + "".join(good.values()))
     left = names[case.removed :]
     texts = [
-        f"[callers.{name}]\n{case.how.replace('KEY', digests[name])}\n"
-        if index < case.spoiled
-        else caller_text(name, [digests[name]])
+        f"[callers.{name}]\n{case.how.replace('KEY', digests[name])}\n" if index < case.spoiled else good[name]
         for index, name in enumerate(left)
     ]
     after = parsed("generation = 1\n" + everybody + "".join(texts))
     if case.is_taken:
-        before.check_successor(after)
+        before.check_successor(after, offers=OFFERS, now=NOW)
         return
     with pytest.raises(DocumentError) as caught:
-        before.check_successor(after)
-    assert caught.value.mistakes[0].startswith("callers: mistakes would refuse")
+        before.check_successor(after, offers=OFFERS, now=NOW)
+    assert caught.value.mistakes[0].startswith("callers: mistakes would take everything from ")
     assert caught.value.mistakes[1:] == list(after.mistakes)
 
 
 def given_by(document: CallersDocument) -> dict[str, set[Given]]:
     """List what each key may have, by asking for everything there is."""
-    return {digest: set(_given_to(digest, document)) for digest in (*KEYS, NOBODY)}
+    found = {digest: document.caller_of(digest, host_checked=True) for digest in (*KEYS, NOBODY)}
+    given = {caller: set(_given_to(caller)) for caller in set(found.values())}
+    return {digest: given[caller] for digest, caller in found.items()}
 
 
-def _given_to(digest: str, document: CallersDocument) -> Iterator[Given]:
-    caller = document.caller_of(digest, host_checked=True)
-    if caller is None:
+def _given_to(caller: Caller | None) -> Iterator[Given]:
+    if caller is None or caller.is_expired(NOW):
         return
     powers = {False, caller.admin}
     yield from ((None, None, power) for power in powers)
@@ -151,8 +166,8 @@ def _given_to(digest: str, document: CallersDocument) -> Iterator[Given]:
 
 
 @st.composite
-def good_documents(draw: st.DrawFn) -> dict[str, Any]:
-    """Make the tables of a document without mistakes; entries of a caller may overlap."""
+def documents(draw: st.DrawFn, grants: st.SearchStrategy[list[dict[str, Any]]]) -> dict[str, Any]:
+    """Make the tables of a document whose only mistakes are those of its grants; entries of a caller may overlap."""
     names = draw(st.lists(st.sampled_from(["a", "b", "c"]), unique=True, max_size=3))
     keys = iter(draw(st.permutations(KEYS)))
     entries: dict[str, Any] = {}
@@ -160,11 +175,17 @@ def good_documents(draw: st.DrawFn) -> dict[str, Any]:
         entry = {"key_sha256": [next(keys) for _ in range(draw(st.integers(1, 2)))]}
         entries[name] = entry | draw(
             st.fixed_dictionaries(
-                {}, optional={"admin": st.booleans(), "mode": st.sampled_from(["enforce", "audit"]), "allow": ALLOW}
+                {},
+                optional={
+                    "admin": st.booleans(),
+                    "mode": st.sampled_from(["enforce", "audit"]),
+                    "not_after": st.sampled_from([NOW, NOW + timedelta(days=1)]),
+                    "allow": grants,
+                },
             )
         )
     if draw(st.booleans()):
-        entries[EVERYBODY] = draw(st.fixed_dictionaries({}, optional={"allow": ALLOW}))
+        entries[EVERYBODY] = draw(st.fixed_dictionaries({}, optional={"allow": grants}))
     return {"callers": entries}
 
 
@@ -172,27 +193,29 @@ def _some(values: tuple[str, ...]) -> st.SearchStrategy[list[str]]:
     return st.lists(st.sampled_from(values), min_size=1, unique=True)
 
 
-ALLOW = st.lists(
-    st.sampled_from(sorted(HAS)).flatmap(
-        lambda name: st.fixed_dictionaries(
-            {"profile": st.just(name), "scopes": _some(HAS[name][1])}, optional={"tenants": _some(HAS[name][0])}
-        )
-    ),
-    min_size=1,
-    max_size=3,
-)
+def _grant(profile: str, tenants: tuple[str, ...], scopes: tuple[str, ...]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries(
+        {"profile": st.just(profile), "scopes": _some(scopes)}, optional={"tenants": _some(tenants)}
+    )
+
+
+RESOLVED = st.one_of([_grant(name, *has) for name, has in sorted(HAS.items())])
+UNRESOLVED = st.sampled_from(["gone", *OFFERS]).flatmap(lambda name: _grant(name, (*TENANTS, CLIENT), SCOPES))
 SPOILT: list[Any] = [7, "", "x", [], {}, [7], ["x"], [[]], {"x": 7}, "api://zz/.default", "B" * 64, NOBODY[:-1]]
 
 
-def _paths(table: object, at: Path = ()) -> Iterator[Path]:
+def _paths(table: object, at: Path = (), *, least: int = 1) -> Iterator[Path]:
     items = table.items() if isinstance(table, dict) else enumerate(table) if isinstance(table, list) else ()
     for key, value in items:
-        yield (*at, key)
-        yield from _paths(value, (*at, key))
+        if len(at) + 1 >= least:
+            yield (*at, key)
+        yield from _paths(value, (*at, key), least=least)
 
 
 def _inline(value: object) -> str:
     """Write a value as TOML, in one line."""
+    if isinstance(value, datetime):
+        return value.isoformat()
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{json.dumps(key)} = {_inline(item)}" for key, item in value.items()) + " }"
     return f"[{', '.join(map(_inline, value))}]" if isinstance(value, list) else json.dumps(value)
@@ -207,6 +230,11 @@ def _text(table: Mapping[str, Any]) -> str:
     return "\n".join(["generation = 1", *lines])
 
 
+def _listed(entry: object) -> list[str]:
+    keys = entry.get("key_sha256") if isinstance(entry, dict) else None
+    return [key for key in keys if isinstance(key, str)] if isinstance(keys, list) else []
+
+
 class Editor:
     """Somebody who removes and spoils elements of a document.
 
@@ -219,7 +247,7 @@ class Editor:
         self.table = table
         self.freed: set[str] = set()
         # Of each entry that there was: what it is called now, and its keys.
-        self._entries = {name: set(entry.get("key_sha256", ())) for name, entry in table["callers"].items()}
+        self._entries = {name: set(_listed(entry)) for name, entry in table["callers"].items()}
 
     def edit(self, path: Path, how: str, instead: object = None) -> None:
         """Change one element: remove it, rename it, or put something else in its place."""
@@ -234,7 +262,7 @@ class Editor:
                 parent[f"{last}x"] = parent.pop(last)
                 if above == ["callers"]:
                     self._entries[f"{last}x"] = self._entries.pop(str(last), set())
-            case _ if last != "tenants":
+            case _ if last not in {"tenants", "not_after"}:
                 del parent[last]
                 self._free(path)
 
@@ -243,34 +271,74 @@ class Editor:
             self.freed |= self._entries.get(str(path[1]), set())
 
 
-@given(table=good_documents(), data=st.data())
-def test_what_is_removed_or_spoiled_gives_nobody_more(table: dict[str, Any], data: st.DataObject) -> None:
-    """REL-64, the law: of a good document, however much is removed or spoiled, nothing new is given to any key.
+def gets_more(before: dict[str, set[Given]], editor: Editor) -> bool:
+    """Return whether a key gets more by the edited document than before, if that is taken.
 
-    Two things mean more when they are gone, because the operator says so: `tenants`, without which an entry is about
-    all of them, and a key that no entry has any more, which falls under `"*"` if the host still accepts it.
+    Three things mean more when they are gone, because the operator says so: `tenants`, without which an entry is about
+    all of them; `not_after`, without which it has no end; and a key that no entry has any more, which falls under `"*"`
+    if the host still accepts it.
     """
+    try:
+        after = given_by(parsed(_text(editor.table)))
+    except DocumentError:
+        return False
+    freed = {digest: before[NOBODY] if digest in editor.freed else set() for digest in before}
+    return any(not after[digest] <= before[digest] | freed[digest] for digest in before)
+
+
+@given(table=documents(st.lists(RESOLVED, min_size=1, max_size=3)), data=st.data())
+def test_what_is_removed_or_spoiled_gives_nobody_more(table: dict[str, Any], data: st.DataObject) -> None:
+    """REL-64, the law: of a good document, however much is removed or spoiled, nothing new is given to any key."""
     base = parsed(_text(table))
     assert not base.mistakes
     before = given_by(base)
-
-    def check(editor: Editor) -> None:
-        try:
-            after = given_by(parsed(_text(editor.table)))
-        except DocumentError:
-            return  # it is not taken
-        for digest in (*KEYS, NOBODY):
-            assert after[digest] <= before[digest] | (before[NOBODY] if digest in editor.freed else set())
-
     for path in list(_paths(table)):
         for how, instead in (("remove", None), ("spoil", []), ("spoil", 7)):
             editor = Editor(deepcopy(table))
             editor.edit(path, how, instead)
-            check(editor)
+            assert not gets_more(before, editor)
     editor = Editor(table)
     for _ in range(3):
         if not (paths := list(_paths(table))):
             return
         how = data.draw(st.sampled_from(["remove", "spoil", "rename"]))
         editor.edit(data.draw(st.sampled_from(paths)), how, data.draw(st.sampled_from(SPOILT)))
-        check(editor)
+        assert not gets_more(before, editor)
+
+
+@st.composite
+def taken_documents(draw: st.DrawFn) -> dict[str, Any]:
+    """Make the tables of a document with mistakes that cost callers their grants or their entry, and nobody else."""
+    editor = Editor(draw(documents(st.lists(RESOLVED | UNRESOLVED, min_size=1, max_size=3))))
+    for _ in range(draw(st.integers(0, 2))):
+        if paths := list(_paths(editor.table, least=2)):
+            how = draw(st.sampled_from(["spoil", "rename"]))
+            editor.edit(draw(st.sampled_from(paths)), how, draw(st.sampled_from(SPOILT)))
+    return editor.table
+
+
+def _is_within(at: str, above: str) -> bool:
+    return at == above or at.startswith((f"{above}.", f"{above}["))
+
+
+@given(table=taken_documents())
+def test_an_edit_gives_more_only_where_the_document_says_so(table: dict[str, Any]) -> None:
+    """REL-64: a mistake that is taken out withholds nothing any more. It is named, and so is what it withholds.
+
+    So whatever a document has wrong: an edit at a place that no mistake and no warning names gives nobody more.
+    """
+    try:
+        base = parsed(_text(table))
+    except DocumentError:
+        return  # it is not taken
+    before = given_by(base)
+    # Entries that overlap are named too, but neither of them withholds anything.
+    named = keys_of([*base.mistakes, *(each for each in base.warnings if not each.endswith("which decides"))])
+    for path in list(_paths(table)):
+        at = reduce(lambda above, step: f"{above}[{step}]" if isinstance(step, int) else dotted(above, step), path, "")
+        if any(_is_within(name, at) or _is_within(at, name) for name in named):
+            continue
+        for how, instead in (("remove", None), ("spoil", "api://zz/.default")):
+            editor = Editor(deepcopy(table))
+            editor.edit(path, how, instead)
+            assert not gets_more(before, editor), (how, at)
