@@ -29,10 +29,6 @@ _DOORS = ("tests/api/test_abuse.py", "tests/api/test_bounded.py")
 _CACHE = ("tests/tokens/test_cache.py", "tests/tokens/test_cache_model.py")
 _CHAIN = ("tests/credentials/test_chain.py", "tests/credentials/test_vault_certificate.py")
 _DOCUMENTS = ("tests/core/documents/test_settings.py", "tests/core/documents/test_callers.py")
-_CALLERS_TABLES = (
-    "tests/core/documents/test_callers.py::test_every_mistake_of_the_callers_is_named_by_its_key",
-    "tests/core/documents/test_callers.py::test_mistakes_never_refuse_more_than_half_of_the_callers",
-)
 ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "shared/api/vendor.py": ("tests/api/test_anonymous.py", "tests/api/test_isolation.py", "tests/api/test_abuse.py"),
     "shared/callers/health.py": ("tests/api/test_readiness.py", "tests/callers/test_entries.py"),
@@ -47,7 +43,7 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "shared/core/limits.py": _DOCUMENTS,
     "shared/core/names.py": _DOCUMENTS,
     "shared/core/origins.py": ("tests/core/entra/test_clouds.py", "tests/adapters/test_http.py", *_DOCUMENTS),
-    "shared/core/policy.py": ("tests/callers/test_age.py", *_CALLERS_TABLES),
+    "shared/core/policy.py": ("tests/callers/test_age.py", "tests/core/documents/test_callers.py"),
     "shared/core/entra/refusal.py": ("tests/credentials/test_chain.py",),
     "shared/core/reply.py": ("tests/core/entra/test_token_answer.py", "tests/core/directory/test_delta.py"),
     "shared/core/request.py": _DOORS,
