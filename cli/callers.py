@@ -7,19 +7,19 @@ of the document and one wait. A caller whose key could not be made is left out, 
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from functools import reduce
 from typing import Annotated
 
 import typer
 
-from cli.callers_text import with_caller, with_key, with_last_key_alone, without_caller
+from cli.callers_text import names_of, with_caller, with_keys, without_caller
 from cli.document_store import WriteUnknown
 from cli.documents import Config
 from cli.entries import Profile, Tenants, entries_of, good_scopes, shown_entries
 from cli.host_keys import ResourceId, slots_of
 from cli.keys import LOCAL_APP, App, key_digest
+from cli.left_keys import Yes, check_everybody, sweep
 from cli.made_keys import MadeKeys
 from cli.moment import FORMS, moment
 from cli.new_key import KeyFile, KeyFolder
@@ -78,9 +78,9 @@ def add(  # noqa: PLR0913  # typer reads the options from the signature
         _check_name(name, [*known, *names[:index]])
     entries = entries_of(documents, allow, profile=profile, tenants=tuple(tenant or ()))
     session.check(_addition(_no_keys(names), entries, end))
-    held, owners = session.keys.digests(), documents.callers.owners
+    held, now = session.keys_now()
     slots = {slot: name for name in names for slot in slots_of(name)}
-    if left := [slot for slot in slots if slot in held and held[slot] not in owners]:
+    if left := [slot for slot in slots if slot in held and held[slot] not in now.owners]:
         raise stop(
             f"The host has a key {', '.join(left)} that is no caller's in {documents.callers_file}.",
             f"If a command broke off: ./vend callers revoke {' '.join(dict.fromkeys(slots[slot] for slot in left))} "
@@ -100,6 +100,7 @@ def roll(
     names: Names,
     *,
     finish: Annotated[bool, typer.Option("--finish", help="Remove the old key: the service uses the new one.")] = False,
+    yes: Yes = False,
     key_file: KeyFile = None,
     key_folder: KeyFolder = None,
     admin: As = None,
@@ -122,15 +123,15 @@ def roll(
         raise unknown(session.documents, *absent)
     held = {name: callers[name].key_sha256 for name in names}
     if finish:
-        _finish(session, {name: keys[:-1] for name, keys in held.items()})
+        _finish(session, held, yes=yes)
         return
     for name, keys_now in held.items():
         if len(keys_now) > 1:
             raise stop(f"{name} has {len(keys_now)} keys already.", f"First: ./vend callers roll {name} --finish")
-    session.check(_second_keys(_no_keys(names)))
+    session.check(_second_keys(_no_keys(names), held))
     keys = MadeKeys.make(session, names, key_file=key_file, key_folder=key_folder)
     with _told(keys, "Not rolled"):
-        change = _second_keys(keys.digests)
+        change = _second_keys(keys.digests, held)
         _write(session, change, keys)
         rolled = list(keys.digests)
         several = len(rolled) > 1
@@ -143,6 +144,8 @@ def roll(
 def revoke(
     context: typer.Context,
     names: Names,
+    *,
+    yes: Yes = False,
     admin: As = None,
     app: App = LOCAL_APP,
     resource_id: ResourceId = None,
@@ -151,25 +154,26 @@ def revoke(
     """Take callers and their keys away: first from the document, which alone decides, then from the host.
 
     Exit code 0: each worker seen goes by the new document, and the host has none of their keys. 1: that is not
-    certain, and a worker may serve them.
+    certain, and a worker may serve them, or the host keeps a key that vend did not make.
     """
     names = list(dict.fromkeys(names))
     session = open_session(context, app=app, resource_id=resource_id, config=config, admin=admin)
     documents = session.documents
     known = [name for name in names if _has(documents.callers, name)]
     change = Change(
-        edit=lambda text: reduce(without_caller, known, text),
+        edit=lambda text: reduce(without_caller, [name for name in known if name in names_of(text)], text),
         is_in=lambda document: not any(_has(document, name) for name in names),
         grants=False,
     )
-    session.check(change)
+    lost = {name: _keys_of(documents.callers, name) for name in names if name != EVERYBODY}
+    check_everybody(session, lost, session.check(change), yes=yes)
     if known:
         session.write(change)
         say(f"Written: {', '.join(known)} {'are no callers' if len(known) > 1 else 'is no caller'} any more.")
         for name in known:
             if made := documents.key_file(name):
                 made.unlink(missing_ok=True)
-    swept = _sweep(session, {name: _keys_of(documents.callers, name) for name in names if name != EVERYBODY})
+    swept = sweep(session, lost)
     absent = [name for name in names if name not in known and name not in swept.names]
     if not swept.failed and len(absent) == len(names):
         raise unknown(documents, *absent)
@@ -222,9 +226,14 @@ def _addition(digests: Mapping[str, str], entries: list[Allow], end: datetime | 
     return Change(edit=edit, is_in=is_in, grants=True)
 
 
-def _second_keys(digests: Mapping[str, str]) -> Change:
+def _second_keys(digests: Mapping[str, str], held: Mapping[str, tuple[str, ...]]) -> Change:
+    def edit(text: str) -> str:
+        for name, digest in digests.items():
+            text = with_keys(text, name, [*held[name], digest], over=held[name])
+        return text
+
     return Change(
-        edit=lambda text: reduce(lambda before, name: with_key(before, name, digests[name]), digests, text),
+        edit=edit,
         is_in=lambda document: all(document.owners.get(digest) == name for name, digest in digests.items()),
         grants=True,
     )
@@ -253,21 +262,24 @@ def _told(keys: MadeKeys, what: str) -> Iterator[None]:
         raise typer.Exit(1)
 
 
-def _finish(session: Session, old: Mapping[str, tuple[str, ...]]) -> None:
-    """Take the old keys of callers away."""
+def _finish(session: Session, held: Mapping[str, tuple[str, ...]], *, yes: bool) -> None:
+    """Take the old keys of callers away: those that they have now, but for the last ones."""
+    old = {name: keys[:-1] for name, keys in held.items()}
     rolled = [name for name, digests in old.items() if digests]
     gone = {digest for digests in old.values() for digest in digests}
-    change = Change(
-        edit=lambda text: reduce(with_last_key_alone, rolled, text),
-        is_in=lambda document: not document.owners.keys() & gone,
-        grants=False,
-    )
-    session.check(change)
+
+    def edit(text: str) -> str:
+        for name in rolled:
+            text = with_keys(text, name, held[name][-1:], over=held[name])
+        return text
+
+    change = Change(edit=edit, is_in=lambda document: not document.owners.keys() & gone, grants=False)
+    check_everybody(session, old, session.check(change), yes=yes)
     if rolled:
         session.write(change)
-        owned = "have their new keys" if len(rolled) > 1 else "has its new key"
-        say(f"Written: {', '.join(rolled)} {owned} alone.")
-    swept = _sweep(session, old)
+        which = "keys of {} are" if len(rolled) > 1 else "key of {} is"
+        say(f"Written: the old {which.format(', '.join(rolled))} not in the document any more.")
+    swept = sweep(session, old)
     idle = [name for name in old if name not in rolled and name not in swept.names and not swept.failed]
     if len(idle) < len(old):
         session.confirm(change)
@@ -277,49 +289,6 @@ def _finish(session: Session, old: Mapping[str, tuple[str, ...]]) -> None:
             f"{', '.join(idle)} has one key: there is nothing to finish.",
             f"For a new one: ./vend callers roll {' '.join(idle)}",
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Swept:
-    """What became of the keys that no caller has any more.
-
-    Attributes:
-        names: the callers of which the host had one.
-        failed: whether the host may keep one; the reason is printed.
-    """
-
-    names: frozenset[str]
-    failed: bool = False
-
-    def check(self) -> None:
-        """End with exit code 1 where the host may keep one."""
-        if self.failed:
-            raise stop("The host may keep a key that no caller has.", "Repeat the command to delete it.")
-
-
-def _sweep(session: Session, gone: Mapping[str, tuple[str, ...]]) -> _Swept:
-    """Delete the keys that vend made for callers and that no caller has any more.
-
-    A key that a command left behind when it broke off goes too, by its name. A key of another name stays.
-
-    Args:
-        session: of the command.
-        gone: the hashes that the document had of each caller.
-    """
-    try:
-        left = session.read_again().callers.owners
-        held = session.keys.digests()
-        slots = {slot: name for name in gone for slot in slots_of(name) if slot in held and held[slot] not in left}
-        deleted = session.keys.delete(list(slots)) if slots else frozenset()
-    except typer.Exit:  # the reason is printed
-        return _Swept(frozenset(), failed=True)
-    if swept := [slot for slot in slots if slot in deleted]:
-        say(f"The host has no key {', '.join(swept)} any more.")
-    digests = {digest for each in gone.values() for digest in each}
-    for slot, digest in held.items():
-        if digest in digests and digest not in left and slot not in slots:
-            say(f"The host keeps its key {slot}, which vend did not make.", error=True)
-    return _Swept(frozenset(slots.values()), failed=len(deleted) < len(slots))
 
 
 def _check_name(name: str, known: Sequence[str]) -> None:

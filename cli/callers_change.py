@@ -6,7 +6,15 @@ from typing import Annotated
 
 import typer
 
-from cli.callers_text import Value, generation_of, with_allowed, with_generation, with_values, without_scopes
+from cli.callers_text import (
+    CannotEdit,
+    Value,
+    generation_of,
+    with_allowed,
+    with_generation,
+    with_values,
+    without_scopes,
+)
 from cli.documents import Config, Documents
 from cli.entries import Profile, Tenants, entries_of, good_scopes, shown_entries
 from cli.host_keys import ResourceId
@@ -15,7 +23,7 @@ from cli.moment import FORMS, moment
 from cli.patience import patience_of
 from cli.screen import say, stop
 from cli.session import As, Change, Name, Session, open_session, unknown
-from shared.core.documents.callers import CallersDocument
+from shared.core.documents.callers import CallersDocument, parse_callers
 from shared.core.policy import Allow, Caller, Mode, Offer, tenants_of
 
 NONE = "none"
@@ -54,14 +62,23 @@ def allow(
     """
     session = open_session(context, app=app, resource_id=resource_id, config=config, admin=admin)
     documents = session.documents
-    caller, offers = _caller(documents, name), documents.settings.offers
+    _caller(documents, name)
+    offers = documents.settings.offers
     asked = entries_of(documents, scopes, profile=profile, tenants=tuple(tenant or ()))
-    missing = [entry for each in asked for entry in _missing(each, caller, offers)]
     wanted = _pairs(asked, offers)
+
+    def edit(text: str) -> str:
+        # Another operator may have given it some of this meanwhile.
+        caller = parse_callers(text.encode(), offers, name=documents.callers_file).callers.get(name)
+        if caller is None:
+            raise CannotEdit(f"has no good entry of {name} by now")
+        missing = [entry for each in asked for entry in _missing(each, caller, offers)]
+        return with_allowed(text, name, missing) if missing else text
+
     _make(
         session,
         Change(
-            edit=lambda text: with_allowed(text, name, missing) if missing else text,
+            edit=edit,
             is_in=lambda document: name in document.callers and wanted <= _pairs(document.callers[name].allow, offers),
             grants=True,
         ),
@@ -84,10 +101,10 @@ def deny(
     Exit code 0: each worker seen goes by the new document. 1: that is not certain, and a worker may serve them.
     """
     session = open_session(context, app=app, resource_id=resource_id, config=config, admin=admin)
-    caller, taken = _caller(session.documents, name), set(scopes)
+    caller, taken, offers = _caller(session.documents, name), set(scopes), session.documents.settings.offers
     if absent := taken - {scope for entry in caller.allow for scope in entry.scopes}:
         say(f"{name} has no entry for {', '.join(sorted(absent))}.", error=True)
-    if by_audit := _served_by_audit(caller, taken, session.documents.settings.offers):
+    if by_audit := _served_by_audit(caller, taken, offers):
         raise stop(
             f'{name} is in mode "audit", which serves {by_audit} although no entry lists it: nothing was written.',
             f"First: ./vend callers set {name} --mode enforce",
@@ -95,7 +112,10 @@ def deny(
 
     def is_in(document: CallersDocument) -> bool:
         now = document.callers.get(name)
-        return now is None or not taken & {scope for entry in now.allow for scope in entry.scopes}
+        if now is None:
+            return True
+        is_listed = taken & {scope for entry in now.allow for scope in entry.scopes}
+        return not is_listed and not _served_by_audit(now, taken, offers)
 
     _make(
         session,

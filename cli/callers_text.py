@@ -58,22 +58,34 @@ def without_caller(text: str, name: str) -> str:
     return _without_sections(text, lambda header: _is_of(header, name), lambda table: table["callers"].pop(name))
 
 
-def with_key(text: str, name: str, digest: str) -> str:
-    """Give an entry one more key, behind those that it has.
+def with_keys(text: str, name: str, keys: Sequence[str], *, over: Sequence[str]) -> str:
+    """Replace the keys of an entry.
+
+    Args:
+        text: the document.
+        name: of the caller.
+        keys: the new ones.
+        over: those that the entry had when the new ones were decided on.
 
     Raises:
-        CannotEdit: there is no such caller, or only a person can edit the document.
+        CannotEdit: there is no such caller, it has other keys by now, or only a person can edit the document.
     """
-    return _with_keys(text, name, lambda keys: [*keys, digest])
+    if _entry(text, name).get("key_sha256") != list(over):
+        raise CannotEdit(f"has other keys of {name} by now")
+
+    def edit(entry: Any) -> None:  # noqa: ANN401  # tomlkit has no better type for a table
+        held = entry["key_sha256"]
+        for digest in [digest for digest in held if digest not in keys]:
+            held.remove(digest)
+        for digest in [digest for digest in keys if digest not in held]:
+            held.append(digest)
+
+    return _with_entry(text, name, edit, lambda entry: entry.update(key_sha256=list(keys)))
 
 
-def with_last_key_alone(text: str, name: str) -> str:
-    """Take all keys but the last from an entry.
-
-    Raises:
-        CannotEdit: there is no such caller, or only a person can edit the document.
-    """
-    return _with_keys(text, name, lambda keys: keys[-1:])
+def names_of(text: str) -> Collection[str]:
+    """Return the names of the callers."""
+    return _callers(text).keys()
 
 
 def with_allowed(text: str, name: str, allow: Sequence[Allow]) -> str:
@@ -167,19 +179,6 @@ def with_generation(text: str, generation: int) -> str:
         document["generation"] = generation
         after = tomlkit.dumps(document)
     return _checked(text, after, lambda table: table.update(generation=generation))
-
-
-def _with_keys(text: str, name: str, choose: Callable[[list[str]], list[str]]) -> str:
-    wanted = choose(_entry(text, name)["key_sha256"])
-
-    def edit(entry: Any) -> None:  # noqa: ANN401  # tomlkit has no better type for a table
-        keys = entry["key_sha256"]
-        for digest in [digest for digest in keys if digest not in wanted]:
-            keys.remove(digest)
-        for digest in [digest for digest in wanted if digest not in keys]:
-            keys.append(digest)
-
-    return _with_entry(text, name, edit, lambda entry: entry.update(key_sha256=wanted))
 
 
 def _with_entry(text: str, name: str, edit: Callable[[Any], object], expect: Callable[[dict[str, Any]], object]) -> str:

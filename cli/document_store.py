@@ -1,7 +1,8 @@
 """The callers document where it lies: in a file, or in a blob that is reached by the operator's own login.
 
-It is written whole, and only over the version that was read: of two who write at once, one is told. Where the answer to
-a write is lost, the blob is read, because the write may have happened.
+It is written whole, and only over the version that was read: of two who write at once, one is told. Where an answer to
+a write is lost, the write may have happened, whatever the next answer is, and another operator may have written since.
+So the document is read, and the change is looked for in it.
 Sources: https://learn.microsoft.com/rest/api/storageservices/put-blob and -/blob-service-error-codes
 """
 
@@ -47,33 +48,43 @@ class Version:
     etag: str = ""
 
 
+type IsIn = Callable[[bytes | None], bool]
+"""Returns whether a document contains a change."""
+
+
 class Store(Protocol):
     """Where the document lies."""
 
     def read(self) -> Version:
         """Read it, or end with exit code 1."""
 
-    def write(self, content: bytes, *, over: Version) -> None:
-        """Replace it, or end with exit code 1 where it stays as it is.
+    def write(self, content: bytes, *, over: Version, is_in: IsIn) -> None:
+        """Replace it, or end with exit code 1 where it does not contain the change.
+
+        Args:
+            content: the new document.
+            over: the version that was read.
+            is_in: whether a document contains the change.
 
         Raises:
-            Changed: it is no longer the version that was read.
+            Changed: it is no longer the version that was read, and does not contain the change.
             WriteUnknown: it may have been replaced.
         """
 
 
-def rewrite(store: Store, edit: Callable[[bytes | None], bytes], *, over: Version) -> None:
+def rewrite(store: Store, edit: Callable[[bytes | None], bytes], *, over: Version, is_in: IsIn) -> None:
     """Write what an edit makes of the document; where it has changed meanwhile, read and edit it once more.
 
     Raises:
-        Changed: it has changed again.
+        Changed: it has changed again, and does not contain the change.
         WriteUnknown: it may have been written.
     """
     try:
-        store.write(edit(over.content), over=over)
+        store.write(edit(over.content), over=over, is_in=is_in)
     except Changed:
         over = store.read()
-        store.write(edit(over.content), over=over)
+        if not is_in(over.content):
+            store.write(edit(over.content), over=over, is_in=is_in)
 
 
 class FileStore:
@@ -100,7 +111,7 @@ class FileStore:
             raise stop(f"{self._name} cannot be read: it is larger than {DOCUMENT_BYTES // 1024} KiB")
         return Version(content)
 
-    def write(self, content: bytes, *, over: Version) -> None:
+    def write(self, content: bytes, *, over: Version, is_in: IsIn) -> None:  # noqa: ARG002  # no answer can be lost
         """Replace it, or end with exit code 1."""
         draft = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         try:
@@ -137,7 +148,7 @@ class BlobStore:
 
     def read(self) -> Version:
         """Read it, or end with exit code 1."""
-        answer = self._ask("GET")
+        answer = self._ask("GET")[-1]
         if isinstance(answer, NoAnswer):
             raise self._unanswered(answer)
         if answer.status_code == HTTPStatus.OK:
@@ -146,37 +157,37 @@ class BlobStore:
             return Version(None)
         raise self._refused(answer, role="Storage Blob Data Reader")
 
-    def write(self, content: bytes, *, over: Version) -> None:
-        """Replace it, or end with exit code 1 where it stays as it is."""
+    def write(self, content: bytes, *, over: Version, is_in: IsIn) -> None:
+        """Replace it, or end with exit code 1 where it does not contain the change."""
         condition = {"if-none-match": "*"} if over.content is None else {"if-match": over.etag}
         headers = {**condition, "x-ms-blob-type": "BlockBlob", "content-type": "application/toml"}
-        answer = self._ask("PUT", content, headers)
-        if isinstance(answer, httpx.Response):
-            if answer.status_code == HTTPStatus.CREATED:
-                return
-            # A blob that was there already, where none was read, is 409.
-            if answer.status_code in {HTTPStatus.PRECONDITION_FAILED, HTTPStatus.CONFLICT}:
-                if self._has(content):  # by an earlier attempt, whose answer was lost
-                    return
-                raise Changed
-        if _passing(answer) and self._has(content):
+        answers = self._ask("PUT", content, headers)
+        last = answers[-1]
+        if isinstance(last, httpx.Response) and last.status_code == HTTPStatus.CREATED:
             return
-        raise self._unanswered(answer) if isinstance(answer, NoAnswer) else self._refused(answer, role=WRITER)
+        if any(map(_passing, answers)) and self._has(is_in):
+            return
+        if isinstance(last, NoAnswer):
+            raise self._unanswered(last)
+        # A blob that was there already, where none was read, is 409.
+        if last.status_code in {HTTPStatus.PRECONDITION_FAILED, HTTPStatus.CONFLICT}:
+            raise Changed
+        raise self._refused(last, role=WRITER)
 
-    def _has(self, content: bytes) -> bool:
-        """Return whether this is what lies there."""
+    def _has(self, is_in: IsIn) -> bool:
+        """Return whether the document contains the change."""
         try:
-            return self.read().content == content
+            return is_in(self.read().content)
         except typer.Exit:
             raise WriteUnknown(1) from None
 
-    def _ask(self, method: str, content: bytes = b"", headers: dict[str, str] | None = None) -> Answer:
+    def _ask(self, method: str, content: bytes = b"", headers: dict[str, str] | None = None) -> list[Answer]:
         request = httpx.Request(
             method, self._url, content=content, headers={"x-ms-version": API_VERSION} | (headers or {})
         )
         question = Question(request, bearer(self._token(STORAGE), service=self._url))
-        [answer] = exchange([question], passing=_passing, patience=self._patience, ca_file=self._ca_file)
-        return answer
+        [answers] = exchange([question], passing=_passing, patience=self._patience, ca_file=self._ca_file)
+        return answers
 
     def _unanswered(self, failure: NoAnswer) -> typer.Exit:
         return stop(str(failure), "Is `callers` in vend.toml right, and does its network let you in?")

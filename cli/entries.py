@@ -1,5 +1,6 @@
 """The entries of a caller's `allow`: scopes on the command line -> the profiles that have them."""
 
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
@@ -48,7 +49,7 @@ def entries_of(
     return [Allow(profile=name, scopes=tuple(each), tenants=tenants) for name, each in by_profile.items()]
 
 
-def shown_entries(entries: list[Allow]) -> str:
+def shown_entries(entries: Iterable[Allow]) -> str:
     """Return the entries as a text."""
     return "; ".join(f"{', '.join(entry.scopes)} (profile {entry.profile})" for entry in entries)
 

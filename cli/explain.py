@@ -50,8 +50,9 @@ def explain(
 ) -> None:
     """Say which rule decides about a request of a caller, and why; or why an answer was as it was.
 
-    With --scope it reads the two documents and asks nobody, so it says what the app will decide once it has read them
-    too. With --correlation-id it reads the log, or prints the query that finds the event in Azure.
+    With --scope it reads the two documents and does not ask the app, so it says what the app will decide once it has
+    read them too. A callers document in a blob is read by your own login. With --correlation-id it reads the log, or
+    prints the query that finds the event in Azure.
 
     Exit code 0: the caller is given a token. 1: it is not.
     """

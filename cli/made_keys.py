@@ -47,10 +47,10 @@ class MadeKeys:
     @classmethod
     def make(cls, session: Session, names: list[str], *, key_file: Path | None, key_folder: Path | None) -> Self:
         """Have a key made for each, and hand them over; end with exit code 1 where that worked for none."""
-        known, held = session.documents.callers.owners, session.keys.digests()
+        held, now = session.keys_now()
         slots: dict[str, str] = {}
         for name in names:
-            slot = next((slot for slot in slots_of(name) if held.get(slot) not in known), None)
+            slot = next((slot for slot in slots_of(name) if held.get(slot) not in now.owners), None)
             if slot is None:
                 raise stop(f"The host has keys {' and '.join(slots_of(name))} already, and callers use them.")
             slots[name] = slot
@@ -82,10 +82,20 @@ class MadeKeys:
         say(line, style=style, error=any(key.output.is_printed for key in self._keys.values()))
 
     def take_back(self) -> None:
-        """Delete them, because no document has them; what was printed opens nothing."""
+        """Delete those that no caller has in the document as it is now; what was printed of them opens nothing."""
+        slots = [key.slot for key in self._keys.values()]
+        try:
+            held, now = self._session.keys_now()
+        except typer.Exit:  # the reason is printed
+            say(f"The host keeps {', '.join(slots)}: whether a caller has it is not known.", error=True)
+            return
+        if owned := [slot for slot in slots if held.get(slot) in now.owners]:
+            say(f"The host keeps {', '.join(owned)}, because a caller has it.", error=True)
         for key in self._keys.values():
-            key.output.take_back()
-        _delete(self._session, [key.slot for key in self._keys.values()])
+            if key.slot not in owned:
+                key.output.take_back()
+        if left := [slot for slot in slots if slot not in owned]:
+            _delete(self._session, left)
 
     def confirm(self, change: Change) -> None:
         """Wait until the change is in force and the keys open the app, and print that; else end with exit code 1."""

@@ -1,7 +1,8 @@
 """Repeats for a minute what a service may do a little later, and says what is waited for.
 
-A request whose answer is lost may have had its effect. So only requests are repeated that may be repeated: a caller of
-this module looks at what is there now, before it says what happened.
+A request whose answer is lost may have had its effect, whatever the answer to its repeat is. So only requests are
+repeated that may be repeated: a caller of this module gets every answer, and looks at what is there now, before it says
+what happened.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,24 +18,27 @@ SECONDS_BETWEEN = 5.0
 
 def exchange(
     questions: Sequence[Question], *, passing: Callable[[Answer], str], patience: Patience, ca_file: str
-) -> list[Answer]:
-    """Send requests side by side, and those that fail for now once more, one at a time; return what came of each.
+) -> list[list[Answer]]:
+    """Send requests side by side, and those that fail for now again, one at a time.
 
     Args:
         questions: the requests.
         passing: returns why a failure may pass, as a sentence; "" where it does not, and where there is none.
         patience: how to wait.
         ca_file: roots beside those that are trusted anyway.
+
+    Returns:
+        The answers to each request, the last one last.
     """
     until = patience.clock() + LONGEST_SECONDS
-    answers = send_all(questions, ca_file=ca_file)
+    answers = [[answer] for answer in send_all(questions, ca_file=ca_file)]
     told: set[str] = set()
-    while late := [index for index, answer in enumerate(answers) if passing(answer)]:
-        wait = max(wait_named(answers[index], patience) or SECONDS_BETWEEN for index in late)
+    while late := [index for index, answer in enumerate(answers) if passing(answer[-1])]:
+        wait = max(wait_named(answers[index][-1], patience) or SECONDS_BETWEEN for index in late)
         left = until - patience.clock()
         if wait > left:
             break
-        reason = passing(answers[late[0]])
+        reason = passing(answers[late[0]][-1])
         if reason not in told:
             say(f"{reason} Repeated for up to {left:.0f} s.", error=True)
             told.add(reason)
@@ -42,7 +46,7 @@ def exchange(
             show(f"{reason} Next try in {wait:.0f} s.")
             patience.sleep(wait)
         for index in late:
-            [answers[index]] = send_all([questions[index]], ca_file=ca_file)
+            answers[index] += send_all([questions[index]], ca_file=ca_file)
             if patience.clock() >= until:
                 break
     return answers

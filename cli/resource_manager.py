@@ -169,7 +169,8 @@ class AzureApp:
     def _ask(self, questions: Sequence[Question], *, patient: bool = True) -> list[Answer]:
         if not patient:
             return send_all(questions, ca_file=self._ca_file)
-        return exchange(questions, passing=_passing, patience=self._patience, ca_file=self._ca_file)
+        answers = exchange(questions, passing=_passing, patience=self._patience, ca_file=self._ca_file)
+        return [each[-1] for each in answers]
 
     def _failure(self, method: str, answer: Answer) -> _Failure | None:
         """Return why a request failed; None where it did not."""

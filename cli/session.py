@@ -1,9 +1,9 @@
 """One command that changes the callers document: it writes the change, and says that it is in force only if it is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated
 
@@ -85,9 +85,13 @@ class Session:
         """The highest generation that a worker has in force; 0 where it is not known."""
         return max((report.generation or 0 for report in self._before), default=0)
 
-    def check(self, change: Change) -> None:
-        """End with exit code 1 where the change is a mistake, before anything is made; ask the app where it stands."""
-        self._edited(self.documents.version.content, change)
+    def check(self, change: Change) -> CallersDocument:
+        """End with exit code 1 where the change is a mistake, before anything is made; ask the app where it stands.
+
+        Returns:
+            The document as it is to be written.
+        """
+        edited = self._edited(self.documents.version.content, change=change, so="Nothing was written.")
         try:
             secret = self._opening_key(patient=change.grants)
         except typer.Exit as ended:
@@ -95,30 +99,32 @@ class Session:
                 raise
             # A revocation goes into the document all the same. The reason is printed already.
             self._unreachable = ended
-            return
-        with suppress(Unclear):
-            self._before = survey(self.app, secret)
+        else:
+            with suppress(Unclear):
+                self._before = survey(self.app, secret)
+        return self._parsed(edited)
 
     def write(self, change: Change) -> None:
         """Write the changed document, or end with exit code 1.
 
         Raises:
-            WriteUnknown: it may be written; any other end leaves the document as it was.
+            WriteUnknown: it may be written; after any other end the document does not contain the change.
         """
-        over = self.documents.version
-        if over.content is not None and self._edited(over.content, change) == over.content:
+        over, file = self.documents.version, self.documents.callers_file
+        edit = partial(self._edited, change=change, so=f"{file} does not have this change.")
+        if over.content is not None and edit(over.content) == over.content:
             return
         try:
-            rewrite(self.documents.store, lambda content: self._edited(content, change), over=over)
-        except WriteUnknown:
+            rewrite(self.documents.store, edit, over=over, is_in=partial(self._is_in, change))
+        except (WriteUnknown, DocumentError):
             complain(
-                f"Whether {self.documents.callers_file} is written is not known.",
+                f"Whether {file} is written is not known.",
                 "./vend callers list shows what it has; then repeat the command where that is needed.",
             )
-            raise
+            raise WriteUnknown(1) from None
         except Changed:
             raise stop(
-                f"Somebody else is changing {self.documents.callers_file} too: nothing was written.",
+                f"Somebody else is changing {file} too: it does not have this change.",
                 "Repeat the command.",
             ) from None
 
@@ -154,9 +160,14 @@ class Session:
         )
         tell(f"In force on {workers} seen; {others}", style=GOOD)
 
-    def read_again(self) -> Documents:
-        """Read the documents as they are now."""
-        return read_documents(self.documents.config, absent=NOTHING_YET, to_mend=True, patience=self.patience)
+    def keys_now(self) -> tuple[Mapping[str, str], CallersDocument]:
+        """Return the SHA-256 of each key of the host by its name, and the document, as both are now.
+
+        The host is asked first: a key that had a caller then has one in this document.
+        """
+        held = self.keys.digests()
+        now = read_documents(self.documents.config, absent=NOTHING_YET, to_mend=True, patience=self.patience)
+        return held, now.callers
 
     def _opening_key(self, *, patient: bool) -> Secret:
         return self._admin or function_key(self.keys.opening_key(patient=patient), app=self.app)
@@ -178,15 +189,23 @@ class Session:
     def _lying(self, change: Change) -> Lying:
         content = self.documents.store.read().content
         try:
-            document = parse_callers(content or b"", None, name=self.documents.callers_file)
+            return Lying(content=content, has_change=self._is_in(change, content))
         except DocumentError:
             return Lying(content=content, has_change=False)
-        return Lying(content=content, has_change=change.is_in(document))
 
-    def _edited(self, content: bytes | None, change: Change) -> bytes:
+    def _is_in(self, change: Change, content: bytes | None) -> bool:
+        """Return whether a document contains a change; raise a `DocumentError` where it is none."""
+        return change.is_in(parse_callers(content or b"", None, name=self.documents.callers_file))
+
+    def _edited(self, content: bytes | None, *, change: Change, so: str) -> bytes:
         """Edit the document and hold it against the app's own rules, or end with exit code 1.
 
         A mistake that was there before is no reason to refuse: a caller must go while another's entry is spoiled.
+
+        Args:
+            content: of the document.
+            change: what is to be made in it.
+            so: what follows where it cannot be made, as a sentence.
         """
         before = NOTHING_YET if content is None else content
         try:
@@ -198,7 +217,7 @@ class Session:
             edited = text.encode()
             mistakes = [mistake for mistake in self._parsed(edited).mistakes if mistake not in known]
         except CannotEdit as error:
-            raise stop(f"{self.documents.callers_file} {error}: nothing was written.") from None
+            raise stop(f"{self.documents.callers_file} {error}.", so) from None
         except DocumentError as error:
             mistakes = error.mistakes
         else:
@@ -206,7 +225,7 @@ class Session:
                 return edited
         for mistake in mistakes:
             say(mistake, error=True)
-        raise stop("Nothing was written.")
+        raise stop(so)
 
     def _parsed(self, content: bytes) -> CallersDocument:
         return parse_callers(content, self.documents.settings.offers, name=self.documents.callers_file)

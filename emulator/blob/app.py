@@ -79,6 +79,7 @@ class BlobStorage:
         self._containers = containers
         self._roles = RoleAssignments(ROLES)
         self._blobs: dict[tuple[str, str], Stored] = {}
+        self._answers_to_lose = 0
         self.requests: list[BlobRequest] = []
         path = "/{container}/{blob:path}"
         self.app = Starlette(
@@ -117,6 +118,10 @@ class BlobStorage:
     def remove(self, container: str, blob: str) -> None:
         """Delete a blob, if it is there."""
         self._blobs.pop((container, blob), None)
+
+    def lose_answers(self, writes: int) -> None:
+        """Do so many of the next writes, and answer each as if its outcome were not known; a switch for tests."""
+        self._answers_to_lose = writes
 
     def _answering(self, handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
         """Return an endpoint that authorizes the caller, answers in Azure's form and records the request."""
@@ -198,6 +203,9 @@ class BlobStorage:
         self.write(request.path_params["container"], request.path_params["blob"], content)
         written = self._found(request)
         assert written
+        if self._answers_to_lose:
+            self._answers_to_lose -= 1
+            raise errors.timed_out()
         return Response(status_code=201, headers=_headers(written) | {"x-ms-request-server-encrypted": "true"})
 
     def _found(self, request: Request) -> Stored | None:

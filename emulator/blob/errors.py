@@ -75,6 +75,11 @@ def unsatisfiable_condition() -> Refusal:
     return Refusal(400, message, code="UnsatisfiableCondition")
 
 
+def timed_out() -> Refusal:
+    """Refuse an operation whose outcome the service does not know: it may have happened."""
+    return Refusal(500, "Operation could not be completed within the permitted time.", code="OperationTimedOut")
+
+
 def invalid_range(size: int) -> Refusal:
     """Refuse a range that begins behind the end of a blob of so many bytes."""
     message = "The range specified is invalid for the current size of the resource."

@@ -27,7 +27,7 @@ What a document means, and what its mistakes cost, is decided in `shared/core/do
 entry costs that caller. Two rules know what was before, and refuse the document; the one in force then stays:
 
     `generation` is lower than one that this worker has had in force
-    mistakes would refuse more than half of the callers that are served now
+    mistakes would take everything from more than half of the callers that are served now
 
 A worker that serves nobody has no callers to lose, and takes a document entry by entry. So after a mishap the workers
 can differ: a new one takes what an older one refuses. `facts` has the digests by which an operator sees that.
@@ -232,10 +232,8 @@ class Callers:
 
     async def _read(self, content: Content) -> None:
         """Put a document in force, or raise a `DocumentError` with its mistakes."""
-        parse = partial(parse_callers, content.text, self._offers, name=self._source.name)
         try:
-            document = await asyncio.get_running_loop().run_in_executor(self._pool, parse)
-            self._check_order(document)
+            document = await asyncio.get_running_loop().run_in_executor(self._pool, self._parse, content.text)
         except DocumentError as error:
             self._newest = _Version(content.digest, tuple(error.mistakes))
             raise
@@ -243,13 +241,19 @@ class Callers:
         self._put_in_force(document, self._newest)
         self._etag = content.etag
 
-    def _check_order(self, document: CallersDocument) -> None:
-        """Raise a `DocumentError` where a document may not follow those that were in force."""
+    def _parse(self, text: bytes) -> CallersDocument:
+        """Return a document, or raise a `DocumentError` where it may not follow those that were in force.
+
+        It runs in the pool and changes nothing. One check runs at a time, so nothing is changed meanwhile.
+        """
+        document = parse_callers(text, self._offers, name=self._source.name)
         if self._generation is not None and document.generation < self._generation:
             what = f"generation: is less than {self._generation}, which was in force; it never goes down"
             raise DocumentError([what, *document.mistakes])
-        if (in_force := self._in_force(self._clock().boot)) is not None:
-            in_force.check_successor(document)
+        now = self._clock()
+        if (in_force := self._in_force(now.boot)) is not None:
+            in_force.check_successor(document, offers=self._offers, now=datetime.fromtimestamp(now.wall, UTC))
+        return document
 
     def _put_in_force(self, document: CallersDocument, version: _Version) -> None:
         if self._generation is not None and document.generation > self._generation:

@@ -3,10 +3,11 @@
 Default deny, exact match. The caller never learns the reason; the event and the operator do.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from itertools import product
 
 from shared.core.errors import PolicyDenied
 from shared.core.request import TokenRequest
@@ -97,6 +98,27 @@ def decide(caller: Caller, request: TokenRequest, offers: Mapping[str, Offer]) -
                 if grant := _grant(allow, scope, request, offers, reason):
                     return grant
     raise PolicyDenied(cause=reason)
+
+
+def pairs_served(caller: Caller, offers: Mapping[str, Offer]) -> Iterator[tuple[str, str]]:
+    """Return each tenant and scope of which a caller gets tokens; each is decided when it is asked for."""
+    seen = set[tuple[str, str]]()
+    for allow in caller.allow:
+        offer = offers.get(allow.profile)
+        scopes = offer.scopes if offer and caller.mode is Mode.AUDIT else allow.scopes
+        for pair in product(tenants_of(allow, offers), scopes if offer else ()):
+            if pair not in seen and is_served(caller, *pair, offers):
+                yield pair
+            seen.add(pair)
+
+
+def is_served(caller: Caller, tenant: str, scope: str, offers: Mapping[str, Offer]) -> bool:
+    """Return whether a caller gets tokens of a tenant and a scope."""
+    try:
+        decide(caller, TokenRequest((scope,), tenant), offers)
+    except PolicyDenied:
+        return False
+    return True
 
 
 def _grant(

@@ -2,9 +2,10 @@ import asyncio
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor, Future
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from shared.callers.live import Callers
 from shared.core.documents.content import Content
 from shared.core.errors import NotReady, Unavailable, UnknownCaller
 from shared.core.limits import Limits
+from shared.core.policy import Offer
 from shared.telemetry.events import Events
 from tests.clock import FakeClock, run_virtual, settle
 
@@ -48,7 +50,7 @@ class Desk:
 
     name = "callers.toml"
 
-    def __init__(self) -> None:
+    def __init__(self, offers: Mapping[str, Offer]) -> None:
         self.clock = FakeClock()
         self.reads: list[float] = []
         self.etags: list[str] = []
@@ -59,7 +61,7 @@ class Desk:
         self._events = Events(self.lines.append, wall=self.clock.wall, worker="w")
         self.callers = Callers(
             self,
-            {},
+            offers,
             pool=AtOnce(),
             limits=LIMITS,
             clock=self.clock,
@@ -101,9 +103,9 @@ class Desk:
         self.cleared += 1
 
 
-def tell(story: Story, text: str | Exception) -> None:
+def tell(story: Story, text: str | Exception, offers: Mapping[str, Offer] = MappingProxyType({})) -> None:
     """Run a story in virtual time."""
-    desk = Desk()
+    desk = Desk(offers)
     desk.text = text
     run_virtual(lambda: _as_coroutine(story, desk), desk.clock)
 

@@ -5,6 +5,7 @@ import pytest
 from shared.callers.health import DocumentFacts, DocumentHealth
 from shared.core.errors import NotReady, Unavailable, UnknownCaller
 from tests.callers.test_age import DAY, MUST_CHECK, OTHER_KEY, Desk, digest, entry, tell
+from tests.core.test_policy import OFFERS
 
 
 def test_a_mistake_costs_the_caller_that_has_it() -> None:
@@ -58,7 +59,10 @@ def test_mistakes_that_would_refuse_most_callers_refuse_the_document() -> None:
         assert (await desk.who(), await desk.who(OTHER_KEY)) == ("billing", "reports")
         facts = DocumentFacts(in_force=good, newest=digest(spoilt), refused=0, generation=1)
         assert desk.callers.facts == facts
-        assert desk.callers.mistakes[0] == "callers: mistakes would refuse 2 of the 2 callers that are served now"
+        assert (
+            desk.callers.mistakes[0]
+            == "callers: mistakes would take everything from 2 of the 2 callers that are served now"
+        )
         await desk.later(DAY)
         desk.text = Unavailable(cause="away")
         with pytest.raises(NotReady):
@@ -72,6 +76,35 @@ def test_mistakes_that_would_refuse_most_callers_refuse_the_document() -> None:
 
     spoilt = entry(more="colour = 1") + entry("reports", OTHER_KEY, "colour = 1")
     tell(story, entry() + entry("reports", OTHER_KEY))
+
+
+def test_callers_whose_time_is_over_are_not_counted() -> None:
+    """REL-64: they are no callers that a document could keep; which they are is known when the document is read."""
+
+    async def story(desk: Desk) -> None:
+        assert await desk.who() == "billing"
+        desk.text = entry(more="colour = 1") + reports
+        await desk.later()
+        assert await desk.who() == "billing"
+        expected = "callers: mistakes would take everything from 1 of the 1 callers that are served now"
+        assert desk.callers.mistakes[0] == expected
+
+    reports = entry("reports", OTHER_KEY, "not_after = 2027-01-15T08:00:20Z")
+    tell(story, entry() + reports)
+
+
+def test_grants_that_no_profile_resolves_any_more_count() -> None:
+    """REL-64: a slip in the name of a profile is a mishap, too, if it takes everything from more than half of them."""
+
+    async def story(desk: Desk) -> None:
+        good = str(desk.text)
+        assert await desk.who() == "billing"
+        desk.text = good.replace("'graph'", "'grpah'")
+        await desk.later()
+        assert (await desk.who(), desk.callers.facts.in_force) == ("billing", digest(good))
+        assert desk.callers.mistakes[1] == "callers.billing.allow[0].profile: there is no such profile"
+
+    tell(story, entry(more="allow = [{ profile = 'graph', scopes = ['api://a/.default'] }]"), OFFERS)
 
 
 def test_a_mistake_that_is_taken_back_is_forgotten() -> None:

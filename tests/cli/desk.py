@@ -76,6 +76,17 @@ class Desk:
         """The keys of the host, by name."""
         return {name: key for name, key in self.keys.read().functionKeys.items() if name != "default"}
 
+    def interfere(self, edit: Callable[[str], str]) -> None:
+        """Have another operator change the document after the next command has read it, before it writes."""
+        read = self.host.workers.document
+
+        def document() -> bytes | None:
+            self.host.workers.document = read
+            self.document = edit(self.document)
+            return read()
+
+        self.host.workers.document = document
+
     def do(self, *words: str) -> Result:
         """Run one command, which waits by a clock that runs when it sleeps."""
         clock = Clock(0.0)

@@ -159,7 +159,8 @@ def test_what_cannot_be_written_leaves_no_key(desk: Desk) -> None:
     desk.host.before = interfere
     done = desk.do("callers", "add", "audits", "reports", "--allow", SCOPE)
     assert (done.exit_code, desk.held) == (1, {"vend-billing": OLD})
-    assert "has a caller reports already: nothing was written." in done.stderr
+    assert "has a caller reports already.\n" in done.stderr
+    assert "callers.toml does not have this change.\n" in done.stderr
     assert "Deleted again, because no caller has it: vend-audits, vend-reports.\n" in done.stderr
     assert not (desk.folder / "audits.key").exists()
 
@@ -320,3 +321,90 @@ def test_without_a_document_the_first_caller_makes_it(desk: Desk, cloud: LocalCl
     assert "callers.toml: is not there" in desk.do("callers", "list").stdout
     assert desk.do(*ADD).exit_code == 0
     assert desk.callers.keys() == {"reports"}
+
+
+@pytest.mark.parametrize("desk", ["make run"], indirect=True)
+def test_of_several_to_be_revoked_one_may_be_gone_already(desk: Desk) -> None:
+    """Another operator has revoked one of them meanwhile: the others go all the same."""
+    desk.do("callers", "add", "audits", "reports", "--allow", SCOPE)
+    desk.interfere(lambda text: text.replace("[callers.audits]", "[callers.others]"))
+    done = desk.do("callers", "revoke", "audits", "reports")
+    assert (done.exit_code, set(desk.callers)) == (0, {"billing", "others"}), done.output
+
+
+@pytest.mark.parametrize("finish", [True, False])
+@pytest.mark.parametrize("desk", ["make run"], indirect=True)
+def test_a_roll_takes_out_the_keys_that_were_decided_on(desk: Desk, *, finish: bool) -> None:
+    """Another operator has finished and rolled meanwhile: by position, the key that the service uses would go."""
+    used, newest = sha256("the key in use"), sha256("the newest key")
+    old = sha256(OLD)
+    if finish:
+        desk.document = desk.document.replace(f'"{old}"', f'"{old}", "{used}"')
+    theirs = [f'"{used}", "{newest}"', f'"{old}", "{used}", "{newest}"']
+    desk.interfere(lambda text: text.replace(f'"{old}", "{used}"' if finish else f'"{old}"', theirs[not finish]))
+    done = desk.do("callers", "roll", "billing", *(["--finish"] if finish else []))
+    assert desk.callers["billing"]["key_sha256"] == ([used, newest] if finish else [old, used, newest])
+    assert done.exit_code == (0 if finish else 1), done.output
+    if not finish:
+        assert "has other keys of billing by now.\n" in done.stderr
+        assert "callers.toml does not have this change.\n" in done.stderr
+
+
+@pytest.mark.parametrize("desk", ["make run"], indirect=True)
+def test_a_finish_of_other_keys_changes_nothing(desk: Desk) -> None:
+    """Another operator has rolled meanwhile, with the old key still there: which one to remove must be decided anew."""
+    keys = [sha256(OLD), sha256("two"), sha256("three")]
+    shown = [", ".join(f'"{key}"' for key in each) for each in (keys[:1], keys[:2], keys)]
+    desk.document = desk.document.replace(shown[0], shown[1])
+    desk.interfere(lambda text: text.replace(shown[1], shown[2]))
+    done = desk.do("callers", "roll", "billing", "--finish")
+    assert (done.exit_code, desk.callers["billing"]["key_sha256"], desk.held) == (1, keys, {"vend-billing": OLD})
+    assert "has other keys of billing by now.\n" in done.stderr
+
+
+@pytest.mark.parametrize("yes", [True, False])
+@pytest.mark.parametrize("everybody", [True, False])
+@pytest.mark.parametrize("command", [("revoke", "billing"), ("roll", "billing", "--finish")], ids=" ".join)
+def test_a_key_that_stays_at_the_host_is_told(
+    desk: Desk, command: tuple[str, ...], *, everybody: bool, yes: bool
+) -> None:
+    """Without its entry it gets what `"*"` may have: nothing is written before the operator says so."""
+    theirs = "C4N4RY-a-key-that-somebody-made-by-hand"
+    keys = desk.keys.read()
+    keys.functionKeys["theirs"] = theirs
+    desk.keys.write(keys)
+    desk.document = desk.document.replace(sha256(OLD), f'{sha256(theirs)}", "{sha256(OLD)}')
+    if everybody:
+        desk.document += f'[callers."*"]\nallow = [{{ profile = "graph", scopes = ["{SCOPE}"] }}]\n'
+    before = desk.document
+    done = desk.do("callers", *command, *(["--yes"] if yes else []))
+    assert (done.exit_code, desk.held["theirs"]) == (1, theirs)
+    assert (f'such keys get what "*" may have: {SCOPE} (profile graph).' in done.stderr) is everybody
+    if everybody and not yes:
+        assert desk.document == before
+        assert "Nothing was written.\n" in done.stderr
+        return
+    assert sha256(theirs) not in desk.document
+    assert "In force on 3 workers seen; " in done.output
+    what = f'what "*" may have: {SCOPE} (profile graph)' if everybody else "nothing"
+    assert f"The host keeps its key theirs, which vend did not make. It gets {what}.\n" in done.stderr
+
+
+@pytest.mark.parametrize("desk", ["make run"], indirect=True)
+def test_an_entry_whose_keys_cannot_be_read_is_not_revoked_unasked(desk: Desk) -> None:
+    """While it stands, `"*"` stands for nobody; without it, a key that was spoiled in it may fall under `"*"`."""
+    desk.document += '[callers.spoiled]\nkey_sha256 = ["x"]\n[callers."*"]\n'
+    before = desk.document
+    refused = desk.do("callers", "revoke", "spoiled")
+    assert (refused.exit_code, desk.document) == (1, before)
+    assert "The keys of an entry cannot be read, so nobody knows whether the host has them." in refused.stderr
+    assert desk.do("callers", "revoke", "spoiled", "--yes").exit_code == 0
+    assert set(desk.callers) == {"billing", "*"}
+
+
+def test_everybody_goes_unasked(desk: Desk) -> None:
+    """Without `"*"` no key can fall under it, nor can the keys that vend deletes."""
+    desk.document += '[callers."*"]\n'
+    assert desk.do("callers", "revoke", "billing").exit_code == 0
+    assert desk.do("callers", "revoke", "*").exit_code == 0
+    assert (desk.callers, desk.held) == ({}, {})

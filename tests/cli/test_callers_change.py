@@ -1,5 +1,7 @@
 """`./vend callers allow`, `deny` and `set`: what they make of an entry, and what they refuse to write."""
 
+import json
+
 import pytest
 
 from emulator.seed import TENANT_ID
@@ -83,3 +85,29 @@ def test_a_slip_writes_nothing(desk: Desk, command: tuple[str, ...], code: int, 
     before = desk.document
     done = desk.do("callers", *command)
     assert (done.exit_code, says in done.stderr, desk.document) == (code, True, before)
+
+
+def test_what_another_operator_has_allowed_meanwhile_is_not_listed_twice(desk: Desk) -> None:
+    """What a caller lacks is found in the document that the edit is made in, if its entry is good by then."""
+    one, two, three = (f"api://{name}/.default" for name in ("one", "two", "three"))
+    config = desk.folder / "vend.toml"
+    config.write_text(
+        config.read_text().replace(f'scopes = ["{SCOPE}"]', f"scopes = {json.dumps([SCOPE, one, two, three])}", 1)
+    )
+    desk.interfere(lambda text: text.replace(f'["{SCOPE}"]', f'["{SCOPE}", "{one}"]'))
+    assert desk.do("callers", "allow", "billing", one, two).exit_code == 0
+    assert desk.callers["billing"]["allow"] == [{"profile": "graph", "scopes": [SCOPE, one, two]}]
+    desk.interfere(lambda text: text.replace("[callers.billing]", "[callers.billing]\ncolour = 1"))
+    done = desk.do("callers", "allow", "billing", three)
+    assert (done.exit_code, "has no good entry of billing by now.\n" in done.stderr) == (1, True)
+
+
+def test_a_denied_scope_that_audit_mode_serves_by_now_is_no_success(desk: Desk) -> None:
+    """Another operator has set the mode meanwhile."""
+    other = "api://other/.default"
+    config = desk.folder / "vend.toml"
+    config.write_text(config.read_text().replace(f'scopes = ["{SCOPE}"]', f'scopes = ["{SCOPE}", "{other}"]', 1))
+    desk.document = desk.document.replace(f'"{SCOPE}"', f'"{SCOPE}", "{other}"')
+    desk.interfere(lambda text: text.replace("allow = ", 'mode = "audit"\nallow = '))
+    done = desk.do("callers", "deny", "billing", SCOPE)
+    assert (done.exit_code, "In force" in done.output) == (1, False)

@@ -10,8 +10,7 @@ from cli.callers_text import (
     with_allowed,
     with_caller,
     with_generation,
-    with_key,
-    with_last_key_alone,
+    with_keys,
     with_values,
     without_caller,
     without_scopes,
@@ -43,9 +42,9 @@ def edited(case: Case) -> str:
         case "revoke":
             return without_caller(text, name)
         case "roll":
-            return with_key(text, name, "new")
+            return with_keys(text, name, ["old", "new"], over=["old"])
         case "finish":
-            return with_last_key_alone(text, name)
+            return with_keys(text, name, ["new"], over=["old", "new"])
         case "allow":
             return with_allowed(text, name, [Allow(profile="graph", scopes=("api://n/.default",))])
         case "deny":

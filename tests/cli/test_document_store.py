@@ -5,13 +5,18 @@ from pathlib import Path
 import pytest
 import typer
 
-from cli.document_store import STORAGE, BlobStore, Changed, FileStore, WriteUnknown, rewrite
+from cli.document_store import STORAGE, BlobStore, Changed, FileStore, IsIn, WriteUnknown, rewrite
 from cli.patience import Patience
 from emulator.cloud import LocalCloud
 from emulator.network.faults import Fault, Kind
 from emulator.seed import CLIENT_ID, CONTAINER, OPERATOR_CLIENT_ID
 from tests.cli.conftest import token_of
 from tests.emulator.client import Clock
+
+
+def has(part: bytes) -> IsIn:
+    """Look for a change by some of its words."""
+    return lambda content: part in (content or b"")
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
@@ -21,7 +26,7 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
     file.chmod(0o640)
     link.symlink_to(file.name)
     store = FileStore(link, name="callers.toml")
-    store.write(b"new", over=store.read())
+    store.write(b"new", over=store.read(), is_in=has(b"new"))
     assert (link.is_symlink(), file.read_text(), file.stat().st_mode & 0o777) == (True, "new", 0o640)
     assert sorted(each.name for each in tmp_path.iterdir()) == ["link.toml", "real.toml"]
 
@@ -40,12 +45,28 @@ def test_what_somebody_else_writes_meanwhile_stays(tmp_path: Path, times: int) -
 
     store = FileStore(file, name="callers.toml")
     if times == 1:
-        rewrite(store, edit, over=store.read())
+        rewrite(store, edit, over=store.read(), is_in=has(b"ours"))
         assert file.read_text() == "b and ours"
         return
     with pytest.raises(Changed):
-        rewrite(store, edit, over=store.read())
+        rewrite(store, edit, over=store.read(), is_in=has(b"ours"))
     assert [each.read_text() for each in tmp_path.iterdir()] == ["c"]
+
+
+def test_what_somebody_else_has_written_too_is_not_written_again(tmp_path: Path) -> None:
+    """Two operators make one change: the second one finds it, and an edit that cannot be made twice is no failure."""
+    file = tmp_path / "callers.toml"
+    file.write_text("a")
+    store, edits = FileStore(file), 0
+
+    def edit(_: bytes | None) -> bytes:
+        nonlocal edits
+        edits += 1
+        file.write_text("a and ours, by Bob")
+        return b"a and ours"
+
+    rewrite(store, edit, over=store.read(), is_in=has(b"ours"))
+    assert (file.read_text(), edits) == ("a and ours, by Bob", 1)
 
 
 @pytest.fixture
@@ -79,13 +100,13 @@ def test_of_two_who_write_a_blob_one_is_told(blob: BlobStore) -> None:
     """Who has read another version, or none, has not seen what the other wrote, and does not write over it."""
     nothing = blob.read()
     assert nothing.content is None
-    blob.write(b"first", over=nothing)
+    blob.write(b"first", over=nothing, is_in=has(b"first"))
     with pytest.raises(Changed):
-        blob.write(b"second", over=nothing)
+        blob.write(b"second", over=nothing, is_in=has(b"second"))
     seen = blob.read()
-    blob.write(b"third", over=seen)
+    blob.write(b"third", over=seen, is_in=has(b"third"))
     with pytest.raises(Changed):
-        blob.write(b"fourth", over=seen)
+        blob.write(b"fourth", over=seen, is_in=has(b"fourth"))
     assert blob.read().content == b"third"
 
 
@@ -137,7 +158,7 @@ def test_a_write_that_fails_for_now_is_repeated(
     seen = blob.read()
     cloud.faults["blob"].set(fault)
     try:
-        blob.write(answers.encode(), over=seen)
+        blob.write(answers.encode(), over=seen, is_in=has(answers.encode()))
     finally:
         cloud.faults["blob"].clear()
     told = capfd.readouterr().err
@@ -154,7 +175,7 @@ def test_a_write_that_fails_for_a_minute_tells_what_is_there(
     cloud.faults["blob"].set(Fault(kind=Kind.STATUS, status=500, times=times))
     try:
         with pytest.raises(typer.Exit) as ended:
-            blob.write(b"never", over=seen)
+            blob.write(b"never", over=seen, is_in=has(b"never"))
     finally:
         cloud.faults["blob"].clear()
     assert isinstance(ended.value, WriteUnknown) is (times is None)

@@ -281,16 +281,20 @@ def test_a_caller_without_a_key_is_left_out_and_named(desk: Desk, cloud: LocalCl
 
 
 @pytest.mark.parametrize(
-    ("status", "left", "says"),
-    [(500, {"vend-reports"}, " is written is not known.\n"), (403, set(), "Deleted again, because no caller has it: ")],
-    ids=["not known", "not written"],
+    ("status", "times", "left", "says"),
+    [
+        (500, None, {"vend-reports"}, " is written is not known.\n"),
+        (403, None, {"vend-reports"}, "The host keeps vend-reports: whether a caller has it is not known.\n"),
+        (403, 1, set(), "Deleted again, because no caller has it: "),
+    ],
+    ids=["not known", "not readable", "not written"],
 )
 def test_a_new_key_goes_only_where_no_document_can_have_it(
-    desk: Desk, cloud: LocalCloud, status: int, left: set[str], says: str
+    desk: Desk, cloud: LocalCloud, status: int, times: int | None, left: set[str], says: str
 ) -> None:
     """A blob that cannot be read after a write that failed may have the key: it stays."""
     cloud.management.fail(out_of_order(), key="vend-reports")
-    desk.meanwhile = lambda: cloud.faults["blob"].set(Fault(kind=Kind.STATUS, status=status))
+    desk.meanwhile = lambda: cloud.faults["blob"].set(Fault(kind=Kind.STATUS, status=status, times=times))
     try:
         done = desk.do(*ADD)
     finally:

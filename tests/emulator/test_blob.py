@@ -146,3 +146,11 @@ def test_the_stock_client_works_as_the_app_s_identity(
             cloud.blob.unassign(principal.principal_id, CONTRIBUTOR)
     assert cloud.blob.read(CONTAINER, NAME) == b"x"
     gc.collect()  # an SDK client that raised holds its connection until then
+
+
+def test_an_answer_can_be_lost(cloud: LocalCloud, ask: Ask) -> None:
+    """The write is done, and the service says that it does not know; the next one is answered as ever."""
+    cloud.blob.lose_answers(1)
+    assert refusal(ask("PUT")) == (500, "OperationTimedOut")
+    assert ask().content == b"generation = 2"
+    assert ask("PUT").status_code == 201

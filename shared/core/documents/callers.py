@@ -6,21 +6,24 @@ A mistake costs the caller that has it, and nobody else:
     in an entry: unknown key, wrong value ...   the entry is refused: its keys are still its keys, and open nothing
     keys of an entry that cannot be read whole  also, nobody falls under `"*"`: it could be one of these keys
     a grant that no deployed profile resolves   it gives nothing and keeps its place; other grants of the entry stand
-    two grants for one scope and tenant         a warning: the first one decides
+    two grants for one scope and tenant         a warning: the first one decides, resolved or not
     TOML, the top level, a key of two callers   the document is refused
 
-So whatever is removed from a good document, or spoiled in it, nobody gets more than before.
+So whatever is removed from a good document, or spoiled in it, nobody gets more than before. Of a document with mistakes
+that holds for everything but the mistakes: one that is taken out withholds nothing any more. Each is named, and a
+warning names a grant that withholds what another entry lists.
 """
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 from shared.core.documents.table import dotted, read_table
 from shared.core.documents.toml import DocumentError, parse_toml
 from shared.core.names import is_default_scope, is_guid, is_sha256
-from shared.core.policy import EVERYBODY, Allow, Caller, Mode, Offer, tenants_of
+from shared.core.policy import EVERYBODY, Allow, Caller, Mode, Offer, is_served, pairs_served, tenants_of
 from shared.core.rules import NOTHING, breaks, items
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
@@ -81,18 +84,37 @@ class CallersDocument:
         """Names of the callers that are not refused."""
         return frozenset(name for name in self.callers if name != EVERYBODY or self.is_open)
 
-    def check_successor(self, new: "CallersDocument") -> None:
+    def check_successor(self, new: "CallersDocument", *, offers: Mapping[str, Offer], now: datetime) -> None:
         """Check whether a document may take the place of this one, which is in force.
 
+        Args:
+            new: the document.
+            offers: what the profiles can be asked for, as both documents were read.
+            now: the moment; callers whose time is over are not counted.
+
         Raises:
-            DocumentError: its mistakes would refuse more than half of the callers that are served now.
+            DocumentError: its mistakes would take everything from more than half of the callers that are served now.
         """
-        # A caller is the same one by its name and by its keys: either may be what was spoiled.
-        renamed = {owner for digest, owner in self.owners.items() if new.owners.get(digest) in new.refused}
-        lost = self.served & (new.refused | renamed | (new.callers.keys() - new.served))
-        if 2 * len(lost) > len(self.served):
-            what = f"callers: mistakes would refuse {len(lost)} of the {len(self.served)} callers that are served now"
+        served = [self.callers[name] for name in self.served if not self.callers[name].is_expired(now)]
+        lost = sum(new._takes_all_from(caller, offers) for caller in served)  # noqa: SLF001  # of the same class
+        if 2 * lost > len(served):
+            what = (
+                f"callers: mistakes would take everything from {lost} of the {len(served)} callers that are served now"
+            )
             raise DocumentError([what, *new.mistakes])
+
+    def _takes_all_from(self, caller: Caller, offers: Mapping[str, Offer]) -> bool:
+        """Return whether mistakes of this document leave a caller nothing of what it had in the one before."""
+        # A caller is the same one by its name and by its keys: either may be what was spoiled.
+        names = {caller.name, *(self.owners[digest] for digest in caller.key_sha256 if digest in self.owners)}
+        if names & self.refused or (caller.name in self.callers and caller.name not in self.served):
+            return True
+        if not names & self.unresolved:
+            return False
+        if not any(True for _ in pairs_served(caller, offers)):
+            return False
+        left = (pair for name in names & self.callers.keys() for pair in pairs_served(self.callers[name], offers))
+        return not any(is_served(caller, *pair, offers) for pair in left)
 
 
 def parse_callers(text: bytes, offers: Mapping[str, Offer] | None, *, name: str) -> CallersDocument:
@@ -132,6 +154,7 @@ def parse_callers(text: bytes, offers: Mapping[str, Offer] | None, *, name: str)
     warnings = [] if is_open or EVERYBODY not in entries else [f"{dotted('callers', EVERYBODY)}: {_CLOSED}"]
     if offers is not None:
         warnings += [warning for caller in callers.values() for warning in _overlaps(caller, offers)]
+        warnings += [warning for each in unresolved if each in callers for warning in _withheld(callers[each], offers)]
     return CallersDocument(
         generation=file.generation,
         callers=callers,
@@ -249,3 +272,33 @@ def _overlaps(caller: Caller, offers: Mapping[str, Offer]) -> Iterator[str]:
             if not before.isdisjoint(tenants):
                 yield f"{at}.allow[{index}]: lists {scope} for a tenant that an entry before it lists, which decides"
             before.update(tenants)
+
+
+def _withheld(caller: Caller, offers: Mapping[str, Offer]) -> Iterator[str]:
+    """List the grants that no profile resolves and that keep another entry from giving what they list.
+
+    Whoever takes such a grant out gives the caller more than before, which nothing in the grant itself tells.
+    """
+    at = dotted("callers", caller.name)
+    resolved = replace(caller, allow=tuple(part for allow in caller.allow if (part := _resolved(allow, offers))))
+    found: dict[tuple[int, str], None] = {}
+    for tenant, scope in pairs_served(resolved, offers):
+        if not is_served(caller, tenant, scope, offers):
+            first = next(
+                index
+                for index, allow in enumerate(caller.allow)
+                if scope in allow.scopes and tenant in (tenants_of(allow, offers) or (tenant,))
+            )
+            found[first, scope] = None
+    for index, scope in found:
+        yield f"{at}.allow[{index}]: keeps {scope} from being given by another entry, as long as it is here"
+
+
+def _resolved(allow: Allow, offers: Mapping[str, Offer]) -> Allow | None:
+    """Return the part of a grant that a profile resolves; None where there is none."""
+    offer = offers.get(allow.profile)
+    tenants = tuple(
+        tenant for tenant in tenants_of(allow, offers) if offer and offer.vendable and tenant in offer.tenants
+    )
+    scopes = tuple(scope for scope in allow.scopes if offer and scope in offer.scopes)
+    return replace(allow, tenants=tenants, scopes=scopes) if tenants and scopes else None

@@ -1,0 +1,119 @@
+"""Keys that callers lose: those that vend made are deleted at the host, and the others stay there.
+
+A key that stays at the host opens nothing, unless the document has `[callers."*"]`: then it gets what any other key of
+the host gets. So that is told before the document is written, and a command that leaves such a key ends with exit
+code 1.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+import typer
+
+from cli.entries import shown_entries
+from cli.host_keys import slots_of
+from cli.screen import complain, say, stop
+from cli.session import Session
+from shared.core.documents.callers import CallersDocument
+from shared.core.policy import EVERYBODY
+
+Yes = Annotated[
+    bool,
+    typer.Option("--yes", help='Go on although a key then gets what [callers."*"] may have; else nothing is done.'),
+]
+
+type Lost = Mapping[str, Collection[str]]
+"""The SHA-256 of the keys that each caller loses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What became of the keys that callers have lost.
+
+    Attributes:
+        names: the callers of which the host had a key that vend made.
+        failed: whether the host may keep such a key; the reason is printed.
+        kept: the keys that the host keeps because vend did not make them, and what that means.
+    """
+
+    names: frozenset[str]
+    failed: bool = False
+    kept: str = ""
+
+    def check(self) -> None:
+        """End with exit code 1 where the host keeps a key that a caller has lost, or may keep one."""
+        if self.kept:
+            complain(self.kept, "Delete it at the host: no command of vend's does.")
+        if self.failed:
+            raise stop("The host may keep a key that no caller has.", "Repeat the command to delete it.")
+        if self.kept:
+            raise typer.Exit(1)
+
+
+def check_everybody(session: Session, lost: Lost, after: CallersDocument, *, yes: bool) -> None:
+    """End with exit code 1 where keys that callers lose would fall under `"*"`, unless the operator has said yes.
+
+    Where the host cannot be asked, the command goes on: the callers must go. It ends with exit code 1 all the same.
+
+    Args:
+        session: of the command.
+        lost: the keys.
+        after: the document as it is to be written.
+        yes: what the operator has said.
+    """
+    if _of_everybody(after) is None:
+        return
+    try:
+        held = session.keys.digests()
+    except typer.Exit:  # the reason is printed
+        held = {}
+    reasons = []
+    if kept := _foreign(held, lost, after):
+        reasons.append(f"The host has {', '.join(kept)}, which vend did not make and does not delete.")
+    if not session.documents.callers.is_open:
+        reasons.append("The keys of an entry cannot be read, so nobody knows whether the host has them.")
+    if not reasons:
+        return
+    for reason in reasons:
+        say(reason, error=True)
+    say(f"Without their entry such keys get {_of_everybody(after)}.", error=True)
+    if not yes:
+        raise stop("Nothing was written.", "Delete such a key at the host first, or go on all the same: --yes")
+
+
+def sweep(session: Session, lost: Lost) -> Swept:
+    """Delete the keys that vend made for callers and that no caller has any more.
+
+    A key that a command left behind when it broke off goes too, by its name. A key of another name stays.
+    """
+    try:
+        held, now = session.keys_now()
+        slots = {
+            slot: name for name in lost for slot in slots_of(name) if slot in held and held[slot] not in now.owners
+        }
+        deleted = session.keys.delete(list(slots)) if slots else frozenset()
+    except typer.Exit:  # the reason is printed
+        return Swept(frozenset(), failed=True)
+    if swept := [slot for slot in slots if slot in deleted]:
+        say(f"The host has no key {', '.join(swept)} any more.")
+    kept = ""
+    if foreign := _foreign(held, lost, now):
+        what = _of_everybody(now) or "nothing"
+        kept = f"The host keeps its key {', '.join(foreign)}, which vend did not make. It gets {what}."
+    return Swept(frozenset(slots.values()), failed=len(deleted) < len(slots), kept=kept)
+
+
+def _foreign(held: Mapping[str, str], lost: Lost, document: CallersDocument) -> list[str]:
+    """Return the names of the lost keys that the host has, that no entry has, and that vend did not make."""
+    digests = {digest for each in lost.values() for digest in each} - document.owners.keys()
+    made = {slot for name in lost for slot in slots_of(name)}
+    return [slot for slot, digest in held.items() if digest in digests and slot not in made]
+
+
+def _of_everybody(document: CallersDocument) -> str | None:
+    """Return what a document gives to any other key of the host; None where it says nothing of such keys."""
+    everybody = document.callers.get(EVERYBODY)
+    if everybody is None or not document.is_open:
+        return None
+    return f'what "*" may have: {shown_entries(everybody.allow) or "nothing"}'
