@@ -51,6 +51,7 @@ def read_certificate(der: bytes, *, name: str, above: Sequence[bytes] = ()) -> C
     try:
         certificate = x509.load_der_x509_certificate(der)
         key = certificate.public_key()
+        not_before, not_after = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     except (ValueError, UnsupportedAlgorithm):
         raise OperatorError(cause=f"{name}: the certificate cannot be read") from None
     if not isinstance(key, rsa.RSAPublicKey) or key.key_size < SMALLEST_RSA:
@@ -59,8 +60,8 @@ def read_certificate(der: bytes, *, name: str, above: Sequence[bytes] = ()) -> C
         )
     return Certificate(
         thumbprint=base64.urlsafe_b64encode(certificate.fingerprint(hashes.SHA256())).rstrip(b"=").decode(),
-        not_before=certificate.not_valid_before_utc,
-        not_after=certificate.not_valid_after_utc,
+        not_before=not_before,
+        not_after=not_after,
         chain=(der, *above),
     )
 
