@@ -217,7 +217,7 @@ async def _listed(
             count += 1
             if count > VERSIONS:
                 remedy = "make a new certificate or secret under another name, and name it in vend.toml"
-                raise OperatorError(cause=f"{NAME}: {name} has more than {VERSIONS} versions", remedy=remedy)
+                raise OperatorError(cause=f"{NAME}: more than {VERSIONS} versions", remedy=remedy).about(name)
             _check_name(each, name)
             if _VERSION.fullmatch(each.version or ""):
                 versions.append(_summary(each))

@@ -123,4 +123,4 @@ def _der(certificate: x509.Certificate) -> bytes:
 
 
 def _refused(name: str, why: str) -> OperatorError:
-    return OperatorError(cause=f"{name}: {why}", remedy=_REMEDY)
+    return OperatorError(cause=why, remedy=_REMEDY).about(name)
