@@ -23,7 +23,7 @@ class CredentialAccepted(Event):
 
 @dataclass(slots=True, kw_only=True)
 class CredentialRests(Event):
-    """A credential of the profile was refused; this worker tries the others first for a while."""
+    """A credential was refused, or met a defect of vend; this worker tries the others first for a while."""
 
     about = About(
         "credential_rests",
