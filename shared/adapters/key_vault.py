@@ -9,7 +9,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from shared.adapters.http import Upstream
 from shared.adapters.own_identity import SdkCredential
@@ -21,6 +21,7 @@ from shared.core.retry import retry_after
 from shared.core.token import Clock
 
 if TYPE_CHECKING:
+    from azure.core.async_paging import AsyncItemPaged
     from azure.keyvault.certificates import CertificateProperties
     from azure.keyvault.certificates.aio import CertificateClient
     from azure.keyvault.keys.crypto.aio import CryptographyClient
@@ -51,6 +52,20 @@ _REMEDIES: Mapping[str, str] = {
 https://learn.microsoft.com/azure/key-vault/general/rest-error-codes
 """
 _AKV = re.compile(r"AKV1[0-9]{4}\b")
+VERSIONS = 1_000
+"""How many versions one certificate or secret may have: each flight orders them all."""
+PAGES = 50
+"""How many pages one list has: Key Vault puts 25 versions on a page."""
+_VERSION = re.compile(r"[0-9a-f]{32}")
+"""Key Vault's own form of a version; it is named in causes and events, so that no other text is taken for one."""
+
+
+class _Named(Protocol):
+    """A certificate, a secret, or the properties of one, as the SDK has them."""
+
+    @property
+    def name(self) -> str | None:
+        """As the id in the answer has it."""
 
 
 class _TokenRejected(OperatorError):
@@ -75,8 +90,12 @@ class KeyVault:
         self._clock = clock
         self._upstream = upstream
         self._credential = credential
-        # The caller is waiting, and the failure memory knows better when to ask again.
-        self._options: dict[str, Any] = {"verify_challenge_resource": verify_challenge, "retry_total": 0}
+        # The caller is waiting, and the failure memory knows better when to ask again. A redirect is no answer.
+        self._options: dict[str, Any] = {
+            "verify_challenge_resource": verify_challenge,
+            "retry_total": 0,
+            "permit_redirects": False,
+        }
         self._certificates: CertificateClient | None = None
         self._secrets: SecretClient | None = None
         self._key_client = lru_cache(KEYS)(self._new_key_client)  # versions that others have followed give way
@@ -85,14 +104,16 @@ class KeyVault:
         """List the versions of a certificate.
 
         Raises:
-            OperatorError: the vault refuses the app's identity, or has no such certificate.
+            OperatorError: the vault refuses the app's identity, has no such certificate, or more than `VERSIONS` of it.
             Unavailable: the vault or the managed identity failed, throttled or could not be reached.
+            BadAnswer: the answer cannot be read, is about something else, or has more than `PAGES` pages.
         """
         return await self._translated(lambda: self._versions(name))
 
     async def certificate(self, name: str, version: str) -> tuple[Certificate, str]:
         """Return one version of a certificate, and the id of its key; errors as in `certificate_versions`."""
         found = await self._translated(lambda: self._certificate_client().get_certificate_version(name, version))
+        _check_name(found, name)
         return read_certificate(bytes(found.cer or b""), name=f"{name}/{version}"), found.key_id or ""
 
     async def sign(self, key_id: str, digest: bytes, algorithm: Algorithm) -> bytes:
@@ -110,15 +131,14 @@ class KeyVault:
     async def secret(self, name: str, version: str) -> str:
         """Return what one version of a secret holds; errors as in `certificate_versions`."""
         found = await self._translated(lambda: self._secret_client().get_secret(name, version), rights=_SECRET_RIGHTS)
+        _check_name(found, name)
         return found.value or ""
 
     async def _secrets_of(self, name: str) -> list[VersionSummary]:
-        listed = self._secret_client().list_properties_of_secret_versions(name)
-        return [_summary(found) async for found in listed]
+        return await _listed(self._secret_client().list_properties_of_secret_versions(name), name)
 
     async def _versions(self, name: str) -> list[VersionSummary]:
-        listed = self._certificate_client().list_properties_of_certificate_versions(name)
-        return [_summary(found) async for found in listed]
+        return await _listed(self._certificate_client().list_properties_of_certificate_versions(name), name)
 
     async def _translated[T](self, work: Callable[[], Awaitable[T]], *, rights: str = _RIGHTS) -> T:
         """Run a call of the SDK, once more with a newer token where the vault has rejected one that looked good."""
@@ -181,6 +201,33 @@ class KeyVault:
         from shared.adapters.sdk_transport import SdkTransport  # noqa: PLC0415
 
         return {"credential": self._credential, "transport": SdkTransport(self._upstream), **self._options}
+
+
+async def _listed(
+    found: "AsyncItemPaged[CertificateProperties] | AsyncItemPaged[SecretProperties]", name: str
+) -> list[VersionSummary]:
+    """Read a list page by page; a version whose name has not the form of Key Vault's is skipped."""
+    versions: list[VersionSummary] = []
+    count = pages = 0
+    async for page in found.by_page():
+        pages += 1
+        if pages > PAGES:
+            raise BadAnswer(cause=f"{NAME}: a list of more than {PAGES} pages")
+        async for each in page:
+            count += 1
+            if count > VERSIONS:
+                remedy = "make a new certificate or secret under another name, and name it in vend.toml"
+                raise OperatorError(cause=f"{NAME}: more than {VERSIONS} versions", remedy=remedy).about(name)
+            _check_name(each, name)
+            if _VERSION.fullmatch(each.version or ""):
+                versions.append(_summary(each))
+    return versions
+
+
+def _check_name(found: "_Named", name: str) -> None:
+    """Raise BadAnswer where an answer is about another certificate or secret; Key Vault's names ignore case."""
+    if (found.name or "").lower() != name.lower():
+        raise BadAnswer(cause=f"{NAME}: an answer about another certificate or secret")
 
 
 def _summary(found: "CertificateProperties | SecretProperties") -> VersionSummary:

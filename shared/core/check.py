@@ -20,7 +20,7 @@ class Check(NamedTuple):
     Args:
         name: what was checked.
         state: the result.
-        detail: what was seen; any caller may read it, so it names no id, no address and no thumbprint.
+        detail: what was seen; any caller may read it, so it names no id, no address, no file and no thumbprint.
         means: the consequence for callers; "" where all is well.
         remedy: what the operator should do; "" where all is well.
     """

@@ -30,7 +30,8 @@
             └── TokenUnidentified     a token does not say of which tenant and client it is
 
 An error has two texts. The public one is written here and goes to the caller. The `cause` is a short name for the
-operator and goes into the event alone. Text that came from upstream is in neither.
+operator and goes into the event alone; what it says without names goes into the report of readiness too
+(`UpstreamError.about`). Text that came from upstream is in neither.
 """
 
 from datetime import timedelta
@@ -206,6 +207,8 @@ class UpstreamError(VendError):
         trace_id: str | None = None,
     ) -> None:
         super().__init__(public, cause=cause, hint=hint, wait=wait)
+        self.public_cause = self.cause
+        """The cause without a name of the operator's own: anybody may read it in the report of readiness."""
         if self.wait is not None:  # a denial names no wait: it must look like one by policy
             self.wait = wait or upstream_wait or self.wait
         self.upstream_wait = upstream_wait
@@ -213,6 +216,16 @@ class UpstreamError(VendError):
         self.trace_id = trace_id
         self.of_request = False
         """Whether upstream has answered this one request with it: another request may fare better."""
+
+    def about(self, name: str) -> Self:
+        """Put the name of a file, certificate or secret before the cause: the log has it, and no report of readiness.
+
+        Args:
+            name: as vend.toml has it; a version may follow it.
+        """
+        self.cause = f"{name}: {self.cause}"
+        self.args = (self.cause,)
+        return self
 
 
 class Defect(UpstreamError):

@@ -73,8 +73,8 @@ class CertificateFile:
             pair = await parse_key_pair(content.text, name=self._name, password=self._password, threads=self._threads)
             etag = content.etag
         if pair is None or not self._is_usable(pair):
-            cause = f"{self._name}: the certificate is not valid yet, or has ended"
-            raise OperatorError(cause=cause, remedy="replace the file: docs/credentials.md")
+            cause = "the certificate is not valid yet, or has ended"
+            raise OperatorError(cause=cause, remedy="replace the file: docs/credentials.md").about(self._name)
         if pair is not self._pair:
             facts = LinkFacts(f"{self._name}#{pair.certificate.thumbprint[:12]}", None, pair.certificate.not_after)
             self._link = self._make(facts, pair)

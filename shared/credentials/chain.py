@@ -9,6 +9,7 @@ one. A flight asks Entra with one link after the other until one is accepted. Wh
     Entra accepts its proof           the flights of this worker ask with it first
     Entra refuses it                  it rests, and nothing is asked with it while the refusal is remembered
     its proof cannot be made now      this flight passes it over; it does not rest
+    its proof meets a defect of vend  it rests, as after a refusal
     its credential lacks it           it is forgotten: other facts are another link
 
 Resting orders links and never empties the chain: links that rest come last. Where every link was refused, the next
@@ -23,7 +24,7 @@ from functools import partial
 from math import inf
 
 from shared.core.entra.links import in_order
-from shared.core.errors import UpstreamError
+from shared.core.errors import Defect, UpstreamError
 from shared.core.limits import Limits
 from shared.credentials.credential import Credential, Link
 from shared.single_flight import Flights
@@ -133,7 +134,7 @@ class Chain:
         """Read a credential, and return whether it was read: not twice within `REREAD_SECONDS`.
 
         Raises:
-            UpstreamError: as `Credential.read`.
+            UpstreamError: as `Credential.read`; `Defect` for any other exception of it.
         """
         if at in self._readings or self._may_read(at):
             await self._readings.join(at, partial(self._read, at))
@@ -155,14 +156,15 @@ class Chain:
         refusals = last.refusals + 1 if last else 1
         seconds = min(REST_SECONDS * 2.0 ** min(refusals - 1, 10), LONGEST_REST_SECONDS)
         seconds *= 1 + REST_JITTER * (2 * self._chance() - 1)
-        wait = error.upstream_wait or timedelta(seconds=self._limits.failure_permanent_seconds)
+        named = error.upstream_wait or timedelta(seconds=self._limits.failure_permanent_seconds)
+        wait = min(named.total_seconds(), self._limits.retry_after_cap_seconds)
         known = {each.id for each in self._links()}
         self._rests = {name: rest for name, rest in self._rests.items() if name in known}
         self._rests[link.id] = Rest(
             error=error.with_wait(error.wait),  # without the traceback, whose frames hold what was sent
             refusals=refusals,
             until=now + seconds,
-            remembered_until=now + wait.total_seconds(),
+            remembered_until=now + wait,
         )
         if self._accepted == link.id:
             self._accepted = None
@@ -195,5 +197,14 @@ class Chain:
             raise
 
     async def _read(self, at: int) -> None:
-        await self._credentials[at].read()
-        self._read_at[at] = self._clock.boot()
+        try:
+            await self._credentials[at].read()
+        except UpstreamError:
+            raise
+        except Exception as error:  # noqa: BLE001  # a defect in one credential must not hide the others
+            failure = Defect(cause=type(error).__name__)
+        else:
+            self._read_at[at] = self._clock.boot()
+            return
+        # Outside of the except block, so that the error that holds what was read is no part of this one.
+        raise failure

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable
 
-from shared.core.errors import CredentialRefused, OperatorError, ProofFault, TimedOut, UpstreamError
+from shared.core.errors import CredentialRefused, Defect, OperatorError, ProofFault, TimedOut, UpstreamError
 from shared.credentials.chain import Chain
 from shared.credentials.credential import Link, Proof
 
@@ -19,7 +19,7 @@ class ChainFlight:
         in_background: whether nobody waits for this flight, so that it tries a newer link first.
         left: returns the seconds that the flight has left.
         report: reports that a link rests: which, why, and for how many seconds.
-        report_unread: reports that a credential could not be read again.
+        report_unread: reports that a credential could not be read again, or met a defect of vend.
     """
 
     def __init__(
@@ -35,6 +35,7 @@ class ChainFlight:
         self._in_background = in_background
         self._left = left
         self._report = report
+        self._report_unread = report_unread
         self._link: Link | None = None
         self._proof: Proof | None = None
         self._asked: set[str] = set()  # ids of links whose proof Entra was asked with
@@ -72,6 +73,8 @@ class ChainFlight:
                 await self._dismiss(link, error, reread=True)
             except UpstreamError as error:
                 self._failed[link.id] = error
+            except Exception as error:  # noqa: BLE001  # a defect in one link must not hide the others
+                await self._dismiss(link, Defect(cause=type(error).__name__), reread=False)
             else:
                 self._link, self._proof = link, proof
                 self._asked.add(link.id)
@@ -143,6 +146,8 @@ class ChainFlight:
 
     def _unread(self, at: int, error: UpstreamError) -> None:
         """Take in that a credential could not be read; where its links are known, that changes nothing."""
+        if isinstance(error, Defect):
+            self._report_unread(error)
         if at in self._chain.unread():
             self._failed[at] = error
 

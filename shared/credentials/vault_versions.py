@@ -63,6 +63,6 @@ class VaultVersions[L: Link]:
         self._read_at = self._clock.boot()
         if not self.links:
             raise OperatorError(
-                cause=f"no version of {self._url.rpartition('/')[2]} is enabled and within its dates",
+                cause="no version is enabled and within its dates",
                 remedy="make a new version and register it with the client: docs/credentials.md",
-            )
+            ).about(self._url.rpartition("/")[2])

@@ -62,12 +62,12 @@ class TokenCheck:
             return Check(
                 "token",
                 State.DEGRADED,
-                f"Entra answers, and refuses the first scope of the first profile: {error.cause}",
+                f"Entra answers, and refuses the first scope of the first profile: {error.public_cause}",
                 "whoever asks for this scope is refused; others may be served",
                 error.remedy or "correct the scope, or give the app registration a permission on its API",
             )
         except UpstreamError as error:
-            return _no_token(error.cause, error.remedy)
+            return _no_token(error.public_cause, error.remedy)
         return Check("token", State.OK, "one was had")
 
 

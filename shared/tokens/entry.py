@@ -44,7 +44,7 @@ class Entry:
             token=token.fingerprint if token else None,
             age=now.boot - token.asked.boot if token else 0.0,
             remaining=token.remaining(now) if token else 0.0,
-            cause=self.failure.error.cause if self.failure else None,
+            cause=self.failure.error.public_cause if self.failure else None,
             is_failing=is_failing,
         )
 
@@ -60,7 +60,7 @@ class EntryView(NamedTuple):
     remaining: float
     """Seconds of life; 0 without a token."""
     cause: str | None
-    """Why the last flight failed; None if it succeeded."""
+    """Why the last flight failed, without a name of the operator's own; None if it succeeded."""
     is_failing: bool
     """Whether that failure is in force, so that no flight starts."""
 

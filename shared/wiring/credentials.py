@@ -218,7 +218,7 @@ async def _read(source: FileSource, path: str, etag: str) -> Content | None:
     try:
         return await source.read(etag)
     except UpstreamError as error:
-        raise type(error)(cause=f"{path}: {error.cause}", remedy="see what writes the file") from None
+        raise type(error)(cause=error.cause, remedy="see what writes the file").about(path) from None
 
 
 async def _assertion(read: Read, path: str, claims: str | None) -> str:  # noqa: ARG001  # nobody can be asked with them
@@ -229,5 +229,5 @@ async def _assertion(read: Read, path: str, claims: str | None) -> str:  # noqa:
     except UnicodeDecodeError:
         text = ""
     if not text or not text.isprintable() or " " in text:
-        raise OperatorError(cause=f"{path}: holds no assertion", remedy="see what writes the file")
+        raise OperatorError(cause="holds no assertion", remedy="see what writes the file").about(path)
     return text

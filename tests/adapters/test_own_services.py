@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -104,6 +105,15 @@ def check_refusal(case: Answered, refusal: UpstreamError) -> None:
     assert (refusal.__cause__, refusal.__context__) == (None, None)  # they would hold request and answer
 
 
+async def asked[T](cloud: LocalCloud, clock: FakeClock, ask: Callable[[KeyVault], Awaitable[T]]) -> T:
+    """Have a new worker ask its vault."""
+    worker = Worker(cloud, clock)
+    try:
+        return await ask(worker.vault)
+    finally:
+        await worker.network.aclose()
+
+
 @pytest.mark.parametrize("case", cases("own_services.toml", Answered, "identity", beside=["vault"]), ids=case_id)
 def test_an_answer_of_the_identity_is_a_token_or_an_error(
     case: Answered, timeless: LocalCloud, fake_clock: FakeClock
@@ -133,6 +143,82 @@ def test_a_refusal_of_the_vault_is_told_by_its_code(
             lambda worker: worker.vault.certificate_versions(CERTIFICATE),
         )
     check_refusal(case, caught.value)
+
+
+NEXT = "/certificates/vend/versions?api-version=7.6&$skiptoken=again"
+
+
+def listing(cloud: LocalCloud, *versions: str, name: str = CERTIFICATE, more: str = "") -> Fault:
+    """Make the vault answer with a page of versions, and 60 times at most."""
+    items = [
+        {"id": f"{cloud.vault_url}/certificates/{name}/{each}", "attributes": {"enabled": True}} for each in versions
+    ]
+    body = {"value": items, "nextLink": more and f"{cloud.vault_url}{more}"}
+    return Fault(kind=Kind.STATUS, status=200, times=60, body=json.dumps(body))
+
+
+def redirect(cloud: LocalCloud) -> Fault:
+    """Make the vault send one request on to itself, where the answer would be a good one."""
+    location = f"{cloud.vault_url}/certificates/{CERTIFICATE}/versions?api-version=7.6"
+    return Fault(kind=Kind.STATUS, status=302, times=1, headers={"location": location})
+
+
+def of_another(cloud: LocalCloud) -> Fault:
+    """Make the vault answer with one version of another certificate."""
+    body = {"id": f"{cloud.vault_url}/certificates/other/{VERSION}", "cer": "", "attributes": {"enabled": True}}
+    return Fault(kind=Kind.STATUS, status=200, body=json.dumps(body))
+
+
+VERSION = f"{7:032x}"
+FULL_PAGE = [f"{number:032x}" for number in range(501)]
+
+
+@pytest.mark.parametrize(
+    ("suffers", "kind", "cause"),
+    [
+        (lambda cloud: listing(cloud, VERSION, more=NEXT), errors.BadAnswer, "Key Vault: a list of more than 50 pages"),
+        (
+            lambda cloud: listing(cloud, *FULL_PAGE, more=NEXT),
+            errors.OperatorError,
+            f"{CERTIFICATE}: Key Vault: more than 1000 versions",
+        ),
+        (redirect, errors.OperatorError, "Key Vault: HTTP 302"),
+        (
+            lambda cloud: listing(cloud, VERSION, name="other"),
+            errors.BadAnswer,
+            "Key Vault: an answer about another certificate or secret",
+        ),
+    ],
+    ids=["endless pages", "too many versions", "a redirect", "another certificate"],
+)
+def test_a_list_of_the_vault_is_bounded_and_of_the_certificate_that_was_asked_for(
+    timeless: LocalCloud,
+    fake_clock: FakeClock,
+    suffers: Callable[[LocalCloud], Fault],
+    kind: type[UpstreamError],
+    cause: str,
+) -> None:
+    """SEC-10: a lying vault costs at most 50 requests, and no answer is taken that is about something else."""
+    with suffering(timeless.faults["vault"], suffers(timeless)), pytest.raises(UpstreamError) as caught:
+        asyncio.run(asked(timeless, fake_clock, lambda vault: vault.certificate_versions(CERTIFICATE)))
+    assert (type(caught.value), caught.value.cause) == (kind, cause)
+
+
+@pytest.mark.parametrize("ask", [KeyVault.certificate, KeyVault.secret], ids=["certificate", "secret"])
+def test_one_version_is_of_the_name_that_was_asked_for(
+    ask: Callable[[KeyVault, str, str], Awaitable[object]], timeless: LocalCloud, fake_clock: FakeClock
+) -> None:
+    """The answer about another certificate or secret is rejected, although its version is the same."""
+    with suffering(timeless.faults["vault"], of_another(timeless)), pytest.raises(errors.BadAnswer, match="another"):
+        asyncio.run(asked(timeless, fake_clock, lambda vault: ask(vault, CERTIFICATE, VERSION)))
+
+
+def test_a_version_whose_name_is_none_of_key_vaults_is_skipped(timeless: LocalCloud, fake_clock: FakeClock) -> None:
+    """SEC-10: names of versions are in causes and in the ids of links, so that no other text may be one."""
+    names = ["eyJhbGciOi.CANARY.sig", VERSION, "A" * 32, "a" * 33, VERSION + "%0A"]
+    with suffering(timeless.faults["vault"], listing(timeless, *names)):
+        found = asyncio.run(asked(timeless, fake_clock, lambda vault: vault.certificate_versions(CERTIFICATE)))
+    assert [each.version for each in found] == [VERSION]
 
 
 def test_the_sdks_are_told_when_a_token_is_due_and_when_it_ends() -> None:

@@ -73,6 +73,34 @@ def test_a_worker_says_how_it_is(case: Case, timeless: LocalCloud, fake_clock: F
     asyncio.run(story())
 
 
+@pytest.mark.parametrize(
+    ("kind", "content", "says"),
+    [
+        ("certificate_file", None, "cannot be read (FileNotFoundError)"),
+        ("certificate_file", b"x", "is no PEM or PFX file, or its password is another one"),
+        ("assertion_file", None, "cannot be read (FileNotFoundError)"),
+        ("assertion_file", b"", "holds no assertion"),
+    ],
+)
+def test_a_file_of_the_operators_is_named_in_the_log_alone(
+    kind: str, content: bytes | None, says: str, timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path
+) -> None:
+    """SEC-10: anybody may read the report, so that it says what is wrong and not of which file."""
+    settings = f'profiles.graph.credentials = [{{ type = "{kind}", path = "contoso-signing" }}]'
+    if content is not None:
+        (tmp_path / "contoso-signing").write_bytes(content)
+
+    async def story() -> None:
+        async with App(timeless, fake_clock, tmp_path, settings=settings) as app:
+            report = json.dumps((await app.probe()).body["checks"])
+            assert f"none can be had: {says}" in report
+            assert "contoso" not in report
+            (failed,) = app.everything("acquire_failed")
+            assert failed["cause"] == f"contoso-signing: {says}"
+
+    asyncio.run(story())
+
+
 def state_of(told: Told, check: str) -> str:
     """Read the state of one check."""
     (state,) = [each["state"] for each in told.body["checks"] if each["name"] == check]

@@ -57,7 +57,7 @@ def test_what_somebody_else_has_written_too_is_not_written_again(tmp_path: Path)
     """Two operators make one change: the second one finds it, and an edit that cannot be made twice is no failure."""
     file = tmp_path / "callers.toml"
     file.write_text("a")
-    store, edits = FileStore(file), 0
+    store, edits = FileStore(file, name="callers.toml"), 0
 
     def edit(_: bytes | None) -> bytes:
         nonlocal edits

@@ -33,7 +33,7 @@ class FakeVault:
     """Has one certificate, and signs with a digest of digests; it counts what it is asked."""
 
     url = "https://vault.example"
-    error: UpstreamError | None = None
+    error: Exception | None = None
     unreadable: UpstreamError | None = None
     is_hung = False
 
@@ -70,7 +70,7 @@ class FakeVault:
         await self._answer(self.sign_errors.get(key_id.rpartition("/")[2]))
         return hashlib.sha256(key_id.encode() + digest).digest()
 
-    async def _answer(self, error: UpstreamError | None) -> None:
+    async def _answer(self, error: Exception | None) -> None:
         """Answer at once, fail, or never end."""
         await asyncio.sleep(HOUR if self.is_hung else 0)
         if failure := self.error or error:

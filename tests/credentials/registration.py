@@ -38,6 +38,7 @@ class Registration(Bench):
             self.chain = Chain(credentials, limits=Limits(), system=self.system)
         self.answers: dict[str, list[str]] = {"others": ["ok"]}
         self.ahead = 0.0
+        self.retry_after = ""
         self.asked: list[str] = []
         self.sent: list[Mapping[str, str]] = []
         self._entra = Entra(
@@ -80,7 +81,8 @@ class Registration(Bench):
         if not number.isdigit():
             return Reply(401, json.dumps({"error": answer}).encode(), date)
         body = {"error": error or "invalid_client", "error_description": f"AADSTS{number}: text"}
-        return Reply(400 if error else 401, json.dumps(body).encode(), date)
+        wait = {"retry-after": self.retry_after} if self.retry_after else {}
+        return Reply(400 if error else 401, json.dumps(body).encode(), date | wait)
 
     def _name(self, sent: Mapping[str, str]) -> str:
         """Name what proved the client: the version of the certificate, or the secret or foreign assertion itself."""

@@ -193,7 +193,7 @@ class _SteppingVault(FakeVault):
         self.unreadable = tenant.vault.unreadable
         self.is_hung = tenant.vault.is_hung
 
-    async def _answer(self, error: UpstreamError | None) -> None:
+    async def _answer(self, error: Exception | None) -> None:
         self._tenant.step()
         await super()._answer(error)
 

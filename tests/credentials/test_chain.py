@@ -1,6 +1,7 @@
 """What becomes of the links of a chain when Entra or the vault refuses one."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -185,6 +186,23 @@ def test_a_refusal_is_remembered_for_what_is_left_of_its_minute() -> None:
     assert registration.asked == ["v1"]
 
 
+def test_a_refusal_is_remembered_for_an_hour_at_most() -> None:
+    """`retry_after_cap_seconds`: whatever wait an answer names, the link is asked with again after it."""
+    registration = Registration()
+    registration.register()
+    registration.retry_after = "86400"
+
+    async def story() -> None:
+        for wait in (HOUR - 1, 1):
+            assert await outcome(registration) == "CredentialRefused"
+            registration.clock.tick(wait)
+        assert registration.asked == ["v1"]
+        registration.register("v1")
+        await registration.acquire()
+
+    asyncio.run(story())
+
+
 def test_rests_double_up_to_six_hours() -> None:
     """Ten minutes at first, twice as long after each further refusal, and from the beginning after an acceptance."""
     registration = Registration(versions=2)
@@ -320,6 +338,35 @@ def test_a_credential_that_cannot_be_read_is_passed_over() -> None:
 
     asyncio.run(story())
     assert registration.asked == ["v1", "v1", "v1", "v9"]
+
+
+@pytest.mark.parametrize("is_known", [False, True], ids=["reading", "proof"])
+def test_a_defect_of_one_credential_is_passed_over(*, is_known: bool) -> None:
+    """An exception that no rule names is reported by its type, and never by its text; the next credential serves."""
+    broken, serving = Registration(), Registration()
+    broken.vault.versions = {"v9": broken.vault.version(days=-90)}
+    registration = Registration(credentials=[broken.credential, serving.credential])
+
+    async def story() -> None:
+        if is_known:
+            await broken.credential.read()
+        broken.vault.error = ValueError("C4N4RY")
+        await registration.acquire()
+
+    asyncio.run(story())
+    assert registration.asked == ["v1"]
+    registration.events.flush()
+    reported = [event for event in map(json.loads, registration.lines) if event.get("cause")]
+    expected = "credential_rests" if is_known else "credential_unread"
+    assert [(event["event"], event["cause"]) for event in reported] == [(expected, "ValueError")]
+    assert "C4N4RY" not in "".join(registration.lines)
+
+
+def test_a_defect_of_the_only_credential_is_a_defect() -> None:
+    """A caller gets 500, as for any other mistake of vend itself."""
+    registration = Registration()
+    registration.vault.error = ValueError("C4N4RY")
+    assert asyncio.run(outcome(registration)) == "Defect"
 
 
 def test_what_may_pass_is_the_reason_before_what_does_not() -> None:

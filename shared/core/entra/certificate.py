@@ -51,16 +51,16 @@ def read_certificate(der: bytes, *, name: str, above: Sequence[bytes] = ()) -> C
     try:
         certificate = x509.load_der_x509_certificate(der)
         key = certificate.public_key()
+        not_before, not_after = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     except (ValueError, UnsupportedAlgorithm):
-        raise OperatorError(cause=f"{name}: the certificate cannot be read") from None
+        raise OperatorError(cause="the certificate cannot be read").about(name) from None
     if not isinstance(key, rsa.RSAPublicKey) or key.key_size < SMALLEST_RSA:
-        raise OperatorError(
-            cause=f"{name}: the certificate needs an RSA key of at least {SMALLEST_RSA} bits", remedy=_RSA_REMEDY
-        )
+        cause = f"the certificate needs an RSA key of at least {SMALLEST_RSA} bits"
+        raise OperatorError(cause=cause, remedy=_RSA_REMEDY).about(name)
     return Certificate(
         thumbprint=base64.urlsafe_b64encode(certificate.fingerprint(hashes.SHA256())).rstrip(b"=").decode(),
-        not_before=certificate.not_valid_before_utc,
-        not_after=certificate.not_valid_after_utc,
+        not_before=not_before,
+        not_after=not_after,
         chain=(der, *above),
     )
 

@@ -21,7 +21,9 @@ from shared.core.errors import OperatorError
 
 _PEM = b"-----BEGIN "
 _PEM_CERTIFICATE = b"-----BEGIN CERTIFICATE-----"
-_PRIVATE_KEY = re.compile(rb"-----BEGIN ([A-Z ]{0,10}PRIVATE KEY)-----.*?-----END \1-----", re.DOTALL)
+_PRIVATE_KEY = re.compile(rb"-----BEGIN ([A-Z ]{0,10}PRIVATE KEY)-----")
+LARGEST = 64 * 1024
+"""Bytes of a file or secret that are parsed: a key with a long chain has about ten KiB, a secret 25 KB at most."""
 _PADDINGS: Mapping[Algorithm, AsymmetricPadding] = MappingProxyType(
     {
         Algorithm.PS256: padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=padding.PSS.DIGEST_LENGTH),
@@ -72,9 +74,14 @@ def read_key_pair(content: bytes, *, name: str, password: str = "") -> KeyPair:
     Raises:
         OperatorError: it cannot be read, lacks the key, or has a key that Entra does not take for PS256.
     """
+    if len(content) > LARGEST:
+        raise _refused(name, f"is larger than {LARGEST // 1024} KiB")
     try:
         key, certificates = (_pem if _PEM in content else _pfx)(content, password.encode() or None)
         owners = [(each, each.public_key()) for each in certificates]
+        public_key = key.public_key() if isinstance(key, rsa.RSAPrivateKey) else None
+        leaf = next((each for each, public in owners if public == public_key), None)
+        above = [_der(each) for each in _above(leaf, [each for each, _ in owners])] if leaf else []
     except (ValueError, TypeError, UnsupportedAlgorithm):
         # The libraries do not tell a wrong password from bytes that are no PFX.
         raise _refused(name, "is no PEM or PFX file, or its password is another one") from None
@@ -82,20 +89,20 @@ def read_key_pair(content: bytes, *, name: str, password: str = "") -> KeyPair:
         raise _refused(name, "holds no private key; in Key Vault the certificate must be exportable")
     if not isinstance(key, rsa.RSAPrivateKey):
         raise _refused(name, "its key is no RSA key")
-    leaf = next((each for each, public in owners if public == key.public_key()), None)
     if leaf is None:
         raise _refused(name, "holds no certificate that belongs to its private key")
-    above = [_der(each) for each in _above(leaf, [each for each, _ in owners])]
     return KeyPair(read_certificate(_der(leaf), name=name, above=above), key)
 
 
 def _pem(content: bytes, password: bytes | None) -> tuple[object, list[x509.Certificate]]:
-    found = _PRIVATE_KEY.search(content)
     certificates = x509.load_pem_x509_certificates(content) if _PEM_CERTIFICATE in content else []
-    if found is None:
+    found = _PRIVATE_KEY.search(content)
+    end = b"-----END %b-----" % found[1] if found else b""
+    # Two searches, each in one direction: a pattern for both would search to the end of the file from each beginning.
+    if found is None or (ends := content.find(end, found.end())) < 0:
         return None, certificates
-    encrypted = b"ENCRYPTED" in found[0]
-    return serialization.load_pem_private_key(found[0], password if encrypted else None), certificates
+    block = content[found.start() : ends + len(end)]
+    return serialization.load_pem_private_key(block, password if b"ENCRYPTED" in block else None), certificates
 
 
 def _pfx(content: bytes, password: bytes | None) -> tuple[object, Iterable[x509.Certificate]]:
@@ -116,4 +123,4 @@ def _der(certificate: x509.Certificate) -> bytes:
 
 
 def _refused(name: str, why: str) -> OperatorError:
-    return OperatorError(cause=f"{name}: {why}", remedy=_REMEDY)
+    return OperatorError(cause=why, remedy=_REMEDY).about(name)

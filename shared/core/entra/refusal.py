@@ -33,6 +33,8 @@ _REGION_REFUSED = 100007
 DESCRIPTION_LIMIT = 4_096
 """Characters of a description that are searched for numbers."""
 CODES_LIMIT = 16
+SMALLEST_NUMBER, LARGEST_NUMBER = 1_000, 999_999_999
+"""Of 4 to 9 digits: anything else in `error_codes` is no AADSTS number, and is not named in a cause."""
 _OAUTH_ERRORS = frozenset(
     {
         "invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type",
@@ -162,9 +164,10 @@ def _error(body: bytes) -> tuple[list[int], str | None, str | None]:
     description = answer.get("error_description")
     found = _AADSTS.findall(description[:DESCRIPTION_LIMIT]) if isinstance(description, str) else []
     listed = [code for code in codes[:CODES_LIMIT] if type(code) is int] if isinstance(codes, list) else []
+    numbers = [number for number in (*map(int, found), *listed) if SMALLEST_NUMBER <= number <= LARGEST_NUMBER]
     ids = (answer.get("trace_id"), answer.get("correlation_id"))
     return (
-        [*map(int, found), *listed],
+        numbers,
         error if isinstance(error, str) and error else None,
         next((each.lower() for each in ids if isinstance(each, str) and is_guid(each)), None),
     )

@@ -23,7 +23,7 @@ class CredentialAccepted(Event):
 
 @dataclass(slots=True, kw_only=True)
 class CredentialRests(Event):
-    """A credential of the profile was refused; this worker tries the others first for a while."""
+    """A credential was refused, or met a defect of vend; this worker tries the others first for a while."""
 
     about = About(
         "credential_rests",
@@ -40,7 +40,7 @@ class CredentialRests(Event):
 
 @dataclass(slots=True, kw_only=True)
 class CredentialUnread(Event):
-    """A credential of the profile could not be read again; what was read before stays in use."""
+    """A credential of the profile could not be read; what was read before, or another credential, stays in use."""
 
     about = About("credential_unread", remedy="follow `remedy`; until then this worker finds no newer version")
 

@@ -15,11 +15,11 @@ NOW = datetime(2027, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 
 
-def certificate(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> x509.Certificate:
+def certificate(key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, *, begins: datetime = NOW) -> x509.Certificate:
     """Make a certificate of this key, signed by itself."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "vend")])
     builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    dated = builder.not_valid_before(NOW).not_valid_after(NOW + 24 * HOUR)
+    dated = builder.not_valid_before(begins).not_valid_after(begins + 24 * HOUR)
     return dated.serial_number(x509.random_serial_number()).sign(key, hashes.SHA256())
 
 
@@ -35,6 +35,13 @@ def test_the_facts_of_a_certificate_are_read() -> None:
     assert (facts.not_after, facts.chain) == (NOW + 24 * HOUR, (der(made),))
     assert len(facts.thumbprint) == 43
     assert base64.urlsafe_b64decode(facts.thumbprint + "=") == made.fingerprint(hashes.SHA256())
+
+
+def without_a_year() -> bytes:
+    """Make a certificate that begins in the year 0, which no calendar of Python has."""
+    made = der(certificate(rsa.generate_private_key(65_537, 2_048), begins=datetime(2060, 1, 1, tzinfo=UTC)))
+    assert made.count(b"20600101000000Z") == 1
+    return made.replace(b"20600101000000Z", b"00000101000000Z")
 
 
 def elliptic() -> bytes:
@@ -61,11 +68,12 @@ def unknown_algorithm() -> bytes:
         elliptic,
         short_rsa,
         unknown_algorithm,
+        without_a_year,
         lambda: b"",
         lambda: b"-----BEGIN CERTIFICATE-----",
         lambda: elliptic()[:-1],
     ],
-    ids=["EC", "RSA 1024", "unknown algorithm", "empty", "PEM", "cut"],
+    ids=["EC", "RSA 1024", "unknown algorithm", "the year 0", "empty", "PEM", "cut"],
 )
 def test_a_certificate_that_cannot_sign_is_refused(make: Callable[[], bytes]) -> None:
     """REL-26: what Entra does not take for PS256, and what is no certificate, is the operator's to mend."""
