@@ -1,8 +1,8 @@
 """The recycle bin: what became of the objects that lie in it, and of those that only relationships name.
 
-With `$select` Graph may not tell that an object was restored, and it may forget to tell that one is gone for good. What
-was deleted before the first copy no round tells at all. So once a day both lists are asked for. An object that is missing
-in one of them may be in the other; one that both lack is gone.
+With `$select` Graph may not tell that an object was restored, and it may forget to tell that one is gone for good. No
+round tells what was deleted before the first copy. So once a day both lists are asked for. An object that one of them
+lacks may be in the other; one that both lack is gone.
 """
 
 from collections.abc import Collection
