@@ -1,8 +1,8 @@
-"""The recycle bin: what became of the objects that lie in it.
+"""The recycle bin: what became of the objects that lie in it, and of those that only relationships name.
 
-With `$select` Graph may not tell that an object was restored, and it may forget to tell that one is gone for good. So
-once a day both are asked for. Neither the recycle bin nor the list of objects alone tells anything of an id that is
-missing there: an object that both lack is gone.
+With `$select` Graph may not tell that an object was restored, and it may forget to tell that one is gone for good. No
+round tells what was deleted before the first copy. So once a day both lists are asked for. An object that one of them
+lacks may be in the other; one that both lack is gone.
 """
 
 from collections.abc import Collection
@@ -24,7 +24,7 @@ class Lists(Protocol):
 
 
 async def judge(graph: Lists, stream: Stream, *, root: str, ids: Collection[str]) -> list[Change]:
-    """Return what became of objects that lie in the recycle bin as far as the store knows; nothing of those that do.
+    """Return what became of objects that lie in the recycle bin as far as the store knows, or that are stubs.
 
     An object that was restored between the two questions is asked for again before it counts as gone.
 
@@ -33,10 +33,11 @@ async def judge(graph: Lists, stream: Stream, *, root: str, ids: Collection[str]
     """
     active = await _active(graph, stream, root, ids)
     missing = {*ids} - active.keys()
-    if missing:
-        missing -= (await _read(graph, stream, root, stream.bin_link(root))).keys()
-        active |= await _active(graph, stream, root, missing)
-    return [*active.values(), *(Change(oid, ObjectState.PURGED) for oid in sorted(missing - active.keys()))]
+    deleted = missing & (await _read(graph, stream, root, stream.bin_link(root))).keys() if missing else set[str]()
+    active |= await _active(graph, stream, root, missing - deleted)
+    purged = missing - deleted - active.keys()
+    removed = [*((oid, ObjectState.DELETED) for oid in deleted), *((oid, ObjectState.PURGED) for oid in purged)]
+    return [*active.values(), *(Change(oid, state) for oid, state in sorted(removed))]
 
 
 async def _active(graph: Lists, stream: Stream, root: str, ids: Collection[str]) -> dict[str, Change]:

@@ -95,8 +95,8 @@ class DirectoryStore(Protocol):
     def commit(self, checkpoint: Checkpoint, page: Page, *, now: float) -> Stored:
         """Store a page and the link behind it."""
 
-    def in_bin(self, checkpoint: Checkpoint) -> Sequence[str]:
-        """Return the ids of the objects of a stream that lie in the recycle bin."""
+    def uncertain(self, checkpoint: Checkpoint) -> Sequence[str]:
+        """Return the ids of the objects of a stream that lie in the recycle bin, or that only relationships name."""
 
     def settle(self, checkpoint: Checkpoint, changes: Sequence[Change], *, now: float) -> Checkpoint:
         """Store what became of objects in the recycle bin, and erase what lay there too long."""
@@ -282,7 +282,7 @@ class Sync:
 
     async def _judge_bin(self, source: DirectorySource, checkpoint: Checkpoint, report: Report) -> Checkpoint:
         """Find out what became of the objects in the recycle bin. If Graph does not tell, nothing becomes of them."""
-        ids = await self._call(self._store.in_bin, checkpoint)
+        ids = await self._call(self._store.uncertain, checkpoint)
         changes: list[Change] = []
         try:
             changes = await judge(source.graph, checkpoint.stream, root=source.root, ids=ids) if ids else []

@@ -98,9 +98,10 @@ def sweep(connection: Connection, table: Table, checkpoint: Checkpoint, *, now: 
     return written, held
 
 
-def in_bin(connection: Connection, checkpoint: Checkpoint) -> Sequence[str]:
-    """Return the ids of the objects of a stream that lie in the recycle bin."""
-    return connection.scalars(select(_OBJECT.id).where(_in_bin(checkpoint)).order_by(_OBJECT.id)).all()
+def uncertain(connection: Connection, checkpoint: Checkpoint) -> Sequence[str]:
+    """Return the ids of the objects of a stream that lie in the recycle bin, or that only relationships name."""
+    which = _in_state(checkpoint, ObjectState.DELETED, ObjectState.STUB)
+    return connection.scalars(select(_OBJECT.id).where(which).order_by(_OBJECT.id)).all()
 
 
 def erase(connection: Connection, table: Table, checkpoint: Checkpoint, *, before: float) -> None:
@@ -109,15 +110,15 @@ def erase(connection: Connection, table: Table, checkpoint: Checkpoint, *, befor
     Their numbers and edges stay: an object that is restored all the same is back with its memberships, which Graph
     does not tell again.
     """
-    these = select(_OBJECT.object).where(_in_bin(checkpoint), _OBJECT.state_changed_at <= before)
+    these = select(_OBJECT.object).where(_in_state(checkpoint, ObjectState.DELETED), _OBJECT.state_changed_at <= before)
     connection.execute(delete(table).where(table.c.object.in_(these)))
 
 
-def _in_bin(checkpoint: Checkpoint) -> ColumnElement[bool]:
+def _in_state(checkpoint: Checkpoint, *states: ObjectState) -> ColumnElement[bool]:
     return and_(
         _OBJECT.tenant_id == checkpoint.tenant_id,
         _OBJECT.stream == checkpoint.stream.name,
-        _OBJECT.state == ObjectState.DELETED.value,
+        _OBJECT.state.in_([state.value for state in states]),
     )
 
 

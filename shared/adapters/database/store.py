@@ -134,13 +134,13 @@ class SqlStore:
 
         return self._transaction(write)
 
-    def in_bin(self, checkpoint: Checkpoint) -> Sequence[str]:
-        """Return the ids of the objects of a stream that lie in the recycle bin.
+    def uncertain(self, checkpoint: Checkpoint) -> Sequence[str]:
+        """Return the ids of the objects of a stream that lie in the recycle bin, or that only relationships name.
 
         Raises:
             Unavailable: the database failed.
         """
-        return self._transaction(lambda connection: rows.in_bin(connection, checkpoint))
+        return self._transaction(lambda connection: rows.uncertain(connection, checkpoint))
 
     def settle(self, checkpoint: Checkpoint, changes: Sequence[Change], *, now: float) -> Checkpoint:
         """Store what became of objects in the recycle bin, and erase the columns of those that lay there too long.
