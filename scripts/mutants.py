@@ -62,7 +62,6 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "shared/credentials/local_key.py": ("tests/credentials/test_kinds.py",),
     "shared/credentials/vault_signer.py": _CHAIN,
     "shared/credentials/vault_versions.py": _CHAIN,
-    "shared/directory/recycle_bin.py": ("tests/directory/test_directory.py", "tests/directory/test_run.py"),
     "shared/directory/sync.py": ("tests/directory/test_run.py",),
     "shared/single_flight.py": ("tests/tokens/test_waiters.py",),
     "shared/tokens/cache.py": ("tests/tokens/test_waiters.py",),
