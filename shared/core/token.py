@@ -18,6 +18,8 @@ SHORTEST_REFRESH = 30
 """Seconds from one success to the next refresh at the least, whatever Entra advises."""
 
 
+SHORT_LIFE = 600
+"""Seconds; Entra's own tokens live no less (configurable token lifetimes), but an endpoint may give out an old one."""
 CLOCK_AHEAD = 300
 """Seconds that a clock of Entra's is believed to be ahead of ours: more than clocks differ."""
 
@@ -163,15 +165,18 @@ def refresh_after(lifetime: float, refresh_in: float | None, *, fraction: float)
 def min_remaining(lifetime: float, *, most: float, least: float) -> float:
     """Return the seconds of life with which a token is served at the least: a tenth of its life, between two bounds.
 
-    With the bound of a long-lived token alone, a token that lives for minutes would hardly ever be served twice. For
-    the same reason the lower bound is never more than half of a life.
+    With the bound of a long-lived token alone, a token that lives for minutes would hardly ever be served twice.
     """
     return max(min_remaining_failing(lifetime, least=least), min(most, lifetime / 10))
 
 
 def min_remaining_failing(lifetime: float, *, least: float) -> float:
-    """Return the seconds of life with which a token is served at the least while no newer one comes."""
-    return min(least, lifetime / 2)
+    """Return the seconds of life with which a token is served at the least while no newer one comes.
+
+    That is the operator's, but for a token of less than `SHORT_LIFE`: with half of its life at the most, not every
+    request is one to whoever gave it.
+    """
+    return least if lifetime >= SHORT_LIFE else min(least, lifetime / 2)
 
 
 class Wanted(NamedTuple):
