@@ -18,6 +18,7 @@ from shared.core.limits import Limits
 from shared.core.reply import Reply
 from shared.core.token import TokenKey
 from shared.credentials.chain import Chain
+from shared.credentials.credential import Credential
 from shared.credentials.vault_certificate import vault_certificate
 from shared.credentials.vault_signer import VaultSigner
 from shared.telemetry.events import Events
@@ -32,7 +33,7 @@ STEPS_PER_HOUR, EVERY = 180, 6  # a key is asked for every two minutes
 
 
 class Rotating:
-    """A vault whose certificate has another version whenever it is read, which is for every flight."""
+    """A vault whose certificates have another version whenever they are read, which is as often as they may be."""
 
     url = "https://vault.example"
 
@@ -77,17 +78,22 @@ def test_three_days_leave_nothing_behind() -> None:
         return f"id-{next(ids)}"
 
     system = fake_system(clock, sleep=asyncio.sleep, chance=draw, new_id=new_id)
-    credential = vault_certificate(
-        vault,
-        name="vend",
-        signer=lambda version: VaultSigner(vault, name="vend", version=version),
-        client_id="c",
-        limits=limits,
-        system=system,
-    )
+
+    def certificate(name: str) -> Credential:
+        return vault_certificate(
+            vault,
+            name=name,
+            signer=lambda version: VaultSigner(vault, name=name, version=version),
+            client_id="c",
+            limits=limits,
+            system=system,
+        )
+
+    # Each is read once a minute at the most.
+    chain = Chain([certificate(name) for name in ("vend", "second", "third")], limits=limits, system=system)
     entra = Entra(
         cloud=CLOUDS["public"],
-        clients={"graph": Client(client_id="c", credential=Chain([credential], limits=limits, system=system))},
+        clients={"graph": Client(client_id="c", credential=chain)},
         post=post,
         limits=limits,
         system=system,
