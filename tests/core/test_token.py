@@ -8,7 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.api.answers import Vended, token_answer
-from shared.core.token import AccessToken, Freshness, Moment, TokenKey, TokenSource, min_remaining, refresh_after
+from shared.core.token import (
+    AccessToken,
+    Freshness,
+    Moment,
+    TokenKey,
+    TokenSource,
+    min_remaining,
+    min_remaining_failing,
+    refresh_after,
+)
 from tests.clock import FakeClock
 
 ASKED = Moment(wall=1_800_000_000, boot=1_000)
@@ -113,6 +122,22 @@ def test_the_earlier_of_advice_and_fraction_is_when_to_refresh(refresh_in: float
 def test_a_tenth_of_a_short_life_is_enough(lifetime: float, expected: float) -> None:
     """FND-D8: between the two bounds; a token that lives for minutes is served more than once."""
     assert min_remaining(lifetime, most=300, least=60) == expected
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "expected"),
+    [(3_600, 400), (600, 400), (599, 299.5), (60, 30)],
+    ids=["long", "ten minutes", "less", "a minute"],
+)
+def test_half_of_a_very_short_life_is_enough(lifetime: float, expected: float) -> None:
+    """The bound of the operator holds for each token that Entra gives; one that is about to end is used a while."""
+    assert min_remaining_failing(lifetime, least=400) == expected
+
+
+def test_a_clock_of_entra_is_believed_to_be_five_minutes_ahead_at_the_most() -> None:
+    """A `Date` of tomorrow says nothing about when Entra was asked."""
+    token = AccessToken("s", Moment(1_000, 5), lifetime=3_600, refresh_after=1_440, clock_ahead=-86_400)
+    assert token.asked_by_entra == 1_300
 
 
 def test_what_entra_was_asked_is_told_by_its_own_clock() -> None:
