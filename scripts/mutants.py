@@ -42,7 +42,7 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "shared/core/entra/jws.py": ("tests/core/entra/test_assertion.py", "tests/core/entra/test_key_proof.py"),
     "shared/core/entra/key_registration.py": ("tests/credentials/test_rotation.py",),
     "shared/core/entra/token_request.py": ("tests/tokens/test_acquire.py",),
-    "shared/core/errors.py": ("tests/api/test_vendor.py", *_CACHE),
+    "shared/core/errors.py": ("tests/core/entra/test_refusal.py", "tests/api/test_vendor.py", *_CACHE),
     "shared/core/form.py": _DOORS,
     "shared/core/limits.py": _DOCUMENTS,
     "shared/core/names.py": _DOCUMENTS,
