@@ -2,7 +2,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -126,3 +126,16 @@ def test_mistakes_never_refuse_more_than_half_of_the_callers(case: Succession) -
         before.check_successor(after, offers=OFFERS, now=NOW)
     assert caught.value.mistakes[0].startswith("callers: mistakes would take everything from ")
     assert caught.value.mistakes[1:] == list(after.mistakes)
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["2027-01-01T00:00:00Z", "2027-01-01T02:00:00+02:00", "2027-01-01T00:00:00"],
+    ids=["UTC", "an offset", "none"],
+)
+def test_the_end_of_a_caller_is_in_utc_unless_it_has_an_offset(written: str) -> None:
+    """TOML has both kinds of moment; the same one is over at the same time, wherever the operator lives."""
+    document = parsed(f'[callers.billing]\nkey_sha256 = ["{KEYS[0]}"]\nnot_after = {written}\n')
+    caller = document.caller_of(KEYS[0], host_checked=True)
+    assert caller is not None
+    assert (caller.is_expired(NOW - timedelta(seconds=1)), caller.is_expired(NOW)) == (False, True)
