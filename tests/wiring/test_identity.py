@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
 import pytest
@@ -16,8 +16,9 @@ from shared.core.documents.settings import Settings
 from shared.core.entra.clouds import STORAGE_SCOPE
 from shared.core.errors import Unavailable, UpstreamError
 from shared.core.limits import Limits
+from shared.system import System
 from shared.telemetry.events import Events
-from shared.wiring.identity import FAILURE_MAX_SECONDS, build_identity
+from shared.wiring.identity import FAILURE_MAX_SECONDS, OwnIdentity, build_identity
 from tests.clock import FakeClock, fake_system
 from tests.in_process import suffering
 
@@ -63,6 +64,23 @@ def test_a_failure_of_the_identity_is_remembered_for_a_minute_at_most(
     assert slept == [1.0]
 
 
+@asynccontextmanager
+async def identity_of(cloud: LocalCloud, system: System) -> AsyncIterator[OwnIdentity]:
+    """Make the identity of an app in a local cloud."""
+    limits = Limits()
+    network = Network(tls=client_tls(""), proxy="", limits=limits)
+    try:
+        yield build_identity(
+            Settings(profiles={}, limits=limits, identity_client_id=IDENTITY_CLIENT_ID),
+            {"IDENTITY_ENDPOINT": cloud.identity_endpoint, "IDENTITY_HEADER": cloud.identity_header},
+            network=network,
+            system=system,
+            events=Events(lambda _: None, wall=system.clock.wall, worker="w"),
+        )
+    finally:
+        await network.aclose()
+
+
 @pytest.mark.parametrize(
     ("answers", "second_attempts"),
     [
@@ -78,28 +96,20 @@ def test_an_outage_is_asked_about_once(
     answers: Sequence[tuple[str, int]], second_attempts: int, timeless: LocalCloud, fake_clock: FakeClock
 ) -> None:
     """What may pass is tried twice, unless the last flight for this scope ended in it; a refusal is no outage."""
-    slept, limits = list[float](), Limits()
-    environ = {"IDENTITY_ENDPOINT": timeless.identity_endpoint, "IDENTITY_HEADER": timeless.identity_header}
+    slept = list[float]()
 
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
 
     async def story() -> None:
-        network = Network(tls=client_tls(""), proxy="", limits=limits)
-        identity = build_identity(
-            Settings(profiles={}, limits=limits, identity_client_id=IDENTITY_CLIENT_ID),
-            environ,
-            network=network,
-            system=fake_system(fake_clock, sleep=sleep),
-            events=Events(lambda _: None, wall=fake_clock.wall, worker="w"),
-        )
-        for scope, status in answers:
-            token = {"access_token": "a-token", "expires_on": str(int(fake_clock.wall()) + 60)} if status == 200 else {}
-            fault = Fault(kind=Kind.STATUS, status=status, body=json.dumps(token))
-            with suffering(timeless.faults["identity"], fault), suppress(UpstreamError):
-                await identity.credential.get_token(scope)
-            fake_clock.tick(120)
-        await network.aclose()
+        async with identity_of(timeless, fake_system(fake_clock, sleep=sleep)) as identity:
+            for scope, status in answers:
+                end = str(int(fake_clock.wall()) + 60)
+                token = {"access_token": "a-token", "expires_on": end} if status == 200 else {}
+                fault = Fault(kind=Kind.STATUS, status=status, body=json.dumps(token))
+                with suffering(timeless.faults["identity"], fault), suppress(UpstreamError):
+                    await identity.credential.get_token(scope)
+                fake_clock.tick(120)
 
     asyncio.run(story())
     assert len(slept) == second_attempts
@@ -107,23 +117,13 @@ def test_an_outage_is_asked_about_once(
 
 def test_a_wait_that_the_identity_names_is_not_believed_for_longer(timeless: LocalCloud, fake_clock: FakeClock) -> None:
     """One answer with a Retry-After of a day does not leave the app without documents and signatures for an hour."""
-    limits = Limits()
-    environ = {"IDENTITY_ENDPOINT": timeless.identity_endpoint, "IDENTITY_HEADER": timeless.identity_header}
+    fault = Fault(kind=Kind.STATUS, status=503, headers={"retry-after": "86400"})
 
     async def story() -> None:
-        network = Network(tls=client_tls(""), proxy="", limits=limits)
-        identity = build_identity(
-            Settings(profiles={}, limits=limits, identity_client_id=IDENTITY_CLIENT_ID),
-            environ,
-            network=network,
-            system=fake_system(fake_clock),
-            events=Events(lambda _: None, wall=fake_clock.wall, worker="w"),
-        )
-        fault = Fault(kind=Kind.STATUS, status=503, headers={"retry-after": "86400"})
-        with suffering(timeless.faults["identity"], fault), pytest.raises(Unavailable):
-            await identity.storage_token(None)
-        fake_clock.tick(FAILURE_MAX_SECONDS)
-        assert (await identity.storage_token(None)).secret
-        await network.aclose()
+        async with identity_of(timeless, fake_system(fake_clock)) as identity:
+            with suffering(timeless.faults["identity"], fault), pytest.raises(Unavailable):
+                await identity.storage_token(None)
+            fake_clock.tick(FAILURE_MAX_SECONDS)
+            assert (await identity.storage_token(None)).secret
 
     asyncio.run(story())
