@@ -78,7 +78,7 @@ class Readiness:
             return last
         try:
             return await self._looks.join(ROUTE, self._renew)
-        except SentAway:  # anybody can probe
+        except SentAway:  # every caller can probe
             return last or _Report((_PENDING,), "not_ready", self._clock().boot)
 
     async def _renew(self) -> _Report:

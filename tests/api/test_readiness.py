@@ -364,7 +364,7 @@ def test_a_defect_of_ours_is_an_answer() -> None:
 
 @pytest.mark.parametrize("before", [True, False], ids=["a report before", "none before"])
 def test_a_crowd_of_probes_does_not_wait_for_checks_that_hang(*, before: bool) -> None:
-    """FND-B4: anybody can probe, so that after five seconds 64 wait; the others get the last report, or 503."""
+    """FND-B4: every caller can probe, so that after five seconds 64 wait; the others get the last report, or 503."""
     worker = Worker()
     hangs = asyncio.Event()
     answered = Counter[tuple[int, float]]()
