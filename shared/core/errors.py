@@ -208,7 +208,7 @@ class UpstreamError(VendError):
     ) -> None:
         super().__init__(public, cause=cause, hint=hint, wait=wait)
         self.public_cause = self.cause
-        """The cause without a name of the operator's own: anybody may read it in the report of readiness."""
+        """The cause without a name of the operator's own: every caller may read it in the report of readiness."""
         if self.wait is not None:  # a denial names no wait: it must look like one by policy
             self.wait = wait or upstream_wait or self.wait
         self.upstream_wait = upstream_wait

@@ -85,7 +85,7 @@ def test_a_worker_says_how_it_is(case: Case, timeless: LocalCloud, fake_clock: F
 def test_a_file_of_the_operators_is_named_in_the_log_alone(
     kind: str, content: bytes | None, says: str, timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path
 ) -> None:
-    """SEC-10: anybody may read the report, so that it says what is wrong and not of which file."""
+    """SEC-10: every caller may read the report, so that it says what is wrong and not of which file."""
     settings = f'profiles.graph.credentials = [{{ type = "{kind}", path = "contoso-signing" }}]'
     if content is not None:
         (tmp_path / "contoso-signing").write_bytes(content)
