@@ -112,6 +112,21 @@ def pairs_served(caller: Caller, offers: Mapping[str, Offer]) -> Iterator[tuple[
             seen.add(pair)
 
 
+def deciding_entry(caller: Caller, tenant: str, scope: str, offers: Mapping[str, Offer]) -> int | None:
+    """Return the index of the entry that decides about a tenant and a scope, in the order of `decide`."""
+    listed = [(index, allow) for index, allow in enumerate(caller.allow) if scope in allow.scopes]
+    audited = [
+        (index, allow)
+        for index, allow in enumerate(caller.allow)
+        if caller.mode is Mode.AUDIT
+        and (offer := offers.get(allow.profile))
+        and scope in offer.scopes
+        and offer.vendable
+    ]
+    about = (index for index, allow in (*listed, *audited) if tenant in (tenants_of(allow, offers) or (tenant,)))
+    return next(about, None)
+
+
 def is_served(caller: Caller, tenant: str, scope: str, offers: Mapping[str, Offer]) -> bool:
     """Return whether a caller gets tokens of a tenant and a scope."""
     try:
