@@ -25,7 +25,8 @@ believed is held: the old rows stay, and an event has the number.
 **A new copy leaves a dead end.** Some refusals say that a link is dead: a new copy begins in the same run. Any other
 refusal in Graph's own form is a doubt. The same one a minute later means that the link is dead. A proxy's answer is
 neither. After three copies that came no further than the one before, and after 50 pages without anything new, the run
-fails, and the next copy begins an hour later. A wait that Graph named is kept with the checkpoint too.
+fails, and the next copy begins an hour later. A wait that Graph named is kept with the checkpoint too. So is a
+failure without one: the timer leaves the stream alone for a minute, and for twice as long after each further failure.
 
 **The recycle bin.** An object in it keeps its columns for 30 days, and its number and edges for longer. Once a day,
 after a round, Graph is asked what became of it: `shared/directory/recycle_bin.py`.
@@ -54,21 +55,24 @@ killed at any point, the next one reads the same page again, and a page that is 
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol, TypedDict
+from typing import Protocol
 
 from shared.core.directory.checkpoint import Checkpoint, LeaseHeld, LeaseLost, Stored
-from shared.core.directory.delta import Change, LinkKind, Mended, Page, read_page, together
+from shared.core.directory.delta import Change, Page, read_page
+from shared.core.directory.order import Order
+from shared.core.directory.standing import StreamStanding
 from shared.core.directory.streams import Stream
-from shared.core.errors import BadAnswer, Unavailable, UpstreamError
-from shared.core.token import Moment
+from shared.core.errors import BadAnswer, Defect, Unavailable, UpstreamError
 from shared.directory.graph import LinkDoubted, ResyncRequired
 from shared.directory.recycle_bin import judge
+from shared.directory.report import Names, Report
+from shared.system import System
 from shared.telemetry import catalogue
-from shared.telemetry.event import Event
 from shared.telemetry.events import Events
 
 
@@ -86,8 +90,11 @@ class Pages(Protocol):
 class DirectoryStore(Protocol):
     """Holds the rows and the checkpoint of each stream; every call blocks."""
 
-    def begin(self, stream: Stream, *, tenant_id: str, root: str, now: float) -> Checkpoint:
-        """Take the lease of a stream and return its checkpoint."""
+    def begin(self, stream: Stream, *, tenant_id: str, root: str, now: float, resync: bool = False) -> Checkpoint:
+        """Take the lease of a stream and return its checkpoint; that of a new copy for a resync."""
+
+    def standings(self) -> Sequence[StreamStanding]:
+        """Return where each stream is."""
 
     def move(self, old: Checkpoint, new: Checkpoint, *, now: float) -> Checkpoint:
         """Move the checkpoint without a page; return the new one."""
@@ -122,52 +129,6 @@ class DirectorySource:
     graph: Pages
 
 
-class _Names(TypedDict):
-    """Which stream an event is about."""
-
-    stream: str
-    tenant_id: str
-
-
-@dataclass(slots=True)
-class Report:
-    """What one run did to one stream, as far as it came.
-
-    Args:
-        names: which stream it is.
-        pages: the number of pages that were stored.
-        changes: the number of changes on them.
-        rows: the number of rows that were written.
-        is_complete: the run read all that there was.
-        held: the losses of a complete copy that are not believed: how many, by their kind.
-        mended: by the property, the values that were stored in another form.
-    """
-
-    names: _Names
-    pages: int = 0
-    changes: int = 0
-    rows: int = 0
-    is_complete: bool = False
-    held: Mapping[str, int] = field(default_factory=dict)
-    mended: Mapping[str, Mended] = field(default_factory=dict)
-
-    def add(self, page: Page, stored: Stored) -> None:
-        """Count a page that was stored."""
-        self.pages += 1
-        self.changes += len(page.changes)
-        self.rows += stored.rows
-        self.is_complete = page.kind is LinkKind.DELTA
-        self.held = stored.held
-        self.mended = together(self.mended, page.mended)
-
-    def findings(self) -> Iterator[Event]:
-        """Return an event for each thing that somebody should look at."""
-        for kind, number in self.held.items():
-            yield catalogue.SyncHeld(**self.names, kind=kind, number=number)
-        for name, mended in self.mended.items():
-            yield catalogue.SyncMended(**self.names, property=name, number=mended.number, object_id=mended.object_id)
-
-
 class Sync:
     """Copies directories.
 
@@ -175,7 +136,8 @@ class Sync:
         sources: what is copied, for each tenant.
         store: holds the copy.
         pool: runs the store's blocking calls; one thread, so that they stay in order.
-        clock: reads both clocks.
+        system: clocks and chance.
+        interval: seconds between two rounds of a stream.
         events: takes one event for each stream and run, beside others.
     """
 
@@ -185,59 +147,77 @@ class Sync:
         sources: Sequence[DirectorySource],
         store: DirectoryStore,
         pool: Executor,
-        clock: Callable[[], Moment],
+        system: System,
+        interval: float,
         events: Events,
     ) -> None:
-        self._sources = sources
+        self._pairs = [(source, stream) for source in sources for stream in source.streams]
         self._store = store
         self._pool = pool
-        self._clock = clock
+        self._clock = system.clock
+        self._chance = system.chance
+        self._interval = interval
         self._events = events
 
-    async def run(self, *, seconds: float) -> None:
-        """Sync every stream of every tenant, side by side. A failure in one stream does not stop the others.
+    async def run(self, *, seconds: float, order: Order | None = None) -> Sequence[Report]:
+        """Sync streams of every tenant, side by side. A failure in one stream does not stop the others.
 
         Args:
             seconds: when to begin no further page. The next run continues where this one ends.
+            order: what an administrator asks for; None runs what is due.
         """
         until = self._clock().boot + seconds
-        await asyncio.gather(
-            *(self._run(source, stream, until) for source in self._sources for stream in source.streams)
+        wanted = await self._due() if order is None else self._ordered(order)
+        reports = await asyncio.gather(
+            *(self._run(source, stream, until, resync=bool(order and order.resync)) for source, stream in wanted)
         )
         self._events.flush()
+        return reports
 
-    async def _run(self, source: DirectorySource, stream: Stream, until: float) -> None:
+    async def standings(self) -> Sequence[StreamStanding]:
+        """Return where each stream is; raise `Unavailable` if the store failed."""
+        return await self._call(self._store.standings)
+
+    def _ordered(self, order: Order) -> Sequence[tuple[DirectorySource, Stream]]:
+        return [pair for pair in self._pairs if order.stream in {None, pair[1].name}]
+
+    async def _due(self) -> Sequence[tuple[DirectorySource, Stream]]:
+        """Return what is due; everything if the store cannot tell, and then each stream says why not."""
+        try:
+            known = {(found.tenant_id, found.stream): found for found in await self.standings()}
+        except UpstreamError:
+            return self._pairs
+        now = self._clock().wall
+        return [
+            (source, stream)
+            for source, stream in self._pairs
+            if (standing := known.get((source.tenant_id, stream.name))) is None
+            or standing.is_due(fingerprint=stream.fingerprint(source.root), interval=self._interval, now=now)
+        ]
+
+    async def _run(self, source: DirectorySource, stream: Stream, until: float, *, resync: bool) -> Report:
         """Sync one stream and emit an event that says how it ended."""
         began = self._clock().boot
-        report = Report(_Names(stream=stream.name, tenant_id=source.tenant_id))
-        ending: Event
+        report = Report(Names(stream=stream.name, tenant_id=source.tenant_id))
         try:
-            await self._read_pages(source, stream, until, report)
+            await self._read_pages(source, stream, until, report, resync=resync)
         except LeaseHeld:
-            ending = catalogue.SyncSkipped(**report.names, cause="another run is at it")
+            report.skipped("another run is at it", outcome="held")
         except LeaseLost:
-            ending = catalogue.SyncSkipped(**report.names, cause="another run has taken over")
+            report.skipped("another run has taken over")
         except Waiting:
-            ending = catalogue.SyncSkipped(**report.names, cause="Graph is asked again later")
+            report.skipped("Graph is asked again later")
         except UpstreamError as error:
-            ending = catalogue.SyncFailed(
-                **report.names, cause=error.cause, remedy=error.remedy, trace_id=error.trace_id
-            )
+            report.failed(error)
         except Exception as error:  # noqa: BLE001  # a defect of ours is an event, and never a traceback in the log
-            ending = catalogue.SyncFailed(**report.names, cause=type(error).__name__)
-        else:
-            ending = catalogue.SyncFinished(
-                **report.names,
-                outcome="complete" if report.is_complete else "to be continued",
-                pages=report.pages,
-                changes=report.changes,
-                rows=report.rows,
-                latency_ms=round((self._clock().boot - began) * 1000),
-            )
-        for event in (*report.findings(), ending):
+            report.failed(Defect(cause=type(error).__name__))
+        for event in (*report.findings(), report.ending(seconds=self._clock().boot - began)):
             self._events.emit(event)
+        return report
 
-    async def _read_pages(self, source: DirectorySource, stream: Stream, until: float, report: Report) -> None:
+    async def _read_pages(
+        self, source: DirectorySource, stream: Stream, until: float, report: Report, *, resync: bool
+    ) -> None:
         """Read and store pages until the round is complete or the time is over.
 
         Raises:
@@ -246,11 +226,12 @@ class Sync:
             Waiting: it is too early to ask Graph again.
             UpstreamError: Graph, Entra or the store failed.
         """
-        checkpoint = await self._call(self._begin, source, stream)
+        checkpoint = await self._call(self._begin, source, stream, resync)
         links: set[str] = set()
         try:
             while not report.is_complete and self._clock().boot < until:
-                if self._clock().wall < (checkpoint.progress.retry_at or 0.0):
+                report.stands(checkpoint, now=self._clock().wall)
+                if report.waiting_seconds:
                     raise Waiting
                 if checkpoint.link in links:
                     raise BadAnswer(cause="Graph leads in a circle")
@@ -271,14 +252,22 @@ class Sync:
                         continue
                     cause = "Graph repeats itself: page after page without anything new"
                     checkpoint = await self._call(self._move, checkpoint, checkpoint.restarted(now=self._clock().wall))
-                self._events.emit(catalogue.SyncRestarted(**report.names, cause=cause))
                 links.clear()
-                if checkpoint.progress.retry_at is not None:
-                    raise BadAnswer(cause=f"the next copy begins in an hour: {cause}")
+                self._restarted(report, checkpoint, cause)
             if report.is_complete and checkpoint.is_bin_due(now=self._clock().wall):
                 checkpoint = await self._judge_bin(source, checkpoint, report)
+        except UpstreamError as error:
+            await self._note(error, checkpoint)
+            report.waiting_seconds = checkpoint.wait(now=self._clock().wall)
+            raise
         finally:
             await self._call(self._store.release, checkpoint)
+
+    def _restarted(self, report: Report, checkpoint: Checkpoint, cause: str) -> None:
+        """Report that a new copy begins; raise `BadAnswer` if it does not begin now."""
+        self._events.emit(catalogue.SyncRestarted(**report.names, cause=cause))
+        if checkpoint.progress.retry_at is not None:
+            raise BadAnswer(cause=f"the next copy begins in an hour: {cause}")
 
     async def _judge_bin(self, source: DirectorySource, checkpoint: Checkpoint, report: Report) -> Checkpoint:
         """Find out what became of the objects in the recycle bin. If Graph does not tell, nothing becomes of them."""
@@ -292,6 +281,12 @@ class Sync:
             )
         return await self._call(self._settle, checkpoint, changes)
 
+    async def _note(self, error: UpstreamError, checkpoint: Checkpoint) -> None:
+        """Keep with the checkpoint why the run failed, unless it is the store that failed."""
+        failed = checkpoint.failed(error.public_cause, chance=self._chance(), now=self._clock().wall)
+        with suppress(Unavailable):
+            await self._call(self._move, checkpoint, failed)
+
     def _after(self, error: ResyncRequired | UpstreamError, checkpoint: Checkpoint) -> Checkpoint:
         """Return the checkpoint after a page that could not be read."""
         now = self._clock().wall
@@ -304,8 +299,9 @@ class Sync:
                 return checkpoint.waiting(until=now + wait.total_seconds())
         return checkpoint
 
-    def _begin(self, source: DirectorySource, stream: Stream) -> Checkpoint:
-        return self._store.begin(stream, tenant_id=source.tenant_id, root=source.root, now=self._clock().wall)
+    def _begin(self, source: DirectorySource, stream: Stream, resync: bool) -> Checkpoint:  # noqa: FBT001  # of `_call`
+        now = self._clock().wall
+        return self._store.begin(stream, tenant_id=source.tenant_id, root=source.root, resync=resync, now=now)
 
     def _move(self, old: Checkpoint, new: Checkpoint) -> Checkpoint:
         return old if new is old else self._store.move(old, new, now=self._clock().wall)

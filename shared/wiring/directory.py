@@ -1,17 +1,22 @@
-"""Settings -> the timer's job: the sync of the directory."""
+"""Settings -> the sync of the directory: the timer's job, the run that an administrator asks for, and the check."""
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from shared.adapters.http import Network, exactly
+from shared.core.check import Check, State
+from shared.core.directory.order import Order
 from shared.core.directory.streams import STREAMS
 from shared.core.documents.settings import Settings, is_on_azure
 from shared.core.token import TokenKey, Tokens
+from shared.directory.check import DirectoryCheck
 from shared.directory.graph import Graph
+from shared.directory.report import Report
 from shared.directory.sync import DirectorySource, Sync
 from shared.system import System
 from shared.telemetry import catalogue
@@ -19,9 +24,27 @@ from shared.telemetry.events import Events
 
 type Job = Callable[[], Coroutine[Any, Any, None]]
 """What a timer runs."""
+type Runs = Callable[[Order], Awaitable[Sequence[Report]]]
 
 SYNC_SECONDS = 240.0
 """After which a sync begins no further page: `functionTimeout` in host.json ends it at 300."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Directory:
+    """The sync of a worker.
+
+    Args:
+        job: runs what is due, for the timer.
+        run: runs what an administrator asks for.
+        check: tells where the copy stands.
+        streams: the names of the streams that are synced; none if nothing is.
+    """
+
+    job: Job
+    run: Runs
+    check: Callable[[], Awaitable[Check]]
+    streams: tuple[str, ...] = ()
 
 
 def build_sync(
@@ -34,8 +57,8 @@ def build_sync(
     system: System,
     events: Events,
     open_things: AsyncExitStack,
-) -> Job:
-    """Return the job that syncs the directory, or one that reports why there is no sync here.
+) -> Directory:
+    """Return how the directory is synced, or how it is reported that there is no sync here.
 
     Args:
         settings: without mistakes.
@@ -83,17 +106,37 @@ def build_sync(
             sources=[source(tenant_id) for tenant_id in offer.tenants],
             store=store,
             pool=pool,
-            clock=system.clock,
+            system=system,
+            interval=ours.interval_minutes * 60,
             events=events,
         )
 
-    return lambda: sync().run(seconds=SYNC_SECONDS)
+    async def job() -> None:
+        await sync().run(seconds=SYNC_SECONDS)
+
+    return Directory(
+        job=job,
+        run=lambda order: sync().run(seconds=order.seconds, order=order),
+        check=DirectoryCheck(
+            lambda: sync().standings(),
+            streams=ours.streams,
+            interval=ours.interval_minutes * 60,
+            clock=system.clock,
+        ).look,
+        streams=ours.streams,
+    )
 
 
-def no_sync(events: Events, cause: str) -> Job:
-    """Return a job that reports why nothing is synced."""
+def no_sync(events: Events, cause: str) -> Directory:
+    """Return what reports why nothing is synced."""
 
     async def report() -> None:
         events.emit(catalogue.SyncDisabled(cause=cause))
 
-    return report
+    async def run(_: Order) -> Sequence[Report]:
+        return []
+
+    async def check() -> Check:
+        return Check("directory", State.OK, "nothing is synced here")
+
+    return Directory(job=report, run=run, check=check)

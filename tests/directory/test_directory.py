@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from shared.adapters.database.store import SqlStore
+from shared.core.directory.order import Order
 from shared.core.directory.streams import STREAMS, USERS
 from shared.core.reply import Reply
 from shared.core.token import AccessToken, Acquired, TokenSource
@@ -20,7 +21,7 @@ from shared.directory.sync import DirectorySource, Sync
 from shared.telemetry.events import Events
 from tests.adapters.database.directory_copy import ROOT, TENANT, oid
 from tests.api.shop import InPlace
-from tests.clock import FakeClock, no_sleep
+from tests.clock import FakeClock, fake_system, no_sleep
 from tests.tables import case_id, cases
 
 EDGES = """
@@ -98,10 +99,11 @@ class Site:
             ],
             store=self._store,
             pool=InPlace(),
-            clock=self.clock,
+            system=fake_system(self.clock),
+            interval=900.0,
             events=Events(self._lines.append, wall=self.clock.wall, worker="w"),
         )
-        asyncio.run(sync.run(seconds=240))
+        asyncio.run(sync.run(seconds=240, order=Order()))
         return [json.loads(line) for line in self._lines]
 
     def objects(self) -> Mapping[str, Mapping[str, Any]]:

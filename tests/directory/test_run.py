@@ -12,6 +12,7 @@ import pytest
 
 from shared.adapters.database.store import LEASE_SECONDS, SqlStore
 from shared.core.directory.checkpoint import EMPTY_PAGES, IDLE_PAGES, STUCK_SECONDS, LeaseHeld
+from shared.core.directory.order import Order
 from shared.core.directory.streams import STREAMS, USERS, Stream
 from shared.core.errors import Unavailable
 from shared.directory.graph import ResyncRequired
@@ -19,7 +20,7 @@ from shared.directory.sync import DirectorySource, Sync
 from shared.telemetry.events import Events
 from tests.adapters.database.directory_copy import GADGETS, ROOT, TENANT, Copy, oid
 from tests.api.shop import InPlace
-from tests.clock import FakeClock
+from tests.clock import FakeClock, fake_system
 
 SECONDS = 240.0
 
@@ -50,10 +51,11 @@ class Book:
             sources=[DirectorySource(tenant_id=TENANT, root=ROOT, streams=self._streams, graph=self)],
             store=self._store,
             pool=InPlace(),
-            clock=self.clock,
+            system=fake_system(self.clock),
+            interval=900.0,
             events=Events(self.lines.append, wall=self.clock.wall, worker="w"),
         )
-        asyncio.run(sync.run(seconds=SECONDS))
+        asyncio.run(sync.run(seconds=SECONDS, order=Order()))
         return [json.loads(line) for line in self.lines[before:]]
 
     async def page(self, link: str) -> bytes:
@@ -221,7 +223,7 @@ def test_a_failure_of_one_stream_stops_no_other(tmp_path: Path, trouble: str | E
     """REL-39, SEC-12: each stream has an event, without a word of what came, and the lease is free."""
     with closing(Book(tmp_path, (USERS, GADGETS))) as book:
         book.pages |= {"users/delta": trouble, "gadgets/delta": page(1, delta="end"), "end": page(2, delta="end")}
-        failed, finished = book.run()
+        failed, finished = sorted(book.run(), key=lambda event: event["event"])
         assert (failed["event"], failed["stream"], failed["cause"]) == ("sync_failed", "users", cause)
         assert (finished["event"], finished["stream"]) == ("sync_finished", "gadgets")
         book.pages["users/delta"] = page(3, delta="end")

@@ -10,6 +10,7 @@ import os
 import random
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -45,6 +46,25 @@ class Doom:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+class Late:
+    """Clocks of which the one on the wall is ahead."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def __call__(self) -> Moment:
+        """Read both."""
+        return Moment(self.wall(), self.boot())
+
+    def wall(self) -> float:
+        """Read the wall clock."""
+        return time.time() + self._seconds
+
+    def boot(self) -> float:
+        """Read the boot clock."""
+        return time.monotonic()
+
+
 async def run(*, at: int, file: Path, root: str, ca_file: str, later: float, secret: str) -> None:
     """Sync once.
 
@@ -56,18 +76,14 @@ async def run(*, at: int, file: Path, root: str, ca_file: str, later: float, sec
         later: how many seconds the clock is ahead, so that the lease of a killed run has expired.
         secret: a token for Graph.
     """
-    doom, clock = Doom(at), System().clock
+    doom, late = Doom(at), Late(later)
     for moment in ("before_cursor_execute", "commit"):
         event.listen(Engine, moment, doom)
-    token = AccessToken(secret, clock(), lifetime=3_600, refresh_after=1_800)
+    token = AccessToken(secret, late(), lifetime=3_600, refresh_after=1_800)
 
     async def get_token(*, rejected: str | None) -> Acquired:
         assert rejected is None
         return Acquired(token, TokenSource.CACHE)
-
-    def late() -> Moment:
-        now = clock()
-        return Moment(now.wall + later, now.boot)
 
     network = Network(tls=client_tls(read_roots(ca_file)), proxy="", limits=Limits())
     async with aclosing(network):
@@ -84,8 +100,9 @@ async def run(*, at: int, file: Path, root: str, ca_file: str, later: float, sec
                 sources=[DirectorySource(tenant_id=TENANT_ID, root=root, streams=(USERS,), graph=pages)],
                 store=store,
                 pool=pool,
-                clock=late,
-                events=Events(lambda _: None, wall=lambda: late().wall, worker=str(random.random())),  # noqa: S311
+                system=System(clock=late),
+                interval=0.0,
+                events=Events(lambda _: None, wall=late.wall, worker=str(random.random())),  # noqa: S311
             )
             await sync.run(seconds=60)
         store.close()

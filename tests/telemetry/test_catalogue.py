@@ -17,7 +17,7 @@ from shared.tokens.reports import FAILED_ATTEMPTS
 from tests.contract import ROOT, event_conforms
 
 SCHEMA: dict[str, Any] = json.loads((ROOT / "docs" / "events.schema.json").read_text())
-BY_TYPE: Mapping[str, Any] = {"string": "0" * 12, "integer": 200, "number": 1.5, "array": ["x"]}
+BY_TYPE: Mapping[str, Any] = {"boolean": True, "string": "0" * 12, "integer": 200, "number": 1.5, "array": ["x"]}
 ENVELOPE = {"event", "time", "worker"}
 FEW_VALUES = {"caller", "cause", "outcome", "profile", "route", "source", "stream"}
 """Fields whose values the two documents and the code bound."""

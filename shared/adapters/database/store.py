@@ -5,11 +5,12 @@ all of a page and the link behind it, or nothing of both. The next writer then r
 that is stored twice changes nothing.
 """
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, Connection, and_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, inspect, null, or_, select, update
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from shared.adapters.database import rows
@@ -18,15 +19,17 @@ from shared.adapters.database.sqlite import insert, make_engine, remedy_for
 from shared.adapters.database.tables import SYNC_STREAM, Schema
 from shared.core.directory.checkpoint import BIN_DAYS, Checkpoint, LeaseHeld, LeaseLost, Progress, Stored
 from shared.core.directory.delta import Change, LinkKind, Page
+from shared.core.directory.standing import StreamStanding
 from shared.core.directory.streams import Stream
 from shared.core.errors import Unavailable
 
-LEASE_SECONDS = 300.0
-"""How long a run may store nothing before another run takes the stream over. Each page renews the lease. As long as
-`functionTimeout` in host.json lets a run live: a run that waits for Graph stores nothing for minutes."""
+LEASE_SECONDS = 180.0
+"""How long a run may store nothing before another run takes the stream over. Each page renews the lease. Shorter than
+the life of a page token, so that a run that was killed costs no new copy."""
 
 
 _NO_PROGRESS = asdict(Progress())
+_STANDING = [SYNC_STREAM.c[field.name] for field in fields(StreamStanding)]
 
 
 class SqlStore:
@@ -39,11 +42,12 @@ class SqlStore:
     """
 
     def __init__(self, file: Path, *, streams: Iterable[Stream], version: Version = CURRENT) -> None:
+        self._file = file
         self._engine = make_engine(file)
         self._schema = Schema(streams)
         self._version = version
 
-    def begin(self, stream: Stream, *, tenant_id: str, root: str, now: float) -> Checkpoint:
+    def begin(self, stream: Stream, *, tenant_id: str, root: str, now: float, resync: bool = False) -> Checkpoint:
         """Take the lease of a stream and return its checkpoint; migrate the database first if it needs that.
 
         Args:
@@ -51,6 +55,7 @@ class SqlStore:
             tenant_id: the tenant.
             root: the root of Graph, where a copy starts.
             now: seconds since the epoch.
+            resync: begin a new copy.
 
         Raises:
             LeaseHeld: another run has the lease.
@@ -94,11 +99,19 @@ class SqlStore:
                 bin_judged_at=row.bin_judged_at,
                 progress=Progress(**{name: getattr(row, name) for name in _NO_PROGRESS}),
             )
-            if row.fingerprint == stream.fingerprint(root):
+            if row.fingerprint == stream.fingerprint(root) and not resync:
                 return checkpoint
             return _move(connection, checkpoint, checkpoint.anew(), now=now)
 
         return self._transaction(take)
+
+    def standings(self) -> Sequence[StreamStanding]:
+        """Return where each stream is; nothing of a database that is not there yet, and what an older one knows.
+
+        Raises:
+            Unavailable: the database failed.
+        """
+        return self._transaction(_standings) if self._file.exists() else []
 
     def move(self, old: Checkpoint, new: Checkpoint, *, now: float) -> Checkpoint:
         """Move the checkpoint without a page; return the new one.
@@ -123,11 +136,13 @@ class SqlStore:
             written, new_objects = rows.apply(connection, table, checkpoint, page.changes, now=now)
             held: Mapping[str, int] = {}
             if page.kind is LinkKind.DELTA:
+                facts: dict[str, object] = {"complete_at": now}
                 if checkpoint.is_copying:
                     swept, held = rows.sweep(connection, table, checkpoint, now=now)
                     written += swept
+                    facts |= {"copied": checkpoint.generation, "held": json.dumps(held) if held else None}
                 this = _row(checkpoint.tenant_id, checkpoint.stream)
-                connection.execute(update(SYNC_STREAM).where(this).values(complete_at=now))
+                connection.execute(update(SYNC_STREAM).where(this).values(facts))
             moved = checkpoint.behind(page, new_objects=new_objects, now=now)
             _save(connection, moved)
             return Stored(moved, rows=written, held=held)
@@ -180,6 +195,28 @@ class SqlStore:
             failure = _failure(error)
         # Outside of the except block: the original error holds the statement and the rows.
         raise failure
+
+
+def _standings(connection: Connection) -> Sequence[StreamStanding]:
+    inspector = inspect(connection)
+    if not inspector.has_table(SYNC_STREAM.name):
+        return []
+    names = {column["name"] for column in inspector.get_columns(SYNC_STREAM.name)}
+    wanted = [column if column.name in names else null().label(column.name) for column in _STANDING]
+    return [
+        StreamStanding(
+            tenant_id=row.tenant_id,
+            stream=row.stream,
+            fingerprint=row.fingerprint,
+            is_copying=row.is_copying,
+            complete_at=row.complete_at,
+            retry_at=row.retry_at,
+            again_at=row.again_at,
+            error=row.error,
+            held=json.loads(row.held or "{}"),
+        )
+        for row in connection.execute(select(*wanted).select_from(SYNC_STREAM))
+    ]
 
 
 def _move(connection: Connection, old: Checkpoint, new: Checkpoint, *, now: float) -> Checkpoint:

@@ -118,6 +118,9 @@ _SQLITE_SCHEME = "sqlite:///"
 # No options, no folder, and no database in memory, which every connection has for itself.
 _SQLITE = re.compile(_SQLITE_SCHEME + r"(?!:memory:$)[^?]*[^?/]")
 
+MOST_MINUTES = 1_440
+"""Of the interval between two rounds: the recycle bin is looked into once a day."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncSettings:
@@ -126,6 +129,7 @@ class SyncSettings:
     profile: str
     store: str = field(repr=False)
     streams: tuple[str, ...] = (USERS.name,)
+    interval_minutes: int = 15
 
     def mistakes(self, at: str) -> list[str]:
         """List what is wrong with values that have the right type."""
@@ -139,6 +143,8 @@ class SyncSettings:
             for index, name in items(self.streams)
             if name in STREAMS and name in self.streams[:index]
         ]
+        if breaks(lambda minutes: 1 <= minutes <= MOST_MINUTES, self.interval_minutes):
+            found.append(f"{at}.interval_minutes: must be from 1 to {MOST_MINUTES}")
         if breaks(_SQLITE.fullmatch, self.store):
             found.append(f"{at}.store: this version of vend keeps the copy in a file of SQLite: sqlite:///PATH")
         return found

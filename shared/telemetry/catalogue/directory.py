@@ -29,8 +29,20 @@ class SyncFinished(Event):
 
 
 @dataclass(slots=True, kw_only=True)
+class SyncRequested(Event):
+    """An administrator asked for a run of the sync."""
+
+    about = About("sync_requested")
+
+    correlation_id: Annotated[str, Doc("the id of the answer, which its body has too")]
+    caller: Annotated[str, Doc("name of the caller in the callers document")]
+    stream: Annotated[str, Doc("name of the only stream that was asked for")] | None = None
+    resync: Annotated[bool, Doc("whether a new copy was asked for")]
+
+
+@dataclass(slots=True, kw_only=True)
 class SyncRestarted(Event):
-    """The last link leads nowhere, as after 7 days; a new copy begins, and readers keep the old one meanwhile."""
+    """A new copy begins: the last link leads nowhere, as after 7 days. Readers keep the old copy meanwhile."""
 
     about = About("sync_restarted", remedy="if it happens often: find out why the sync did not run for so long")
 
@@ -100,7 +112,7 @@ class SyncFailed(Event):
 
 @dataclass(slots=True, kw_only=True)
 class SyncSkipped(Event):
-    """Another run holds the stream or was killed less than five minutes ago, or Graph named a wait."""
+    """Another run holds the stream or was killed less than three minutes ago, or Graph named a wait."""
 
     about = About("sync_skipped", feeds=(Feed(RUNS, by=("stream",), fixed={"outcome": "skipped"}),))
 
