@@ -9,6 +9,7 @@ from cli.check import check
 from cli.execute import environment, execute
 from cli.explain import explain
 from cli.faults import break_part, mend_part
+from cli.sync import sync
 from cli.token import token
 
 app = typer.Typer(
@@ -34,6 +35,7 @@ callers.command("set")(change)
 callers.command("purge")(purge)
 callers.command("list")(show)
 callers.command("explain")(explain)
+app.command("sync")(sync)
 app.command("break")(break_part)
 app.command("mend")(mend_part)
 

@@ -23,6 +23,7 @@ MALFORMED = {
     "--rate": ("0", "-1", "1.5", "\u0661", "1" * 10),
     "--resource-id": ("/x", f"/subscriptions/{ID}/resourceGroups/g/providers/Microsoft.Web/sites/a/b"),
     "--scope": ("https://graph.microsoft.com", "User.Read", "a b/.default", f"api://{'a' * 1024}/.default"),
+    "--stream": ("devices", ""),
     "--tenant": ("common", "contoso.com", f"{ID}\n", "*"),
     "SCOPE": ("https://graph.microsoft.com",),
 }
@@ -30,7 +31,7 @@ ANYTHING = {"--as", "--config", "--key-file", "--key-folder", "--log", "--profil
 """Names and paths: each text can be one, and whether it is there is another question."""
 GOOD = {
     "--allow": SCOPE, "--scope": SCOPE, "NAME": "billing", "CALLER": "billing", "PART": "entra", "SCOPE": SCOPE,
-    "-- CMD": "true",
+    "-- CMD": "true", "--as": "operator",
 }  # fmt: skip
 WORDS = {"NAME", "CALLER", "PART", "-- CMD"}
 """Arguments that name something, which may not be there: that is exit code 1."""
