@@ -65,19 +65,24 @@ def sync(
     resync: Annotated[
         bool, typer.Option("--resync", help="Begin a new copy; readers keep the old one meanwhile.")
     ] = False,
+    loss: Annotated[
+        tuple[str, str, int] | None,
+        typer.Option(
+            "--accept-loss", metavar="STREAM KIND NUMBER", help="Believe a loss that the event sync_held has told."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was done as one object of JSON.")] = False,
 ) -> None:
     """Sync the directory now, whether it is due or not, and show how far each stream is.
 
     Exit code 0: every stream is complete. 1: one is not, and the lines say why.
     """
-    if stream is not None and stream not in STREAMS:
-        raise misuse("--stream", f"must be one of {', '.join(STREAMS)}")
+    wanted = _wanted(stream, resync=resync, loss=loss)
     address = check_address(app, at="--app")
     secret = function_key(key_of(admin, app=address), app=address)
     runs = Runs(address, secret, patience=patience_of(context))
     with progress() as show:
-        runs.until_complete(stream, resync=resync, show=show)
+        runs.until_complete(wanted, show=show)
     if as_json:
         typer.echo(
             json.dumps({"complete": runs.is_complete, "streams": [asdict(each) for each in runs.streams.values()]})
@@ -91,6 +96,23 @@ def sync(
         raise stop("Not every stream is complete.", "The events sync_failed and sync_skipped say more.")
     if not as_json:
         say("Every stream is complete.", style=GOOD)
+
+
+def _wanted(stream: str | None, *, resync: bool, loss: tuple[str, str, int] | None) -> Mapping[str, str]:
+    """Return the parameters of the first run, or end with exit code 2."""
+    if stream is not None and stream not in STREAMS:
+        raise misuse("--stream", f"must be one of {', '.join(STREAMS)}")
+    if loss is not None and (loss[0] not in STREAMS or loss[2] < 1 or resync or stream not in {None, loss[0]}):
+        rule = f"must be one of {', '.join(STREAMS)}, a kind and its number, without --resync and another --stream"
+        raise misuse("--accept-loss", rule, "The event sync_held has all three.")
+    wanted = {}
+    if stream is not None:
+        wanted["stream"] = stream
+    if resync:
+        wanted["resync"] = "true"
+    if loss is not None:
+        wanted["accept_loss"] = ":".join(map(str, loss))
+    return wanted
 
 
 def _described(each: Stream) -> str:
@@ -119,14 +141,22 @@ class Runs:
         """Whether every stream is."""
         return all(each.outcome == "complete" for each in self.streams.values())
 
-    def until_complete(self, stream: str | None, *, resync: bool, show: Callable[[str], None]) -> None:
-        """Ask again and again; end when nothing is left to be done, or nothing can be."""
+    def until_complete(self, wanted: Mapping[str, str], *, show: Callable[[str], None]) -> None:
+        """Ask again and again; end when nothing is left to be done, or nothing can be.
+
+        Args:
+            wanted: the parameters of the first run. Of these the later ones have the stream alone.
+            show: shows how far it is.
+        """
+        later = {name: value for name, value in wanted.items() if name == "stream"}
         seconds, waited = FIRST_SECONDS, 0
         while True:
-            self._run(seconds, stream, resync=resync)
+            self._run({"seconds": str(seconds), **wanted}, seconds=seconds)
             show("; ".join(f"{each.name} {_described(each)}" for each in self.streams.values()))
             rest = [each for each in self.streams.values() if each.outcome != "complete"]
             if not rest or any(each.outcome == "failed" for each in rest):
+                return
+            if "accept_loss" in wanted and all(each.outcome == "skipped" for each in rest):
                 return
             if all(each.outcome == "skipped" for each in rest):
                 wait = max(each.waiting_seconds or AGAIN_SECONDS for each in rest)
@@ -134,22 +164,21 @@ class Runs:
                 if waited > LONGEST_WAIT_SECONDS:
                     return
                 self._patience.sleep(wait)
-            seconds, resync = min(2 * seconds, MOST_SECONDS), False
+            seconds, wanted = min(2 * seconds, MOST_SECONDS), later
 
-    def _run(self, seconds: int, stream: str | None, *, resync: bool) -> None:
+    def _run(self, wanted: Mapping[str, str], *, seconds: int) -> None:
         """Ask for one run; wait while another one is at it."""
-        wanted = {
-            "seconds": seconds,
-            **({"stream": stream} if stream else {}),
-            **({"resync": "true"} if resync else {}),
-        }
         request = httpx.Request("POST", f"{self._app}/api/sync?{urlencode(wanted)}", content=b"")
         until = self._patience.clock() + LONGEST_WAIT_SECONDS
         while True:
             try:
                 answer = send(request, secret=self._secret, seconds=seconds + BESIDE_SECONDS)
             except NoAnswer as failure:
-                so = "Whether the new copy has begun is not known." if resync else "The run may be under way."
+                so = (
+                    "Whether the new copy has begun is not known."
+                    if "resync" in wanted
+                    else "The run may be under way."
+                )
                 raise stop(str(failure), so) from None
             if answer.status_code != HTTPStatus.CONFLICT:
                 break

@@ -154,7 +154,7 @@ def _sync() -> Part:
         errors.UnknownCaller: _run(Incoming("POST", url, {}, b""), admin),
         errors.NotAdmin: _run(asked, other),
         errors.MethodNotAllowed: _run(replace(asked, method="GET"), admin),
-        errors.SyncUnderWay: _run(asked, admin, outcome="held"),
+        errors.SyncUnderWay: _run(asked, admin, outcome="busy"),
         errors.TooLarge: _run(replace(asked, body=b"x" * (BODY_LIMIT + 1)), admin),
         VendError: _run(asked, _Callers(None)),
         errors.NotReady: _run(asked, None),

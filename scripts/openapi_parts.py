@@ -227,6 +227,12 @@ SYNC_REQUEST: Part = {
             "description": "Whether to begin a new copy.",
             "schema": {"type": "boolean", "default": False},
         },
+        {
+            "name": "accept_loss",
+            "in": "query",
+            "description": "The loss to believe, as `stream:kind:number`, if it is held back with this number still.",
+            "schema": {"type": "string", "pattern": "^[A-Za-z]{1,32}:[A-Za-z_]{1,64}:[1-9][0-9]{0,8}$"},
+        },
     ],
 }
 

@@ -61,11 +61,15 @@ class SyncRuns:
         order = read_order(incoming.query, streams=self._streams)
         self._events.emit(
             catalogue.SyncRequested(
-                correlation_id=correlation_id, caller=caller.name, stream=order.stream, resync=order.resync
+                correlation_id=correlation_id,
+                caller=caller.name,
+                stream=order.stream,
+                resync=order.resync,
+                accepted=":".join(map(str, order.loss)) if order.loss else None,
             )
         )
         reports = await self._run(order)
-        if all(each.outcome == "held" for each in reports):
+        if all(each.outcome == "busy" for each in reports):
             raise SyncUnderWay
         body = {
             "complete": all(each.outcome == "complete" for each in reports),
@@ -79,7 +83,7 @@ def _as_json(each: Report) -> dict[str, object]:
     return {
         "name": each.names["stream"],
         "tenant_id": each.names["tenant_id"],
-        "outcome": "skipped" if each.outcome == "held" else each.outcome,
+        "outcome": "skipped" if each.outcome == "busy" else each.outcome,
         "phase": each.phase,
         "pages": each.pages,
         "changes": each.changes,

@@ -10,8 +10,8 @@ from shared.core.errors import UpstreamError
 from shared.telemetry import catalogue
 from shared.telemetry.event import Event
 
-type Outcome = Literal["complete", "to be continued", "failed", "skipped", "held"]
-"""How a run ended for one stream. `held`: another run has the lease."""
+type Outcome = Literal["complete", "to be continued", "failed", "skipped", "busy"]
+"""How a run ended for one stream. `busy`: another run has the lease."""
 
 
 class Names(TypedDict):
@@ -57,7 +57,7 @@ class Report:
         self.phase = "copy" if checkpoint.is_copying else "delta"
         self.waiting_seconds = checkpoint.wait(now=now)
 
-    def skipped(self, cause: str, *, outcome: Literal["skipped", "held"] = "skipped") -> None:
+    def skipped(self, cause: str, *, outcome: Literal["skipped", "busy"] = "skipped") -> None:
         """Note that this run could not begin, or had to stop."""
         self.outcome, self.cause = outcome, cause
 

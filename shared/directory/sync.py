@@ -62,7 +62,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
-from shared.core.directory.checkpoint import Checkpoint, LeaseHeld, LeaseLost, Stored
+from shared.core.directory.checkpoint import Checkpoint, LeaseHeld, LeaseLost, LossChanged, Stored
 from shared.core.directory.delta import Change, Page, read_page
 from shared.core.directory.order import Order
 from shared.core.directory.standing import StreamStanding
@@ -101,6 +101,9 @@ class DirectoryStore(Protocol):
 
     def commit(self, checkpoint: Checkpoint, page: Page, *, now: float) -> Stored:
         """Store a page and the link behind it."""
+
+    def accept(self, checkpoint: Checkpoint, loss: tuple[str, int], *, now: float) -> Stored:
+        """Take away a loss that is held back; raise `LossChanged` if it is another one by now."""
 
     def uncertain(self, checkpoint: Checkpoint) -> Sequence[str]:
         """Return the ids of the objects of a stream that lie in the recycle bin, or that only relationships name."""
@@ -169,7 +172,7 @@ class Sync:
         until = self._clock().boot + seconds
         wanted = await self._due() if order is None else self._ordered(order)
         reports = await asyncio.gather(
-            *(self._run(source, stream, until, resync=bool(order and order.resync)) for source, stream in wanted)
+            *(self._run(source, stream, until, order or Order()) for source, stream in wanted)
         )
         self._events.flush()
         return reports
@@ -195,16 +198,19 @@ class Sync:
             or standing.is_due(fingerprint=stream.fingerprint(source.root), interval=self._interval, now=now)
         ]
 
-    async def _run(self, source: DirectorySource, stream: Stream, until: float, *, resync: bool) -> Report:
+    async def _run(self, source: DirectorySource, stream: Stream, until: float, order: Order) -> Report:
         """Sync one stream and emit an event that says how it ended."""
         began = self._clock().boot
         report = Report(Names(stream=stream.name, tenant_id=source.tenant_id))
         try:
-            await self._read_pages(source, stream, until, report, resync=resync)
+            await self._read_pages(source, stream, until, report, order)
         except LeaseHeld:
-            report.skipped("another run is at it", outcome="held")
+            report.skipped("another run is at it", outcome="busy")
         except LeaseLost:
             report.skipped("another run has taken over")
+        except LossChanged as changed:
+            report.held = changed.held
+            report.skipped("the loss to accept is not held back, or not with this number")
         except Waiting:
             report.skipped("Graph is asked again later")
         except UpstreamError as error:
@@ -216,19 +222,21 @@ class Sync:
         return report
 
     async def _read_pages(
-        self, source: DirectorySource, stream: Stream, until: float, report: Report, *, resync: bool
+        self, source: DirectorySource, stream: Stream, until: float, report: Report, order: Order
     ) -> None:
         """Read and store pages until the round is complete or the time is over.
 
         Raises:
             LeaseHeld: another run has the lease.
             LeaseLost: another run has taken over.
+            LossChanged: the loss to accept is another one by now.
             Waiting: it is too early to ask Graph again.
             UpstreamError: Graph, Entra or the store failed.
         """
-        checkpoint = await self._call(self._begin, source, stream, resync)
+        checkpoint = await self._call(self._begin, source, stream, order.resync)
         links: set[str] = set()
         try:
+            checkpoint = await self._accept(checkpoint, order.loss, report)
             while not report.is_complete and self._clock().boot < until:
                 report.stands(checkpoint, now=self._clock().wall)
                 if report.waiting_seconds:
@@ -262,6 +270,15 @@ class Sync:
             raise
         finally:
             await self._call(self._store.release, checkpoint)
+
+    async def _accept(self, checkpoint: Checkpoint, loss: tuple[str, int] | None, report: Report) -> Checkpoint:
+        """Take away the loss, if there is one; raise `LossChanged` if it is not what is held back."""
+        if loss is None:
+            return checkpoint
+        stored = await self._call(self._store_loss, checkpoint, loss)
+        report.rows += stored.rows
+        report.held = stored.held
+        return stored.checkpoint
 
     def _restarted(self, report: Report, checkpoint: Checkpoint, cause: str) -> None:
         """Report that a new copy begins; raise `BadAnswer` if it does not begin now."""
@@ -311,6 +328,9 @@ class Sync:
 
     def _commit(self, checkpoint: Checkpoint, page: Page) -> Stored:
         return self._store.commit(checkpoint, page, now=self._clock().wall)
+
+    def _store_loss(self, checkpoint: Checkpoint, loss: tuple[str, int]) -> Stored:
+        return self._store.accept(checkpoint, loss, now=self._clock().wall)
 
     async def _call[*A, T](self, work: Callable[[*A], T], *args: *A) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *args)

@@ -12,6 +12,7 @@ from tests.cli.conftest import SCOPE, Run
 
 ID = "00247c49-88b0-4b49-83e1-d12496541153"
 MALFORMED = {
+    "--accept-loss": ("users", ""),
     "--allow": ("https://graph.microsoft.com", "x y/.default", ""),
     "--app": ("HTTP://vend.example", "vend.example", "https://vend.example/api", "https://a@vend.example", ""),
     "--control": ("http://cloud.example", "8440"),

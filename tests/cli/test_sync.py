@@ -177,3 +177,33 @@ def test_a_lost_answer_is_not_repeated(run: Run) -> None:
     done = run("sync", "--as", "ops", "--resync", "--app", "http://localhost:1", VEND_KEY=KEY)
     assert done.exit_code == 1
     assert "Whether the new copy has begun is not known." in done.output
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--accept-loss", "devices", "objects", "3"),
+        ("--accept-loss", "users", "objects", "0"),
+        ("--accept-loss", "users", "objects", "3", "--resync"),
+        ("--accept-loss", "users", "objects", "3", "--stream", "groups"),
+    ],
+    ids=" ".join,
+)
+def test_a_loss_is_of_one_stream_and_of_its_last_copy(run: Run, words: tuple[str, ...]) -> None:
+    """A malformed one is not understood, and nothing is asked."""
+    done = run("sync", "--as", "ops", *words, "--app", "http://localhost:1", VEND_KEY=KEY)
+    assert done.exit_code == 2
+    assert "--accept-loss" in done.output
+
+
+def test_a_loss_is_accepted_once(run: Run, serve: Serve) -> None:
+    """Later runs do not name it; one that is another by now ends the command."""
+    gone = {"outcome": "skipped", "cause": "the loss to accept is not held back", "held": {"objects": 7}}
+    for answers, asked, code in (
+        ([ran(users=GOES_ON), ran(users={})], ["seconds=5&accept_loss=users%3Aobjects%3A3", "seconds=10"], 0),
+        ([ran(users=gone)], ["seconds=5&accept_loss=users%3Aobjects%3A3"], 1),
+    ):
+        app = Scripted(answers)
+        words = ("--accept-loss", "users", "objects", "3", "--app", serve(app))
+        done = run("sync", "--as", "ops", *words, obj=app.patience, VEND_KEY=KEY)
+        assert (app.asked, done.exit_code) == (asked, code)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from shared.adapters.database.store import SqlStore
-from shared.core.directory.order import Order
+from shared.core.directory.order import read_order
 from shared.core.directory.streams import STREAMS, USERS
 from shared.core.reply import Reply
 from shared.core.token import AccessToken, Acquired, TokenSource
@@ -48,6 +48,7 @@ class Run:
     """A run, what Graph answers from then on, and what is seen of it."""
 
     later: float = 60
+    order: str = ""
     answers: Mapping[str, Answered | tuple[Answered, ...]] = field(default_factory=dict)
     events: tuple[str, ...]
     remedy: str = ""
@@ -86,7 +87,7 @@ class Site:
         self._lines: list[str] = []
         self._store = SqlStore(self.file, streams=STREAMS.values())
 
-    def run(self, streams: Iterable[str]) -> list[dict[str, Any]]:
+    def run(self, streams: Iterable[str], order: str = "") -> list[dict[str, Any]]:
         """Run the sync once; list its events."""
         self.read.clear()
         self._lines.clear()
@@ -103,7 +104,7 @@ class Site:
             interval=900.0,
             events=Events(self._lines.append, wall=self.clock.wall, worker="w"),
         )
-        asyncio.run(sync.run(seconds=240, order=Order()))
+        asyncio.run(sync.run(seconds=240, order=read_order(order, streams=list(STREAMS))))
         return [json.loads(line) for line in self._lines]
 
     def objects(self) -> Mapping[str, Mapping[str, Any]]:
@@ -168,7 +169,7 @@ def test_the_copy_is_what_graph_told(site: Site, case: Case) -> None:
     for run in case.runs:
         site.clock.tick(run.later)
         site.answers |= run.answers
-        events = site.run(case.streams)
+        events = site.run(case.streams, run.order)
         assert "CANARY" not in json.dumps(events)
         assert [f"{each['event']}: {gist(each)}" for each in events] == list(run.events)
         assert run.remedy in (events[-1].get("remedy") or "")

@@ -7,7 +7,7 @@ that is stored twice changes nothing.
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 from sqlalchemy import ColumnElement, Connection, and_, inspect, null, or_, select, update
@@ -17,7 +17,7 @@ from shared.adapters.database import rows
 from shared.adapters.database.migration import CURRENT, Version, migrate
 from shared.adapters.database.sqlite import insert, make_engine, remedy_for
 from shared.adapters.database.tables import SYNC_STREAM, Schema
-from shared.core.directory.checkpoint import BIN_DAYS, Checkpoint, LeaseHeld, LeaseLost, Progress, Stored
+from shared.core.directory.checkpoint import BIN_DAYS, Checkpoint, LeaseHeld, LeaseLost, LossChanged, Progress, Stored
 from shared.core.directory.delta import Change, LinkKind, Page
 from shared.core.directory.standing import StreamStanding
 from shared.core.directory.streams import Stream
@@ -138,9 +138,9 @@ class SqlStore:
             if page.kind is LinkKind.DELTA:
                 facts: dict[str, object] = {"complete_at": now}
                 if checkpoint.is_copying:
-                    swept, held = rows.sweep(connection, table, checkpoint, now=now)
+                    swept, held = rows.sweep(connection, table, checkpoint.copy, now=now)
                     written += swept
-                    facts |= {"copied": checkpoint.generation, "held": json.dumps(held) if held else None}
+                    facts |= {"copied": checkpoint.generation, **_held(held)}
                 this = _row(checkpoint.tenant_id, checkpoint.stream)
                 connection.execute(update(SYNC_STREAM).where(this).values(facts))
             moved = checkpoint.behind(page, new_objects=new_objects, now=now)
@@ -148,6 +148,38 @@ class SqlStore:
             return Stored(moved, rows=written, held=held)
 
         return self._transaction(write)
+
+    def accept(self, checkpoint: Checkpoint, loss: tuple[str, int], *, now: float) -> Stored:
+        """Take away what the last copy left out of one kind, if it is held back with this number still.
+
+        Args:
+            checkpoint: where the run is.
+            loss: the kind and the number.
+            now: seconds since the epoch.
+
+        Raises:
+            LossChanged: it is not; nothing was taken away, and the numbers of today are kept.
+            LeaseLost: another run has taken over; nothing was stored.
+            Unavailable: the database failed.
+        """
+        table, this = self._schema.rows[checkpoint.stream.name], _row(checkpoint.tenant_id, checkpoint.stream)
+
+        def write(connection: Connection) -> Stored:
+            moved = _move(connection, checkpoint, checkpoint.loss_accepted(), now=now)
+            row = connection.execute(select(SYNC_STREAM.c.copied, SYNC_STREAM.c.held).where(this)).one()
+            before: Mapping[str, int] = json.loads(row.held or "{}")
+            # A copy under way has marked what it will take away.
+            if checkpoint.is_copying or loss[0] not in before:
+                raise LossChanged(before)
+            copy = replace(checkpoint.copy, generation=row.copied, held=frozenset(before), accepted=loss)
+            written, held = rows.sweep(connection, table, copy, now=now)
+            connection.execute(update(SYNC_STREAM).where(this).values(_held(held)))
+            return Stored(moved, rows=written, held=held)
+
+        stored = self._transaction(write)
+        if loss[0] in stored.held:
+            raise LossChanged(stored.held)
+        return stored
 
     def uncertain(self, checkpoint: Checkpoint) -> Sequence[str]:
         """Return the ids of the objects of a stream that lie in the recycle bin, or that only relationships name.
@@ -195,6 +227,10 @@ class SqlStore:
             failure = _failure(error)
         # Outside of the except block: the original error holds the statement and the rows.
         raise failure
+
+
+def _held(losses: Mapping[str, int]) -> Mapping[str, str | None]:
+    return {"held": json.dumps(losses) if losses else None}
 
 
 def _standings(connection: Connection) -> Sequence[StreamStanding]:

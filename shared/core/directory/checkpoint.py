@@ -15,6 +15,15 @@ class LeaseLost(Exception):
     """Another run has taken the stream over, so this run may store nothing more."""
 
 
+class LossChanged(Exception):
+    """The loss that an administrator accepts is not held back, or not with this number."""
+
+    def __init__(self, held: Mapping[str, int]) -> None:
+        super().__init__()
+        self.held = held
+        """What is held back now: how many, by their kind."""
+
+
 RESTARTS = 3
 """After so many copies running that came no further than the one before, the stream fails."""
 IDLE_PAGES = 50
@@ -63,6 +72,35 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """A complete copy, whose sweep takes away what it left out.
+
+    Args:
+        tenant_id: the tenant.
+        stream: the stream of that tenant.
+        generation: the number of the copy. What has this number or a higher one was seen by it, or later.
+        held: the kinds of which the first sweep held back a loss. They stay so until that loss is accepted.
+        accepted: the loss that an administrator believes: its kind and its number.
+    """
+
+    tenant_id: str
+    stream: Stream
+    generation: int
+    held: frozenset[str] = frozenset()
+    accepted: tuple[str, int] | None = None
+
+    def holds(self, kind: str, lost: int, *, is_doubtful: bool) -> bool:
+        """Return whether a loss is held back.
+
+        Args:
+            kind: what is lost.
+            lost: how many.
+            is_doubtful: whether so much is not believed without an administrator.
+        """
+        return lost > 0 and (is_doubtful or kind in self.held) and self.accepted != (kind, lost)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
     """Where a run is in its stream. A method returns the checkpoint behind one step; a store saves it.
 
@@ -96,6 +134,11 @@ class Checkpoint:
     def is_first_link(self) -> bool:
         """Whether the link is not one of Graph's: if it is refused, a new copy would begin with the same one."""
         return self.link == self.stream.first_link(self.root)
+
+    @property
+    def copy(self) -> Copy:
+        """The copy that ends with this attempt."""
+        return Copy(tenant_id=self.tenant_id, stream=self.stream, generation=self.generation)
 
     @property
     def repeats_itself(self) -> bool:
@@ -181,6 +224,10 @@ class Checkpoint:
     def bin_judged(self, *, now: float) -> "Checkpoint":
         """Return the checkpoint after a look into the recycle bin."""
         return replace(self, page=self.page + 1, bin_judged_at=now)
+
+    def loss_accepted(self) -> "Checkpoint":
+        """Return the checkpoint after an administrator has accepted a loss."""
+        return self._with(self.progress)
 
     def waiting(self, *, until: float) -> "Checkpoint":
         """Return the checkpoint after Graph has named a wait."""

@@ -1,4 +1,4 @@
-"""What a run of the sync is asked for: `POST /api/sync?seconds=&stream=&resync=`."""
+"""What a run of the sync is asked for: `POST /api/sync?seconds=&stream=&resync=&accept_loss=`."""
 
 import re
 from collections.abc import Collection
@@ -12,6 +12,8 @@ FEWEST_SECONDS, MOST_SECONDS = 1, 200
 USUAL_SECONDS = 60
 
 _SECONDS = re.compile(r"[1-9][0-9]{0,2}\Z")
+_LOSS = re.compile(r"([A-Za-z]{1,32}):([A-Za-z_]{1,64}):([1-9][0-9]{0,8})\Z")
+_FIELDS = {"seconds", "stream", "resync", "accept_loss"}
 _FLAGS = {"true": True, "false": False}
 
 
@@ -23,11 +25,13 @@ class Order:
         seconds: after which the run begins no further page.
         stream: the name of the only stream to run; None for all.
         resync: begin a new copy. Readers keep the old rows until it is complete.
+        loss: the loss of the last copy of the stream to believe: its kind, and its number as it was told.
     """
 
     seconds: float = USUAL_SECONDS
     stream: str | None = None
     resync: bool = False
+    loss: tuple[str, int] | None = None
 
 
 def read_order(query: str, *, streams: Collection[str]) -> Order:
@@ -41,15 +45,22 @@ def read_order(query: str, *, streams: Collection[str]) -> Order:
         InvalidRequest: it says something else.
     """
     fields = read_form(query.encode(), of="URL")
-    if not fields.keys() <= {"seconds", "stream", "resync"}:
-        raise InvalidRequest("the URL has a field that is not known", hint="use seconds, stream and resync")
+    if not fields.keys() <= _FIELDS:
+        hint = "use seconds, stream, resync and accept_loss"
+        raise InvalidRequest("the URL has a field that is not known", hint=hint)
     seconds = fields.get("seconds", str(USUAL_SECONDS))
     if not _SECONDS.match(seconds) or not FEWEST_SECONDS <= int(seconds) <= MOST_SECONDS:
         raise InvalidRequest(f"seconds must be a number from {FEWEST_SECONDS} to {MOST_SECONDS}")
-    stream = fields.get("stream")
+    stream, loss = fields.get("stream"), None
+    if accepted := fields.get("accept_loss"):
+        found = _LOSS.match(accepted)
+        if not found or stream not in {None, found[1]} or "resync" in fields:
+            hint = "take it from the event sync_held, for its stream alone, and without resync"
+            raise InvalidRequest("accept_loss must be stream:kind:number", hint=hint)
+        stream, loss = found[1], (found[2], int(found[3]))
     if stream is not None and stream not in streams:
         raise InvalidRequest(f"stream must be one of {', '.join(streams)}")
     resync = fields.get("resync", "false")
     if resync not in _FLAGS:
         raise InvalidRequest("resync must be true or false")
-    return Order(seconds=float(seconds), stream=stream, resync=_FLAGS[resync])
+    return Order(seconds=float(seconds), stream=stream, resync=_FLAGS[resync], loss=loss)

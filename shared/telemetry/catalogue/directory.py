@@ -38,6 +38,7 @@ class SyncRequested(Event):
     caller: Annotated[str, Doc("name of the caller in the callers document")]
     stream: Annotated[str, Doc("name of the only stream that was asked for")] | None = None
     resync: Annotated[bool, Doc("whether a new copy was asked for")]
+    accepted: Annotated[str, Doc("the loss that is to be believed: its kind, a colon, its number")] | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,8 +71,8 @@ class SyncHeld(Event):
 
     about = About(
         "sync_held",
-        remedy="find out whether a permission was taken away, or an answer was cut; if the loss is real, remove the "
-        "database, and the next run copies anew",
+        remedy="find out whether a permission was taken away, or an answer was cut; if the loss is real, "
+        "./vend sync --accept-loss STREAM KIND NUMBER accepts it",
     )
 
     stream: Stream
