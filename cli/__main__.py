@@ -2,6 +2,7 @@
 
 import typer
 
+from cli.audit import audit
 from cli.callers import add, revoke, roll
 from cli.callers_change import allow, change, deny, purge
 from cli.callers_list import show
@@ -36,6 +37,7 @@ callers.command("purge")(purge)
 callers.command("list")(show)
 callers.command("explain")(explain)
 app.command("sync")(sync)
+app.command("audit")(audit)
 app.command("break")(break_part)
 app.command("mend")(mend_part)
 

@@ -54,6 +54,7 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "shared/core/request.py": _DOORS,
     "shared/core/retry.py": (*_CACHE, "tests/tokens/test_acquire.py"),
     "shared/core/rules.py": _DOCUMENTS,
+    "shared/core/trace.py": ("tests/api/test_names.py",),
     "shared/core/url.py": _DOORS,
     "shared/core/directory/standing.py": ("tests/directory/test_orders.py",),
     "shared/directory/check.py": ("tests/directory/test_orders.py",),

@@ -39,6 +39,7 @@ class Profile:
     scopes: tuple[str, ...]
     credentials: tuple[CredentialSettings, ...]
     vendable: bool = True
+    share: bool = True
     region: str = ""
     claims_capabilities: tuple[str, ...] = ()
     application_object_id: str = ""
@@ -98,7 +99,7 @@ class Profile:
         """What policy needs to know of the profile; tenants in the lower case that requests are read into."""
         tenants = tuple(tenant.lower() for tenant in self.tenants)
         client_id = self.client_id.lower()
-        return Offer(tenants=tenants, scopes=self.scopes, client_id=client_id, vendable=self.vendable)
+        return Offer(tenants=tenants, scopes=self.scopes, client_id=client_id, vendable=self.vendable, share=self.share)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
