@@ -68,8 +68,7 @@ from shared.core.token import Moment
 from shared.directory.graph import LinkDoubted, ResyncRequired
 from shared.directory.recycle_bin import judge
 from shared.telemetry import catalogue
-from shared.telemetry.event import Event
-from shared.telemetry.events import Events
+from shared.telemetry.event import Event, Reports
 
 
 class Waiting(Exception):
@@ -122,7 +121,7 @@ class DirectorySource:
     graph: Pages
 
 
-class _Names(TypedDict):
+class Names(TypedDict):
     """Which stream an event is about."""
 
     stream: str
@@ -143,7 +142,7 @@ class Report:
         mended: by the property, the values that were stored in another form.
     """
 
-    names: _Names
+    names: Names
     pages: int = 0
     changes: int = 0
     rows: int = 0
@@ -176,7 +175,7 @@ class Sync:
         store: holds the copy.
         pool: runs the store's blocking calls; one thread, so that they stay in order.
         clock: reads both clocks.
-        events: takes one event for each stream and run, beside others.
+        events: takes one event for each stream and run, beside others. What they tell is in the store.
     """
 
     def __init__(
@@ -186,7 +185,7 @@ class Sync:
         store: DirectoryStore,
         pool: Executor,
         clock: Callable[[], Moment],
-        events: Events,
+        events: Reports,
     ) -> None:
         self._sources = sources
         self._store = store
@@ -198,18 +197,17 @@ class Sync:
         """Sync every stream of every tenant, side by side. A failure in one stream does not stop the others.
 
         Args:
-            seconds: when to begin no further page. The next run continues where this one ends.
+            seconds: when to end, also in the middle of a page. The next run continues where this one ends.
         """
         until = self._clock().boot + seconds
         await asyncio.gather(
             *(self._run(source, stream, until) for source in self._sources for stream in source.streams)
         )
-        self._events.flush()
 
     async def _run(self, source: DirectorySource, stream: Stream, until: float) -> None:
         """Sync one stream and emit an event that says how it ended."""
         began = self._clock().boot
-        report = Report(_Names(stream=stream.name, tenant_id=source.tenant_id))
+        report = Report(Names(stream=stream.name, tenant_id=source.tenant_id))
         ending: Event
         try:
             await self._read_pages(source, stream, until, report)
@@ -250,19 +248,17 @@ class Sync:
         links: set[str] = set()
         try:
             while not report.is_complete and self._clock().boot < until:
-                if self._clock().wall < (checkpoint.progress.retry_at or 0.0):
-                    raise Waiting
-                if checkpoint.link in links:
-                    raise BadAnswer(cause="Graph leads in a circle")
-                links.add(checkpoint.link)
+                self._check_link(checkpoint, links)
                 try:
-                    body = await source.graph.page(checkpoint.link)
+                    body = await self._page(source, checkpoint.link, until)
                 except (ResyncRequired, LinkDoubted, Unavailable) as error:
                     before, cause = checkpoint, error.cause
                     checkpoint = await self._call(self._move, before, self._after(error, before))
                     if checkpoint.generation == before.generation:
                         raise
                 else:
+                    if body is None:
+                        break
                     page = read_page(body, stream, root=source.root)
                     stored = await self._call(self._commit, checkpoint, page)
                     checkpoint = stored.checkpoint
@@ -276,16 +272,42 @@ class Sync:
                 if checkpoint.progress.retry_at is not None:
                     raise BadAnswer(cause=f"the next copy begins in an hour: {cause}")
             if report.is_complete and checkpoint.is_bin_due(now=self._clock().wall):
-                checkpoint = await self._judge_bin(source, checkpoint, report)
+                checkpoint = await self._judge_bin(source, checkpoint, until, report)
         finally:
             await self._call(self._store.release, checkpoint)
 
-    async def _judge_bin(self, source: DirectorySource, checkpoint: Checkpoint, report: Report) -> Checkpoint:
+    def _check_link(self, checkpoint: Checkpoint, links: set[str]) -> None:
+        """Check that the link may be read now, and note it.
+
+        Raises:
+            Waiting: it is too early to ask Graph again.
+            BadAnswer: the link was read before.
+        """
+        if self._clock().wall < (checkpoint.progress.retry_at or 0.0):
+            raise Waiting
+        if checkpoint.link in links:
+            raise BadAnswer(cause="Graph leads in a circle")
+        links.add(checkpoint.link)
+
+    async def _page(self, source: DirectorySource, link: str, until: float) -> bytes | None:
+        """Return the body of a page, or None when the time is over."""
+        try:
+            async with asyncio.timeout(until - self._clock().boot):
+                return await source.graph.page(link)
+        except TimeoutError:
+            return None
+
+    async def _judge_bin(
+        self, source: DirectorySource, checkpoint: Checkpoint, until: float, report: Report
+    ) -> Checkpoint:
         """Find out what became of the objects in the recycle bin. If Graph does not tell, nothing becomes of them."""
         ids = await self._call(self._store.uncertain, checkpoint)
         changes: list[Change] = []
         try:
-            changes = await judge(source.graph, checkpoint.stream, root=source.root, ids=ids) if ids else []
+            async with asyncio.timeout(until - self._clock().boot):
+                changes = await judge(source.graph, checkpoint.stream, root=source.root, ids=ids) if ids else []
+        except TimeoutError:
+            return checkpoint
         except UpstreamError as error:
             self._events.emit(
                 catalogue.SyncBinUnread(**report.names, cause=error.cause, remedy=error.remedy, trace_id=error.trace_id)

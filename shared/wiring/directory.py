@@ -1,35 +1,47 @@
 """Settings -> the timer's job: the sync of the directory."""
 
-from collections.abc import Callable, Coroutine, Mapping
-from concurrent.futures import ThreadPoolExecutor
+import hashlib
+import os
+import tempfile
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from shared.adapters.blob import NAME
 from shared.adapters.http import Network, exactly
 from shared.core.directory.streams import STREAMS
-from shared.core.documents.settings import Settings, is_on_azure
-from shared.core.token import TokenKey, Tokens
+from shared.core.documents.settings import Settings, SyncSettings
+from shared.core.token import AccessToken, TokenKey, Tokens
 from shared.directory.graph import Graph
-from shared.directory.sync import DirectorySource, Sync
+from shared.directory.sync import DirectorySource, DirectoryStore, Names, Sync
 from shared.system import System
 from shared.telemetry import catalogue
+from shared.telemetry.event import Reports
 from shared.telemetry.events import Events
 
 type Job = Callable[[], Coroutine[Any, Any, None]]
 """What a timer runs."""
 
 SYNC_SECONDS = 240.0
-"""After which a sync begins no further page: `functionTimeout` in host.json ends it at 300."""
+"""After which a sync ends: `functionTimeout` in host.json is 300, and the file of a blob has to go back before."""
+
+
+class _Runs(Protocol):
+    """Runs the sync once."""
+
+    async def run(self, *, seconds: float) -> None:
+        """End after so many seconds."""
 
 
 def build_sync(
     settings: Settings,
-    environ: Mapping[str, str],
     *,
     root: Path,
     tokens: Tokens,
+    get_token: Callable[[str | None], Awaitable[AccessToken]],
     network: Network,
     system: System,
     events: Events,
@@ -39,10 +51,10 @@ def build_sync(
 
     Args:
         settings: without mistakes.
-        environ: the app settings.
         root: where a relative path starts.
         tokens: have those for Graph.
-        network: makes the way to Graph.
+        get_token: returns a token of the app's own for Azure Storage, and not the one of this SHA-256, if any.
+        network: makes the way to Graph, and to the blob of the store.
         system: clocks, sleep and ids.
         events: the report of a run.
         open_things: closes what is opened here.
@@ -50,9 +62,61 @@ def build_sync(
     ours = settings.sync
     if ours is None:
         return no_sync(events, "vend.toml has no [sync]")
-    if is_on_azure(environ):
-        return no_sync(events, "no shared store: SQLite is for one machine")
-    offer, graph_root = settings.profiles[ours.profile].offer, settings.home.graph.removesuffix("/")
+    sources = _sources(settings, ours, tokens=tokens, network=network, system=system)
+
+    @cache
+    def pool() -> Executor:
+        made = ThreadPoolExecutor(1, thread_name_prefix="store")
+        open_things.callback(made.shutdown)
+        return made
+
+    def make_sync(store: DirectoryStore, reports: Reports) -> Sync:
+        return Sync(sources=sources, store=store, pool=pool(), clock=system.clock, events=reports)
+
+    # Late: a worker that only answers requests never imports the database.
+    @cache
+    def in_a_file() -> _Runs:
+        from shared.adapters.database.store import SqlStore  # noqa: PLC0415
+
+        store = SqlStore(root / ours.file, streams=STREAMS.values())
+        open_things.callback(store.close)
+        return make_sync(store, events)
+
+    send = network.upstream(NAME, exactly(ours.store), limits=settings.limits.of_pieces).send if ours.is_blob else None
+
+    @cache
+    def in_a_blob() -> _Runs:
+        from shared.adapters.database.blob_file import BlobFile  # noqa: PLC0415
+        from shared.adapters.database.blob_requests import BlobRequests  # noqa: PLC0415
+        from shared.adapters.database.kept_copy import KeptCopy  # noqa: PLC0415
+        from shared.adapters.database.store import SqlStore  # noqa: PLC0415
+        from shared.directory.run import FileRun  # noqa: PLC0415
+
+        assert send is not None
+        copy = KeptCopy(_folder_of(ours.store))
+        requests = BlobRequests(ours.store, get_token=get_token, send=send, sleep=system.sleep)
+        return FileRun(
+            BlobFile(requests, copy=copy, new_id=system.new_id, pool=pool()),
+            open_store=partial(SqlStore, copy.file, streams=STREAMS.values()),
+            make_sync=make_sync,
+            names=[Names(stream=stream.name, tenant_id=each.tenant_id) for each in sources for stream in each.streams],
+            pool=pool(),
+            clock=system.clock,
+            events=events,
+        )
+
+    async def run() -> None:
+        await (in_a_blob if ours.is_blob else in_a_file)().run(seconds=SYNC_SECONDS)
+        events.flush()
+
+    return run
+
+
+def _sources(
+    settings: Settings, ours: SyncSettings, *, tokens: Tokens, network: Network, system: System
+) -> list[DirectorySource]:
+    """Return what is copied, for each tenant."""
+    graph_root = settings.home.graph.removesuffix("/")
     get = network.upstream("Graph", exactly(graph_root), limits=settings.limits.of_graph).get
 
     def source(tenant_id: str) -> DirectorySource:
@@ -70,24 +134,13 @@ def build_sync(
             ),
         )
 
-    @cache
-    def sync() -> Sync:
-        # Late: a worker that only answers requests never imports the database.
-        from shared.adapters.database.store import SqlStore  # noqa: PLC0415
+    return [source(tenant_id) for tenant_id in settings.profiles[ours.profile].offer.tenants]
 
-        store = SqlStore(root / ours.file, streams=STREAMS.values())
-        pool = ThreadPoolExecutor(1, thread_name_prefix="store")
-        open_things.callback(store.close)
-        open_things.callback(pool.shutdown)
-        return Sync(
-            sources=[source(tenant_id) for tenant_id in offer.tenants],
-            store=store,
-            pool=pool,
-            clock=system.clock,
-            events=events,
-        )
 
-    return lambda: sync().run(seconds=SYNC_SECONDS)
+def _folder_of(store: str) -> Path:
+    """Return where the local copy of a blob lies: the same folder after a restart, so that none is left over."""
+    name = hashlib.sha256(store.encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"vend-{os.geteuid()}-{name}"
 
 
 def no_sync(events: Events, cause: str) -> Job:

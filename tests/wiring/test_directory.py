@@ -86,7 +86,7 @@ def test_a_token_that_graph_rejects_is_replaced(timeless: LocalCloud, fake_clock
     ("more", "environ", "cause"),
     [
         ("", {}, "vend.toml has no [sync]"),
-        ("sync", {"CONTAINER_NAME": "x"}, "no shared store: SQLite is for one machine"),
+        ("sync", {"CONTAINER_NAME": "x"}, "no valid settings"),
         ("broken = 1", {}, "no valid settings"),
         ("no folder", {}, "no valid settings"),
     ],

@@ -146,9 +146,9 @@ def worker(settings: Settings, tmp_path: Path) -> Iterator[Wired]:
             )
             job = build_sync(
                 settings,
-                {},
                 root=tmp_path,
                 tokens=NoTokens(),
+                get_token=no_token,
                 network=network,
                 system=system,
                 events=events,
