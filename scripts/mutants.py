@@ -55,6 +55,7 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "shared/core/retry.py": (*_CACHE, "tests/tokens/test_acquire.py"),
     "shared/core/rules.py": _DOCUMENTS,
     "shared/core/url.py": _DOORS,
+    "shared/directory/run.py": ("tests/directory/test_file_run.py",),
     "shared/directory/recycle_bin.py": ("tests/directory/test_directory.py",),
     "shared/credentials/certificate_file.py": ("tests/credentials/test_kinds_in_time.py",),
     "shared/credentials/certificate_link.py": _CHAIN,

@@ -118,6 +118,10 @@ class BlobStorage:
         """Delete a blob, if it is there."""
         self._blobs.remove((container, blob))
 
+    def end_lease(self, container: str, blob: str) -> None:
+        """End the lease of a blob at once, whoever holds it."""
+        self._blobs.lease((container, blob)).forget()
+
     def lose_answers(self, writes: int) -> None:
         """Do so many of the next writes, and answer each as if its outcome were not known; a switch for tests."""
         self._answers_to_lose = writes
