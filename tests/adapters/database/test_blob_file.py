@@ -94,6 +94,16 @@ class Machine:
             connection.execute("delete from things")
             connection.execute("insert into things values (?)", (value,))
 
+    def leave_wal(self, value: bytes) -> None:
+        """Write a value as a process does that is killed before its WAL is in the file."""
+        wal = Path(f"{self.copy.file}-wal")
+        with closing(sqlite3.connect(self.copy.file)) as connection:
+            connection.execute("update things set value = ?", (value,))
+            connection.commit()
+            left = self.copy.file.read_bytes(), wal.read_bytes()
+        self.copy.file.write_bytes(left[0])
+        wal.write_bytes(left[1])
+
     def put(self, value: bytes) -> None:
         """Run to the end with a new value."""
 
@@ -220,11 +230,13 @@ def test_a_copy_of_a_run_that_was_killed_is_not_taken_for_the_blobs(site: Site) 
         async with ours.run() as file:
             await file.fetch()
             ours.write(b"not stored")
+            ours.leave_wal(b"in the WAL")
             ours.is_killed = True
 
     asyncio.run(killed())
     site.break_lease()
-    assert ours.read() == b"not stored"
+    assert value_of(ours.copy.file, "mode=rw") == b"in the WAL"
+    ours.leave_wal(b"in the WAL")
     ours.is_killed = False
 
     async def story() -> None:
@@ -356,6 +368,23 @@ def test_a_put_that_never_arrived_has_failed(site: Site, *, first: bool) -> None
     assert not ours.copy.file.exists()
 
 
+def test_a_put_of_another_run_is_not_taken_for_ours(site: Site) -> None:
+    """No answer comes, and the blob is another one by now: the metadata name the run that has put it."""
+    ours, other = site.machine(), site.machine("other")
+    ours.put(b"before")
+
+    async def overtaken(answer: Awaitable[Reply]) -> Reply:
+        site.break_lease()
+        await asyncio.to_thread(other.put, b"other")
+        return await unsent(answer)
+
+    ours.on_send = {("PUT", "blocklist"): overtaken}
+    with pytest.raises(Unavailable, match="no connection"):
+        ours.put(b"ours")
+    assert site.value() == b"other"
+    assert not ours.copy.file.exists()
+
+
 def test_what_may_arrive_twice_is_sent_again(site: Site) -> None:
     """A lease, a range and a block: one lost answer of each ends no run."""
     ours = site.machine()
@@ -407,6 +436,7 @@ class Scripted:
     def __init__(self, *replies: Reply) -> None:
         self._replies = list(replies)
         self.bodies: list[int | None] = []
+        self.rejected: list[str | None] = []
 
     async def send(
         self, method: str, url: str, *, headers: Mapping[str, str], content: bytes = b"", body_bytes: int | None = None
@@ -420,8 +450,9 @@ class Scripted:
     def fetch(self, folder: Path) -> None:
         """Fetch the blob."""
 
-        async def token(_: str | None) -> AccessToken:
-            return AccessToken("t", Moment(0, 0), lifetime=HOUR, refresh_after=HOUR)
+        async def token(rejected: str | None) -> AccessToken:
+            self.rejected.append(rejected)
+            return TOKEN
 
         requests = BlobRequests(URL, get_token=token, send=self.send, sleep=no_sleep)
         file = BlobFile(requests, copy=KeptCopy(folder), new_id=lambda: "a-run", pool=InPlace())
@@ -433,6 +464,7 @@ class Scripted:
         asyncio.run(story())
 
 
+TOKEN = AccessToken("t", Moment(0, 0), lifetime=HOUR, refresh_after=HOUR)
 LEASED = Reply(201, b"")
 TOO_LARGE = f"bytes 0-0/{FILE_BYTES + 1}"
 
@@ -467,6 +499,14 @@ def test_an_answer_that_is_no_piece_of_the_file_is_refused(
     assert remedy in (caught.value.remedy or "")
     assert not (tmp_path / "copy" / "directory.db").exists()
     assert set(scripted.bodies[1:]) == {PIECE_BYTES}
+
+
+def test_a_token_that_is_rejected_is_replaced_once(tmp_path: Path) -> None:
+    """REL-42: nothing was done with it, so the same request is sent with another one."""
+    scripted = Scripted(LEASED, Reply(401, b""), Reply(206, b"x", {"etag": "e", "content-range": "bytes 0-0/1"}))
+    scripted.fetch(tmp_path / "copy")
+    assert scripted.rejected == [None, None, TOKEN.sha256]
+    assert (tmp_path / "copy" / "directory.db").read_bytes() == b"x"
 
 
 def test_a_file_that_has_grown_too_large_is_not_put(site: Site) -> None:
