@@ -242,7 +242,7 @@ def test_a_copy_of_a_run_that_was_killed_is_not_taken_for_the_blobs(site: Site) 
     async def story() -> None:
         async with ours.run() as file:
             await file.fetch()
-            assert ours.read() == b"stored"
+            assert value_of(ours.copy.file, "mode=rw") == b"stored"
 
     asyncio.run(story())
 
