@@ -236,7 +236,7 @@ def test_a_copy_of_a_run_that_was_killed_is_not_taken_for_the_blobs(site: Site) 
     asyncio.run(killed())
     site.break_lease()
     assert value_of(ours.copy.file, "mode=rw") == b"in the WAL"
-    ours.leave_wal(b"in the WAL")
+    ours.leave_wal(b"in another WAL")
     ours.is_killed = False
 
     async def story() -> None:
