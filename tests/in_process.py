@@ -93,7 +93,7 @@ class App(AbstractAsyncContextManager["App"]):
             {**app_settings(cloud, folder / "vend.toml"), **environ},
             root=folder,
             events=self._events,
-            system=System(clock=clock, sleep=self._sleep),
+            system=System(clock=clock, sleep=self._sleep, temporary=lambda: folder),
         )
 
     async def __aexit__(

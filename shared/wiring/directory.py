@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import tempfile
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack
@@ -55,7 +54,7 @@ def build_sync(
         tokens: have those for Graph.
         get_token: returns a token of the app's own for Azure Storage, and not the one of this SHA-256, if any.
         network: makes the way to Graph, and to the blob of the store.
-        system: clocks, sleep and ids.
+        system: clocks, sleep, ids and the folder of the local copy of a blob.
         events: the report of a run.
         open_things: closes what is opened here.
     """
@@ -93,7 +92,7 @@ def build_sync(
         from shared.directory.run import FileRun  # noqa: PLC0415
 
         assert send is not None
-        copy = KeptCopy(_folder_of(ours.store))
+        copy = KeptCopy(system.temporary() / _folder_of(ours.store))
         requests = BlobRequests(ours.store, get_token=get_token, send=send, sleep=system.sleep)
         return FileRun(
             BlobFile(requests, copy=copy, new_id=system.new_id, pool=pool()),
@@ -137,10 +136,9 @@ def _sources(
     return [source(tenant_id) for tenant_id in settings.profiles[ours.profile].offer.tenants]
 
 
-def _folder_of(store: str) -> Path:
+def _folder_of(store: str) -> str:
     """Return where the local copy of a blob lies: the same folder after a restart, so that none is left over."""
-    name = hashlib.sha256(store.encode()).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"vend-{os.geteuid()}-{name}"
+    return f"vend-{os.geteuid()}-{hashlib.sha256(store.encode()).hexdigest()[:16]}"
 
 
 def no_sync(events: Events, cause: str) -> Job:
