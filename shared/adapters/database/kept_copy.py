@@ -67,19 +67,18 @@ class KeptCopy:
         self._etag.write_text(etag, "ascii")
 
     def replace(self) -> None:
-        """Put what was fetched in the place of the file."""
-        self.drop()
+        """Make what was fetched the file."""
         self.part.replace(self.file)
 
     def drop(self) -> None:
-        """Remove the file with all that SQLite keeps beside it: a WAL of another file would destroy this one."""
-        for path in (self._etag, *(Path(f"{self.file}{end}") for end in ("-wal", "-shm", "-journal", ""))):
+        """Remove the file with all that SQLite keeps beside it: the WAL of one file would destroy the next one."""
+        for path in (self._etag, self.part, *(Path(f"{self.file}{end}") for end in ("-wal", "-shm", "-journal", ""))):
             path.unlink(missing_ok=True)
 
     def write_part(self, piece: bytes, *, at: int) -> None:
-        """Write a piece of what is fetched; its owner alone reads it."""
+        """Write a piece of what is fetched. The first one removes the copy: the disk may have no room for two."""
         if at == 0:
-            self.part.unlink(missing_ok=True)
+            self.drop()
             self.part.touch(0o600)
         with self.part.open("r+b") as part:
             part.seek(at)

@@ -52,7 +52,7 @@ def fold(file: Path) -> None:
     else:
         if not busy and mode == "delete":
             return
-        name = "SQLITE_BUSY"
+        name = "BUSY"
     raise Unavailable(cause=f"the store failed: {name}", remedy=remedy_for(name))
 
 
