@@ -6,7 +6,7 @@ and no event says so. The order of the steps:
 1. The lease of the file. Another run that holds it has the work, and this one is skipped.
 2. Fetch the file.
 3. Free every lease of a stream in it: whoever put the file has ended, or will not be able to put again.
-4. Sync every stream, until `seconds` are over.
+4. Sync every stream, until `seconds` are over. To put the file takes about as long as to fetch it: so much is left.
 5. If a checkpoint has moved, put the file. Else it stays as it is.
 6. Emit the events, and free the lease.
 
@@ -112,7 +112,7 @@ class FileRun:
         """Sync every stream, as far as the time goes.
 
         Args:
-            seconds: when to stop reading, counted from now; putting the file comes after that.
+            seconds: when to stop reading at the latest, counted from now; putting the file comes after that.
         """
         held = _Held()
         ending: Callable[[Names], Event]
@@ -151,7 +151,9 @@ class FileRun:
             await self._file.release()
 
     async def _work(self, held: _Held, until: float) -> None:
+        began = self._clock().boot
         await self._file.fetch()
+        until -= self._clock().boot - began
         store = self._open_store()
         try:
             before = await self._call(store.free)

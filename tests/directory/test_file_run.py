@@ -269,6 +269,26 @@ def test_a_run_ends_in_time_in_the_middle_of_a_page(ours: Machine, clock: FakeCl
     run(story, clock)
 
 
+def test_a_file_that_is_slow_to_fetch_has_as_long_to_be_put(ours: Machine, other: Machine, clock: FakeClock) -> None:
+    """A large copy would else never be put: the host ends the function a minute after the time for reading."""
+
+    async def story() -> None:
+        await other.sync(Graph())
+
+        def fetch_slowly(method: str, _: str) -> None:
+            if method == "GET":
+                clock.suspend(70)
+
+        ours.on_ask = fetch_slowly
+        slow, began = Graph(2), clock().boot
+        slow.on_read = lambda: asyncio.sleep(SECONDS if slow.read == 2 else 0)
+        (event,) = await ours.sync(slow)
+        assert (event["outcome"], event["pages"]) == ("to be continued", 1)
+        assert clock().boot - began == SECONDS - 70
+
+    run(story, clock)
+
+
 def test_a_lease_of_a_stream_in_the_file_keeps_nobody_out(ours: Machine, clock: FakeClock, tmp_path: Path) -> None:
     """Whoever put the file has ended: its own lease excludes others."""
     file = tmp_path / "left.db"
