@@ -11,6 +11,7 @@ import pytest
 from shared.adapters.database.blob_file import LEASE_SECONDS
 from shared.adapters.database.sqlite import fold
 from shared.adapters.database.store import SqlStore
+from shared.core.directory.checkpoint import BIN_SECONDS
 from shared.core.directory.streams import STREAMS, USERS
 from shared.core.errors import Unavailable
 from shared.core.reply import Reply
@@ -265,6 +266,29 @@ def test_a_run_ends_in_time_in_the_middle_of_a_page(ours: Machine, clock: FakeCl
         (event,) = await ours.sync(Graph(first=2))
         assert (event["outcome"], event["pages"]) == ("complete", 1)
         assert ours.ids() == {oid(1), oid(2)}
+
+    run(story, clock)
+
+
+def test_a_recycle_bin_that_does_not_answer_ends_in_time(ours: Machine, clock: FakeClock) -> None:
+    """The round is put all the same, and the next run asks again; nothing has become of anybody meanwhile."""
+
+    class Bin(Graph):
+        async def page(self, link: str) -> bytes:
+            if "filter" in link or "deletedItems" in link:
+                await asyncio.sleep(3_600)
+            gone = {"id": oid(1), "@removed": {"reason": "changed"}}
+            return json.dumps({"value": [gone], "@odata.deltaLink": f"{ROOT}/d"}).encode()
+
+    async def story() -> None:
+        await ours.sync(Graph())
+        clock.tick(BIN_SECONDS)
+        for _ in range(2):
+            began = clock().boot
+            (event,) = await ours.sync(Bin())
+            assert event["outcome"] == "complete"
+            assert clock().boot - began == SECONDS
+        assert ours.query("select state from directory_object") == [("deleted",)]
 
     run(story, clock)
 
