@@ -37,6 +37,12 @@ async def doctor(req: func.HttpRequest) -> func.HttpResponse:
     return await _answer("doctor", req)
 
 
+@app.route(route="sync")
+async def sync(req: func.HttpRequest) -> func.HttpResponse:
+    """Copy the directory for an administrator."""
+    return await _answer("sync", req)
+
+
 @app.timer_trigger(arg_name="timer", schedule="%GRAPH_SYNC_SCHEDULE%", run_on_startup=False, use_monitor=True)
 async def graph_sync(timer: func.TimerRequest) -> None:  # noqa: ARG001  # the host finds it by its name
     """Copy the directory."""

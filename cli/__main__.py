@@ -2,6 +2,7 @@
 
 import typer
 
+from cli.audit import audit
 from cli.callers import add, revoke, roll
 from cli.callers_change import allow, change, deny, purge
 from cli.callers_list import show
@@ -9,6 +10,7 @@ from cli.check import check
 from cli.execute import environment, execute
 from cli.explain import explain
 from cli.faults import break_part, mend_part
+from cli.sync import sync
 from cli.token import token
 
 app = typer.Typer(
@@ -34,6 +36,8 @@ callers.command("set")(change)
 callers.command("purge")(purge)
 callers.command("list")(show)
 callers.command("explain")(explain)
+app.command("sync")(sync)
+app.command("audit")(audit)
 app.command("break")(break_part)
 app.command("mend")(mend_part)
 

@@ -80,7 +80,7 @@ var settings = {
   CERTIFICATE_ROTATION_SCHEDULE: '0 30 * * * *'
   CLIENT_ID: clientId
   DIRECTORY_URL: directoryUrl
-  GRAPH_SYNC_SCHEDULE: '0 */15 * * * *'
+  GRAPH_SYNC_SCHEDULE: '0 * * * * *'
   KEY_VAULT_URL: 'https://${vaultName}${environment().suffixes.keyvaultDns}'
   // The two others have an effect with metrics alone: vend's own log by the worker, no traces.
   OTEL_TRACES_EXPORTER: 'none'

@@ -16,6 +16,7 @@ type Schema = dict[str, Any]
 _TEXT: Schema = {"type": "string", "maxLength": LONGEST_VALUE}
 _TYPES: Mapping[object, Schema] = {
     str: _TEXT,
+    bool: {"type": "boolean"},
     int: {"type": "integer"},
     float: {"type": "number"},
     list[str]: {"type": "array", "items": _TEXT},

@@ -7,28 +7,31 @@ code cannot say stands here: which error cannot happen where; and in `openapi_pa
 import asyncio
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from scripts import openapi_parts as parts
-from shared.api import doctor, readiness
+from shared.api import doctor, readiness, sync
 from shared.api.answers import Answer, Vended
 from shared.api.routes import FUNCTION_KEY, MANAGED_IDENTITY, OAUTH, ROUTES, Route
 from shared.callers.health import DocumentFacts, DocumentHealth, check_document
 from shared.core import errors
 from shared.core.check import Check, State
+from shared.core.directory.order import Order
 from shared.core.errors import VendError
 from shared.core.policy import Caller
 from shared.core.request import BODY_LIMIT, Incoming
 from shared.core.token import AccessToken, Moment, TokenSource
+from shared.directory.report import Names, Outcome, Report
 from shared.system import System
 from shared.telemetry.events import Events
 
 type Part = dict[str, Any]
 
 NEVER: Mapping[Route, set[type[VendError]]] = {
-    FUNCTION_KEY: {errors.RouteDisabled, errors.NotAdmin},
-    OAUTH: {errors.NotAdmin},
-    MANAGED_IDENTITY: {errors.NotAdmin, errors.UnsupportedMedia, errors.UnsupportedGrant},
+    FUNCTION_KEY: {errors.RouteDisabled, errors.NotAdmin, errors.SyncUnderWay},
+    OAUTH: {errors.NotAdmin, errors.SyncUnderWay},
+    MANAGED_IDENTITY: {errors.NotAdmin, errors.SyncUnderWay, errors.UnsupportedMedia, errors.UnsupportedGrant},
 }
 BRANCHES = {errors.Refused, errors.UpstreamError}
 """Of the tree of errors: never raised themselves."""
@@ -62,7 +65,8 @@ def openapi() -> Part:
         | {
             f"/api/{name}": {"get": operation, "head": parts.without_body(operation)}
             for name, operation in ((readiness.ROUTE, _readiness()), (doctor.ROUTE, _doctor()))
-        },
+        }
+        | {f"/api/{sync.ROUTE}": {"post": _sync()}},
         "components": {"securitySchemes": parts.SECURITY, "headers": parts.HEADERS, "schemas": parts.SCHEMAS},
     }
 
@@ -138,6 +142,46 @@ def _doctor() -> Part:
             **{str(answer.status): _refusal([(kind, answer)], "Error") for kind, answer in told.items()},
         },
     }
+
+
+def _sync() -> Part:
+    """Describe the run of the sync by what it answers to each kind of request."""
+    url = f"https://vend.test/api/{sync.ROUTE}"
+    admin, other = (_Callers(Caller(name="billing", admin=admin)) for admin in (True, False))
+    asked = Incoming("POST", f"{url}?seconds=60", {"x-functions-key": "a-key-of-at-least-16-characters"}, b"")
+    told: dict[type[VendError], Answer] = {
+        errors.InvalidRequest: _run(replace(asked, url=f"{url}?seconds=0"), admin),
+        errors.UnknownCaller: _run(Incoming("POST", url, {}, b""), admin),
+        errors.NotAdmin: _run(asked, other),
+        errors.MethodNotAllowed: _run(replace(asked, method="GET"), admin),
+        errors.SyncUnderWay: _run(asked, admin, outcome="busy"),
+        errors.TooLarge: _run(replace(asked, body=b"x" * (BODY_LIMIT + 1)), admin),
+        VendError: _run(asked, _Callers(None)),
+        errors.NotReady: _run(asked, None),
+    }
+    ran: Part = {"$ref": "#/components/schemas/Synced"}
+    return {
+        "operationId": "sync",
+        **parts.SYNC_REQUEST,
+        "responses": {
+            "200": parts.answer("What the run did.", parts.as_json(ran, {"Ran": _run(asked, admin)})),
+            **{str(answer.status): _refusal([(kind, answer)], "Error") for kind, answer in told.items()},
+        },
+    }
+
+
+def _run(incoming: Incoming, callers: doctor.Callers | None, *, outcome: Outcome = "complete") -> Answer:
+    """Ask a worker whose runs end in one way."""
+    names = Names(stream="users", tenant_id="3b9d1f74-6c2e-4e5a-8d17-90f4b6a2c835")
+
+    async def run(_: Order) -> Sequence[Report]:
+        return [Report(names, phase="delta", outcome=outcome, pages=1, rows=3)]
+
+    events = Events(lambda _line: None, wall=lambda: _NOW.wall, worker=_WORKER)
+    asked = sync.SyncRuns(
+        callers, run=run, streams=("users",), system=System(clock=_Still(), new_id=lambda: _ID), events=events
+    )
+    return asyncio.run(asked.answer(incoming))
 
 
 class _Callers:

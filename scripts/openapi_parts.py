@@ -9,6 +9,8 @@ from typing import Any
 
 from shared.api.answers import Answer
 from shared.core.check import State
+from shared.core.directory.order import FEWEST_SECONDS, MOST_SECONDS, USUAL_SECONDS
+from shared.core.directory.streams import STREAMS
 from shared.core.form import FIELD_LIMIT, FIELDS
 from shared.core.names import DEFAULT_SUFFIX, GUID, SCOPE_LIMIT, SCOPE_TOKEN, SHA256
 from shared.core.request import BODY_LIMIT, OLDEST_API_VERSION
@@ -202,6 +204,38 @@ DOCTOR_REQUEST: Part = {
     "security": [{"function_key": []}],
 }
 
+SYNC_REQUEST: Part = {
+    "summary": "Run the directory sync now, for administrators.",
+    "description": "With the function key of a caller that has `admin = true`: docs/directory.md.",
+    "security": [{"function_key": []}],
+    "parameters": [
+        {
+            "name": "seconds",
+            "in": "query",
+            "description": "When the run begins no further page.",
+            "schema": {"type": "integer", "minimum": FEWEST_SECONDS, "maximum": MOST_SECONDS, "default": USUAL_SECONDS},
+        },
+        {
+            "name": "stream",
+            "in": "query",
+            "description": "The only stream to run; one of those that vend.toml names.",
+            "schema": {"type": "string", "enum": list(STREAMS)},
+        },
+        {
+            "name": "resync",
+            "in": "query",
+            "description": "Whether to begin a new copy.",
+            "schema": {"type": "boolean", "default": False},
+        },
+        {
+            "name": "accept_loss",
+            "in": "query",
+            "description": "The loss to believe, as `stream:kind:number`, if it is held back with this number still.",
+            "schema": {"type": "string", "pattern": "^[A-Za-z]{1,32}:[A-Za-z_]{1,64}:[1-9][0-9]{0,8}$"},
+        },
+    ],
+}
+
 _CORRELATION_ID: Part = {
     "type": "string",
     "minLength": 1,
@@ -319,6 +353,49 @@ SCHEMAS: Mapping[str, Part] = {
             "worker": _WORKER,
             "callers": _CALLERS,
             "checks": _CHECKS,
+            "correlation_id": _CORRELATION_ID,
+        },
+    ),
+    "Synced": _closed(
+        "What one run of the sync did.",
+        {
+            "complete": {"type": "boolean", "description": "Whether every stream has read all that there was."},
+            "streams": {
+                "type": "array",
+                "description": "One for each stream of each tenant.",
+                "items": _closed(
+                    "What the run did to one stream.",
+                    {
+                        "name": {"type": "string", "enum": list(STREAMS), "description": "The name of the stream."},
+                        "tenant_id": {"type": "string", "format": "uuid", "description": "The tenant."},
+                        "outcome": {
+                            "enum": ["complete", "to be continued", "failed", "skipped"],
+                            "description": "How the run ended for the stream.",
+                        },
+                        "phase": {
+                            "enum": ["copy", "delta", None],
+                            "description": "A copy, or the changes since the last round; null if nothing began.",
+                        },
+                        "pages": {"type": "integer", "minimum": 0, "description": "Pages that were stored."},
+                        "changes": {"type": "integer", "minimum": 0, "description": "Changes on these pages."},
+                        "rows": {"type": "integer", "minimum": 0, "description": "Rows that were written."},
+                        "waiting_seconds": {
+                            "type": "integer",
+                            "minimum": 0,
+                            "description": "How long Graph wants to be left alone.",
+                        },
+                        "held": {
+                            "type": "object",
+                            "description": "Losses of the copy that are not believed: how many, by their kind.",
+                            "additionalProperties": {"type": "integer", "minimum": 1},
+                        },
+                        "cause": {
+                            "type": ["string", "null"],
+                            "description": "For people: why the run did not end well.",
+                        },
+                    },
+                ),
+            },
             "correlation_id": _CORRELATION_ID,
         },
     ),

@@ -15,12 +15,14 @@ from pathlib import Path
 from shared.adapters.http import Network, client_tls, read_roots
 from shared.api import doctor as doctor_report
 from shared.api import readiness
+from shared.api import sync as sync_runs
 from shared.api.anonymous import AnonymousLines
 from shared.api.answers import Answer
 from shared.api.checks import Checks, unconfigured
 from shared.api.doctor import Doctor
 from shared.api.readiness import Readiness
 from shared.api.routes import ROUTES, Route
+from shared.api.sync import SyncRuns
 from shared.api.vendor import Vendor
 from shared.callers.health import DocumentFacts
 from shared.core.check import Check
@@ -63,6 +65,7 @@ class Runtime:
         vend: answers a request for a token that came by a route.
         ready: answers a probe.
         doctor: answers an administrator.
+        sync: runs the sync for an administrator.
         jobs: what the timers run, by the name of the function.
         tokens: the warm cache; None while the settings have mistakes.
         open_things: connections, threads and files.
@@ -77,6 +80,7 @@ class Runtime:
         vend: Vend,
         ready: Handler,
         doctor: Handler,
+        sync: Handler,
         jobs: Mapping[str, Job],
         tokens: TokenCache | None = None,
         open_things: AsyncExitStack | None = None,
@@ -85,6 +89,7 @@ class Runtime:
             **{route.name: partial(vend, route) for route in ROUTES},
             readiness.ROUTE: ready,
             doctor_report.ROUTE: doctor,
+            sync_runs.ROUTE: sync,
         }
         self.jobs = jobs
         self.tokens = tokens
@@ -120,11 +125,13 @@ def build(environ: Mapping[str, str], *, root: Path, events: Events, system: Sys
         roots = read_roots(settings.network.ca_file)
     except DocumentError as error:
         events.emit(catalogue.SettingsInvalid(mistakes=error.mistakes))
+        nothing = no_sync(events, "no valid settings")
         return Runtime(
             vend=_not_ready(events, system),
             ready=Readiness(unconfigured, facts=DocumentFacts, system=system, events=events).answer,
             doctor=Doctor(None, system=system, events=events).answer,
-            jobs={GRAPH_SYNC: no_sync(events, "no valid settings"), CERTIFICATE_ROTATION: no_rotation},
+            sync=SyncRuns(None, run=nothing.run, streams=(), system=system, events=events).answer,
+            jobs={GRAPH_SYNC: nothing.job, CERTIFICATE_ROTATION: no_rotation},
         )
     limits, clock = settings.limits, system.clock
     open_things = AsyncExitStack()
@@ -169,15 +176,7 @@ def build(environ: Mapping[str, str], *, root: Path, events: Events, system: Sys
         now = clock()
         return check_credentials((standing(client.credential, now) for client in clients.values()), now)
 
-    checks = Checks(
-        callers=callers.check,
-        token=token_check.check,
-        identity=identity_check.check,
-        certificate=certificate,
-        events=lambda: events.check(clock().boot),
-        event_loop=LoopLag().check,
-    )
-    sync = build_sync(
+    directory = build_sync(
         settings,
         root=root,
         tokens=tokens,
@@ -187,12 +186,22 @@ def build(environ: Mapping[str, str], *, root: Path, events: Events, system: Sys
         events=events,
         open_things=open_things,
     )
+    checks = Checks(
+        callers=callers.check,
+        token=token_check.check,
+        identity=identity_check.check,
+        certificate=certificate,
+        directory=directory.check,
+        events=lambda: events.check(clock().boot),
+        event_loop=LoopLag().check,
+    )
     rotation = build_rotation(settings, vaults=vaults, network=network, system=system, events=events)
     return Runtime(
         vend=vendor.answer,
         ready=Readiness(checks.look, facts=lambda: callers.facts, system=system, events=events).answer,
         doctor=Doctor(callers, system=system, events=events).answer,
-        jobs={GRAPH_SYNC: sync, CERTIFICATE_ROTATION: rotation},
+        sync=SyncRuns(callers, run=directory.run, streams=directory.streams, system=system, events=events).answer,
+        jobs={GRAPH_SYNC: directory.job, CERTIFICATE_ROTATION: rotation},
         tokens=tokens,
         open_things=open_things,
     )

@@ -24,11 +24,13 @@ from shared.core.request import Incoming
 from shared.runtime import build
 from shared.system import System
 from shared.telemetry.events import Events
-from tests.clock import FakeClock
+from tests.clock import FakeClock, fake_system
 from tests.contract import conforms, event_conforms
 
 KEY = "a-function-key-of-billing"
 GRAPH_SCOPE, ORDERS_SCOPE = f"{GRAPH}/.default", f"{ORDERS}/.default"
+INTERVAL_SECONDS = 60.0
+"""Between two rounds of the sync, where a test does not say otherwise."""
 SECONDS_TO_LAND = 20.0
 
 type ParsedFault = Annotated[Fault, PlainValidator(lambda given: parse(json.dumps(given).encode()))]
@@ -93,7 +95,7 @@ class App(AbstractAsyncContextManager["App"]):
             {**app_settings(cloud, folder / "vend.toml"), **environ},
             root=folder,
             events=self._events,
-            system=System(clock=clock, sleep=self._sleep, temporary=lambda: folder),
+            system=fake_system(clock, sleep=self._sleep, new_id=System().new_id, temporary=lambda: folder),
         )
 
     async def __aexit__(
@@ -127,6 +129,13 @@ class App(AbstractAsyncContextManager["App"]):
         assert conforms("/api/doctor", method, answer.status, answer.headers, answer.body) == []
         return Told(answer.status, answer.headers, json.loads(answer.body or b"null"))
 
+    async def order(self, query: str = "", *, method: str = "POST", key: str = KEY) -> Told:
+        """Ask for a run of the sync, as an administrator does."""
+        asked = Incoming(method, f"https://vend.test/api/sync{query}", {"x-functions-key": key}, b"")
+        answer = await self._runtime.routes["sync"](asked)
+        assert conforms("/api/sync", method, answer.status, answer.headers, answer.body) == []
+        return Told(answer.status, answer.headers, json.loads(answer.body or b"null"))
+
     async def send(self, route: str, incoming: Incoming) -> Answer:
         """Hand a request to a route, as the host does."""
         return await self._runtime.routes[route](incoming)
@@ -144,9 +153,10 @@ class App(AbstractAsyncContextManager["App"]):
         assert self._runtime.tokens is not None
         return len(self._runtime.tokens)
 
-    async def sync(self) -> list[dict[str, Any]]:
-        """Run the timer's work; list what it tells of the sync."""
+    async def sync(self, *, later: float = INTERVAL_SECONDS) -> list[dict[str, Any]]:
+        """Run the timer's work some seconds later; list what it tells of the sync."""
         before = len(self.lines)
+        self.clock.tick(later)
         await self._runtime.jobs["graph_sync"]()
         told = [json.loads(line) for line in self.lines[before:]]
         return [event for event in told if event["event"].startswith("sync_")]
@@ -204,10 +214,11 @@ def write_configuration(
     certificate = f'type = "certificate", vault = "{vault}", name = "{CERTIFICATE}"'
     usual = {
         "network.ca_file": json.dumps(str(cloud.ca_file)),
+        "sync.interval_minutes": f"{INTERVAL_SECONDS / 60:.0f}",
         "profiles.graph.client_id": json.dumps(CLIENT_ID),
         "profiles.graph.credentials": f"[{{ {certificate} }}]",
     }
-    others = "\n".join(f"{key} = {value}" for key, value in usual.items() if f"{key} = " not in settings)
+    others = "\n".join(f"{key} = {value}" for key, value in usual.items() if _is_missing(key, settings))
     (folder / "vend.toml").write_text(
         f"""\
 cloud = "local"
@@ -227,6 +238,11 @@ profiles.graph.scopes = {listed}
 """
     )
     (folder / "callers.toml").write_text(callers_document({"billing": KEY}, scopes=scopes))
+
+
+def _is_missing(key: str, settings: str) -> bool:
+    """Return whether a configuration needs the usual value; one without `sync.profile` has no sync."""
+    return f"{key} = " not in settings and (not key.startswith("sync.") or "sync.profile" in settings)
 
 
 def callers_document(

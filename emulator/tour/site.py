@@ -28,8 +28,10 @@ PORTS = {
 APP_PORT = 7071
 SCOPE = f"{GRAPH}/.default"
 CALLER = "billing"
+ADMIN = "operator"
+"""The name of the administrator, who gets no token."""
 SCHEDULES = MappingProxyType(  # as deployed
-    {"GRAPH_SYNC_SCHEDULE": "0 */15 * * * *", "CERTIFICATE_ROTATION_SCHEDULE": "0 30 * * * *"}
+    {"GRAPH_SYNC_SCHEDULE": "0 * * * * *", "CERTIFICATE_ROTATION_SCHEDULE": "0 30 * * * *"}
 )
 ROTATION = f"""\
 application_object_id = "{OBJECT_ID}"
@@ -91,7 +93,7 @@ store = {json.dumps(f"sqlite:///{folder / 'directory.db'}")}
         f"""\
 [callers.{name}]
 key_sha256 = ["{hashlib.sha256(key.encode()).hexdigest()}"]
-allow = [{{ profile = "graph", scopes = ["{SCOPE}"] }}]
+{"admin = true" if name == ADMIN else f'allow = [{{ profile = "graph", scopes = ["{SCOPE}"] }}]'}
 """
         for name, key in keys.items()
     ]
@@ -187,12 +189,13 @@ class App(AbstractContextManager["App"]):
 
 @dataclass(frozen=True)
 class Site:
-    """A local cloud, an app that runs against it, and the function key of its one caller."""
+    """A local cloud, an app that runs against it, and the function keys of its caller and of its administrator."""
 
     cloud: LocalCloud
     folder: Path
     app: App
     key: str = field(repr=False)
+    admin_key: str = field(repr=False)
     started: float
 
 
@@ -248,9 +251,9 @@ def start(
     """
     began = time.monotonic()
     cloud = stack.enter_context(LocalCloud(folder, ports=ports, users=users))
-    key = generate()
-    write_configuration(cloud, folder, {CALLER: key}, limits=limits)
-    write_keys(folder / "host.keys.json", {CALLER: key})
+    keys = {CALLER: generate(), ADMIN: generate()}
+    write_configuration(cloud, folder, keys, limits=limits)
+    write_keys(folder / "host.keys.json", keys)
     cloud.management.add_site(APP_RESOURCE_ID, KeyFile(folder / "host.keys.json"))
     settings = {**app_settings(cloud, folder / "vend.toml"), **settings}
     write_local_settings(folder / "local.settings.json", settings)
@@ -264,7 +267,14 @@ def start(
             path=app_path,
         )
     )
-    return Site(cloud=cloud, folder=folder, app=app, key=key, started=time.monotonic() - began)
+    return Site(
+        cloud=cloud,
+        folder=folder,
+        app=app,
+        key=keys[CALLER],
+        admin_key=keys[ADMIN],
+        started=time.monotonic() - began,
+    )
 
 
 def ask(site: Site, scope: str = SCOPE) -> tuple[int, dict[str, Any], float]:

@@ -11,10 +11,18 @@ class Checks:
     """The list of a worker whose settings are good; in the order of the arguments, the configuration first."""
 
     def __init__(
-        self, *, callers: Look, token: Look, identity: Look, certificate: Look, events: Look, event_loop: Look
+        self,
+        *,
+        callers: Look,
+        token: Look,
+        identity: Look,
+        certificate: Look,
+        directory: Look,
+        events: Look,
+        event_loop: Look,
     ) -> None:
         # The identity comes after the two that may need it.
-        self._looks = (_configuration, callers, token, identity, certificate, events, event_loop)
+        self._looks = (_configuration, callers, token, identity, certificate, directory, events, event_loop)
 
     async def look(self) -> Sequence[Check]:
         """Run every check once."""

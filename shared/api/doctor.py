@@ -1,32 +1,25 @@
 """What an administrator may know of a worker: `GET /api/doctor`, with every mistake of the callers document."""
 
-from collections.abc import Awaitable
 from functools import partial
 from typing import Protocol
 
+from shared.api.admins import Administrators, admit
 from shared.api.answers import Answer, report_answer
 from shared.api.readiness import as_json
 from shared.api.reports import report
 from shared.callers.health import DocumentFacts
 from shared.core.check import Check
 from shared.core.documents.toml import first_of
-from shared.core.errors import NotAdmin, NotReady
-from shared.core.policy import Caller
-from shared.core.request import Incoming, key_in_header
+from shared.core.errors import NotReady
+from shared.core.request import Incoming
 from shared.system import System
 from shared.telemetry.events import Events
 
 ROUTE = "doctor"
 
 
-class Callers(Protocol):
+class Callers(Administrators, Protocol):
     """The callers, and the document that names them."""
-
-    def revalidate(self, now: float) -> Awaitable[None] | None:
-        """Return what must be awaited before a caller is identified, or None; `now` is by the boot clock."""
-
-    def identify(self, key: str, *, host_checked: bool) -> Caller:
-        """Return the caller of a key; raise `UnknownCaller` where there is none, `NotReady` where it is not known."""
 
     async def check(self) -> Check:
         """Return the line of the document."""
@@ -63,11 +56,7 @@ class Doctor:
     async def _diagnosis(self, incoming: Incoming, correlation_id: str) -> Answer:
         if self._callers is None:
             raise NotReady(cause="no valid settings")
-        credentials = key_in_header(incoming.headers, "x-functions-key")
-        if (checked := self._callers.revalidate(self._clock().boot)) is not None:
-            await checked
-        if not self._callers.identify(credentials.key, host_checked=True).admin:
-            raise NotAdmin
+        await admit(incoming, self._callers, now=self._clock().boot)
         checks = [await self._callers.check()]
         body = {
             "worker": self._events.worker,

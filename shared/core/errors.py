@@ -13,6 +13,7 @@
     │   ├── UnknownCaller        401  one body, whatever the reason
     │   ├── RouteDisabled        403  the operator has not opened this route
     │   ├── NotAdmin             403  the caller may have tokens, and is no administrator
+    │   ├── SyncUnderWay         409  another run of the directory sync is at it
     │   └── RateLimited          429  over the caller's own rate
     └── UpstreamError            502  no token could be acquired
         ├── Defect               500  vend itself failed while it acquired one
@@ -166,6 +167,16 @@ class NotAdmin(Refused):
     status = 403
     error = "unauthorized_client"
     default = "this is for administrators: callers with admin = true"
+
+
+class SyncUnderWay(Refused):
+    """Another run of the directory sync holds the lease of every stream that was asked for."""
+
+    status = 409
+    error = "temporarily_unavailable"
+    retryable = True
+    default = "another run of the directory sync is under way; ask again when it has ended"
+    default_wait = timedelta(seconds=10)
 
 
 class RateLimited(Refused):

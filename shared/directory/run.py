@@ -3,6 +3,7 @@
 The file has the rows and the links, so putting it is the one commit of a run: before that nothing of the run is stored,
 and no event says so. The order of the steps:
 
+0. Without an order: ask the file where the streams stand, and leave at once if none is due. No lease is needed.
 1. The lease of the file. Another run that holds it has the work, and this one is skipped.
 2. Fetch the file.
 3. Free every lease of a stream in it: whoever put the file has ended, or will not be able to put again.
@@ -18,13 +19,18 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from shared.core.directory.checkpoint import LeaseHeld, LeaseLost
-from shared.core.errors import UpstreamError
-from shared.core.token import Moment
-from shared.directory.sync import DirectoryStore, Names, Sync
-from shared.telemetry import catalogue
+from shared.core.directory.order import Order
+from shared.core.directory.standing import StreamStanding
+from shared.core.errors import Defect, UpstreamError
+from shared.core.token import Clock
+from shared.directory.report import Report
+from shared.directory.source import DirectorySource, Wanted, due, ordered
+from shared.directory.sync import DirectoryStore, Sync
 from shared.telemetry.event import Event, Reports
 
 RENEW_SECONDS = 20.0
@@ -43,7 +49,10 @@ class FileElsewhere(Protocol):
     async def fetch(self) -> None:
         """Make the local copy."""
 
-    async def put(self) -> None:
+    async def standings(self) -> Sequence[StreamStanding]:
+        """Return where the streams stood when the file was put; no lease is needed."""
+
+    async def put(self, standings: Sequence[StreamStanding]) -> None:
         """Put the local copy in its place; raise `LeaseLost` if another run has done so."""
 
     async def keep(self) -> None:
@@ -76,16 +85,30 @@ class _Held:
         self.events.append(event)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a run syncs, and when.
+
+    Args:
+        sources: what is copied.
+        interval: seconds between two rounds of a stream.
+        clock: both clocks.
+    """
+
+    sources: Sequence[DirectorySource]
+    interval: float
+    clock: Clock
+
+
 class FileRun:
     """Runs the sync.
 
     Args:
         file: the file.
+        plan: what is synced, and when.
         open_store: opens the store in the local copy.
         make_sync: makes the sync of that store.
-        names: of all streams that it syncs.
         pool: runs the store's blocking calls.
-        clock: reads both clocks.
         events: takes the events of a run.
     """
 
@@ -93,51 +116,68 @@ class FileRun:
         self,
         file: FileElsewhere,
         *,
+        plan: Plan,
         open_store: Callable[[], FileStore],
         make_sync: Callable[[DirectoryStore, Reports], Sync],
-        names: Sequence[Names],
         pool: Executor,
-        clock: Callable[[], Moment],
         events: Reports,
     ) -> None:
         self._file = file
+        self._plan = plan
         self._open_store = open_store
         self._make_sync = make_sync
-        self._names = names
         self._pool = pool
-        self._clock = clock
+        self._clock = plan.clock
         self._events = events
 
-    async def run(self, *, seconds: float) -> None:
-        """Sync every stream, as far as the time goes.
+    async def standings(self) -> Sequence[StreamStanding]:
+        """Return where each stream is; raise an `UpstreamError` if the file does not tell."""
+        return await self._file.standings()
+
+    async def run(self, *, seconds: float, order: Order | None = None) -> Sequence[Report]:
+        """Sync streams, as far as the time goes.
 
         Args:
             seconds: when to stop reading at the latest, counted from now; putting the file comes after that.
+            order: what an administrator asks for; None runs what is due.
         """
-        held = _Held()
-        ending: Callable[[Names], Event]
+        wanted = ordered(self._plan.sources, order) if order else await self._due()
+        if not wanted:
+            return []
+        held, end = _Held(), partial(Report.skipped, cause="another run has taken over")
         try:
-            await self._run(held, self._clock().boot + seconds)
+            reports = await self._run(held, self._clock().boot + seconds, order)
         except LeaseHeld:
-            ending = _skipped("another run is at it")
+            end = partial(Report.skipped, cause="another run is at it", outcome="busy")
         except LeaseLost:
-            ending = _skipped("another run has taken over")
+            pass
         except UpstreamError as error:
-            ending = _failed(error.cause, error.remedy)
+            end = partial(Report.failed, failure=error)
         except Exception as error:  # noqa: BLE001  # a defect of ours is an event, and never a traceback in the log
-            ending = _failed(type(error).__name__, None)
+            end = partial(Report.failed, failure=Defect(cause=type(error).__name__))
         else:
             for event in held.events:
                 self._events.emit(event)
-            return
-        for names in self._names:
-            self._events.emit(ending(names))
+            return reports
+        reports = [Report(each.names) for each in wanted]
+        for report in reports:
+            end(report)
+            self._events.emit(report.ending(seconds=0.0))
+        return reports
 
-    async def _run(self, held: _Held, until: float) -> None:
+    async def _due(self) -> Sequence[Wanted]:
+        """Return what is due; everything if the file does not tell without being fetched."""
+        try:
+            standings = await self.standings()
+        except UpstreamError:
+            return ordered(self._plan.sources)
+        return due(self._plan.sources, standings, interval=self._plan.interval, now=self._clock().wall)
+
+    async def _run(self, held: _Held, until: float, order: Order | None) -> Sequence[Report]:
         """Hold the lease while the work is done; errors as in `Sync.run`, and those of the file."""
         await self._file.lease()
         try:
-            work = asyncio.create_task(self._work(held, until))
+            work = asyncio.create_task(self._work(held, until, order))
             try:
                 while not (await asyncio.wait({work}, timeout=RENEW_SECONDS))[0]:
                     await self._file.renew()
@@ -146,30 +186,24 @@ class FileRun:
                     work.cancel()
                     with suppress(asyncio.CancelledError, Exception):
                         await work
-            work.result()
+            return work.result()
         finally:
             await self._file.release()
 
-    async def _work(self, held: _Held, until: float) -> None:
+    async def _work(self, held: _Held, until: float, order: Order | None) -> Sequence[Report]:
         began = self._clock().boot
         await self._file.fetch()
         until -= self._clock().boot - began
         store = self._open_store()
         try:
             before = await self._call(store.free)
-            await self._make_sync(store, held).run(seconds=until - self._clock().boot)
+            reports = await self._make_sync(store, held).run(seconds=until - self._clock().boot, order=order)
             has_moved = await self._call(store.moves) > before
+            standings = await self._call(store.standings)
         finally:
             await self._call(store.close)
-        await (self._file.put() if has_moved else self._file.keep())
+        await (self._file.put(standings) if has_moved else self._file.keep())
+        return reports
 
     async def _call[T](self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
-
-
-def _skipped(cause: str) -> Callable[[Names], Event]:
-    return lambda names: catalogue.SyncSkipped(**names, cause=cause)
-
-
-def _failed(cause: str, remedy: str | None) -> Callable[[Names], Event]:
-    return lambda names: catalogue.SyncFailed(**names, cause=cause, remedy=remedy)

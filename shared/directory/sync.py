@@ -25,7 +25,8 @@ believed is held: the old rows stay, and an event has the number.
 **A new copy leaves a dead end.** Some refusals say that a link is dead: a new copy begins in the same run. Any other
 refusal in Graph's own form is a doubt. The same one a minute later means that the link is dead. A proxy's answer is
 neither. After three copies that came no further than the one before, and after 50 pages without anything new, the run
-fails, and the next copy begins an hour later. A wait that Graph named is kept with the checkpoint too.
+fails, and the next copy begins an hour later. A wait that Graph named is kept with the checkpoint too. So is a
+failure without one: the timer leaves the stream alone for a minute, and for twice as long after each further failure.
 
 **The recycle bin.** An object in it keeps its columns for 30 days, and its number and edges for longer. Once a day,
 after a round, Graph is asked what became of it: `shared/directory/recycle_bin.py`.
@@ -54,45 +55,48 @@ killed at any point, the next one reads the same page again, and a page that is 
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from contextlib import suppress
 from datetime import timedelta
-from typing import Protocol, TypedDict
+from typing import Protocol
 
-from shared.core.directory.checkpoint import Checkpoint, LeaseHeld, LeaseLost, Stored
-from shared.core.directory.delta import Change, LinkKind, Mended, Page, read_page, together
+from shared.core.directory.checkpoint import Checkpoint, LeaseHeld, LeaseLost, LossChanged, Stored
+from shared.core.directory.delta import Change, Page, read_page
+from shared.core.directory.order import Order
+from shared.core.directory.standing import StreamStanding
 from shared.core.directory.streams import Stream
-from shared.core.errors import BadAnswer, Unavailable, UpstreamError
-from shared.core.token import Moment
+from shared.core.errors import BadAnswer, Defect, Unavailable, UpstreamError
 from shared.directory.graph import LinkDoubted, ResyncRequired
 from shared.directory.recycle_bin import judge
+from shared.directory.report import Report
+from shared.directory.source import DirectorySource, Wanted, due, ordered
+from shared.system import System
 from shared.telemetry import catalogue
-from shared.telemetry.event import Event, Reports
+from shared.telemetry.event import Reports
 
 
 class Waiting(Exception):
     """Graph named a wait that is not over, or copies came no further and the next one begins later."""
 
 
-class Pages(Protocol):
-    """Reads pages from Graph."""
-
-    async def page(self, link: str) -> bytes:
-        """Return the body of the page that a link leads to."""
-
-
 class DirectoryStore(Protocol):
     """Holds the rows and the checkpoint of each stream; every call blocks."""
 
-    def begin(self, stream: Stream, *, tenant_id: str, root: str, now: float) -> Checkpoint:
-        """Take the lease of a stream and return its checkpoint."""
+    def begin(self, stream: Stream, *, tenant_id: str, root: str, now: float, resync: bool = False) -> Checkpoint:
+        """Take the lease of a stream and return its checkpoint; that of a new copy for a resync."""
+
+    def standings(self) -> Sequence[StreamStanding]:
+        """Return where each stream is."""
 
     def move(self, old: Checkpoint, new: Checkpoint, *, now: float) -> Checkpoint:
         """Move the checkpoint without a page; return the new one."""
 
     def commit(self, checkpoint: Checkpoint, page: Page, *, now: float) -> Stored:
         """Store a page and the link behind it."""
+
+    def accept(self, checkpoint: Checkpoint, loss: tuple[str, int], *, now: float) -> Stored:
+        """Take away a loss that is held back; raise `LossChanged` if it is another one by now."""
 
     def uncertain(self, checkpoint: Checkpoint) -> Sequence[str]:
         """Return the ids of the objects of a stream that lie in the recycle bin, or that only relationships name."""
@@ -104,69 +108,6 @@ class DirectoryStore(Protocol):
         """Free the lease."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DirectorySource:
-    """What is copied, and from where.
-
-    Args:
-        tenant_id: the tenant.
-        root: the root of Graph.
-        streams: the streams to copy.
-        graph: reads pages of this tenant.
-    """
-
-    tenant_id: str
-    root: str
-    streams: tuple[Stream, ...]
-    graph: Pages
-
-
-class Names(TypedDict):
-    """Which stream an event is about."""
-
-    stream: str
-    tenant_id: str
-
-
-@dataclass(slots=True)
-class Report:
-    """What one run did to one stream, as far as it came.
-
-    Args:
-        names: which stream it is.
-        pages: the number of pages that were stored.
-        changes: the number of changes on them.
-        rows: the number of rows that were written.
-        is_complete: the run read all that there was.
-        held: the losses of a complete copy that are not believed: how many, by their kind.
-        mended: by the property, the values that were stored in another form.
-    """
-
-    names: Names
-    pages: int = 0
-    changes: int = 0
-    rows: int = 0
-    is_complete: bool = False
-    held: Mapping[str, int] = field(default_factory=dict)
-    mended: Mapping[str, Mended] = field(default_factory=dict)
-
-    def add(self, page: Page, stored: Stored) -> None:
-        """Count a page that was stored."""
-        self.pages += 1
-        self.changes += len(page.changes)
-        self.rows += stored.rows
-        self.is_complete = page.kind is LinkKind.DELTA
-        self.held = stored.held
-        self.mended = together(self.mended, page.mended)
-
-    def findings(self) -> Iterator[Event]:
-        """Return an event for each thing that somebody should look at."""
-        for kind, number in self.held.items():
-            yield catalogue.SyncHeld(**self.names, kind=kind, number=number)
-        for name, mended in self.mended.items():
-            yield catalogue.SyncMended(**self.names, property=name, number=mended.number, object_id=mended.object_id)
-
-
 class Sync:
     """Copies directories.
 
@@ -174,7 +115,8 @@ class Sync:
         sources: what is copied, for each tenant.
         store: holds the copy.
         pool: runs the store's blocking calls; one thread, so that they stay in order.
-        clock: reads both clocks.
+        system: clocks and chance.
+        interval: seconds between two rounds of a stream.
         events: takes one event for each stream and run, beside others. What they tell is in the store.
     """
 
@@ -184,71 +126,82 @@ class Sync:
         sources: Sequence[DirectorySource],
         store: DirectoryStore,
         pool: Executor,
-        clock: Callable[[], Moment],
+        system: System,
+        interval: float,
         events: Reports,
     ) -> None:
         self._sources = sources
         self._store = store
         self._pool = pool
-        self._clock = clock
+        self._clock = system.clock
+        self._chance = system.chance
+        self._interval = interval
         self._events = events
 
-    async def run(self, *, seconds: float) -> None:
-        """Sync every stream of every tenant, side by side. A failure in one stream does not stop the others.
+    async def run(self, *, seconds: float, order: Order | None = None) -> Sequence[Report]:
+        """Sync streams of every tenant, side by side. A failure in one stream does not stop the others.
 
         Args:
             seconds: when to end, also in the middle of a page. The next run continues where this one ends.
+            order: what an administrator asks for; None runs what is due.
         """
         until = self._clock().boot + seconds
-        await asyncio.gather(
-            *(self._run(source, stream, until) for source in self._sources for stream in source.streams)
-        )
+        wanted = await self._due() if order is None else ordered(self._sources, order)
+        return await asyncio.gather(*(self._run(each, until, order or Order()) for each in wanted))
 
-    async def _run(self, source: DirectorySource, stream: Stream, until: float) -> None:
+    async def standings(self) -> Sequence[StreamStanding]:
+        """Return where each stream is; raise `Unavailable` if the store failed."""
+        return await self._call(self._store.standings)
+
+    async def _due(self) -> Sequence[Wanted]:
+        """Return what is due; everything if the store cannot tell, and then each stream says why not."""
+        try:
+            standings = await self.standings()
+        except UpstreamError:
+            return ordered(self._sources)
+        return due(self._sources, standings, interval=self._interval, now=self._clock().wall)
+
+    async def _run(self, wanted: Wanted, until: float, order: Order) -> Report:
         """Sync one stream and emit an event that says how it ended."""
         began = self._clock().boot
-        report = Report(Names(stream=stream.name, tenant_id=source.tenant_id))
-        ending: Event
+        report = Report(wanted.names)
         try:
-            await self._read_pages(source, stream, until, report)
+            await self._read_pages(wanted.source, wanted.stream, until, report, order)
         except LeaseHeld:
-            ending = catalogue.SyncSkipped(**report.names, cause="another run is at it")
+            report.skipped("another run is at it", outcome="busy")
         except LeaseLost:
-            ending = catalogue.SyncSkipped(**report.names, cause="another run has taken over")
+            report.skipped("another run has taken over")
+        except LossChanged as changed:
+            report.held = changed.held
+            report.skipped("the loss to accept is not held back, or not with this number")
         except Waiting:
-            ending = catalogue.SyncSkipped(**report.names, cause="Graph is asked again later")
+            report.skipped("Graph is asked again later")
         except UpstreamError as error:
-            ending = catalogue.SyncFailed(
-                **report.names, cause=error.cause, remedy=error.remedy, trace_id=error.trace_id
-            )
+            report.failed(error)
         except Exception as error:  # noqa: BLE001  # a defect of ours is an event, and never a traceback in the log
-            ending = catalogue.SyncFailed(**report.names, cause=type(error).__name__)
-        else:
-            ending = catalogue.SyncFinished(
-                **report.names,
-                outcome="complete" if report.is_complete else "to be continued",
-                pages=report.pages,
-                changes=report.changes,
-                rows=report.rows,
-                latency_ms=round((self._clock().boot - began) * 1000),
-            )
-        for event in (*report.findings(), ending):
+            report.failed(Defect(cause=type(error).__name__))
+        for event in (*report.findings(), report.ending(seconds=self._clock().boot - began)):
             self._events.emit(event)
+        return report
 
-    async def _read_pages(self, source: DirectorySource, stream: Stream, until: float, report: Report) -> None:
+    async def _read_pages(
+        self, source: DirectorySource, stream: Stream, until: float, report: Report, order: Order
+    ) -> None:
         """Read and store pages until the round is complete or the time is over.
 
         Raises:
             LeaseHeld: another run has the lease.
             LeaseLost: another run has taken over.
+            LossChanged: the loss to accept is another one by now.
             Waiting: it is too early to ask Graph again.
             UpstreamError: Graph, Entra or the store failed.
         """
-        checkpoint = await self._call(self._begin, source, stream)
+        checkpoint = await self._call(self._begin, source, stream, order.resync)
         links: set[str] = set()
         try:
+            checkpoint = await self._accept(checkpoint, order.loss, report)
             while not report.is_complete and self._clock().boot < until:
-                self._check_link(checkpoint, links)
+                self._check_link(checkpoint, links, report)
                 try:
                     body = await self._page(source, checkpoint.link, until)
                 except (ResyncRequired, LinkDoubted, Unavailable) as error:
@@ -267,23 +220,21 @@ class Sync:
                         continue
                     cause = "Graph repeats itself: page after page without anything new"
                     checkpoint = await self._call(self._move, checkpoint, checkpoint.restarted(now=self._clock().wall))
-                self._events.emit(catalogue.SyncRestarted(**report.names, cause=cause))
                 links.clear()
-                if checkpoint.progress.retry_at is not None:
-                    raise BadAnswer(cause=f"the next copy begins in an hour: {cause}")
+                self._restarted(report, checkpoint, cause)
             if report.is_complete and checkpoint.is_bin_due(now=self._clock().wall):
                 checkpoint = await self._judge_bin(source, checkpoint, until, report)
+        except UpstreamError as error:
+            await self._note(error, checkpoint)
+            report.waiting_seconds = checkpoint.wait(now=self._clock().wall)
+            raise
         finally:
             await self._call(self._store.release, checkpoint)
 
-    def _check_link(self, checkpoint: Checkpoint, links: set[str]) -> None:
-        """Check that the link may be read now, and note it.
-
-        Raises:
-            Waiting: it is too early to ask Graph again.
-            BadAnswer: the link was read before.
-        """
-        if self._clock().wall < (checkpoint.progress.retry_at or 0.0):
+    def _check_link(self, checkpoint: Checkpoint, links: set[str], report: Report) -> None:
+        """Check that the link may be read now, and note it; errors as in `_read_pages`."""
+        report.stands(checkpoint, now=self._clock().wall)
+        if report.waiting_seconds:
             raise Waiting
         if checkpoint.link in links:
             raise BadAnswer(cause="Graph leads in a circle")
@@ -296,6 +247,21 @@ class Sync:
                 return await source.graph.page(link)
         except TimeoutError:
             return None
+
+    async def _accept(self, checkpoint: Checkpoint, loss: tuple[str, int] | None, report: Report) -> Checkpoint:
+        """Take away the loss, if there is one; raise `LossChanged` if it is not what is held back."""
+        if loss is None:
+            return checkpoint
+        stored = await self._call(self._store_loss, checkpoint, loss)
+        report.rows += stored.rows
+        report.held = stored.held
+        return stored.checkpoint
+
+    def _restarted(self, report: Report, checkpoint: Checkpoint, cause: str) -> None:
+        """Report that a new copy begins; raise `BadAnswer` if it does not begin now."""
+        self._events.emit(catalogue.SyncRestarted(**report.names, cause=cause))
+        if checkpoint.progress.retry_at is not None:
+            raise BadAnswer(cause=f"the next copy begins in an hour: {cause}")
 
     async def _judge_bin(
         self, source: DirectorySource, checkpoint: Checkpoint, until: float, report: Report
@@ -314,6 +280,12 @@ class Sync:
             )
         return await self._call(self._settle, checkpoint, changes)
 
+    async def _note(self, error: UpstreamError, checkpoint: Checkpoint) -> None:
+        """Keep with the checkpoint why the run failed, unless it is the store that failed."""
+        failed = checkpoint.failed(error.public_cause, chance=self._chance(), now=self._clock().wall)
+        with suppress(Unavailable):
+            await self._call(self._move, checkpoint, failed)
+
     def _after(self, error: ResyncRequired | UpstreamError, checkpoint: Checkpoint) -> Checkpoint:
         """Return the checkpoint after a page that could not be read."""
         now = self._clock().wall
@@ -326,8 +298,9 @@ class Sync:
                 return checkpoint.waiting(until=now + wait.total_seconds())
         return checkpoint
 
-    def _begin(self, source: DirectorySource, stream: Stream) -> Checkpoint:
-        return self._store.begin(stream, tenant_id=source.tenant_id, root=source.root, now=self._clock().wall)
+    def _begin(self, source: DirectorySource, stream: Stream, resync: bool) -> Checkpoint:  # noqa: FBT001  # of `_call`
+        now = self._clock().wall
+        return self._store.begin(stream, tenant_id=source.tenant_id, root=source.root, resync=resync, now=now)
 
     def _move(self, old: Checkpoint, new: Checkpoint) -> Checkpoint:
         return old if new is old else self._store.move(old, new, now=self._clock().wall)
@@ -337,6 +310,9 @@ class Sync:
 
     def _commit(self, checkpoint: Checkpoint, page: Page) -> Stored:
         return self._store.commit(checkpoint, page, now=self._clock().wall)
+
+    def _store_loss(self, checkpoint: Checkpoint, loss: tuple[str, int]) -> Stored:
+        return self._store.accept(checkpoint, loss, now=self._clock().wall)
 
     async def _call[*A, T](self, work: Callable[[*A], T], *args: *A) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *args)

@@ -1,21 +1,28 @@
-"""Settings -> the timer's job: the sync of the directory."""
+"""Settings -> the sync of the directory: the timer's job, the run that an administrator asks for, and the check."""
 
 import hashlib
 import os
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from shared.adapters.blob import NAME
 from shared.adapters.http import Network, exactly
+from shared.core.check import Check, State
+from shared.core.directory.order import Order
+from shared.core.directory.standing import StreamStanding
 from shared.core.directory.streams import STREAMS
 from shared.core.documents.settings import Settings, SyncSettings
 from shared.core.token import AccessToken, TokenKey, Tokens
+from shared.directory.check import DirectoryCheck
 from shared.directory.graph import Graph
-from shared.directory.sync import DirectorySource, DirectoryStore, Names, Sync
+from shared.directory.report import Report
+from shared.directory.source import DirectorySource
+from shared.directory.sync import DirectoryStore, Sync
 from shared.system import System
 from shared.telemetry import catalogue
 from shared.telemetry.event import Reports
@@ -23,16 +30,37 @@ from shared.telemetry.events import Events
 
 type Job = Callable[[], Coroutine[Any, Any, None]]
 """What a timer runs."""
+type Runs = Callable[[Order], Awaitable[Sequence[Report]]]
 
 SYNC_SECONDS = 240.0
 """After which a sync ends: `functionTimeout` in host.json is 300, and the file of a blob has to go back before."""
 
 
 class _Runs(Protocol):
-    """Runs the sync once."""
+    """Runs the sync."""
 
-    async def run(self, *, seconds: float) -> None:
-        """End after so many seconds."""
+    async def run(self, *, seconds: float, order: Order | None = None) -> Sequence[Report]:
+        """Run once, and end after so many seconds."""
+
+    async def standings(self) -> Sequence[StreamStanding]:
+        """Return where each stream is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Directory:
+    """The sync of a worker.
+
+    Args:
+        job: runs what is due, for the timer.
+        run: runs what an administrator asks for.
+        check: tells where the copy stands.
+        streams: the names of the streams that are synced; none if nothing is.
+    """
+
+    job: Job
+    run: Runs
+    check: Callable[[], Awaitable[Check]]
+    streams: tuple[str, ...] = ()
 
 
 def build_sync(
@@ -45,8 +73,8 @@ def build_sync(
     system: System,
     events: Events,
     open_things: AsyncExitStack,
-) -> Job:
-    """Return the job that syncs the directory, or one that reports why there is no sync here.
+) -> Directory:
+    """Return how the directory is synced, or how it is reported that there is no sync here.
 
     Args:
         settings: without mistakes.
@@ -62,6 +90,7 @@ def build_sync(
     if ours is None:
         return no_sync(events, "vend.toml has no [sync]")
     sources = _sources(settings, ours, tokens=tokens, network=network, system=system)
+    interval = ours.interval_minutes * 60.0
 
     @cache
     def pool() -> Executor:
@@ -70,7 +99,7 @@ def build_sync(
         return made
 
     def make_sync(store: DirectoryStore, reports: Reports) -> Sync:
-        return Sync(sources=sources, store=store, pool=pool(), clock=system.clock, events=reports)
+        return Sync(sources=sources, store=store, pool=pool(), system=system, interval=interval, events=reports)
 
     # Late: a worker that only answers requests never imports the database.
     @cache
@@ -89,26 +118,38 @@ def build_sync(
         from shared.adapters.database.blob_requests import BlobRequests  # noqa: PLC0415
         from shared.adapters.database.kept_copy import KeptCopy  # noqa: PLC0415
         from shared.adapters.database.store import SqlStore  # noqa: PLC0415
-        from shared.directory.run import FileRun  # noqa: PLC0415
+        from shared.directory.run import FileRun, Plan  # noqa: PLC0415
 
         assert send is not None
         copy = KeptCopy(system.temporary() / _folder_of(ours.store))
         requests = BlobRequests(ours.store, get_token=get_token, send=send, sleep=system.sleep)
         return FileRun(
             BlobFile(requests, copy=copy, new_id=system.new_id, pool=pool()),
+            plan=Plan(sources=sources, interval=interval, clock=system.clock),
             open_store=partial(SqlStore, copy.file, streams=STREAMS.values()),
             make_sync=make_sync,
-            names=[Names(stream=stream.name, tenant_id=each.tenant_id) for each in sources for stream in each.streams],
             pool=pool(),
-            clock=system.clock,
             events=events,
         )
 
-    async def run() -> None:
-        await (in_a_blob if ours.is_blob else in_a_file)().run(seconds=SYNC_SECONDS)
-        events.flush()
+    runs = in_a_blob if ours.is_blob else in_a_file
 
-    return run
+    async def run(seconds: float, order: Order | None = None) -> Sequence[Report]:
+        reports = await runs().run(seconds=seconds, order=order)
+        events.flush()
+        return reports
+
+    async def job() -> None:
+        await run(SYNC_SECONDS)
+
+    return Directory(
+        job=job,
+        run=lambda order: run(order.seconds, order),
+        check=DirectoryCheck(
+            lambda: runs().standings(), streams=ours.streams, interval=interval, clock=system.clock
+        ).look,
+        streams=ours.streams,
+    )
 
 
 def _sources(
@@ -141,10 +182,16 @@ def _folder_of(store: str) -> str:
     return f"vend-{os.geteuid()}-{hashlib.sha256(store.encode()).hexdigest()[:16]}"
 
 
-def no_sync(events: Events, cause: str) -> Job:
-    """Return a job that reports why nothing is synced."""
+def no_sync(events: Events, cause: str) -> Directory:
+    """Return what reports why nothing is synced."""
 
     async def report() -> None:
         events.emit(catalogue.SyncDisabled(cause=cause))
 
-    return report
+    async def run(_: Order) -> Sequence[Report]:
+        return []
+
+    async def check() -> Check:
+        return Check("directory", State.OK, "nothing is synced here")
+
+    return Directory(job=report, run=run, check=check)

@@ -46,6 +46,7 @@ class Worker(Bench):
             token=tokens.check,
             identity=self._identity,
             certificate=self._certificate,
+            directory=self._directory,
             events=lambda: self.events.check(self.clock().boot),
             event_loop=LoopLag().check,
         )
@@ -76,6 +77,9 @@ class Worker(Bench):
 
     async def _identity(self) -> Check:
         return Check("identity", State.OK, "no token was needed yet")
+
+    async def _directory(self) -> Check:
+        return Check("directory", State.OK, "nothing is synced here")
 
     async def _certificate(self) -> Check:
         return check_credentials(self.standings, self.clock())

@@ -12,6 +12,7 @@ from tests.cli.conftest import SCOPE, Run
 
 ID = "00247c49-88b0-4b49-83e1-d12496541153"
 MALFORMED = {
+    "--accept-loss": ("users", ""),
     "--allow": ("https://graph.microsoft.com", "x y/.default", ""),
     "--app": ("HTTP://vend.example", "vend.example", "https://vend.example/api", "https://a@vend.example", ""),
     "--control": ("http://cloud.example", "8440"),
@@ -23,14 +24,16 @@ MALFORMED = {
     "--rate": ("0", "-1", "1.5", "\u0661", "1" * 10),
     "--resource-id": ("/x", f"/subscriptions/{ID}/resourceGroups/g/providers/Microsoft.Web/sites/a/b"),
     "--scope": ("https://graph.microsoft.com", "User.Read", "a b/.default", f"api://{'a' * 1024}/.default"),
+    "--stream": ("devices", ""),
     "--tenant": ("common", "contoso.com", f"{ID}\n", "*"),
+    "--uti": ("", "short", 'aZ09_-8vQUWF" or true', "aZ09_-8vQUWF\n"),
     "SCOPE": ("https://graph.microsoft.com",),
 }
 ANYTHING = {"--as", "--config", "--key-file", "--key-folder", "--log", "--profile"}
 """Names and paths: each text can be one, and whether it is there is another question."""
 GOOD = {
     "--allow": SCOPE, "--scope": SCOPE, "NAME": "billing", "CALLER": "billing", "PART": "entra", "SCOPE": SCOPE,
-    "-- CMD": "true",
+    "-- CMD": "true", "--as": "operator", "--uti": "aZ09_-8vQUWFvJk1E2cAAA",
 }  # fmt: skip
 WORDS = {"NAME", "CALLER", "PART", "-- CMD"}
 """Arguments that name something, which may not be there: that is exit code 1."""

@@ -15,16 +15,19 @@ from shared.adapters.database.blob_file import BlobFile
 from shared.adapters.database.blob_requests import BlobRequests
 from shared.adapters.database.kept_copy import KeptCopy
 from shared.adapters.database.store import SqlStore
+from shared.core.directory.order import Order
 from shared.core.directory.streams import Stream
 from shared.core.reply import Reply
 from shared.core.token import AccessToken
-from shared.directory.run import FileRun
-from shared.directory.sync import DirectorySource, DirectoryStore, Names, Sync
+from shared.directory.run import FileRun, Plan
+from shared.directory.source import DirectorySource
+from shared.directory.sync import DirectoryStore, Sync
 from shared.telemetry.event import Reports
 from tests.api.shop import InPlace
-from tests.clock import FakeClock, no_sleep
+from tests.clock import FakeClock, fake_system, no_sleep
 
 CONTAINER, BLOB = "directory", "directory.db"
+INTERVAL = 900.0
 WRITER = "the identity of the app"
 
 
@@ -33,7 +36,9 @@ class Place(Protocol):
 
     file: Path
 
-    async def run(self, sources: Sequence[DirectorySource], *, reports: Reports, seconds: float) -> None:
+    async def run(
+        self, sources: Sequence[DirectorySource], *, reports: Reports, seconds: float, order: Order | None
+    ) -> None:
         """Run the sync once."""
 
     def close(self) -> None:
@@ -54,10 +59,11 @@ class InFile(Place):
         self._clock = clock
         self._store = SqlStore(self.file, streams=streams)
 
-    async def run(self, sources: Sequence[DirectorySource], *, reports: Reports, seconds: float) -> None:
+    async def run(
+        self, sources: Sequence[DirectorySource], *, reports: Reports, seconds: float, order: Order | None
+    ) -> None:
         """Run the sync once."""
-        sync = Sync(sources=sources, store=self._store, pool=InPlace(), clock=self._clock, events=reports)
-        await sync.run(seconds=seconds)
+        await sync_of(sources, self._clock, self._store, reports).run(seconds=seconds, order=order)
 
     def close(self) -> None:
         """Close the store."""
@@ -85,7 +91,9 @@ class InBlob(Place):
         self._streams = list(streams)
         self._ids = count(1)
 
-    async def run(self, sources: Sequence[DirectorySource], *, reports: Reports, seconds: float) -> None:
+    async def run(
+        self, sources: Sequence[DirectorySource], *, reports: Reports, seconds: float, order: Order | None
+    ) -> None:
         """Run the sync once, as the wiring composes it."""
         requests = BlobRequests(
             f"https://venddir.blob.example/{CONTAINER}/{BLOB}",
@@ -97,13 +105,12 @@ class InBlob(Place):
         run = FileRun(
             BlobFile(requests, copy=self.copy, new_id=new_id, pool=InPlace()),
             open_store=partial(SqlStore, self.copy.file, streams=self._streams),
-            make_sync=partial(self._sync, sources),
-            names=[Names(stream=stream.name, tenant_id=each.tenant_id) for each in sources for stream in each.streams],
+            plan=Plan(sources=sources, interval=INTERVAL, clock=self._clock),
+            make_sync=partial(sync_of, sources, self._clock),
             pool=InPlace(),
-            clock=self._clock,
             events=reports,
         )
-        await run.run(seconds=seconds)
+        await run.run(seconds=seconds, order=order)
         if (content := self.content) is not None:
             self.file.write_bytes(content)
 
@@ -123,9 +130,6 @@ class InBlob(Place):
     def close(self) -> None:
         """Close nothing: each run has closed its store."""
 
-    def _sync(self, sources: Sequence[DirectorySource], store: DirectoryStore, reports: Reports) -> Sync:
-        return Sync(sources=sources, store=store, pool=InPlace(), clock=self._clock, events=reports)
-
     async def _token(self, _: str | None) -> AccessToken:
         return AccessToken("t", self._clock(), lifetime=3_600, refresh_after=1_800)
 
@@ -139,6 +143,12 @@ class InBlob(Place):
             answer = await client.request(method, url, headers=dict(headers), content=content)
         assert body_bytes is None or len(answer.content) <= body_bytes
         return Reply(answer.status_code, answer.content, dict(answer.headers))
+
+
+def sync_of(sources: Sequence[DirectorySource], clock: FakeClock, store: DirectoryStore, reports: Reports) -> Sync:
+    """Make the sync of a store."""
+    system = fake_system(clock)
+    return Sync(sources=sources, store=store, pool=InPlace(), system=system, interval=INTERVAL, events=reports)
 
 
 def _storage(clock: FakeClock) -> BlobStorage:

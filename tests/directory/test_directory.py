@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
+from shared.core.directory.order import read_order
 from shared.core.directory.streams import STREAMS, USERS
 from shared.core.reply import Reply
 from shared.core.token import AccessToken, Acquired, TokenSource
 from shared.directory.graph import Graph
-from shared.directory.sync import DirectorySource
+from shared.directory.source import DirectorySource
 from shared.telemetry.events import Events
 from tests.adapters.database.directory_copy import ROOT, TENANT, oid
 from tests.clock import FakeClock, no_sleep
@@ -46,6 +47,7 @@ class Run:
     """A run, what Graph answers from then on, and what is seen of it."""
 
     later: float = 60
+    order: str = ""
     answers: Mapping[str, Answered | tuple[Answered, ...]] = field(default_factory=dict)
     events: tuple[str, ...]
     remedy: str = ""
@@ -84,7 +86,7 @@ class Site:
         self.read: list[str] = []
         self._lines: list[str] = []
 
-    def run(self, streams: Iterable[str]) -> list[dict[str, Any]]:
+    def run(self, streams: Iterable[str], order: str = "") -> list[dict[str, Any]]:
         """Run the sync once; list its events."""
         self.read.clear()
         self._lines.clear()
@@ -93,7 +95,9 @@ class Site:
             tenant_id=TENANT, root=ROOT, streams=tuple(STREAMS[name] for name in streams), graph=graph
         )
         reports = Events(self._lines.append, wall=self.clock.wall, worker="w")
-        asyncio.run(self._place.run([source], reports=reports, seconds=240))
+        asyncio.run(
+            self._place.run([source], reports=reports, seconds=240, order=read_order(order, streams=list(STREAMS)))
+        )
         return [json.loads(line) for line in self._lines]
 
     def objects(self) -> Mapping[str, Mapping[str, Any]]:
@@ -158,7 +162,7 @@ def test_the_copy_is_what_graph_told(site: Site, case: Case) -> None:
     for run in case.runs:
         site.clock.tick(run.later)
         site.answers |= run.answers
-        events = site.run(case.streams)
+        events = site.run(case.streams, run.order)
         assert "CANARY" not in json.dumps(events)
         assert [f"{each['event']}: {gist(each)}" for each in events] == list(run.events)
         assert run.remedy in (events[-1].get("remedy") or "")

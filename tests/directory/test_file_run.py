@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,16 @@ from shared.adapters.database.blob_file import LEASE_SECONDS
 from shared.adapters.database.sqlite import fold
 from shared.adapters.database.store import SqlStore
 from shared.core.directory.checkpoint import BIN_SECONDS
+from shared.core.directory.order import Order
 from shared.core.directory.streams import STREAMS, USERS
 from shared.core.errors import Unavailable
 from shared.core.reply import Reply
 from shared.directory.run import RENEW_SECONDS
-from shared.directory.sync import DirectorySource
+from shared.directory.source import DirectorySource
 from shared.telemetry.events import Events
 from tests.adapters.database.directory_copy import GADGETS, NOW, ROOT, TENANT, oid
 from tests.clock import FakeClock, run_virtual
-from tests.directory.places import BLOB, CONTAINER, InBlob
+from tests.directory.places import BLOB, CONTAINER, INTERVAL, InBlob
 from tests.directory.test_run import page
 
 SECONDS = 240.0
@@ -51,13 +53,19 @@ class Graph:
 class Machine(InBlob):
     """A machine with the copy, and its events."""
 
-    async def sync(self, graph: Graph, *, both: bool = False, seconds: float = SECONDS) -> list[dict[str, Any]]:
+    async def sync(
+        self,
+        graph: Graph,
+        *,
+        both: bool = False,
+        order: Order | None = Order(),  # noqa: B008  # no state
+    ) -> list[dict[str, Any]]:
         """Run the sync of users, or of gadgets too; list its events."""
         lines: list[str] = []
         streams = (USERS, GADGETS) if both else (USERS,)
         source = DirectorySource(tenant_id=TENANT, root=ROOT, streams=streams, graph=graph)
         reports = Events(lines.append, wall=lambda: NOW, worker="w")
-        await self.run([source], reports=reports, seconds=seconds)
+        await self.run([source], reports=reports, seconds=SECONDS, order=order)
         return [json.loads(line) for line in lines]
 
     def ids(self) -> set[object]:
@@ -107,24 +115,61 @@ def run(story: Callable[[], Awaitable[None]], clock: FakeClock) -> None:
 
 
 def test_a_run_that_moved_nothing_puts_nothing(ours: Machine, clock: FakeClock) -> None:
-    """Graph is away: the blob and its ETag stay as they are, and the copy is not fetched again."""
+    """Graph wants to be left alone: the blob and its ETag stay as they are, and the copy is not fetched again."""
 
     async def story() -> None:
         await ours.sync(Graph())
-        before = ours.content
-        away = Graph()
+        busy = Graph()
 
         async def fail() -> None:
-            raise Unavailable(cause="Graph: HTTP 503")
+            raise Unavailable(cause="Graph: HTTP 429", upstream_wait=timedelta(hours=1))
 
-        away.on_read = fail
+        busy.on_read = fail
+        (event,) = await ours.sync(busy)
+        assert event["event"] == "sync_failed"
+        before = ours.content
         for _ in range(2):
             ours.storage.requests.clear()
-            (event,) = await ours.sync(away)
-            assert (event["event"], event["cause"]) == ("sync_failed", "Graph: HTTP 503")
+            (event,) = await ours.sync(busy)
+            assert (event["event"], event["cause"]) == ("sync_skipped", "Graph is asked again later")
             assert ours.asked("blocklist") == 0
             assert [each.status for each in ours.storage.requests if each.method == "GET"] == [304]
         assert ours.content == before
+
+    run(story, clock)
+
+
+def test_a_run_with_nothing_due_asks_once(ours: Machine, other: Machine, clock: FakeClock) -> None:
+    """The timer fires each minute, on a machine without a copy too: the blob's metadata tell what is due."""
+
+    async def story() -> None:
+        (event,) = await ours.sync(Graph(), order=None)
+        assert event["outcome"] == "complete"
+        for _ in range(2):
+            ours.storage.requests.clear()
+            assert await other.sync(Graph(), order=None) == []
+            assert [(each.method, each.operation) for each in ours.storage.requests] == [("HEAD", "")]
+        clock.tick(INTERVAL)
+        (event,) = await other.sync(Graph(), order=None)
+        assert event["outcome"] == "complete"
+
+    run(story, clock)
+
+
+def test_a_blob_that_does_not_tell_what_is_due_is_fetched(ours: Machine, clock: FakeClock) -> None:
+    """Somebody else has put it, without metadata: the file tells, and nothing is read that is not due."""
+
+    async def story() -> None:
+        await ours.sync(Graph())
+        assert ours.content is not None
+        ours.storage.write(CONTAINER, BLOB, ours.content)
+        ours.storage.requests.clear()
+        graph = Graph()
+        assert await ours.sync(graph, order=None) == []
+        assert (graph.read, ours.asked("lease")) == (0, 2)
+        clock.tick(INTERVAL)
+        (event,) = await ours.sync(graph, order=None)
+        assert event["outcome"] == "complete"
 
     run(story, clock)
 

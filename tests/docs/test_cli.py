@@ -58,7 +58,7 @@ def test_a_command_prints_what_the_page_shows(site: Site, tmp_path: Path, comman
     shutil.copy(ROOT / "vend.toml", tmp_path)
     environ = {
         "VEND_URL": site.app.url,
-        "VEND_KEY_FILE": str(site.folder / "billing.key"),
+        "VEND_KEY_FILE": str(site.folder / ("operator.key" if " --as operator" in command else "billing.key")),
         "VEND_CONFIG": str(site.folder / "vend.toml"),
         "VEND_CONTROL": site.cloud.control,
     }

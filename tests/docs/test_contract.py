@@ -122,8 +122,11 @@ def test_an_error_is_in_the_document_where_it_can_occur(route: Route) -> None:
 @pytest.mark.parametrize(
     ("path", "never"),
     [
-        ("/api/token", {("403", "invalid_request"), ("403", "unauthorized_client")}),
-        ("/api/oauth2/token", {("403", "unauthorized_client")}),
+        (
+            "/api/token",
+            {("403", "invalid_request"), ("403", "unauthorized_client"), ("409", "temporarily_unavailable")},
+        ),
+        ("/api/oauth2/token", {("403", "unauthorized_client"), ("409", "temporarily_unavailable")}),
     ],
 )
 def test_the_page_of_errors_lists_the_same(path: str, never: set[tuple[str, str]]) -> None:

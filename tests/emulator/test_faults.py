@@ -206,7 +206,7 @@ def test_endless_headers_end_with_their_client(
     entra.set(Fault(kind=Kind.ENDLESS_HEADERS, times=1))
     with pytest.raises(httpx.RemoteProtocolError):
         http.get(url)
-    entra.set(Fault(kind=Kind.ENDLESS_HEADERS, lasts_seconds=0.02))
+    entra.set(Fault(kind=Kind.ENDLESS_HEADERS, lasts_seconds=0.3))
     received, error = exchange(url, trust)
 
     assert received.startswith(b"HTTP/1.1 200 OK\r\nx-padding: 1\r\n")
@@ -250,7 +250,7 @@ def test_the_end_of_a_fault_is_not_that_of_the_next(cloud: LocalCloud, http: htt
     """What was switched on in its place goes on when the time of the first is over."""
     entra.set(Fault(kind=Kind.REFUSE, lasts_seconds=0.005))
     entra.set(Fault(kind=Kind.REFUSE))
-    cloud.faults["vault"].set(Fault(kind=Kind.HOLD, lasts_seconds=0.02))
+    cloud.faults["vault"].set(Fault(kind=Kind.HOLD, lasts_seconds=0.3))
     http.get(cloud.vault_url)  # is held until both times are over
     assert entra.current == Fault(kind=Kind.REFUSE)
 

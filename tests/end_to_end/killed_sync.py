@@ -12,6 +12,7 @@ import os
 import random
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -34,8 +35,9 @@ from shared.core.limits import Limits
 from shared.core.reply import Reply
 from shared.core.token import AccessToken, Acquired, Moment, TokenSource
 from shared.directory.graph import Graph
-from shared.directory.run import FileRun
-from shared.directory.sync import DirectorySource, DirectoryStore, Names, Sync
+from shared.directory.run import FileRun, Plan
+from shared.directory.source import DirectorySource
+from shared.directory.sync import DirectoryStore, Sync
 from shared.system import System
 from shared.telemetry.event import Reports
 from shared.telemetry.events import Events
@@ -54,6 +56,25 @@ class Doom:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
+class Late:
+    """Clocks of which the one on the wall is ahead."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def __call__(self) -> Moment:
+        """Read both."""
+        return Moment(self.wall(), self.boot())
+
+    def wall(self) -> float:
+        """Read the wall clock."""
+        return time.time() + self._seconds
+
+    def boot(self) -> float:
+        """Read the boot clock."""
+        return time.monotonic()
+
+
 async def run(*, at: int, store: str, root: str, ca_file: str, later: float, secrets: tuple[str, str]) -> list[str]:
     """Sync once; return the names of the events.
 
@@ -65,18 +86,14 @@ async def run(*, at: int, store: str, root: str, ca_file: str, later: float, sec
         later: how many seconds the clock is ahead, so that the lease of a killed run has expired.
         secrets: a token for Graph, and one for Azure Storage.
     """
-    doom, clock, lines = Doom(at), System().clock, list[str]()
+    doom, late, lines = Doom(at), Late(later), list[str]()
     for moment in ("before_cursor_execute", "commit"):
         event.listen(Engine, moment, doom)
-    token, storage_token = (AccessToken(each, clock(), lifetime=3_600, refresh_after=1_800) for each in secrets)
+    token, storage_token = (AccessToken(each, late(), lifetime=3_600, refresh_after=1_800) for each in secrets)
 
     async def get_token(*, rejected: str | None) -> Acquired:
         assert rejected is None
         return Acquired(token, TokenSource.CACHE)
-
-    def late() -> Moment:
-        now = clock()
-        return Moment(now.wall + later, now.boot)
 
     network = Network(tls=client_tls(read_roots(ca_file)), proxy="", limits=Limits())
     async with aclosing(network):
@@ -101,10 +118,12 @@ async def run(*, at: int, store: str, root: str, ca_file: str, later: float, sec
         pages = Graph(get_token=get_token, get=get, clock=late, sleep=asyncio.sleep, new_id=System().new_id)
         with ThreadPoolExecutor(1) as pool:
             source = DirectorySource(tenant_id=TENANT_ID, root=root, streams=(USERS,), graph=pages)
-            events = Events(lines.append, wall=lambda: late().wall, worker=str(random.random()))  # noqa: S311
+            events = Events(lines.append, wall=late.wall, worker=str(random.random()))  # noqa: S311
 
             def make_sync(store: DirectoryStore, reports: Reports) -> Sync:
-                return Sync(sources=[source], store=store, pool=pool, clock=late, events=reports)
+                return Sync(
+                    sources=[source], store=store, pool=pool, system=System(clock=late), interval=0.0, events=reports
+                )
 
             if not folder:
                 in_file = SqlStore(Path(store), streams=STREAMS.values())
@@ -117,9 +136,8 @@ async def run(*, at: int, store: str, root: str, ca_file: str, later: float, sec
                     BlobFile(requests, copy=copy, new_id=System().new_id, pool=pool),
                     open_store=partial(SqlStore, copy.file, streams=STREAMS.values()),
                     make_sync=make_sync,
-                    names=[Names(stream=USERS.name, tenant_id=TENANT_ID)],
+                    plan=Plan(sources=[source], interval=0.0, clock=late),
                     pool=pool,
-                    clock=late,
                     events=events,
                 )
                 await in_blob.run(seconds=60)

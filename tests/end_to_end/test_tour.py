@@ -91,7 +91,7 @@ def edit(file: Path, old: str, new: str) -> None:
         (shut, 3, "azure.identity._exceptions.CredentialUnavailableError"),
         (too_much_allowed, 4, "200  None  retryable=null"),
         (no_patience, 5, "503 temporarily_unavailable"),
-        (no_graph, 6, "sync_failed Graph: HTTP 403"),
+        (no_graph, 6, "failed Graph: HTTP 403"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )

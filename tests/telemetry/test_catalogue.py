@@ -17,12 +17,12 @@ from shared.tokens.reports import FAILED_ATTEMPTS
 from tests.contract import ROOT, event_conforms
 
 SCHEMA: dict[str, Any] = json.loads((ROOT / "docs" / "events.schema.json").read_text())
-BY_TYPE: Mapping[str, Any] = {"string": "0" * 12, "integer": 200, "number": 1.5, "array": ["x"]}
+BY_TYPE: Mapping[str, Any] = {"boolean": True, "string": "0" * 12, "integer": 200, "number": 1.5, "array": ["x"]}
 ENVELOPE = {"event", "time", "worker"}
 FEW_VALUES = {"caller", "cause", "outcome", "profile", "route", "source", "stream"}
 """Fields whose values the two documents and the code bound."""
 RULES: Mapping[tuple[str, bool], dict[str, Any]] = {
-    ("token", True): {"outcome": "vended"},
+    ("token", True): {"outcome": "vended", "traceparent": f"00-{'a' * 32}-{'b' * 16}-01"},
     ("token", False): {"status": 400, "reason": "x"},
 }
 """What goes across the fields of `token`: a 200 is vended, anything else has a reason and no token."""

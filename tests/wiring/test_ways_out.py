@@ -144,7 +144,7 @@ def worker(settings: Settings, tmp_path: Path) -> Iterator[Wired]:
                 on_new_generation=lambda: None,
                 open_things=stack,
             )
-            job = build_sync(
+            directory = build_sync(
                 settings,
                 root=tmp_path,
                 tokens=NoTokens(),
@@ -154,7 +154,7 @@ def worker(settings: Settings, tmp_path: Path) -> Iterator[Wired]:
                 events=events,
                 open_things=stack,
             )
-            await job()
+            await directory.job()
             build_rotation(settings, vaults=vaults, network=network, system=system, events=events)
         return identity
 

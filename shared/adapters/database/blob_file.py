@@ -27,7 +27,7 @@ import asyncio
 import base64
 import errno
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from functools import partial
@@ -36,8 +36,10 @@ from urllib.parse import quote
 from shared.adapters.blob import NAME
 from shared.adapters.database.blob_requests import UNKNOWN, BlobRequests, code_of, etag_of, failure_of
 from shared.adapters.database.kept_copy import KeptCopy
+from shared.adapters.database.note import read_note, write_note
 from shared.adapters.database.sqlite import fold
 from shared.core.directory.checkpoint import LeaseHeld, LeaseLost
+from shared.core.directory.standing import StreamStanding
 from shared.core.errors import BadAnswer, OperatorError, Unavailable, UpstreamError
 from shared.core.reply import Reply
 
@@ -51,6 +53,7 @@ LEASE_SECONDS = 60
 _TOO_LARGE = "leave out streams that nobody reads, or keep the directory in PostgreSQL"
 _HELD = frozenset({"LeaseAlreadyPresent", "LeaseIsBreakingAndCannotBeAcquired"})
 _LOST = frozenset({"BlobAlreadyExists", "InvalidBlockList"})
+_STANDINGS = "x-ms-meta-standings"
 _RANGE = re.compile(r"bytes (\d{1,12})-(\d{1,12})/(\d{1,12})\Z", re.ASCII)
 
 
@@ -136,8 +139,26 @@ class BlobFile:
             condition = {"if-match": self._etag}
         await self._call(self._copy.replace)
 
-    async def put(self) -> None:
+    async def standings(self) -> Sequence[StreamStanding]:
+        """Return where the streams stood when the file was put: the blob's metadata tell, and no lease is needed.
+
+        Raises:
+            UpstreamError: Azure Storage failed, or the blob does not tell.
+        """
+        reply = await self._requests.ask("HEAD")
+        if (reply.status, code_of(reply)) == (404, "BlobNotFound"):
+            return []
+        if reply.status != 200:
+            raise failure_of(reply)
+        if (found := read_note(reply.headers.get(_STANDINGS, ""))) is None:
+            raise BadAnswer(cause=f"{NAME}: the blob does not tell where the streams stand")
+        return found
+
+    async def put(self, standings: Sequence[StreamStanding] = ()) -> None:
         """Put the local copy in the place of what was fetched; nobody may have it open.
+
+        Args:
+            standings: where the streams stand, which the blob tells without being fetched.
 
         Raises:
             LeaseLost: another run has put meanwhile; nothing was put.
@@ -157,7 +178,7 @@ class BlobFile:
             if reply.status != 201:
                 raise failure_of(reply)
             blocks.append(block)
-        self._etag = await self._commit(blocks)
+        self._etag = await self._commit(blocks, write_note(standings))
         await self.keep()
 
     async def keep(self) -> None:
@@ -203,12 +224,13 @@ class BlobFile:
             raise failure_of(reply)
         return reply.status == 201
 
-    async def _commit(self, blocks: list[str]) -> str:
+    async def _commit(self, blocks: list[str], note: str) -> str:
         """Put the list of blocks, once; return the new ETag. Errors as in `put`."""
         listed = "".join(f"<Uncommitted>{block}</Uncommitted>" for block in blocks)
         content = f'<?xml version="1.0" encoding="utf-8"?><BlockList>{listed}</BlockList>'.encode()
         headers = {"if-match": self._etag} if self._etag else {"if-none-match": "*"}
         headers |= {"x-ms-meta-run": self._run, "content-type": "application/xml", **self._lease}
+        headers |= {_STANDINGS: note} if note else {}
         try:
             reply = await self._requests.ask_once("PUT", "?comp=blocklist", headers, content=content)
         except UpstreamError as error:

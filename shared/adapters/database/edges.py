@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, or_, 
 
 from shared.adapters.database.sqlite import insert
 from shared.adapters.database.tables import DIRECTORY_OBJECT, EDGE
-from shared.core.directory.checkpoint import Checkpoint
+from shared.core.directory.checkpoint import Checkpoint, Copy
 from shared.core.directory.delta import Change, ObjectState
 from shared.core.directory.rules import is_too_much
 
@@ -58,23 +58,24 @@ def apply(connection: Connection, checkpoint: Checkpoint, changes: Sequence[Chan
     return written, new
 
 
-def sweep(connection: Connection, checkpoint: Checkpoint) -> tuple[int, Mapping[str, int]]:
+def sweep(connection: Connection, copy: Copy) -> tuple[int, Mapping[str, int]]:
     """Delete the edges that a complete copy has not seen, of the objects that it has seen.
 
     Returns:
         The number of edges that were deleted, and the losses that are not believed: how many, by their kind.
     """
     sources = select(_OBJECT.object).where(
-        _OBJECT.tenant_id == checkpoint.tenant_id,
-        _OBJECT.stream == checkpoint.stream.name,
-        _OBJECT.generation == checkpoint.generation,
+        _OBJECT.tenant_id == copy.tenant_id,
+        _OBJECT.stream == copy.stream.name,
+        _OBJECT.generation >= copy.generation,
     )
     written, held = 0, dict[str, int]()
-    for relation, kind in checkpoint.stream.relations.items():
+    for relation, kind in copy.stream.relations.items():
         of_kind = (EDGE.c.kind == kind) & EDGE.c.src.in_(sources)
-        unseen = of_kind & (EDGE.c.generation != checkpoint.generation)
+        unseen = of_kind & (EDGE.c.generation < copy.generation)
         lost = _count(connection, unseen)
-        if is_too_much(lost=lost, total=_count(connection, of_kind)):
+        is_doubtful = is_too_much(lost=lost, total=_count(connection, of_kind))
+        if copy.holds(relation, lost, is_doubtful=is_doubtful):
             held[relation] = lost
         elif lost:
             written += connection.execute(delete(EDGE).where(unseen)).rowcount

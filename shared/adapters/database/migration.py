@@ -100,7 +100,8 @@ INSERT INTO sync_stream (tenant_id, stream, fingerprint, generation, is_copying,
     FROM sync_stream_1;
 DROP TABLE sync_stream_1
 """
-CURRENT = Version(number=2, writable_by=2, steps={2: _VERSION_2.split(";")})
+# Version 3 adds columns and tables alone, which a run of version 2 leaves out.
+CURRENT = Version(number=3, writable_by=2, steps={2: _VERSION_2.split(";")})
 """Databases of before 1 have no number. They count as 0."""
 
 

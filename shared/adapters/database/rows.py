@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, delete
 from shared.adapters.database import edges
 from shared.adapters.database.sqlite import insert
 from shared.adapters.database.tables import DIRECTORY_OBJECT
-from shared.core.directory.checkpoint import Checkpoint
+from shared.core.directory.checkpoint import Checkpoint, Copy
 from shared.core.directory.delta import Change, ObjectState
 from shared.core.directory.rules import Known, is_too_much, is_withheld, told
 
@@ -65,22 +65,23 @@ def apply(
     return written + edges_written, len(after) - seen + new_edges
 
 
-def sweep(connection: Connection, table: Table, checkpoint: Checkpoint, *, now: float) -> tuple[int, Mapping[str, int]]:
+def sweep(connection: Connection, table: Table, copy: Copy, *, now: float) -> tuple[int, Mapping[str, int]]:
     """Take away what a complete copy has left out, and what it calls removed.
 
-    What it has left out may be in the recycle bin, or gone for good; readers do not see either.
+    What it has left out may be in the recycle bin, or gone for good; readers do not see either. What is held back stays
+    as the copy left it: a later call with that loss accepted takes it away.
 
     Returns:
         The number of rows that were written, and the losses that are not believed: how many, by their kind.
     """
-    ours = (_OBJECT.tenant_id == checkpoint.tenant_id) & (_OBJECT.stream == checkpoint.stream.name)
-    seen, active = _OBJECT.generation == checkpoint.generation, _OBJECT.state == ObjectState.ACTIVE.value
-    written, held = _clear(connection, table, ours & seen & _OBJECT.removed_as.is_(None), now=now)
-    edges_written, edges_held = edges.sweep(connection, checkpoint)
+    ours = (_OBJECT.tenant_id == copy.tenant_id) & (_OBJECT.stream == copy.stream.name)
+    seen, active = _OBJECT.generation >= copy.generation, _OBJECT.state == ObjectState.ACTIVE.value
+    written, held = _clear(connection, table, copy, ours & seen & _OBJECT.removed_as.is_(None), now=now)
+    edges_written, edges_held = edges.sweep(connection, copy)
     written, held = written + edges_written, {**held, **edges_held}
     unseen = ours & active & ~seen
     total, lost = _count(connection, ours & active), _count(connection, unseen)
-    if is_too_much(lost=lost, total=total):
+    if copy.holds("objects", lost, is_doubtful=is_too_much(lost=lost, total=total)):
         held = {**held, "objects": lost}
     else:
         written += _set_state(connection, unseen, ObjectState.DELETED, now=now)
@@ -93,8 +94,8 @@ def sweep(connection: Connection, table: Table, checkpoint: Checkpoint, *, now: 
     for some in batched(gone, _AT_ONCE, strict=False):
         connection.execute(delete(table).where(table.c.object.in_(some)))
         edges.drop(connection, some)
-    remembered = _OBJECT.removed_as.is_not(None) | _OBJECT.left_out.is_not(None)
-    connection.execute(update(DIRECTORY_OBJECT).where(ours, remembered).values(removed_as=None, left_out=None))
+    away = _OBJECT.removed_as.is_not(None) | (_OBJECT.left_out.is_not(None) & ~seen)
+    connection.execute(update(DIRECTORY_OBJECT).where(ours, away).values(removed_as=None, left_out=None))
     return written, held
 
 
@@ -226,7 +227,7 @@ def _header(known: Known) -> _Row:
 
 
 def _clear(
-    connection: Connection, table: Table, these: ColumnElement[bool], *, now: float
+    connection: Connection, table: Table, copy: Copy, these: ColumnElement[bool], *, now: float
 ) -> tuple[int, Mapping[str, int]]:
     """Clear the columns that a copy has left out, except where nobody has a value any more."""
     found = connection.execute(
@@ -243,16 +244,19 @@ def _clear(
     held = {
         name: lost[name]
         for name, number in zip(lost, having, strict=True)
-        if is_withheld(lost=lost[name], given=number - lost[name], total=total)
+        if copy.holds(
+            name, lost[name], is_doubtful=is_withheld(lost=lost[name], given=number - lost[name], total=total)
+        )
     }
     written = 0
     for left_out in sets:
-        cleared = dict.fromkeys(set(left_out.split(_BETWEEN)) - held.keys())
-        if cleared:
+        columns = set(left_out.split(_BETWEEN))
+        if cleared := dict.fromkeys(columns - held.keys()):
             which = these & (_OBJECT.left_out == left_out)
             numbers = select(_OBJECT.object).where(which)
             written += connection.execute(update(table).where(table.c.object.in_(numbers)).values(cleared)).rowcount
-            connection.execute(update(DIRECTORY_OBJECT).where(which).values(changed_at=now))
+            kept = _BETWEEN.join(sorted(columns & held.keys())) or None
+            connection.execute(update(DIRECTORY_OBJECT).where(which).values(changed_at=now, left_out=kept))
     return written, held
 
 

@@ -5,28 +5,31 @@ all of a page and the link behind it, or nothing of both. The next writer then r
 that is stored twice changes nothing.
 """
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, inspect, null, or_, select, update
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from shared.adapters.database import rows
 from shared.adapters.database.migration import CURRENT, Version, migrate
 from shared.adapters.database.sqlite import insert, make_engine, remedy_for
 from shared.adapters.database.tables import SYNC_STREAM, Schema
-from shared.core.directory.checkpoint import BIN_DAYS, Checkpoint, LeaseHeld, LeaseLost, Progress, Stored
+from shared.core.directory.checkpoint import BIN_DAYS, Checkpoint, LeaseHeld, LeaseLost, LossChanged, Progress, Stored
 from shared.core.directory.delta import Change, LinkKind, Page
+from shared.core.directory.standing import StreamStanding
 from shared.core.directory.streams import Stream
 from shared.core.errors import Unavailable
 
-LEASE_SECONDS = 300.0
-"""How long a run may store nothing before another run takes the stream over. Each page renews the lease. As long as
-`functionTimeout` in host.json lets a run live: a run that waits for Graph stores nothing for minutes."""
+LEASE_SECONDS = 180.0
+"""How long a run may store nothing before another run takes the stream over. Each page renews the lease. Shorter than
+the life of a page token, so that a run that was killed costs no new copy."""
 
 
 _NO_PROGRESS = asdict(Progress())
+_STANDING = [SYNC_STREAM.c[field.name] for field in fields(StreamStanding)]
 
 
 class SqlStore:
@@ -39,11 +42,12 @@ class SqlStore:
     """
 
     def __init__(self, file: Path, *, streams: Iterable[Stream], version: Version = CURRENT) -> None:
+        self._file = file
         self._engine = make_engine(file)
         self._schema = Schema(streams)
         self._version = version
 
-    def begin(self, stream: Stream, *, tenant_id: str, root: str, now: float) -> Checkpoint:
+    def begin(self, stream: Stream, *, tenant_id: str, root: str, now: float, resync: bool = False) -> Checkpoint:
         """Take the lease of a stream and return its checkpoint; migrate the database first if it needs that.
 
         Args:
@@ -51,6 +55,7 @@ class SqlStore:
             tenant_id: the tenant.
             root: the root of Graph, where a copy starts.
             now: seconds since the epoch.
+            resync: begin a new copy.
 
         Raises:
             LeaseHeld: another run has the lease.
@@ -94,11 +99,19 @@ class SqlStore:
                 bin_judged_at=row.bin_judged_at,
                 progress=Progress(**{name: getattr(row, name) for name in _NO_PROGRESS}),
             )
-            if row.fingerprint == stream.fingerprint(root):
+            if row.fingerprint == stream.fingerprint(root) and not resync:
                 return checkpoint
             return _move(connection, checkpoint, checkpoint.anew(), now=now)
 
         return self._transaction(take)
+
+    def standings(self) -> Sequence[StreamStanding]:
+        """Return where each stream is; nothing of a database that is not there yet, and what an older one knows.
+
+        Raises:
+            Unavailable: the database failed.
+        """
+        return self._transaction(_standings) if self._file.exists() else []
 
     def move(self, old: Checkpoint, new: Checkpoint, *, now: float) -> Checkpoint:
         """Move the checkpoint without a page; return the new one.
@@ -123,16 +136,50 @@ class SqlStore:
             written, new_objects = rows.apply(connection, table, checkpoint, page.changes, now=now)
             held: Mapping[str, int] = {}
             if page.kind is LinkKind.DELTA:
+                facts: dict[str, object] = {"complete_at": now}
                 if checkpoint.is_copying:
-                    swept, held = rows.sweep(connection, table, checkpoint, now=now)
+                    swept, held = rows.sweep(connection, table, checkpoint.copy, now=now)
                     written += swept
+                    facts |= {"copied": checkpoint.generation, **_held(held)}
                 this = _row(checkpoint.tenant_id, checkpoint.stream)
-                connection.execute(update(SYNC_STREAM).where(this).values(complete_at=now))
+                connection.execute(update(SYNC_STREAM).where(this).values(facts))
             moved = checkpoint.behind(page, new_objects=new_objects, now=now)
             _save(connection, moved)
             return Stored(moved, rows=written, held=held)
 
         return self._transaction(write)
+
+    def accept(self, checkpoint: Checkpoint, loss: tuple[str, int], *, now: float) -> Stored:
+        """Take away what the last copy left out of one kind, if it is held back with this number still.
+
+        Args:
+            checkpoint: where the run is.
+            loss: the kind and the number.
+            now: seconds since the epoch.
+
+        Raises:
+            LossChanged: it is not; nothing was taken away, and the numbers of today are kept.
+            LeaseLost: another run has taken over; nothing was stored.
+            Unavailable: the database failed.
+        """
+        table, this = self._schema.rows[checkpoint.stream.name], _row(checkpoint.tenant_id, checkpoint.stream)
+
+        def write(connection: Connection) -> Stored:
+            moved = _move(connection, checkpoint, checkpoint.loss_accepted(), now=now)
+            row = connection.execute(select(SYNC_STREAM.c.copied, SYNC_STREAM.c.held).where(this)).one()
+            before: Mapping[str, int] = json.loads(row.held or "{}")
+            # A copy under way has marked what it will take away.
+            if checkpoint.is_copying or loss[0] not in before:
+                raise LossChanged(before)
+            copy = replace(checkpoint.copy, generation=row.copied, held=frozenset(before), accepted=loss)
+            written, held = rows.sweep(connection, table, copy, now=now)
+            connection.execute(update(SYNC_STREAM).where(this).values(_held(held)))
+            return Stored(moved, rows=written, held=held)
+
+        stored = self._transaction(write)
+        if loss[0] in stored.held:
+            raise LossChanged(stored.held)
+        return stored
 
     def uncertain(self, checkpoint: Checkpoint) -> Sequence[str]:
         """Return the ids of the objects of a stream that lie in the recycle bin, or that only relationships name.
@@ -207,6 +254,32 @@ class SqlStore:
 
 def _moves(connection: Connection) -> int:
     return int(connection.execute(select(func.coalesce(func.sum(SYNC_STREAM.c.page), 0))).scalar_one())
+
+
+def _held(losses: Mapping[str, int]) -> Mapping[str, str | None]:
+    return {"held": json.dumps(losses) if losses else None}
+
+
+def _standings(connection: Connection) -> Sequence[StreamStanding]:
+    inspector = inspect(connection)
+    if not inspector.has_table(SYNC_STREAM.name):
+        return []
+    names = {column["name"] for column in inspector.get_columns(SYNC_STREAM.name)}
+    wanted = [column if column.name in names else null().label(column.name) for column in _STANDING]
+    return [
+        StreamStanding(
+            tenant_id=row.tenant_id,
+            stream=row.stream,
+            fingerprint=row.fingerprint,
+            is_copying=row.is_copying,
+            complete_at=row.complete_at,
+            retry_at=row.retry_at,
+            again_at=row.again_at,
+            error=row.error,
+            held=json.loads(row.held or "{}"),
+        )
+        for row in connection.execute(select(*wanted).select_from(SYNC_STREAM))
+    ]
 
 
 def _move(connection: Connection, old: Checkpoint, new: Checkpoint, *, now: float) -> Checkpoint:

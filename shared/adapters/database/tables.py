@@ -67,6 +67,12 @@ SYNC_STREAM = Table(
     Column("empty_pages", Integer, nullable=False),
     Column("refused_at", Instant),
     Column("retry_at", Instant),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    Column("again_at", Instant),
+    Column("error", String),
+    # Of the last complete copy: its number, and what it lost that is not believed, as JSON.
+    Column("copied", Integer),
+    Column("held", String),
 )
 DIRECTORY_OBJECT = Table(
     "directory_object",

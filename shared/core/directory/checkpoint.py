@@ -15,6 +15,15 @@ class LeaseLost(Exception):
     """Another run has taken the stream over, so this run may store nothing more."""
 
 
+class LossChanged(Exception):
+    """The loss that an administrator accepts is not held back, or not with this number."""
+
+    def __init__(self, held: Mapping[str, int]) -> None:
+        super().__init__()
+        self.held = held
+        """What is held back now: how many, by their kind."""
+
+
 RESTARTS = 3
 """After so many copies running that came no further than the one before, the stream fails."""
 IDLE_PAGES = 50
@@ -29,6 +38,8 @@ BIN_DAYS = 30
 """How long Entra keeps an object in the recycle bin; after that its columns are erased here too."""
 STUCK_SECONDS = 3_600.0
 """How long a stream that failed waits before its next copy."""
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 60.0, 3_600.0
+"""How long the timer leaves a stream alone after its first failure, and after many: each doubles the pause."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +54,9 @@ class Progress:
         empty_pages: the number of pages running without any object.
         refused_at: when Graph first refused the link, in seconds since the epoch.
         retry_at: before when Graph is not asked, in seconds since the epoch.
+        failures: the number of runs that failed since the last page.
+        again_at: before when the timer leaves the stream alone, in seconds since the epoch; an operator may run it.
+        error: why the last run failed, in words that any caller may read; None after a page.
     """
 
     objects: int = 0
@@ -52,6 +66,38 @@ class Progress:
     empty_pages: int = 0
     refused_at: float | None = None
     retry_at: float | None = None
+    failures: int = 0
+    again_at: float | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """A complete copy, whose sweep takes away what it left out.
+
+    Args:
+        tenant_id: the tenant.
+        stream: the stream of that tenant.
+        generation: the number of the copy. What has this number or a higher one was seen by it, or later.
+        held: the kinds of which the first sweep held back a loss. They stay so until that loss is accepted.
+        accepted: the loss that an administrator believes: its kind and its number.
+    """
+
+    tenant_id: str
+    stream: Stream
+    generation: int
+    held: frozenset[str] = frozenset()
+    accepted: tuple[str, int] | None = None
+
+    def holds(self, kind: str, lost: int, *, is_doubtful: bool) -> bool:
+        """Return whether a loss is held back.
+
+        Args:
+            kind: what is lost.
+            lost: how many.
+            is_doubtful: whether so much is not believed without an administrator.
+        """
+        return lost > 0 and (is_doubtful or kind in self.held) and self.accepted != (kind, lost)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +134,11 @@ class Checkpoint:
     def is_first_link(self) -> bool:
         """Whether the link is not one of Graph's: if it is refused, a new copy would begin with the same one."""
         return self.link == self.stream.first_link(self.root)
+
+    @property
+    def copy(self) -> Copy:
+        """The copy that ends with this attempt."""
+        return Copy(tenant_id=self.tenant_id, stream=self.stream, generation=self.generation)
 
     @property
     def repeats_itself(self) -> bool:
@@ -127,6 +178,9 @@ class Checkpoint:
             empty_pages=0 if page.changes else was.empty_pages + 1,
             refused_at=None,
             retry_at=None,
+            failures=0,
+            again_at=None,
+            error=None,
         )
         return replace(self, link=page.link, page=self.page + 1, progress=progress)
 
@@ -171,9 +225,30 @@ class Checkpoint:
         """Return the checkpoint after a look into the recycle bin."""
         return replace(self, page=self.page + 1, bin_judged_at=now)
 
+    def loss_accepted(self) -> "Checkpoint":
+        """Return the checkpoint after an administrator has accepted a loss."""
+        return self._with(self.progress)
+
     def waiting(self, *, until: float) -> "Checkpoint":
         """Return the checkpoint after Graph has named a wait."""
         return self._with(replace(self.progress, retry_at=until))
+
+    def wait(self, *, now: float) -> float:
+        """Return for how many seconds Graph is not asked; 0 if it may be."""
+        return max(0.0, (self.progress.retry_at or now) - now)
+
+    def failed(self, error: str, *, chance: float, now: float) -> "Checkpoint":
+        """Return the checkpoint after a run that failed. Where Graph named no wait, the pauses grow.
+
+        Args:
+            error: why, in words that any caller may read.
+            chance: from 0 to 1; it moves the pause by a fifth, so that streams do not keep in step.
+            now: seconds since the epoch.
+        """
+        failures = self.progress.failures + 1
+        pause = min(FIRST_PAUSE_SECONDS * 2.0 ** min(failures - 1, 16), LONGEST_PAUSE_SECONDS)
+        again_at = now + pause * (0.8 + 0.4 * chance)
+        return self._with(replace(self.progress, failures=failures, again_at=again_at, error=error))
 
     def _with(self, progress: Progress) -> "Checkpoint":
         return replace(self, page=self.page + 1, progress=progress)

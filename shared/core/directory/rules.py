@@ -32,7 +32,8 @@ class Known:
         generation: the attempt that saw the object last.
         values: by the name of the column; a column that is null may be absent.
         removed_as: the state that the copy under way has told, if that is a removal.
-        left_out: the columns with a value that the copy under way has left out so far.
+        left_out: the columns with a value that the copy under way has left out so far, or that the last one left out
+            and that are held back.
     """
 
     state: ObjectState
@@ -56,9 +57,19 @@ def told(known: Known | None, change: Change, *, generation: int, is_copy: bool)
         return Known(state=change.state, generation=generation, values=values)
     if not is_copy:
         if change.state is ObjectState.ACTIVE:
-            return Known(state=change.state, generation=generation, values={**known.values, **change.values})
+            return Known(
+                state=change.state,
+                generation=generation,
+                values={**known.values, **change.values},
+                left_out=known.left_out - change.values.keys(),
+            )
         gone = change.state is ObjectState.PURGED
-        return Known(state=change.state, generation=generation, values={} if gone else known.values)
+        return Known(
+            state=change.state,
+            generation=generation,
+            values={} if gone else known.values,
+            left_out=frozenset() if gone else known.left_out,
+        )
     left_out = known.left_out
     if known.generation != generation:
         left_out = frozenset(name for name, value in known.values.items() if value is not None)

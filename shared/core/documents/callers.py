@@ -23,7 +23,17 @@ from typing import Any
 from shared.core.documents.table import dotted, read_table
 from shared.core.documents.toml import DocumentError, parse_toml
 from shared.core.names import is_default_scope, is_guid, is_sha256
-from shared.core.policy import EVERYBODY, Allow, Caller, Mode, Offer, is_served, pairs_served, tenants_of
+from shared.core.policy import (
+    EVERYBODY,
+    Allow,
+    Caller,
+    Mode,
+    Offer,
+    deciding_entry,
+    is_served,
+    pairs_served,
+    tenants_of,
+)
 from shared.core.rules import NOTHING, breaks, items
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
@@ -283,13 +293,9 @@ def _withheld(caller: Caller, offers: Mapping[str, Offer]) -> Iterator[str]:
     resolved = replace(caller, allow=tuple(part for allow in caller.allow if (part := _resolved(allow, offers))))
     found: dict[tuple[int, str], None] = {}
     for tenant, scope in pairs_served(resolved, offers):
-        if not is_served(caller, tenant, scope, offers):
-            first = next(
-                index
-                for index, allow in enumerate(caller.allow)
-                if scope in allow.scopes and tenant in (tenants_of(allow, offers) or (tenant,))
-            )
-            found[first, scope] = None
+        index = None if is_served(caller, tenant, scope, offers) else deciding_entry(caller, tenant, scope, offers)
+        if index is not None:
+            found[index, scope] = None
     for index, scope in found:
         yield f"{at}.allow[{index}]: keeps {scope} from being given by another entry, as long as it is here"
 

@@ -39,6 +39,7 @@ class Profile:
     scopes: tuple[str, ...]
     credentials: tuple[CredentialSettings, ...]
     vendable: bool = True
+    share: bool = True
     region: str = ""
     claims_capabilities: tuple[str, ...] = ()
     application_object_id: str = ""
@@ -98,7 +99,7 @@ class Profile:
         """What policy needs to know of the profile; tenants in the lower case that requests are read into."""
         tenants = tuple(tenant.lower() for tenant in self.tenants)
         client_id = self.client_id.lower()
-        return Offer(tenants=tenants, scopes=self.scopes, client_id=client_id, vendable=self.vendable)
+        return Offer(tenants=tenants, scopes=self.scopes, client_id=client_id, vendable=self.vendable, share=self.share)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +119,9 @@ _SQLITE_SCHEME = "sqlite:///"
 # No options, no folder, and no database in memory, which every connection has for itself.
 _SQLITE = re.compile(_SQLITE_SCHEME + r"(?!:memory:$)[^?]*[^?/]")
 
+MOST_MINUTES = 1_440
+"""Of the interval between two rounds: the recycle bin is looked into once a day."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncSettings:
@@ -126,6 +130,7 @@ class SyncSettings:
     profile: str
     store: str = field(repr=False)
     streams: tuple[str, ...] = (USERS.name,)
+    interval_minutes: int = 15
 
     def mistakes(self, at: str) -> list[str]:
         """List what is wrong with values that have the right type."""
@@ -142,6 +147,8 @@ class SyncSettings:
         if breaks(lambda store: _SQLITE.fullmatch(store) or is_blob(store), self.store):
             what = "must be sqlite:///PATH, or the https URL of a blob: host, container and name, and nothing else"
             found.append(f"{at}.store: {what}")
+        if breaks(lambda minutes: 1 <= minutes <= MOST_MINUTES, self.interval_minutes):
+            found.append(f"{at}.interval_minutes: must be from 1 to {MOST_MINUTES}")
         return found
 
     @property

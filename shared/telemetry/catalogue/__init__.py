@@ -35,6 +35,7 @@ from shared.telemetry.catalogue.directory import (
     SyncFinished,
     SyncHeld,
     SyncMended,
+    SyncRequested,
     SyncRestarted,
     SyncSkipped,
 )
@@ -78,6 +79,7 @@ EVENTS: tuple[type[Event], ...] = (
     CallersUnread,
     SettingsInvalid,
     ReadinessChanged,
+    SyncRequested,
     SyncFinished,
     SyncRestarted,
     SyncMended,

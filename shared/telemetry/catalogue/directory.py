@@ -29,8 +29,21 @@ class SyncFinished(Event):
 
 
 @dataclass(slots=True, kw_only=True)
+class SyncRequested(Event):
+    """An administrator asked for a run of the sync."""
+
+    about = About("sync_requested")
+
+    correlation_id: Annotated[str, Doc("the id of the answer, which its body has too")]
+    caller: Annotated[str, Doc("name of the caller in the callers document")]
+    stream: Annotated[str, Doc("name of the only stream that was asked for")] | None = None
+    resync: Annotated[bool, Doc("whether a new copy was asked for")]
+    accepted: Annotated[str, Doc("the loss that is to be believed: its kind, a colon, its number")] | None = None
+
+
+@dataclass(slots=True, kw_only=True)
 class SyncRestarted(Event):
-    """The last link leads nowhere, as after 7 days; a new copy begins, and readers keep the old one meanwhile."""
+    """A new copy begins: the last link leads nowhere, as after 7 days. Readers keep the old copy meanwhile."""
 
     about = About("sync_restarted", remedy="if it happens often: find out why the sync did not run for so long")
 
@@ -58,8 +71,8 @@ class SyncHeld(Event):
 
     about = About(
         "sync_held",
-        remedy="find out whether a permission was taken away, or an answer was cut; if the loss is real, remove the "
-        "database, and the next run copies anew",
+        remedy="find out whether a permission was taken away, or an answer was cut; if the loss is real, "
+        "./vend sync --accept-loss STREAM KIND NUMBER accepts it",
     )
 
     stream: Stream

@@ -1,13 +1,16 @@
 """The file of the directory in a blob: one writer at a time, and the blob is as it was or whole."""
 
 import asyncio
+import base64
 import os
 import sqlite3
 import stat
 import time
 import uuid
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -19,8 +22,10 @@ from shared.adapters.blob import NAME
 from shared.adapters.database.blob_file import FILE_BYTES, LEASE_SECONDS, PIECE_BYTES, BlobFile
 from shared.adapters.database.blob_requests import BlobRequests
 from shared.adapters.database.kept_copy import KeptCopy
+from shared.adapters.database.note import read_note
 from shared.adapters.http import Network, client_tls, exactly, read_roots
 from shared.core.directory.checkpoint import LeaseHeld, LeaseLost
+from shared.core.directory.standing import StreamStanding
 from shared.core.errors import BadAnswer, OperatorError, Unavailable, UpstreamError
 from shared.core.limits import Limits
 from shared.core.reply import Reply
@@ -418,6 +423,47 @@ def test_a_renewal_without_an_answer_ends_nothing(site: Site) -> None:
             ours.on_send = {}
 
     asyncio.run(story())
+
+
+STANDING = StreamStanding(
+    tenant_id="a-tenant", stream="users", is_copying=False, complete_at=1_800_000_000.5, error="x", held={"objects": 7}
+)
+
+
+@pytest.mark.parametrize(
+    ("standings", "found"),
+    [
+        ((STANDING,), [STANDING]),
+        ((), []),
+        (tuple(replace(STANDING, tenant_id=str(uuid.uuid4())) for _ in range(500)), None),
+    ],
+    ids=["one", "none", "too many"],
+)
+def test_a_blob_tells_where_the_streams_stand(
+    site: Site, standings: tuple[StreamStanding, ...], found: list[StreamStanding] | None
+) -> None:
+    """By its metadata, which are put with the file, and have no room for hundreds of tenants."""
+    ours = site.machine()
+
+    async def story() -> None:
+        async with ours.run() as file:
+            assert await file.standings() == []
+            await file.fetch()
+            ours.write(b"x")
+            await file.put(standings)
+            if found is None:
+                with pytest.raises(BadAnswer, match="does not tell"):
+                    await file.standings()
+            else:
+                assert await file.standings() == found
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("note", ["", "x", "eJw=", base64.b64encode(zlib.compress(b'[{"a": 1}]')).decode()], ids=str)
+def test_a_note_that_is_none_is_not_read(note: str) -> None:
+    """What another version, or somebody else, has put."""
+    assert read_note(note) is None
 
 
 def test_a_container_that_is_not_there_is_the_operators(store: Store, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 from sqlalchemy.event import listen, remove
 
 from shared.adapters.database.store import LEASE_SECONDS
-from shared.core.directory.checkpoint import LeaseHeld, LeaseLost
+from shared.core.directory.checkpoint import LeaseHeld, LeaseLost, LossChanged
 from shared.core.directory.delta import Change, ColumnValue, LinkKind, ObjectState, Page
 from shared.core.directory.streams import USERS, Lookup, Stream
 from shared.core.errors import Unavailable
@@ -345,8 +345,17 @@ def test_a_property_that_nobody_has_any_more_is_not_believed(copy: Copy, left: i
     marks = [row[mark] for row in copy.rows().values()]
     assert marks.count("x" if held else None) == left
     copy.store.release(stored.checkpoint)
-    copy.round(active(0, **{mark: None}))
+    copy.round(active(0, **{mark: None}), active(1, **{name: "Q"}))
     assert copy.rows()[oid(0)][mark] is None
+    if held:
+        # An administrator believes it later: what has a value since then keeps it.
+        copy.round(active(2, **{mark: "z"}))
+        with pytest.raises(LossChanged) as changed:
+            copy.store.accept(copy.begin(), (mark, left), now=NOW)
+        assert changed.value.held == {mark: left - 2}
+        assert [row[mark] for row in copy.rows().values()].count("x") == left - 2
+        copy.store.accept(copy.begin(now=NOW + LEASE_SECONDS), (mark, left - 2), now=NOW)
+        assert {row[mark] for row in copy.rows().values()} == {None, "z"}
 
 
 # The columns are the first two texts of the stream, here by their place.

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from functools import reduce
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared.core.documents.callers import CallersDocument
@@ -206,7 +206,19 @@ def _is_within(at: str, above: str) -> bool:
     return at == above or at.startswith((f"{above}.", f"{above}["))
 
 
+AUDITED = {
+    "key_sha256": [KEYS[0]],
+    "mode": "audit",
+    "allow": [
+        {"profile": "other", "scopes": ["api://b/.default"], "tenants": list(TENANTS)},
+        {"profile": "graph", "scopes": ["api://a/.default", "api://b/.default"]},
+    ],
+}
+"""In audit mode the first grant decides about a scope that it does not list, too."""
+
+
 @given(table=taken_documents())
+@example(table={"callers": {"a": AUDITED}})
 def test_an_edit_gives_more_only_where_the_document_says_so(table: dict[str, Any]) -> None:
     """REL-64: a mistake that is taken out withholds nothing any more. It is named, and so is what it withholds.
 

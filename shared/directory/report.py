@@ -1,0 +1,100 @@
+"""What one run did to one stream, and what is told of it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypedDict
+
+from shared.core.directory.checkpoint import Checkpoint, Stored
+from shared.core.directory.delta import LinkKind, Mended, Page, together
+from shared.core.errors import UpstreamError
+from shared.telemetry import catalogue
+from shared.telemetry.event import Event
+
+type Outcome = Literal["complete", "to be continued", "failed", "skipped", "busy"]
+"""How a run ended for one stream. `busy`: another run has the lease."""
+
+
+class Names(TypedDict):
+    """Which stream an event is about."""
+
+    stream: str
+    tenant_id: str
+
+
+@dataclass(slots=True)
+class Report:
+    """What one run did to one stream, as far as it came.
+
+    Args:
+        names: which stream it is.
+        phase: a copy, or the changes since the last round.
+        outcome: how the run ended.
+        cause: why it did not end well, in words that any caller may read.
+        waiting_seconds: how long Graph wants to be left alone.
+        pages: the number of pages that were stored.
+        changes: the number of changes on them.
+        rows: the number of rows that were written.
+        is_complete: the run read all that there was.
+        held: the losses of a complete copy that are not believed: how many, by their kind.
+        mended: by the property, the values that were stored in another form.
+    """
+
+    names: Names
+    phase: Literal["copy", "delta"] | None = None
+    outcome: Outcome = "to be continued"
+    cause: str | None = None
+    waiting_seconds: float = 0.0
+    pages: int = 0
+    changes: int = 0
+    rows: int = 0
+    is_complete: bool = False
+    held: Mapping[str, int] = field(default_factory=dict)
+    mended: Mapping[str, Mended] = field(default_factory=dict)
+    _failure: UpstreamError | None = None
+
+    def stands(self, checkpoint: Checkpoint, *, now: float) -> None:
+        """Note where the run is; `now` is in seconds since the epoch."""
+        self.phase = "copy" if checkpoint.is_copying else "delta"
+        self.waiting_seconds = checkpoint.wait(now=now)
+
+    def skipped(self, cause: str, *, outcome: Literal["skipped", "busy"] = "skipped") -> None:
+        """Note that this run could not begin, or had to stop."""
+        self.outcome, self.cause = outcome, cause
+
+    def failed(self, failure: UpstreamError) -> None:
+        """Note that the run failed."""
+        self.outcome, self.cause, self._failure = "failed", failure.public_cause, failure
+
+    def add(self, page: Page, stored: Stored) -> None:
+        """Count a page that was stored."""
+        self.pages += 1
+        self.changes += len(page.changes)
+        self.rows += stored.rows
+        self.is_complete = page.kind is LinkKind.DELTA
+        self.outcome = "complete" if self.is_complete else "to be continued"
+        self.held = stored.held
+        self.mended = together(self.mended, page.mended)
+
+    def findings(self) -> Iterator[Event]:
+        """Return an event for each thing that somebody should look at."""
+        for kind, number in self.held.items():
+            yield catalogue.SyncHeld(**self.names, kind=kind, number=number)
+        for name, mended in self.mended.items():
+            yield catalogue.SyncMended(**self.names, property=name, number=mended.number, object_id=mended.object_id)
+
+    def ending(self, *, seconds: float) -> Event:
+        """Return the event that says how the run ended, after so many seconds."""
+        if failure := self._failure:
+            return catalogue.SyncFailed(
+                **self.names, cause=failure.cause, remedy=failure.remedy, trace_id=failure.trace_id
+            )
+        if self.outcome in {"complete", "to be continued"}:
+            return catalogue.SyncFinished(
+                **self.names,
+                outcome="complete" if self.is_complete else "to be continued",
+                pages=self.pages,
+                changes=self.changes,
+                rows=self.rows,
+                latency_ms=round(seconds * 1000),
+            )
+        return catalogue.SyncSkipped(**self.names, cause=self.cause or "")
