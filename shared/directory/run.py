@@ -7,7 +7,8 @@ and no event says so. The order of the steps:
 1. The lease of the file. Another run that holds it has the work, and this one is skipped.
 2. Fetch the file.
 3. Free every lease of a stream in it: whoever put the file has ended, or will not be able to put again.
-4. Sync every stream, until `seconds` are over. To put the file takes about as long as to fetch it: so much is left.
+4. Sync every stream, until `seconds` are over. To put a file takes about as long as to fetch it, so a large one ends
+   this step earlier.
 5. If a checkpoint has moved, put the file. Else it stays as it is.
 6. Emit the events, and free the lease.
 
@@ -33,6 +34,8 @@ from shared.directory.source import DirectorySource, Wanted, due, ordered
 from shared.directory.sync import DirectoryStore, Sync
 from shared.telemetry.event import Event, Reports
 
+PUT_SECONDS = 30.0
+"""What the host leaves for the put, after the time of a run. A file that takes longer to fetch needs more."""
 RENEW_SECONDS = 20.0
 """How often the lease of the file is renewed, which is for a minute."""
 
@@ -193,7 +196,7 @@ class FileRun:
     async def _work(self, held: _Held, until: float, order: Order | None) -> Sequence[Report]:
         began = self._clock().boot
         await self._file.fetch()
-        until -= self._clock().boot - began
+        until -= max(0.0, self._clock().boot - began - PUT_SECONDS)
         store = self._open_store()
         try:
             before = await self._call(store.free)

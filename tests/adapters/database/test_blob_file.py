@@ -22,7 +22,7 @@ from shared.adapters.blob import NAME
 from shared.adapters.database.blob_file import FILE_BYTES, LEASE_SECONDS, PIECE_BYTES, BlobFile
 from shared.adapters.database.blob_requests import BlobRequests
 from shared.adapters.database.kept_copy import KeptCopy
-from shared.adapters.database.note import read_note
+from shared.adapters.database.note import TEXT_BYTES, read_note
 from shared.adapters.http import Network, client_tls, exactly, read_roots
 from shared.core.directory.checkpoint import LeaseHeld, LeaseLost
 from shared.core.directory.standing import StreamStanding
@@ -460,7 +460,16 @@ def test_a_blob_tells_where_the_streams_stand(
     asyncio.run(story())
 
 
-@pytest.mark.parametrize("note", ["", "x", "eJw=", base64.b64encode(zlib.compress(b'[{"a": 1}]')).decode()], ids=str)
+def packed(text: bytes) -> str:
+    """Write a note."""
+    return base64.b64encode(zlib.compress(text)).decode()
+
+
+@pytest.mark.parametrize(
+    "note",
+    ["", "x", "eJw=", packed(b'[{"a": 1}]'), packed(b"7"), packed(b" " * TEXT_BYTES + b"[]")],
+    ids=["none", "no Base64", "cut", "another version", "no list", "too long"],
+)
 def test_a_note_that_is_none_is_not_read(note: str) -> None:
     """What another version, or somebody else, has put."""
     assert read_note(note) is None
