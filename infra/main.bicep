@@ -1,4 +1,4 @@
-metadata description = 'vend in one resource group: vends tokens, no sync, reached from the address ranges that are listed.'
+metadata description = 'vend in one resource group: vends tokens, syncs the directory into a blob, reached from the address ranges that are listed.'
 
 import { roles } from 'roles.bicep'
 
@@ -46,8 +46,11 @@ param zoneRedundant bool = false
 @allowed(['Recreate', 'RollingUpdate'])
 param updateStrategy string = 'Recreate'
 
-@description('Run the directory sync. It needs a store that the instances share.')
-param syncEnabled bool = false
+@description('Run the directory sync.')
+param syncEnabled bool = true
+
+@description('Those who read the copy of the directory: groups, users or service principals. Nobody by default.')
+param directoryReaderIds objectId[] = []
 
 @description('Have the Python worker export metrics. The package needs azure-monitor-opentelemetry for it.')
 param metricsEnabled bool = false
@@ -75,6 +78,10 @@ var deploymentContainerName = 'deployment'
 var configurationStorageName = 'vendconf${suffix}'
 var configurationContainerName = 'configuration'
 var callersUrl = 'https://${configurationStorageName}.blob.${environment().suffixes.storage}/${configurationContainerName}/callers.toml'
+
+var directoryStorageName = 'venddir${suffix}'
+var directoryContainerName = 'directory'
+var directoryUrl = 'https://${directoryStorageName}.blob.${environment().suffixes.storage}/${directoryContainerName}/directory.db'
 
 resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = {
   name: 'vend-identity'
@@ -152,6 +159,24 @@ module configuration 'storage.bicep' = {
   }
 }
 
+// An account of its own too: what protects the callers document, versions and soft delete, holds for whole accounts. It
+// would keep the people that have left readable, and 30 days of whole files would be paid for.
+module directory 'storage.bicep' = {
+  params: {
+    name: directoryStorageName
+    location: location
+    zoneRedundant: zoneRedundant
+    containerName: directoryContainerName
+    keepsVersions: false
+    keepsDeleted: false
+    identityId: identity.id
+    principalId: identity.properties.principalId
+    containerRoleIds: [roles.blobContributor]
+    readerIds: directoryReaderIds
+    auditWorkspaceId: workspace.id
+  }
+}
+
 module vault 'vault.bicep' = {
   params: {
     name: vaultName
@@ -179,6 +204,7 @@ module app 'app.bicep' = {
     insightsConnectionString: insights.properties.ConnectionString
     vaultName: vaultName
     callersUrl: callersUrl
+    directoryUrl: directoryUrl
     clientId: clientId
     callerIpRanges: callerIpRanges
     deployerIpRanges: deployerIpRanges
@@ -191,7 +217,7 @@ module app 'app.bicep' = {
     keyOperatorRoleName: 'vend key operator ${suffix}'
   }
   // Every role is assigned before the first instance starts.
-  dependsOn: [host, configuration, vault, telemetry]
+  dependsOn: [host, configuration, directory, vault, telemetry]
 }
 
 @description('Where vend answers.')
@@ -216,3 +242,4 @@ output CLIENT_ID string = clientId
 output AZURE_CLIENT_ID string = identity.properties.clientId
 output KEY_VAULT_URL string = 'https://${vaultName}${environment().suffixes.keyvaultDns}'
 output CALLERS_URL string = callersUrl
+output DIRECTORY_URL string = directoryUrl

@@ -9,7 +9,8 @@ from shared.adapters.blob import NAME, BlobSource
 from shared.adapters.file import FileSource
 from shared.adapters.http import Network, exactly
 from shared.callers.live import Callers
-from shared.core.documents.settings import Settings, is_url
+from shared.core.documents.places import is_url
+from shared.core.documents.settings import Settings
 from shared.core.token import AccessToken, Clock
 from shared.telemetry.events import Events
 

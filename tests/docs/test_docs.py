@@ -36,6 +36,7 @@ ENVIRON = {
     "CLIENT_ID": "3b9d1f74-6c2e-4e5a-8d17-90f4b6a2c835",
     "AZURE_CLIENT_ID": "a86c4d29-07e5-4f1b-93da-6e2b71f05c98",
     "CALLERS_URL": "https://example.blob.core.windows.net/configuration/callers.toml",
+    "DIRECTORY_URL": "https://example.blob.core.windows.net/directory/directory.db",
     "KEY_VAULT_URL": "https://example.vault.azure.net",
 }
 

@@ -62,8 +62,12 @@ class Deployment:
         return self.all("Microsoft.Authorization/roleAssignments")
 
     def is_host_storage(self, account: Json) -> bool:
-        """Tell the host's account from the one with the configuration."""
+        """Tell the host's account from the others."""
         return bool(account["name"] == self.settings.get("AzureWebJobsStorage__accountName"))
+
+    def is_directory_storage(self, account: Json) -> bool:
+        """Tell the account with the copy of the directory from the others."""
+        return account["name"] in self.settings.get("DIRECTORY_URL", "")
 
 
 def read_deployment(shape: Path) -> Deployment:
