@@ -15,6 +15,7 @@ from emulator.cloud import LocalCloud
 from emulator.network.faults import Fault, Kind
 from emulator.seed import CERTIFICATE, CLIENT_ID, DIRECTORY_CONTAINER, TENANT_ID
 from shared.core.limits import Limits
+from shared.directory.check import REMEMBERED_SECONDS
 from shared.runtime import build
 from shared.telemetry.events import Events
 from tests.adapters.database.directory_copy import oid
@@ -90,6 +91,9 @@ def test_the_store_may_be_a_blob(timeless: LocalCloud, fake_clock: FakeClock, tm
                 for _ in range(2):
                     (event,) = await app.sync()
                     assert (event["event"], event.get("outcome")) == ("sync_finished", "complete")
+                app.clock.tick(REMEMBERED_SECONDS)
+                (check,) = [each for each in (await app.probe()).body["checks"] if each["name"] == "directory"]
+                assert (check["state"], check["detail"]) == ("ok", "complete 1 min ago")
 
     asyncio.run(story())
     (folder,) = tmp_path.glob(f"vend-{os.geteuid()}-*")
