@@ -67,8 +67,29 @@ param dailyLogGb int = 5
 @maxValue(12)
 param certificateMonths int = 12
 
+@description('Percentage of that time after which Key Vault renews the certificate.')
+@minValue(1)
+@maxValue(90)
+param certificateRenewalPercentage int = 80
+
 @description('Region; it must have Flex Consumption.')
 param location string = resourceGroup().location
+
+// The key is made in the vault, and cannot leave it.
+var certificatePolicy = {
+  issuerParameters: { name: 'Self' }
+  keyProperties: { exportable: false, keyType: 'RSA', keySize: 2048, reuseKey: false }
+  lifetimeActions: [
+    { trigger: { lifetimePercentage: certificateRenewalPercentage }, action: { actionType: 'AutoRenew' } }
+  ]
+  secretProperties: { contentType: 'application/x-pkcs12' }
+  x509CertificateProperties: {
+    subject: 'CN=vend'
+    validityInMonths: certificateMonths
+    keyUsage: ['digitalSignature']
+    ekus: ['1.3.6.1.5.5.7.3.2']
+  }
+}
 
 var suffix = uniqueString(resourceGroup().id, nameSalt)
 var appName = 'vend-${suffix}'
@@ -232,9 +253,8 @@ output VEND_RESOURCE_ID string = app.outputs.id
 @description('Name of the vault.')
 output VEND_VAULT string = vaultName
 
-// Not named as the variable that sets it: azd takes the outputs out of its environment when it deletes the deployment.
-@description('Months for which the certificate of docs/deployment.md is good.')
-output CERTIFICATE_MONTHS int = certificateMonths
+@description('Policy of the certificate of docs/deployment.md, as the commands for Key Vault take it.')
+output CERTIFICATE_POLICY string = string(certificatePolicy)
 
 // The app settings that vend.toml names, for whoever reads it elsewhere.
 output TENANT_ID string = tenant().tenantId

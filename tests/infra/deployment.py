@@ -77,7 +77,7 @@ def read_deployment(shape: Path) -> Deployment:
         resources=snapshot["predictedResources"],
         outputs=snapshot["outputs"],
         host=_read(ROOT / "host.json"),
-        certificate=_read(INFRA / "certificate-policy.json"),
+        certificate=json.loads(snapshot["outputs"]["CERTIFICATE_POLICY"]),
         triggers=_triggers(),
     )
 

@@ -281,9 +281,13 @@ def _the_key_stays(deployment: Deployment) -> Iterator[str]:
     key = deployment.certificate["keyProperties"]
     if key["exportable"] is not False or key["reuseKey"] is not False:
         yield "the key can leave the vault, or outlives its certificate"
-    renewal = {"trigger": {"lifetimePercentage": 80}, "action": {"actionType": "AutoRenew"}}
-    if renewal not in deployment.certificate["lifetimeActions"]:
-        yield "the certificate is not renewed at 80 % of its life"
+    renewed = {
+        action["trigger"]["lifetimePercentage"]
+        for action in deployment.certificate["lifetimeActions"]
+        if action["action"]["actionType"] == "AutoRenew"
+    }
+    if not renewed or min(renewed) > 90:
+        yield "the certificate is not renewed in time before its end"
 
 
 def _least_privilege(deployment: Deployment) -> Iterator[str]:
@@ -388,8 +392,8 @@ def _choices_are_parameters(deployment: Deployment) -> Iterator[str]:
             yield f"{name} is left to whoever sets it by hand"
     if at(deployment.app, "properties.functionAppConfig.siteUpdateStrategy.type") not in {"Recreate", "RollingUpdate"}:
         yield "the update strategy is left to whoever sets it by hand"
-    if not isinstance(deployment.outputs.get("CERTIFICATE_MONTHS"), int):
-        yield "the validity of the certificate is no parameter"
+    if deployment.certificate["x509CertificateProperties"]["validityInMonths"] not in range(1, 13):
+        yield "the validity of the certificate is none of its parameter"
 
 
 def _logs_have_a_price(deployment: Deployment) -> Iterator[str]:
@@ -499,7 +503,7 @@ POLICY = (
     Rule(
         "INF-21",
         "A key that can be exported is one copy away from being everywhere; an expired one stops every caller.",
-        "exportable: false, reuseKey: false, AutoRenew at 80 % in infra/certificate-policy.json.",
+        "exportable: false, reuseKey: false, AutoRenew in the output CERTIFICATE_POLICY.",
         _the_key_stays,
     ),
     Rule(
