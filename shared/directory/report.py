@@ -1,10 +1,12 @@
 """What one run did to one stream, and what is told of it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Literal, TypedDict
 
 from shared.core.directory.checkpoint import Checkpoint, Stored
+from shared.core.directory.credentials import Ending
 from shared.core.directory.delta import LinkKind, Mended, Page, together
 from shared.core.errors import UpstreamError
 from shared.telemetry import catalogue
@@ -12,6 +14,9 @@ from shared.telemetry.event import Event
 
 type Outcome = Literal["complete", "to be continued", "failed", "skipped", "held"]
 """How a run ended for one stream. `held`: another run has the lease."""
+
+MOST_OBJECTS = 10
+"""How many objects with a credential that ends soon one event names."""
 
 
 class Names(TypedDict):
@@ -98,3 +103,15 @@ class Report:
                 latency_ms=round(seconds * 1000),
             )
         return catalogue.SyncSkipped(**self.names, cause=self.cause or "")
+
+
+def ends(names: Names, ending: Sequence[Ending]) -> Event:
+    """Return the event about credentials that end soon, of which there is one; the earliest end stands first."""
+    objects = dict.fromkeys(each.object_id for each in ending)
+    return catalogue.DirectoryCredentialEnds(
+        **names,
+        number=len(ending),
+        days=min(each.days for each in ending),
+        first_end=f"{datetime.fromtimestamp(ending[0].ends_at, UTC):%Y-%m-%dT%H:%M:%SZ}",
+        object_ids=list(objects)[:MOST_OBJECTS],
+    )

@@ -31,6 +31,9 @@ failure without one: the timer leaves the stream alone for a minute, and for twi
 **The recycle bin.** An object in it keeps its columns for 30 days, and its number and edges for longer. Once a day,
 after a round, Graph is asked what became of it: `shared/directory/recycle_bin.py`.
 
+**The end of credentials.** After each round the certificates and secrets that end within 30, 7 or 1 days are reported
+by one event, each once for each of these. The store remembers what was told.
+
 **The state of the lease.** A run may move the checkpoint while it holds the lease.
 
 | state | when | who changes it |
@@ -63,6 +66,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from shared.core.directory.checkpoint import Checkpoint, LeaseHeld, LeaseLost, Stored
+from shared.core.directory.credentials import Ending
 from shared.core.directory.delta import Change, Page, read_page
 from shared.core.directory.order import Order
 from shared.core.directory.standing import StreamStanding
@@ -70,7 +74,7 @@ from shared.core.directory.streams import Stream
 from shared.core.errors import BadAnswer, Defect, Unavailable, UpstreamError
 from shared.directory.graph import LinkDoubted, ResyncRequired
 from shared.directory.recycle_bin import judge
-from shared.directory.report import Names, Report
+from shared.directory.report import Names, Report, ends
 from shared.system import System
 from shared.telemetry import catalogue
 from shared.telemetry.events import Events
@@ -108,6 +112,12 @@ class DirectoryStore(Protocol):
     def settle(self, checkpoint: Checkpoint, changes: Sequence[Change], *, now: float) -> Checkpoint:
         """Store what became of objects in the recycle bin, and erase what lay there too long."""
 
+    def ending(self, checkpoint: Checkpoint, *, now: float) -> Sequence[Ending]:
+        """Return the credentials of a stream whose end is to be told."""
+
+    def told(self, checkpoint: Checkpoint, told: Sequence[Ending], *, now: float) -> Checkpoint:
+        """Note which ends were told."""
+
     def release(self, checkpoint: Checkpoint) -> None:
         """Free the lease."""
 
@@ -135,7 +145,7 @@ class Sync:
     Args:
         sources: what is copied, for each tenant.
         store: holds the copy.
-        pool: runs the store's blocking calls; one thread, so that they stay in order.
+        pool: reads pages and runs the store's blocking calls; one thread, so that they stay in order.
         system: clocks and chance.
         interval: seconds between two rounds of a stream.
         events: takes one event for each stream and run, beside others.
@@ -244,8 +254,7 @@ class Sync:
                     if checkpoint.generation == before.generation:
                         raise
                 else:
-                    page = read_page(body, stream, root=source.root)
-                    stored = await self._call(self._commit, checkpoint, page)
+                    page, stored = await self._call(self._commit, checkpoint, body)
                     checkpoint = stored.checkpoint
                     report.add(page, stored)
                     if not checkpoint.repeats_itself:
@@ -254,8 +263,9 @@ class Sync:
                     checkpoint = await self._call(self._move, checkpoint, checkpoint.restarted(now=self._clock().wall))
                 links.clear()
                 self._restarted(report, checkpoint, cause)
-            if report.is_complete and checkpoint.is_bin_due(now=self._clock().wall):
+            if report.is_complete:
                 checkpoint = await self._judge_bin(source, checkpoint, report)
+                checkpoint = await self._tell_ends(checkpoint, report)
         except UpstreamError as error:
             await self._note(error, checkpoint)
             report.waiting_seconds = checkpoint.wait(now=self._clock().wall)
@@ -270,7 +280,9 @@ class Sync:
             raise BadAnswer(cause=f"the next copy begins in an hour: {cause}")
 
     async def _judge_bin(self, source: DirectorySource, checkpoint: Checkpoint, report: Report) -> Checkpoint:
-        """Find out what became of the objects in the recycle bin. If Graph does not tell, nothing becomes of them."""
+        """Once a day, find out what became of the objects in the recycle bin; where Graph does not tell, nothing."""
+        if not checkpoint.is_bin_due(now=self._clock().wall):
+            return checkpoint
         ids = await self._call(self._store.uncertain, checkpoint)
         changes: list[Change] = []
         try:
@@ -280,6 +292,14 @@ class Sync:
                 catalogue.SyncBinUnread(**report.names, cause=error.cause, remedy=error.remedy, trace_id=error.trace_id)
             )
         return await self._call(self._settle, checkpoint, changes)
+
+    async def _tell_ends(self, checkpoint: Checkpoint, report: Report) -> Checkpoint:
+        """Report credentials that end soon, and then note it: after a run that was killed between both, once more."""
+        ending = await self._call(self._ending, checkpoint) if checkpoint.stream.credentials else ()
+        if not ending:
+            return checkpoint
+        self._events.emit(ends(report.names, ending))
+        return await self._call(self._told, checkpoint, ending)
 
     async def _note(self, error: UpstreamError, checkpoint: Checkpoint) -> None:
         """Keep with the checkpoint why the run failed, unless it is the store that failed."""
@@ -309,8 +329,16 @@ class Sync:
     def _settle(self, checkpoint: Checkpoint, changes: Sequence[Change]) -> Checkpoint:
         return self._store.settle(checkpoint, changes, now=self._clock().wall)
 
-    def _commit(self, checkpoint: Checkpoint, page: Page) -> Stored:
-        return self._store.commit(checkpoint, page, now=self._clock().wall)
+    def _commit(self, checkpoint: Checkpoint, body: bytes) -> tuple[Page, Stored]:
+        """Read a page and store it: a large one takes a second, which the requests of this worker must not wait for."""
+        page = read_page(body, checkpoint.stream, root=checkpoint.root)
+        return page, self._store.commit(checkpoint, page, now=self._clock().wall)
+
+    def _ending(self, checkpoint: Checkpoint) -> Sequence[Ending]:
+        return self._store.ending(checkpoint, now=self._clock().wall)
+
+    def _told(self, checkpoint: Checkpoint, told: Sequence[Ending]) -> Checkpoint:
+        return self._store.told(checkpoint, told, now=self._clock().wall)
 
     async def _call[*A, T](self, work: Callable[[*A], T], *args: *A) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *args)

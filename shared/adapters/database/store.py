@@ -13,11 +13,12 @@ from pathlib import Path
 from sqlalchemy import ColumnElement, Connection, and_, inspect, null, or_, select, update
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from shared.adapters.database import rows
+from shared.adapters.database import credentials, rows
 from shared.adapters.database.migration import CURRENT, Version, migrate
 from shared.adapters.database.sqlite import insert, make_engine, remedy_for
 from shared.adapters.database.tables import SYNC_STREAM, Schema
 from shared.core.directory.checkpoint import BIN_DAYS, Checkpoint, LeaseHeld, LeaseLost, Progress, Stored
+from shared.core.directory.credentials import Ending
 from shared.core.directory.delta import Change, LinkKind, Page
 from shared.core.directory.standing import StreamStanding
 from shared.core.directory.streams import Stream
@@ -171,6 +172,30 @@ class SqlStore:
             rows.apply(connection, table, checkpoint, changes, now=now)
             rows.erase(connection, table, checkpoint, before=now - BIN_DAYS * 86_400)
             return settled
+
+        return self._transaction(write)
+
+    def ending(self, checkpoint: Checkpoint, *, now: float) -> Sequence[Ending]:
+        """Return the credentials of a stream whose end is to be told; the earliest end first.
+
+        Raises:
+            Unavailable: the database failed.
+        """
+        table = self._schema.rows[checkpoint.stream.name]
+        return self._transaction(lambda connection: credentials.ending(connection, table, checkpoint, now=now))
+
+    def told(self, checkpoint: Checkpoint, told: Sequence[Ending], *, now: float) -> Checkpoint:
+        """Note which ends were told; return the new checkpoint.
+
+        Raises:
+            LeaseLost: another run has taken over; nothing was stored.
+            Unavailable: the database failed.
+        """
+
+        def write(connection: Connection) -> Checkpoint:
+            moved = _move(connection, checkpoint, checkpoint.ends_told(), now=now)
+            credentials.remember(connection, told)
+            return moved
 
         return self._transaction(write)
 

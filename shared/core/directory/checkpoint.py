@@ -182,6 +182,10 @@ class Checkpoint:
         """Return the checkpoint after a look into the recycle bin."""
         return replace(self, page=self.page + 1, bin_judged_at=now)
 
+    def ends_told(self) -> "Checkpoint":
+        """Return the checkpoint after the ends of credentials were told."""
+        return replace(self, page=self.page + 1)
+
     def waiting(self, *, until: float) -> "Checkpoint":
         """Return the checkpoint after Graph has named a wait."""
         return self._with(replace(self.progress, retry_at=until))
