@@ -9,6 +9,7 @@ from shared.core.directory.checkpoint import Checkpoint, Stored
 from shared.core.directory.credentials import Ending
 from shared.core.directory.delta import LinkKind, Mended, Page, together
 from shared.core.errors import UpstreamError
+from shared.directory.graph import PermissionMissing
 from shared.telemetry import catalogue
 from shared.telemetry.event import Event
 
@@ -32,6 +33,7 @@ class Report:
 
     Args:
         names: which stream it is.
+        permission: the permission that the stream needs.
         phase: a copy, or the changes since the last round.
         outcome: how the run ended.
         cause: why it did not end well, in words that any caller may read.
@@ -45,6 +47,7 @@ class Report:
     """
 
     names: Names
+    permission: str
     phase: Literal["copy", "delta"] | None = None
     outcome: Outcome = "to be continued"
     cause: str | None = None
@@ -87,11 +90,17 @@ class Report:
         for name, mended in self.mended.items():
             yield catalogue.SyncMended(**self.names, property=name, number=mended.number, object_id=mended.object_id)
 
+    def remedy(self, failure: UpstreamError) -> str | None:
+        """Return what an operator should do about a failure, where anything is known."""
+        if isinstance(failure, PermissionMissing):
+            return f"give the registration of the profile {self.permission}, with an administrator's consent"
+        return failure.remedy
+
     def ending(self, *, seconds: float) -> Event:
         """Return the event that says how the run ended, after so many seconds."""
         if failure := self._failure:
             return catalogue.SyncFailed(
-                **self.names, cause=failure.cause, remedy=failure.remedy, trace_id=failure.trace_id
+                **self.names, cause=failure.cause, remedy=self.remedy(failure), trace_id=failure.trace_id
             )
         if self.outcome in {"complete", "to be continued"}:
             return catalogue.SyncFinished(

@@ -208,7 +208,7 @@ class Sync:
     async def _run(self, source: DirectorySource, stream: Stream, until: float, *, resync: bool) -> Report:
         """Sync one stream and emit an event that says how it ended."""
         began = self._clock().boot
-        report = Report(Names(stream=stream.name, tenant_id=source.tenant_id))
+        report = Report(Names(stream=stream.name, tenant_id=source.tenant_id), stream.permission)
         try:
             await self._read_pages(source, stream, until, report, resync=resync)
         except LeaseHeld:
@@ -289,7 +289,9 @@ class Sync:
             changes = await judge(source.graph, checkpoint.stream, root=source.root, ids=ids) if ids else []
         except UpstreamError as error:
             self._events.emit(
-                catalogue.SyncBinUnread(**report.names, cause=error.cause, remedy=error.remedy, trace_id=error.trace_id)
+                catalogue.SyncBinUnread(
+                    **report.names, cause=error.cause, remedy=report.remedy(error), trace_id=error.trace_id
+                )
             )
         return await self._call(self._settle, checkpoint, changes)
 

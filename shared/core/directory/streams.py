@@ -53,6 +53,7 @@ class Stream:
         name: the name in settings and in the store.
         path: the path in Graph's API, after the version.
         type: the OData type of an object, without its namespace.
+        permission: the least application permission of Graph that reads it.
         table: the name of the table that holds the columns: `directory_` and a noun.
         properties: by Graph's name, the column of each property that is copied.
         relations: by Graph's name, the kind of edge that each relationship to other objects is stored as.
@@ -66,6 +67,7 @@ class Stream:
     name: str
     path: str
     type: str
+    permission: str
     table: str
     properties: Mapping[str, Column]
     relations: Mapping[str, str] = field(default_factory=dict)
@@ -103,6 +105,7 @@ USERS = Stream(
     name="users",
     path="users",
     type="user",
+    permission="User.Read.All",
     table="directory_user",
     properties={
         "accountEnabled": Column("account_enabled", bool),
@@ -125,6 +128,7 @@ GROUPS = Stream(
     name="groups",
     path="groups",
     type="group",
+    permission="GroupMember.Read.All",
     table="directory_group",
     properties={
         "createdDateTime": Column("created_at"),
@@ -144,6 +148,7 @@ SERVICE_PRINCIPALS = Stream(
     path="servicePrincipals",
     type="servicePrincipal",
     derived=("agentIdentity", "agentIdentityBlueprintPrincipal"),
+    permission="Application.Read.All",
     table="directory_service_principal",
     properties={
         "accountEnabled": Column("account_enabled", bool),
@@ -164,6 +169,7 @@ APPLICATIONS = Stream(
     path="applications",
     type="application",
     derived=("agentIdentityBlueprint",),
+    permission="Application.Read.All",
     table="directory_application",
     properties={
         "appId": Column("app_id", lookup=Lookup.EXACT),
