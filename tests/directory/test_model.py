@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from tests.directory.model import Model
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
