@@ -1,7 +1,7 @@
 """Syncs in processes of their own. Each process kills itself before its n-th call to the store or to Graph.
 
-`python -m tests.end_to_end.killed_sync FILE ROOT CA` reads a token for Graph from the first line of stdin, and an n
-from each further line. It writes the exit code of each process to a line of stdout. The processes are forks of one
+`python -m tests.end_to_end.killed_sync FILE ROOT CA STREAM` reads a token for Graph from the first line of stdin, and
+an n from each further line. It writes the exit code of each process to a line of stdout. The processes are forks of one
 that has imported everything, because the imports take a hundred times as long as a sync.
 """
 
@@ -23,7 +23,7 @@ from sqlalchemy import Engine, event
 from emulator.seed import TENANT_ID
 from shared.adapters.database.store import SqlStore
 from shared.adapters.http import Network, client_tls, exactly, read_roots
-from shared.core.directory.streams import STREAMS, USERS
+from shared.core.directory.streams import STREAMS
 from shared.core.limits import Limits
 from shared.core.reply import Reply
 from shared.core.token import AccessToken, Acquired, Moment, TokenSource
@@ -65,14 +65,15 @@ class Late:
         return time.monotonic()
 
 
-async def run(*, at: int, file: Path, root: str, ca_file: str, later: float, secret: str) -> None:
-    """Sync once.
+async def run(*, at: int, file: Path, root: str, ca_file: str, stream: str, later: float, secret: str) -> None:
+    """Sync one stream once.
 
     Args:
         at: the number of the call at which the process is killed; 0: none.
         file: the database.
         root: the root of Graph.
         ca_file: the certificates to trust.
+        stream: the name of the stream.
         later: how many seconds the clock is ahead, so that the lease of a killed run has expired.
         secret: a token for Graph.
     """
@@ -97,7 +98,7 @@ async def run(*, at: int, file: Path, root: str, ca_file: str, later: float, sec
         pages = Graph(get_token=get_token, get=get, clock=late, sleep=asyncio.sleep, new_id=System().new_id)
         with ThreadPoolExecutor(1) as pool:
             sync = Sync(
-                sources=[DirectorySource(tenant_id=TENANT_ID, root=root, streams=(USERS,), graph=pages)],
+                sources=[DirectorySource(tenant_id=TENANT_ID, root=root, streams=(STREAMS[stream],), graph=pages)],
                 store=store,
                 pool=pool,
                 system=System(clock=late),
@@ -110,13 +111,17 @@ async def run(*, at: int, file: Path, root: str, ca_file: str, later: float, sec
 
 def main() -> None:
     """Fork a sync for each line, one after the other."""
-    file, root, ca_file = sys.argv[1:]
+    file, root, ca_file, stream = sys.argv[1:]
     secret = sys.stdin.readline().strip()
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
             try:
-                asyncio.run(run(at=int(line), file=Path(file), root=root, ca_file=ca_file, later=0, secret=secret))
+                asyncio.run(
+                    run(
+                        at=int(line), file=Path(file), root=root, ca_file=ca_file, stream=stream, later=0, secret=secret
+                    )
+                )
             except BaseException:  # noqa: BLE001  # a child must not continue as its parent
                 traceback.print_exc()
                 os._exit(1)

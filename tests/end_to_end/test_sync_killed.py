@@ -16,9 +16,12 @@ from typing import Self
 import pytest
 
 from emulator.cloud import LocalCloud
+from emulator.directory.credentials import FOR_EVER, moment, password_credential
+from emulator.directory.kinds import APPLICATIONS
+from emulator.directory.truth import truth
 from emulator.tour.site import ROOT
 from shared.adapters.database.store import LEASE_SECONDS
-from shared.core.directory.streams import USERS
+from shared.core.directory.streams import STREAMS, USERS, Stream
 from tests.emulator.client import graph_token
 from tests.end_to_end.killed_sync import run
 from tests.tables import DATA
@@ -26,6 +29,7 @@ from tests.tables import DATA
 pytestmark = pytest.mark.slow
 
 PEOPLE = 8
+NEW_KEY_ID = "5d0c1a77-3f64-4b1e-a8d2-0c9e7b35f148"
 
 
 @pytest.fixture
@@ -39,14 +43,15 @@ def cloud(tmp_path: Path) -> Iterator[LocalCloud]:
 class Copies(AbstractContextManager["Copies"]):
     """Databases of one tenant."""
 
-    def __init__(self, cloud: LocalCloud, folder: Path) -> None:
+    def __init__(self, cloud: LocalCloud, folder: Path, stream: Stream) -> None:
         self._cloud = cloud
         self._folder = folder
-        self._secret = graph_token(cloud)
+        self._stream = stream
+        self._secret = graph_token(cloud, roles=frozenset({stream.permission}))
         self.file = folder / "directory.db"
 
     def __enter__(self) -> Self:
-        arguments = [str(self.file), self._cloud.graph_url, str(self._cloud.ca_file)]
+        arguments = [str(self.file), self._cloud.graph_url, str(self._cloud.ca_file), self._stream.name]
         self._doomed = subprocess.Popen(
             [sys.executable, "-m", "tests.end_to_end.killed_sync", *arguments],
             stdin=subprocess.PIPE,
@@ -72,7 +77,10 @@ class Copies(AbstractContextManager["Copies"]):
     def sync(self, *, later: float = 0.0) -> None:
         """Sync in this process, to the end."""
         root, ca_file = self._cloud.graph_url, str(self._cloud.ca_file)
-        asyncio.run(run(at=0, file=self.file, root=root, ca_file=ca_file, later=later, secret=self._secret))
+        name = self._stream.name
+        asyncio.run(
+            run(at=0, file=self.file, root=root, ca_file=ca_file, stream=name, later=later, secret=self._secret)
+        )
 
     def sync_until_killed(self, at: int) -> bool:
         """Sync in a process that kills itself; return whether it did so before its end."""
@@ -88,24 +96,28 @@ class Copies(AbstractContextManager["Copies"]):
         self._doomed.stdin.flush()
 
     def is_the_tenant(self) -> bool:
-        """Compare every row with the tenant, also the rows of deleted people. Nothing is left of others to readers."""
-        columns = [column.name for column in USERS.properties.values()]
+        """Compare every row with the tenant, also the rows of what is deleted. Nothing is left of others to readers."""
+        columns = [column.name for column in self._stream.properties.values()]
         with closing(sqlite3.connect(self.file)) as connection:
             rows = connection.execute(
                 f"select id, state, {', '.join(columns)} from directory_object"  # noqa: S608  # ours
-                " left join directory_user using (object)"
+                f" left join {self._stream.table} using (object) where stream = '{self._stream.name}'"
             ).fetchall()
-        tenant = self._cloud.people.tenant()
+            held = connection.execute("select id, key_id, name from credential join directory_object using (object)")
+            credentials = sorted(held.fetchall())
+        true = truth(self._cloud.objects)
+        tenant = {oid: each for oid, each in true.objects.items() if each.kind.name == self._stream.name}
         ours = [row for row in rows if row[0] in tenant or row[1] == "active"]
         found = {row[0]: (row[1], dict(zip(columns, row[2:], strict=True))) for row in ours}
         expected = {
-            person.id: (
-                "deleted" if person.removed else "active",
-                {column.name: person.properties.get(name) for name, column in USERS.properties.items()},
+            each.id: (
+                each.state.value,
+                {column.name: each.properties.get(name) for name, column in self._stream.properties.items()},
             )
-            for person in tenant.values()
+            for each in tenant.values()
         }
-        return len(ours) == len(found) and found == expected
+        named = sorted((oid, key_id, each.name) for (oid, key_id), each in true.credentials.items() if oid in tenant)
+        return len(ours) == len(found) and found == expected and credentials == named
 
 
 def change(cloud: LocalCloud) -> None:
@@ -122,19 +134,41 @@ def change(cloud: LocalCloud) -> None:
         cloud.people.add(displayName=f"New {number}")
 
 
-@pytest.mark.parametrize("start", ["a first copy", "changes", "a database of version 0"])
-def test_a_killed_sync_is_made_up_for(cloud: LocalCloud, tmp_path: Path, start: str) -> None:
+def change_applications(cloud: LocalCloud) -> None:
+    """Add and remove credentials of made-up applications, and purge one that has some."""
+    objects = cloud.objects
+    ids = (objects.population.id(APPLICATIONS, index) for index in range(objects.population.count(APPLICATIONS)))
+    first, second, third = (oid for oid in ids if any(key[0] == oid for key in truth(objects).credentials))
+    added = password_credential(NEW_KEY_ID, name="new", start=moment(objects.now()), end=FOR_EVER)
+    objects.add_credential(first, added)
+    for oid, key_id in truth(objects).credentials:
+        if oid == second:
+            objects.remove_credential(oid, key_id)
+    objects.purge(third)
+
+
+@pytest.mark.parametrize(
+    ("stream", "start"),
+    [
+        (USERS, "a first copy"),
+        (USERS, "changes"),
+        (USERS, "a database of version 0"),
+        (STREAMS["applications"], "changes"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.name,
+)
+def test_a_killed_sync_is_made_up_for(cloud: LocalCloud, tmp_path: Path, stream: Stream, start: str) -> None:
     """TST-05: a run is killed before its first, second, third... call, until one ends. The next run completes each.
 
     So the link in the database is never ahead of the rows, and a migration is never half done.
     """
-    with Copies(cloud, tmp_path) as copies:
+    with Copies(cloud, tmp_path, stream) as copies:
         before = tmp_path / "before"
         if start == "changes":
             copies.sync()
             assert copies.is_the_tenant()
             shutil.copy(copies.file, before)
-            change(cloud)
+            (change if stream is USERS else change_applications)(cloud)
         elif start == "a database of version 0":
             with closing(sqlite3.connect(before)) as connection:
                 connection.executescript((DATA / "databases" / "version_0.sql").read_text())

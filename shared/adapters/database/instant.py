@@ -19,6 +19,6 @@ class Instant(TypeDecorator[float]):
         # Not strftime: it writes the year 1 with one digit.
         return datetime.fromtimestamp(value, UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
-    def process_result_value(self, value: str | None, dialect: Dialect) -> float | None:  # noqa: ARG002  # SQLAlchemy's
-        """Read an instant."""
-        return None if value is None else datetime.fromisoformat(value).timestamp()
+    def process_result_value(self, value: str | float | None, dialect: Dialect) -> float | None:  # noqa: ARG002  # SQLAlchemy's
+        """Read an instant. A database that is not migrated yet, of before version 2, has seconds."""
+        return datetime.fromisoformat(value).timestamp() if isinstance(value, str) else value
