@@ -76,7 +76,7 @@ class SyncHeld(Event):
 
     stream: Stream
     tenant_id: TenantId
-    kind: Annotated[str, Doc("`objects`, or the column that has no value any more")]
+    kind: Annotated[str, Doc("`objects`, a relationship, a property of credentials, or a column without values")]
     number: Annotated[int, Doc("how many would be lost", {"minimum": 1})]
 
 
