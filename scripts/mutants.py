@@ -36,6 +36,7 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "shared/core/directory/checkpoint.py": ("tests/directory/test_directory.py", "tests/directory/test_run.py"),
     "shared/core/directory/order.py": ("tests/directory/test_orders.py",),
     "shared/core/directory/rules.py": ("tests/adapters/database/test_store.py", "tests/directory/test_directory.py"),
+    "shared/core/directory/text.py": ("tests/core/directory/test_delta.py",),
     "shared/core/documents/credentials.py": _DOCUMENTS,
     "shared/core/documents/places.py": _DOCUMENTS,
     "shared/core/documents/table.py": _DOCUMENTS,

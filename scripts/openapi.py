@@ -18,6 +18,7 @@ from shared.callers.health import DocumentFacts, DocumentHealth, check_document
 from shared.core import errors
 from shared.core.check import Check, State
 from shared.core.directory.order import Order
+from shared.core.directory.streams import USERS
 from shared.core.errors import VendError
 from shared.core.policy import Caller
 from shared.core.request import BODY_LIMIT, Incoming
@@ -172,10 +173,10 @@ def _sync() -> Part:
 
 def _run(incoming: Incoming, callers: doctor.Callers | None, *, outcome: Outcome = "complete") -> Answer:
     """Ask a worker whose runs end in one way."""
-    names = Names(stream="users", tenant_id="3b9d1f74-6c2e-4e5a-8d17-90f4b6a2c835")
+    names = Names(stream=USERS.name, tenant_id="3b9d1f74-6c2e-4e5a-8d17-90f4b6a2c835")
 
     async def run(_: Order) -> Sequence[Report]:
-        return [Report(names, phase="delta", outcome=outcome, pages=1, rows=3)]
+        return [Report(names, USERS.permission, phase="delta", outcome=outcome, pages=1, rows=3)]
 
     events = Events(lambda _line: None, wall=lambda: _NOW.wall, worker=_WORKER)
     asked = sync.SyncRuns(

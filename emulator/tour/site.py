@@ -19,7 +19,16 @@ from typing import Any, Self
 
 from emulator.cloud import LocalCloud
 from emulator.host.keys import KeyFile, Keys, generate
-from emulator.seed import APP_RESOURCE_ID, CERTIFICATE, CLIENT_ID, GRAPH, IDENTITY_CLIENT_ID, OBJECT_ID, TENANT_ID
+from emulator.seed import (
+    APP_RESOURCE_ID,
+    CERTIFICATE,
+    CLIENT_ID,
+    GRAPH,
+    IDENTITY_CLIENT_ID,
+    OBJECT_ID,
+    READER_CLIENT_ID,
+    TENANT_ID,
+)
 
 ROOT = Path(__file__).parents[2]
 PORTS = {
@@ -28,6 +37,8 @@ PORTS = {
 APP_PORT = 7071
 SCOPE = f"{GRAPH}/.default"
 CALLER = "billing"
+STREAMS = ("users", "groups", "servicePrincipals", "applications")
+"""What the sync copies."""
 ADMIN = "operator"
 """The name of the administrator, who gets no token."""
 SCHEDULES = MappingProxyType(  # as deployed
@@ -83,9 +94,10 @@ ca_file = {_quoted(cloud.ca_file)}
 {knobs}
 
 {_profile("graph", cloud, scope=SCOPE, more=ROTATION)}
-{_profile("directory", cloud, scope=f"{cloud.graph_url}/.default", vendable=False)}
+{_profile("directory", cloud, client_id=READER_CLIENT_ID, scope=f"{cloud.graph_url}/.default", vendable=False)}
 [sync]
 profile = "directory"
+streams = {json.dumps(STREAMS)}
 store = {json.dumps(f"sqlite:///{folder / 'directory.db'}")}
 """
     )
@@ -104,11 +116,13 @@ key_sha256 = ["{hashlib.sha256(key.encode()).hexdigest()}"]
         file.write_text(key)
 
 
-def _profile(name: str, cloud: LocalCloud, *, scope: str, vendable: bool = True, more: str = "") -> str:
+def _profile(
+    name: str, cloud: LocalCloud, *, scope: str, client_id: str = CLIENT_ID, vendable: bool = True, more: str = ""
+) -> str:
     return f"""\
 [profiles.{name}]
 tenants = ["{TENANT_ID}"]
-client_id = "{CLIENT_ID}"
+client_id = "{client_id}"
 scopes = ["{scope}"]
 vendable = {json.dumps(vendable)}
 {more}

@@ -29,6 +29,7 @@ from shared.telemetry.catalogue.credentials import (
     RegistrationImpossible,
 )
 from shared.telemetry.catalogue.directory import (
+    DirectoryCredentialEnds,
     SyncBinUnread,
     SyncDisabled,
     SyncFailed,
@@ -87,6 +88,7 @@ EVENTS: tuple[type[Event], ...] = (
     SyncBinUnread,
     SyncFailed,
     SyncSkipped,
+    DirectoryCredentialEnds,
     SyncDisabled,
 )
 """Every event, in the order of the documentation."""
