@@ -253,10 +253,12 @@ class TokenCache:
         self._counters.misses += 1
         outcome = await self._outcome(Wanted(key, claims=claims), demand)
         if isinstance(outcome, Acquired):
-            if step is Step.JOIN and wanted > self._challenges.last((key, demand)).met_by(outcome.token):
+            if step is Step.JOIN and wanted > last.met_by(outcome.token):
                 return await self._challenge(key, claims, caller)  # Entra's clock is behind what was known of it
             return outcome
         assert outcome is not None  # it was waited for to its end
+        if step is Step.JOIN and not last.refuses(wanted):
+            return await self._challenge(key, claims, caller)  # it was refused a moment that lay ahead
         raise outcome.for_caller(self._clock(), self._chance())
 
     def _usable(self, entry: Entry, now: Moment) -> AccessToken | None:
