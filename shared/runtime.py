@@ -46,7 +46,7 @@ from shared.wiring.directory import Job, build_sync, no_sync
 from shared.wiring.identity import build_federated, build_identity
 from shared.wiring.rotation import build_rotation, no_rotation
 from shared.wiring.settings import load_settings
-from shared.wiring.tokens import build_tokens, first_key
+from shared.wiring.tokens import build_tokens, first_keys
 
 ROOT = Path(__file__).parents[1]
 # At INFO these libraries log a line for each of their requests; the events report what matters.
@@ -161,7 +161,9 @@ def build(environ: Mapping[str, str], *, root: Path, events: Events, system: Sys
         system=system,
         events=events,
     )
-    token_check = TokenCheck(tokens, first_key=first_key(settings), min_remaining=limits.min_remaining_failing_seconds)
+    token_check = TokenCheck(
+        tokens, first_keys=first_keys(settings), min_remaining=limits.min_remaining_failing_seconds
+    )
 
     identity_check = IdentityCheck(
         identity.tokens,

@@ -90,8 +90,14 @@ def test_a_revoked_caller_is_gone(desk: Desk) -> None:
     assert desk.do("callers", "revoke", "billing").exit_code == 1  # there is no such caller
 
 
-def test_a_revocation_needs_no_host(desk: Desk, cloud: LocalCloud) -> None:
-    """The document decides alone, so it comes first; what is left at the host goes when the command is repeated."""
+@pytest.mark.parametrize("everybody", [True, False])
+def test_a_revocation_needs_no_host(desk: Desk, cloud: LocalCloud, *, everybody: bool) -> None:
+    """The document decides alone, so it comes first; what is left at the host goes when the command is repeated.
+
+    Until then its key is one that no caller has, and gets what `"*"` may have: that is told.
+    """
+    if everybody:
+        desk.document += f'[callers."*"]\nallow = [{{ profile = "graph", scopes = ["{SCOPE}"] }}]\n'
     desk.host.before = lambda: 1 / 0
     cloud.faults["management"].set(Fault(kind=Kind.STATUS, status=500))
     try:
@@ -99,8 +105,10 @@ def test_a_revocation_needs_no_host(desk: Desk, cloud: LocalCloud) -> None:
     finally:
         cloud.faults["management"].clear()
     desk.host.before = lambda: None
-    assert (broken.exit_code, desk.held, desk.callers) == (1, {"vend-billing": OLD}, {})
+    assert (broken.exit_code, desk.held) == (1, {"vend-billing": OLD})
+    assert set(desk.callers) == ({"*"} if everybody else set())
     assert "Written: billing is no caller any more." in broken.stdout
+    assert (f'It gets what "*" may have: {SCOPE} (profile graph).\n' in broken.stderr) is everybody
     assert desk.do("callers", "revoke", "billing").exit_code == 0
     assert desk.held == {}
 
