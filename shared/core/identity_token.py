@@ -114,14 +114,14 @@ def read_identity_token(token: str, issuers: Mapping[str, Issuer], *, now: float
         UnknownIdentity: with the first check that it fails as its cause.
     """
     if len(token) > TOKEN_LIMIT:
-        raise _refused("too long")
+        raise refused("too long")
     header, claims, signed, signature = _parts(token)
     issuer = issuers.get(url) if isinstance(url := claims.get("iss"), str) else None
     if issuer is None:
-        raise _refused("of no configured issuer")
+        raise refused("of no configured issuer")
     algorithm = _check_header(header, issuer)
     if claims.get("aud") not in (issuer.audience, [issuer.audience]):
-        raise _refused("for another audience")
+        raise refused("for another audience")
     expires_on = _check_times(claims, now)
     return UnverifiedToken(
         issuer=issuer,
@@ -134,8 +134,10 @@ def read_identity_token(token: str, issuers: Mapping[str, Issuer], *, now: float
     )
 
 
-def _refused(why: str) -> UnknownIdentity:
-    return UnknownIdentity(cause=f"identity token: {why}")
+def refused(why: str, *, issuer: str = "") -> UnknownIdentity:
+    """Return the refusal of a token; `issuer` is the name of the configured one, where that is known."""
+    of = f" of {issuer}" if issuer else ""
+    return UnknownIdentity(cause=f"identity token{of}: {why}")
 
 
 def _parts(token: str) -> tuple[Mapping[str, Any], Mapping[str, Any], bytes, bytes]:
@@ -146,37 +148,37 @@ def _parts(token: str) -> tuple[Mapping[str, Any], Mapping[str, Any], bytes, byt
         found = [read_strict(from_base64url(part).decode()) for part in (header, claims)]
         raw = from_base64url(signature)
     except ValueError:
-        raise _refused("no JWT") from None
+        raise refused("no JWT") from None
     if not dot or not all(isinstance(part, dict) for part in found):
-        raise _refused("no JWT")
+        raise refused("no JWT")
     return found[0], found[1], signed.encode(), raw
 
 
 def _check_header(header: Mapping[str, Any], issuer: Issuer) -> TokenAlgorithm:
     algorithm = next((each for each in issuer.algorithms if each.value == header.get("alg")), None)
     if algorithm is None:
-        raise _refused("an algorithm that its issuer does not use")
+        raise refused("an algorithm that its issuer does not use")
     if any(name in header for name in _REFUSED_IN_HEADER):
-        raise _refused("its header brings a key, or changes what it means")
+        raise refused("its header brings a key, or changes what it means")
     kind = header.get("typ")
     if not isinstance(kind, str | None) or (kind.lower() if kind else None) not in _TYPES:
-        raise _refused("of another type")
+        raise refused("of another type")
     if not isinstance(header.get("kid"), str | None):
-        raise _refused("its kid is no text")
+        raise refused("its kid is no text")
     return algorithm
 
 
 def _check_times(claims: Mapping[str, Any], now: float) -> float:
     """Return when a token ends; its times are not only in order, but times."""
     if not all(_is_time(claims.get(name)) for name in ("iat", "exp")) or not _is_time(claims.get("nbf", 1)):
-        raise _refused("without iat or exp, or with a time that is none")
+        raise refused("without iat or exp, or with a time that is none")
     begins, ends = claims["iat"], claims["exp"]
     if not now < ends:
-        raise _refused("expired")
+        raise refused("expired")
     if max(begins, claims.get("nbf", begins)) > now + SKEW:
-        raise _refused("not yet valid")
+        raise refused("not yet valid")
     if ends - begins > LONGEST_LIFE:
-        raise _refused("lives too long")
+        raise refused("lives too long")
     return float(ends)
 
 
@@ -190,13 +192,13 @@ def _subject(claims: Mapping[str, Any], issuer: Issuer) -> Subject:
     https://learn.microsoft.com/entra/identity-platform/access-token-claims-reference
     """
     if "scp" in claims or claims.get("idtyp", "app") != "app":
-        raise _refused("of a user")
+        raise refused("of a user")
     subject = claims.get("sub")
     if not isinstance(subject, str) or not subject:
-        raise _refused("without sub")
+        raise refused("without sub")
     if issuer.tenant_id:
         if claims.get("oid") != subject:
-            raise _refused("of a user")
+            raise refused("of a user")
         if claims.get("tid") != issuer.tenant_id or claims.get("ver") != issuer.version:
-            raise _refused("of another tenant, or another version")
+            raise refused("of another tenant, or another version")
     return Subject(issuer.name, subject, issuer.tenant_id)

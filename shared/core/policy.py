@@ -83,6 +83,19 @@ class Offer:
 
 
 @dataclass(frozen=True, slots=True)
+class Deployment:
+    """What the deployed vend.toml has that a callers document names.
+
+    Args:
+        offers: what the profiles can be asked for.
+        issuers: tenants of the issuers by their names, "" for one that is not Entra.
+    """
+
+    offers: Mapping[str, Offer]
+    issuers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Grant:
     """A request that may be served, and from which cache entry."""
 

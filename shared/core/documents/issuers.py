@@ -10,7 +10,7 @@ from shared.core.identity_token import Issuer
 from shared.core.names import GUID
 from shared.core.origins import origin_of
 from shared.core.rules import NOTHING, breaks, is_whole, items, tables
-from shared.core.verification_keys import TokenAlgorithm, VerificationKey, read_key
+from shared.core.verification_keys import KeySet, TokenAlgorithm, VerificationKey, read_key
 
 DISCOVERY = "/.well-known/openid-configuration"
 """How the URL of an issuer's metadata ends."""
@@ -106,6 +106,11 @@ class IssuerSettings:
             tenant_id=entra["tenant"].lower() if entra else "",
             version="" if entra is None else "2.0" if entra["version"] else "1.0",
         )
+
+    @property
+    def key_set(self) -> KeySet:
+        """Its inline keys."""
+        return KeySet(tuple(inline.key for inline in self.keys), digest="inline")
 
 
 def is_https(url: str) -> bool:
