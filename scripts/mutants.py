@@ -32,7 +32,7 @@ _DOCUMENTS = ("tests/core/documents/test_settings.py", "tests/core/documents/tes
 ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "shared/api/vendor.py": ("tests/api/test_anonymous.py", "tests/api/test_isolation.py", "tests/api/test_abuse.py"),
     "shared/callers/health.py": ("tests/api/test_readiness.py", "tests/callers/test_entries.py"),
-    "shared/api/discovery.py": ("tests/clients/test_identity_clients.py",),
+    "shared/api/discovery.py": ("tests/api/test_discovery.py",),
     "shared/callers/issuer_keys.py": ("tests/callers/test_issuers.py",),
     "shared/callers/published_keys.py": ("tests/callers/test_issuers.py",),
     "shared/callers/recognition.py": ("tests/callers/test_identity_tokens.py", "tests/callers/test_issuers.py"),

@@ -135,8 +135,8 @@ class IssuerKeys:
             return
         except TimeoutError:
             # The flight goes on, and counts when it ends. The first token whose wait ended reports it for all.
-            if self._may_ask(now):
-                self._fail(now, f"no answer within {seconds:g} s")
+            if self._may_ask(later := self._clock().boot):
+                self._fail(later, f"no answer within {seconds:g} s")
 
     async def _read(self, begun: float) -> None:
         """Ask the issuer once; a failure changes nothing."""

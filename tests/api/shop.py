@@ -3,10 +3,11 @@
 import asyncio
 import base64
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Executor, Future
 from dataclasses import replace
 from functools import partial
+from typing import Any
 from urllib.parse import urlencode
 
 from shared.api.answers import Answer
@@ -68,6 +69,7 @@ class Shop:
         *,
         log: Callable[[str], None] | None = None,
         app_checked_routes: bool = True,
+        fetch: Callable[[IssuerSettings], Coroutine[Any, Any, KeySet]] | None = None,
         document: str = BILLING,
     ) -> None:
         self.lines: list[str] = []
@@ -89,7 +91,7 @@ class Shop:
         )
         keys = {
             issuer.name: IssuerKeys(
-                issuer.name, partial(_fetch, issuer), limits=Limits(), clock=self.clock, events=self.events
+                issuer.name, partial(fetch or _fetch, issuer), limits=Limits(), clock=self.clock, events=self.events
             )
             for issuer in ISSUERS
         }

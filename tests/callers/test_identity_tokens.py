@@ -182,9 +182,9 @@ def _without_none(members: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in members.items() if value is not None}
 
 
-def shown(route: Route, token: str, *, key: str = ANYBODYS, name: str | None = None) -> Incoming:
+def shown(route: Route, token: str, *, key: str = ANYBODYS, name: str | None = None, tenant: str = TENANT) -> Incoming:
     """Make a request that a token alone proves; on the host's route beside a key that is nobody's."""
-    url = f"https://vend.test/api/{route.name.replace('{tenant}', TENANT)}"
+    url = f"https://vend.test/api/{route.name.replace('{tenant}', tenant)}"
     if route is FUNCTION_KEY:
         headers = {"content-type": MEDIA, "x-functions-key": key, "authorization": f"Bearer {token}"}
         return Incoming("POST", url, headers, FORM)
