@@ -99,7 +99,7 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
             stack.enter_context(self._background)
             ca = CertificateAuthority()
             self.ca_file = ca.write(self._folder)
-            tls = ServerTls(ca, self._certified())
+            tls = self._tls = ServerTls(ca, self._certified())
             # Every port is known before any part starts: tokens and challenges name the address of another part.
             for part in PARTS:
                 self.faults[part] = Switch(self._background.run)
@@ -177,6 +177,13 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
         if self.misdirected and error is None:
             found = "; ".join(f"{one.name} at {one.part} {one.path}" for one in self.misdirected)
             warnings.warn(f"secrets arrived where they do not belong: {found}", MisdirectedSecretWarning, stacklevel=2)
+
+    def publish(self, port: int) -> str:
+        """Serve what listens on a loopback port by TLS too, as Azure's front end does; return its URL."""
+        gate = self._gates["app"] = Gate(Switch(self._background.run), tls=self._tls, port=self._ports.get("app", 0))
+        self._stack.callback(self._close, "app")
+        self._background.run(gate.open(port))
+        return f"https://localhost:{gate.port}"
 
     def _tokens_for(self, audience: str) -> Belongs:
         """Return the rule of a part that takes bearer tokens: those of its own API, in whatever spelling."""

@@ -34,7 +34,7 @@ from emulator.seed import (
 ROOT = Path(__file__).parents[2]
 PORTS = {
     "entra": 8443, "vault": 8444, "graph": 8445, "management": 8446, "blob": 8447, "issuer": 8448, "identity": 8442,
-    "control": 8440,
+    "control": 8440, "app": 7443,
 }  # fmt: skip
 APP_PORT = 7071
 TOKEN_LIFETIME = 86_400
@@ -220,11 +220,15 @@ class App(AbstractContextManager["App"]):
 
 @dataclass(frozen=True)
 class Site:
-    """A local cloud, an app that runs against it, and the function keys of its caller and of its administrator."""
+    """A local cloud, an app that runs against it, and the function keys of its caller and of its administrator.
+
+    The app listens without TLS at `app.url`, and with it at `url`: clients of Entra speak to nothing else.
+    """
 
     cloud: LocalCloud
     folder: Path
     app: App
+    url: str
     key: str = field(repr=False)
     admin_key: str = field(repr=False)
     started: float
@@ -302,6 +306,7 @@ def start(
         cloud=cloud,
         folder=folder,
         app=app,
+        url=cloud.publish(int(app.url.rpartition(":")[2])),
         key=keys[CALLER],
         admin_key=keys[ADMIN],
         started=time.monotonic() - began,

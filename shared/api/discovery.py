@@ -35,7 +35,9 @@ class Discovery:
         async def write(_correlation_id: str) -> Answer:
             if self._refusal:
                 raise self._refusal
-            authority = f"{incoming.url.partition('/entra/')[0]}/entra/{tenant_of(incoming)}"
+            # Its clients speak to https alone; behind a front end that ends TLS the app sees http.
+            place = incoming.url.partition("://")[2].partition("/entra/")[0]
+            authority = f"https://{place}/entra/{tenant_of(incoming)}"
             return report_answer(_metadata(authority), not_before=None)
 
         return await report(incoming, write, correlation_id=self._new_id(), events=self._events)
