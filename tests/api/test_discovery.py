@@ -3,6 +3,7 @@
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,20 +48,20 @@ def test_it_confirms_no_tenant() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "status"),
+    ("asked", "status"),
     [
-        (told("HEAD"), 200),
-        (told("POST"), 405),
-        (told(url=f"{URL}?code=x"), 400),
-        (told(url=URL.replace(TENANT, "common")), 400),
-        (told(url=URL.replace(TENANT, "x" * 65)), 400),
-        (told(body=b"x" * 20_000), 413),
-        (told(refusal=RouteDisabled), 403),
+        ({"method": "HEAD"}, 200),
+        ({"method": "POST"}, 405),
+        ({"url": f"{URL}?code=x"}, 400),
+        ({"url": URL.replace(TENANT, "common")}, 400),
+        ({"url": URL.replace(TENANT, "x" * 65)}, 400),
+        ({"body": b"x" * 20_000}, 413),
+        ({"refusal": RouteDisabled}, 403),
     ],
 )
-def test_the_order_of_checks_is_that_of_every_route(answer: Answer, status: int) -> None:
+def test_a_request_that_is_refused(asked: dict[str, Any], status: int) -> None:
     """A body to a GET is measured too."""
-    assert answer.status == status
+    assert told(**asked).status == status
 
 
 @pytest.mark.parametrize(("setting", "status"), [("", 403), ("app_checked_routes = true", 200)])

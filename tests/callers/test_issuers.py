@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx
+import jwt
 import pytest
 
 from emulator.cloud import LocalCloud
 from emulator.network.faults import Fault, Kind
-from emulator.seed import TENANT_ID
+from emulator.seed import IDENTITY_CLIENT_ID, IDENTITY_PRINCIPAL_ID, TENANT_ID, VEND, VEND_ID
 from shared.api.routes import ENTRA, FUNCTION_KEY
 from shared.callers.issuer_keys import FIRST_PAUSE_SECONDS, MAX_AGE_SECONDS, PAUSE_SECONDS
 from shared.callers.published_keys import published_keys
@@ -39,6 +41,32 @@ def worker(cloud: LocalCloud, clock: FakeClock, folder: Path) -> App:
         f'allow = [{{ profile = "graph", scopes = ["{GRAPH_SCOPE}"] }}]\n'
     )
     return app
+
+
+def test_the_token_of_a_managed_identity_proves_a_caller(
+    timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path
+) -> None:
+    """Entra dates it five minutes back and lets it live a day from now: 86,700 s in all."""
+    entra = f"{timeless.authority}/{TENANT_ID}/v2.0"
+    trusted = f'{{ issuer = "{entra}", audience = "{VEND_ID}", jwks = "{entra}/.well-known/openid-configuration" }}'
+    identity = f'{{ issuer = "entra", object_id = "{IDENTITY_PRINCIPAL_ID}", tenant_id = "{TENANT_ID}" }}'
+    answer = httpx.get(
+        timeless.identity_endpoint,
+        params={"api-version": "2019-08-01", "resource": VEND, "client_id": IDENTITY_CLIENT_ID},
+        headers={"x-identity-header": timeless.identity_header},
+    )
+    token = answer.json()["access_token"]
+    claims = jwt.decode(token, options={"verify_signature": False})
+    assert claims["exp"] - claims["iat"] == 86_700
+
+    async def story() -> None:
+        app = App(timeless, fake_clock, tmp_path, settings=f"app_checked_routes = true\nissuers.entra = {trusted}")
+        allow = f'allow = [{{ profile = "graph", scopes = ["{GRAPH_SCOPE}"] }}]'
+        (tmp_path / "callers.toml").write_text(f"[callers.billing]\nidentity = [{identity}]\n{allow}\n")
+        async with app:
+            assert await status_of(app, token) == 200
+
+    asyncio.run(story())
 
 
 async def status_of(app: App, token: str) -> int:

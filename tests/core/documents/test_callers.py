@@ -11,7 +11,7 @@ from shared.core.documents.toml import DocumentError
 from shared.core.identity_token import Subject
 from shared.core.policy import EVERYBODY
 from tests.core.test_policy import OFFERS, ONE
-from tests.tables import case_id, cases
+from tests.tables import DATA, case_id, cases
 
 KEYS = [hashlib.sha256(bytes([number])).hexdigest() for number in range(6)]
 NOBODY = hashlib.sha256(b"a key of nobody").hexdigest()
@@ -115,6 +115,19 @@ def test_an_object_of_entra_is_found_by_its_tenant_too() -> None:
     found = document.caller_with(Subject("entra", object_id.lower(), ONE))
     assert found is not None
     assert document.caller_with(Subject("entra", object_id.lower())) is None
+
+
+@pytest.mark.parametrize(
+    ("sample", "served"),
+    [
+        ("callers_before_identity.toml", {"billing", "operator", EVERYBODY}),
+        ("callers_with_identity.toml", {"billing", "sync", "both", EVERYBODY}),
+    ],
+)
+def test_a_recorded_document_is_read_as_it_was_meant(sample: str, served: set[str]) -> None:
+    """What the version before wrote, this one reads; in the other sample stands what that one makes of `identity`."""
+    document = parsed((DATA / "documents" / sample).read_text())
+    assert (document.mistakes, document.served) == ((), served)
 
 
 def caller_text(name: str, keys: list[str], more: str = "") -> str:
