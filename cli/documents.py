@@ -19,7 +19,8 @@ from shared.adapters.file import read_file
 from shared.adapters.http import read_roots
 from shared.core.documents.callers import CallersDocument, parse_callers
 from shared.core.documents.content import DOCUMENT_BYTES
-from shared.core.documents.settings import ON_AZURE, Settings, examine_settings, is_url, upstream_mistakes
+from shared.core.documents.places import is_url
+from shared.core.documents.settings import ON_AZURE, Settings, examine_settings, upstream_mistakes
 from shared.core.documents.toml import DocumentError, parse_toml
 from shared.core.rules import NOTHING
 

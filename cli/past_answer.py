@@ -59,7 +59,7 @@ def explain_past(correlation_id: str, log: Path | None) -> None:
         say("Run this in the logs of the workspace vend-logs; a line takes some minutes to get there:")
         say(_query(correlation_id))
         return
-    event = _find(correlation_id, log)
+    event = next((found for found in token_events(log) if found.get("correlation_id") == correlation_id), None)
     if event is None:
         say(
             f"{shown(log)} has nothing about it. Of an app in Azure, the logs of the workspace vend-logs have:",
@@ -77,10 +77,11 @@ def explain_past(correlation_id: str, log: Path | None) -> None:
         raise typer.Exit(1)
 
 
-def _find(correlation_id: str, log: Path) -> Mapping[str, Any] | None:
+def token_events(log: Path) -> Iterator[Mapping[str, Any]]:
+    """Return the events of answers to requests for tokens; end with exit code 1 if the log cannot be read."""
     try:
         with log.open(errors="replace") as lines:
-            return next((event for event in _events(lines) if event.get("correlation_id") == correlation_id), None)
+            yield from _events(lines)
     except OSError as error:
         raise stop(f"{shown(log)} cannot be read ({type(error).__name__})") from None
 

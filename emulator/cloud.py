@@ -41,7 +41,15 @@ from emulator.network.faults import HttpFaults, Switch
 from emulator.network.flaws import ServerTls
 from emulator.network.gate import Gate
 from emulator.network.serve import HOST, Background
-from emulator.seed import CONTAINER, FOREIGN_TOKEN_EXCHANGES, OPERATOR_PRINCIPAL_ID, TENANT_ID, TOKEN_EXCHANGE, seed
+from emulator.seed import (
+    CONTAINER,
+    DIRECTORY_CONTAINER,
+    FOREIGN_TOKEN_EXCHANGES,
+    OPERATOR_PRINCIPAL_ID,
+    TENANT_ID,
+    TOKEN_EXCHANGE,
+    seed,
+)
 from emulator.vault.app import RESOURCE as KEY_VAULT
 from emulator.vault.app import KeyVault
 from emulator.witness import Belongs, Misdirected, MisdirectedSecretWarning, Witness, audience_of
@@ -127,7 +135,7 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
                 tenant_id=TENANT_ID,
                 authenticate=partial(self.tokens.authenticate, audience=STORAGE),
                 now=self.clock,
-                containers=frozenset({CONTAINER}),
+                containers=frozenset({CONTAINER, DIRECTORY_CONTAINER}),
             )
             self.management_url = self._url("management")
             self.management = Management(authenticate=partial(self.tokens.authenticate, audience=MANAGEMENT))

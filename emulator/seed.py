@@ -1,9 +1,9 @@
 """The content of a new local cloud: one tenant, its APIs, two applications, one managed identity, one certificate.
 
 The ids are fixed, so that configuration can be written once; every secret is drawn at start. The key of the certificate
-was created in the vault and cannot leave it. The managed identity may sign with it, may read blobs, and may not read
-secrets. The second application is the operator of vend, logged in as a service principal: it may read and write blobs.
-A test that logs in as the operator first adds a secret.
+was created in the vault and cannot leave it. The managed identity may sign with it, may read blobs and write those of
+the directory, and may not read secrets. The second application is the operator of vend, logged in as a service
+principal: it may read and write blobs. A test that logs in as the operator first adds a secret.
 """
 
 import secrets
@@ -33,6 +33,7 @@ APP_RESOURCE_ID = (
 
 CERTIFICATE = "vend"
 CONTAINER = "configuration"
+DIRECTORY_CONTAINER = "directory"
 GRAPH = "https://graph.microsoft.com"
 ORDERS_ID = "5d0e8f3a-b742-4c96-a1f8-37c9e6d2b104"
 ORDERS = f"api://{ORDERS_ID}"
@@ -119,5 +120,6 @@ def seed(
     vault.create_certificate(CERTIFICATE, Policy(subject="CN=vend", exportable=False))
     vault.assign(IDENTITY_PRINCIPAL_ID, "vend signer")
     blob.assign(IDENTITY_PRINCIPAL_ID, "Storage Blob Data Reader")
+    blob.assign(IDENTITY_PRINCIPAL_ID, "Storage Blob Data Contributor", container=DIRECTORY_CONTAINER)
     blob.assign(OPERATOR_PRINCIPAL_ID, "Storage Blob Data Contributor")
     directory.register_certificate(CLIENT_ID, vault.certificate(CERTIFICATE))

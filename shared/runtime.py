@@ -174,9 +174,9 @@ def build(environ: Mapping[str, str], *, root: Path, events: Events, system: Sys
 
     directory = build_sync(
         settings,
-        environ,
         root=root,
         tokens=tokens,
+        get_token=identity.storage_token,
         network=network,
         system=system,
         events=events,

@@ -96,7 +96,7 @@ class App(AbstractAsyncContextManager["App"]):
             {**app_settings(cloud, folder / "vend.toml"), **environ},
             root=folder,
             events=self._events,
-            system=fake_system(clock, sleep=self._sleep, new_id=System().new_id),
+            system=fake_system(clock, sleep=self._sleep, new_id=System().new_id, temporary=lambda: folder),
         )
 
     async def __aexit__(

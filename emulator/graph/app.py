@@ -43,12 +43,20 @@ type Endpoint = Callable[[Request], Awaitable[Response]]
 
 @dataclass(frozen=True)
 class GraphRequest:
-    """The record of one request, without its token; `rows` counts the rows of the response."""
+    """The record of one request, without its token: a row of the tenant's activity log, as far as it is needed.
+
+    https://learn.microsoft.com/graph/microsoft-graph-activity-logs-overview
+
+    Args:
+        rows: the number of rows of the response.
+        token_id: the `uti` of the token that was accepted; there it is `SignInActivityId`.
+    """
 
     time: float
     path: str
     status: int
     rows: int = 0
+    token_id: str = ""
 
 
 class Graph:
@@ -96,7 +104,9 @@ class Graph:
             headers = answers.usual_headers(ids, units=units, throttle_percentage=percentage)
             seen = GraphRequest(self._now(), path, 200)
             try:
-                shown = await handler(request, self._authenticate(bearer_token(request)))
+                caller = self._authenticate(bearer_token(request))
+                seen = replace(seen, token_id=str(caller.get("uti", "")))
+                shown = await handler(request, caller)
             except Refusal as refusal:
                 self.requests.append(replace(seen, status=refusal.status))
                 return answers.refused(refusal, headers, ids=ids, now=self._now())

@@ -17,6 +17,7 @@ from shared.core.policy import Caller, Grant, Offer, decide
 from shared.core.rate import Bucket
 from shared.core.request import Credentials, Incoming, TokenRequest
 from shared.core.token import Acquired, Moment, Tokens, TokenSource
+from shared.core.trace import trace_parent
 from shared.system import System
 from shared.telemetry import catalogue
 from shared.telemetry.events import Events
@@ -57,6 +58,7 @@ class _Trail:
     caller: Caller | None = None
     request: TokenRequest | None = None
     grant: Grant | None = None
+    traceparent: str | None = None
 
 
 class Vendor:
@@ -132,6 +134,7 @@ class Vendor:
             raise RouteDisabled
         route.check(incoming)
         trail.caller = await self._identify(incoming, trail, trail.began)
+        trail.traceparent = trace_parent(incoming.headers)  # a stranger's is not logged
         self._check_rate(trail.caller, trail.began)
         request = trail.request = route.read(incoming)
         trail.grant = decide(trail.caller, request, self._offers)
@@ -262,6 +265,7 @@ class Vendor:
                 token=acquired.token.fingerprint if acquired else None,
                 uti=acquired.token.facts.uti if acquired else None,
                 expires_on=int(now.wall + acquired.token.remaining(now)) if acquired else None,
+                traceparent=trail.traceparent,
                 latency_ms=round((now.boot - trail.began) * 1000, 2),
             )
         )

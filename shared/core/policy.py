@@ -64,6 +64,7 @@ class Caller:
     mode: Mode = Mode.ENFORCE
     per_worker_per_minute: int | None = None
     admin: bool = False
+    share: bool = True
     not_after: datetime | None = None
     allow: tuple[Allow, ...] = ()
 
@@ -80,6 +81,8 @@ class Offer:
     scopes: tuple[str, ...]
     client_id: str
     vendable: bool
+    share: bool = True
+    """Whether callers share a token; else each has tokens of its own, so that an API's log names the caller."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +119,7 @@ def decide(caller: Caller, request: TokenRequest, offers: Mapping[str, Offer]) -
     """
     for scope in request.scopes:
         for allow in caller.allow:
-            if scope in allow.scopes and (grant := _grant(allow, scope, request, offers)):
+            if scope in allow.scopes and (grant := _grant(caller, allow, scope, request, offers)):
                 return grant
     reason = _reason(caller, request)
     if caller.mode is Mode.AUDIT:
@@ -125,7 +128,7 @@ def decide(caller: Caller, request: TokenRequest, offers: Mapping[str, Offer]) -
                 offer = offers.get(allow.profile)
                 if offer is None or not offer.vendable or scope not in offer.scopes:
                     continue
-                if grant := _grant(allow, scope, request, offers, reason):
+                if grant := _grant(caller, allow, scope, request, offers, reason):
                     return grant
     raise PolicyDenied(cause=reason)
 
@@ -167,7 +170,12 @@ def is_served(caller: Caller, tenant: str, scope: str, offers: Mapping[str, Offe
 
 
 def _grant(
-    allow: Allow, scope: str, request: TokenRequest, offers: Mapping[str, Offer], would_deny: str | None = None
+    caller: Caller,
+    allow: Allow,
+    scope: str,
+    request: TokenRequest,
+    offers: Mapping[str, Offer],
+    would_deny: str | None = None,
 ) -> Grant | None:
     """Return what an entry grants of a scope; None where it is about another client or tenant.
 
@@ -184,7 +192,8 @@ def _grant(
         return None
     if not offer or not is_resolved(offer, tenant, scope):
         raise PolicyDenied(cause="the deployed profiles do not resolve the entry that decides")
-    return Grant(TokenKey(allow.profile, tenant, scope), would_deny)
+    alone = "" if offer.share and caller.share else caller.name
+    return Grant(TokenKey(allow.profile, tenant, scope, alone), would_deny)
 
 
 def is_resolved(offer: Offer, tenant: str, scope: str) -> bool:

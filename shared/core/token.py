@@ -54,6 +54,8 @@ class TokenKey(NamedTuple):
     profile: str
     tenant_id: str
     scope: str
+    caller: str = ""
+    """The name of the only caller that gets it; empty for a token that callers share."""
 
 
 class Freshness(Enum):

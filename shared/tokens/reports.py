@@ -19,7 +19,9 @@ FAILED_ATTEMPTS: Mapping[str, type[AcquireFailed]] = {
 def acquire_failed(wanted: Wanted, error: UpstreamError, retry_seconds: float) -> AcquireFailed:
     """Return the event of a flight for a token that callers get."""
     return FAILED_ATTEMPTS[error.event](
-        **wanted.key._asdict(),
+        profile=wanted.key.profile,
+        tenant_id=wanted.key.tenant_id,
+        scope=wanted.key.scope,
         flight_id=wanted.flight_id,
         cause=error.cause,
         remedy=error.remedy,

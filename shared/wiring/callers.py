@@ -15,7 +15,8 @@ from shared.callers.live import Callers
 from shared.callers.published_keys import name_of, published_keys
 from shared.callers.recognition import Recognition
 from shared.core.documents.issuers import IssuerSettings
-from shared.core.documents.settings import Settings, is_url
+from shared.core.documents.places import is_url
+from shared.core.documents.settings import Settings
 from shared.core.policy import Deployment
 from shared.core.token import AccessToken, Clock
 from shared.core.verification_keys import KeySet

@@ -26,8 +26,9 @@ RESOURCES = ("api://x", "api://X", "api://x/", "api://x-y", "api://x/y", "api://
 # Names that would be one if they were only joined: p with -q-x is p-q with -x.
 PROFILES = {"p": "c" * 8 + "-0000-0000-0000-" + "1" * 12, "p-q": "c" * 8 + "-0000-0000-0000-" + "2" * 12}
 SCOPES = tuple(f"{resource}/.default" for resource in RESOURCES)
+# Of one profile, and for one caller, each caller has tokens of its own.
 OFFERS = {
-    name: Offer(tenants=TENANTS, scopes=SCOPES, client_id=client_id, vendable=True)
+    name: Offer(tenants=TENANTS, scopes=SCOPES, client_id=client_id, vendable=True, share=name != "p-q")
     for name, client_id in PROFILES.items()
 }
 # One has all of a profile, one all of the other; the third has half of each, and the fourth lacks what ends in a slash.
@@ -62,8 +63,8 @@ class Asked:
         return Change(key=self.caller, name=self.caller, fields=wanted)
 
     @property
-    def meaning(self) -> tuple[str, str, str] | None:
-        """Say what it is for by the callers' entries, and nothing else; None where they give nothing."""
+    def meaning(self) -> tuple[str, str, str, str] | None:
+        """Say what it is for, and for whom alone, by the callers' entries; None where they give nothing."""
         meant = [f"{self.resource}/.default"]
         if self.way == "msi/token":
             if self.resource.endswith("/.default"):
@@ -73,7 +74,7 @@ class Asked:
         tenant = self.tenant.lower() if self.tenant and self.way != "msi/token" else None
         client_id = self.client_id.lower() if self.client_id and self.way == "msi/token" else None
         given = [
-            (allow.profile, of, scope)
+            (allow.profile, of, scope, self.caller if allow.profile == "p-q" or self.caller == "four" else "")
             for scope in meant
             for allow in CALLERS[self.caller]
             for of in allow.tenants or TENANTS
@@ -142,7 +143,7 @@ class Worker:
         assert key in KEYS.values() or host_checked
         for name, known in KEYS.items():
             if key == known:
-                return Caller(name=name, allow=CALLERS[name])
+                return Caller(name=name, allow=CALLERS[name], share=name != "four")
         raise UnknownCaller
 
     def is_meant(self, token: str) -> bool:

@@ -26,13 +26,14 @@ MALFORMED = {
     "--scope": ("https://graph.microsoft.com", "User.Read", "a b/.default", f"api://{'a' * 1024}/.default"),
     "--stream": ("devices", ""),
     "--tenant": ("common", "contoso.com", f"{ID}\n", "*"),
+    "--uti": ("", "short", 'aZ09_-8vQUWF" or true', "aZ09_-8vQUWF\n"),
     "SCOPE": ("https://graph.microsoft.com",),
 }
 ANYTHING = {"--as", "--config", "--key-file", "--key-folder", "--log", "--profile"}
 """Names and paths: each text can be one, and whether it is there is another question."""
 GOOD = {
     "--allow": SCOPE, "--scope": SCOPE, "NAME": "billing", "CALLER": "billing", "PART": "entra", "SCOPE": SCOPE,
-    "-- CMD": "true", "--as": "operator",
+    "-- CMD": "true", "--as": "operator", "--uti": "aZ09_-8vQUWFvJk1E2cAAA",
 }  # fmt: skip
 WORDS = {"NAME", "CALLER", "PART", "-- CMD"}
 """Arguments that name something, which may not be there: that is exit code 1."""

@@ -94,3 +94,29 @@ def test_a_log_that_is_not_there_is_told(run: Run, tmp_path: Path) -> None:
     """One line and exit code 1."""
     done = run(*EXPLAIN, ID, "--log", f"{tmp_path}/none")
     assert (done.exit_code, done.stderr) == (1, f"{tmp_path}/none cannot be read (FileNotFoundError)\n")
+
+
+UTI = "aZ09_-8vQUWFvJk1E2cAAA"
+
+
+@pytest.mark.parametrize(
+    ("callers", "exit_code", "says"),
+    [
+        (("billing", "billing"), 0, "2 times, first 2026-11-23T14:43:17.123+00:00"),
+        (("billing", "reports"), 1, "2 callers share this token"),
+        ((), 1, "has nothing about it"),
+    ],
+    ids=["one", "shared", "none"],
+)
+def test_a_token_leads_to_its_caller(
+    run: Run, tmp_path: Path, callers: tuple[str, ...], exit_code: int, says: str
+) -> None:
+    """By the id that an API's log has; a refusal, and another token, are somebody else's."""
+    facts = {"uti": UTI, "outcome": "vended", "scope": "api://x/.default"}
+    others = line(ID, {**facts, "uti": UTI + "x", "caller": "other"}) + line(
+        ID, {"uti": UTI, "outcome": "x", "caller": "other"}
+    )
+    log = tmp_path / "app.log"
+    log.write_text(others + "".join(line(ID, {**facts, "caller": caller}) for caller in callers))
+    done = run("audit", "--uti", UTI, "--log", str(log))
+    assert (done.exit_code, says in done.output, "other" in done.output) == (exit_code, True, False)

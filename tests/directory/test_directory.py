@@ -11,17 +11,16 @@ from typing import Any
 
 import pytest
 
-from shared.adapters.database.store import SqlStore
 from shared.core.directory.order import read_order
 from shared.core.directory.streams import STREAMS, USERS
 from shared.core.reply import Reply
 from shared.core.token import AccessToken, Acquired, TokenSource
 from shared.directory.graph import Graph
-from shared.directory.sync import DirectorySource, Sync
+from shared.directory.source import DirectorySource
 from shared.telemetry.events import Events
 from tests.adapters.database.directory_copy import ROOT, TENANT, oid
-from tests.api.shop import InPlace
-from tests.clock import FakeClock, fake_system, no_sleep
+from tests.clock import FakeClock, no_sleep
+from tests.directory.places import PLACES
 from tests.tables import case_id, cases
 
 EDGES = """
@@ -79,32 +78,26 @@ def whole(item: Any) -> Any:  # noqa: ANN401  # any JSON value
 class Site:
     """A Graph whose answers are a table, and the copy of it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.file = folder / "directory.db"
+    def __init__(self, folder: Path, place: str) -> None:
         self.clock = FakeClock()
+        self._place = PLACES[place](folder, self.clock, STREAMS.values())
+        self.file = self._place.file
         self.answers: dict[str, Answered | tuple[Answered, ...]] = {}
         self.read: list[str] = []
         self._lines: list[str] = []
-        self._store = SqlStore(self.file, streams=STREAMS.values())
 
     def run(self, streams: Iterable[str], order: str = "") -> list[dict[str, Any]]:
         """Run the sync once; list its events."""
         self.read.clear()
         self._lines.clear()
         graph = Graph(get_token=self._token, get=self._get, clock=self.clock, sleep=no_sleep, new_id=lambda: "an-id")
-        sync = Sync(
-            sources=[
-                DirectorySource(
-                    tenant_id=TENANT, root=ROOT, streams=tuple(STREAMS[name] for name in streams), graph=graph
-                )
-            ],
-            store=self._store,
-            pool=InPlace(),
-            system=fake_system(self.clock),
-            interval=900.0,
-            events=Events(self._lines.append, wall=self.clock.wall, worker="w"),
+        source = DirectorySource(
+            tenant_id=TENANT, root=ROOT, streams=tuple(STREAMS[name] for name in streams), graph=graph
         )
-        asyncio.run(sync.run(seconds=240, order=read_order(order, streams=list(STREAMS))))
+        reports = Events(self._lines.append, wall=self.clock.wall, worker="w")
+        asyncio.run(
+            self._place.run([source], reports=reports, seconds=240, order=read_order(order, streams=list(STREAMS)))
+        )
         return [json.loads(line) for line in self._lines]
 
     def objects(self) -> Mapping[str, Mapping[str, Any]]:
@@ -126,7 +119,7 @@ class Site:
 
     def close(self) -> None:
         """Close the store."""
-        self._store.close()
+        self._place.close()
 
     async def _token(self, *, rejected: str | None) -> Acquired:
         assert rejected is None
@@ -151,10 +144,10 @@ class Site:
         )
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    """A Graph without answers, and an empty copy."""
-    with closing(Site(tmp_path)) as made:
+@pytest.fixture(params=PLACES)
+def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+    """A Graph without answers, and an empty copy in each place."""
+    with closing(Site(tmp_path, request.param)) as made:
         yield made
 
 

@@ -15,17 +15,20 @@ from typing import Self
 
 import pytest
 
+from emulator.blob.app import RESOURCE as STORAGE
 from emulator.cloud import LocalCloud
+from emulator.seed import DIRECTORY_CONTAINER
 from emulator.tour.site import ROOT
 from shared.adapters.database.store import LEASE_SECONDS
 from shared.core.directory.streams import USERS
-from tests.emulator.client import graph_token
+from tests.emulator.client import graph_token, new_principal, signed_token
 from tests.end_to_end.killed_sync import run
 from tests.tables import DATA
 
 pytestmark = pytest.mark.slow
 
 PEOPLE = 8
+BLOB = "directory.db"
 
 
 @pytest.fixture
@@ -39,14 +42,20 @@ def cloud(tmp_path: Path) -> Iterator[LocalCloud]:
 class Copies(AbstractContextManager["Copies"]):
     """Databases of one tenant."""
 
-    def __init__(self, cloud: LocalCloud, folder: Path) -> None:
+    def __init__(self, cloud: LocalCloud, folder: Path, place: str) -> None:
         self._cloud = cloud
         self._folder = folder
-        self._secret = graph_token(cloud)
+        identity = new_principal(cloud)
+        cloud.blob.assign(identity.object_id, "Storage Blob Data Contributor", container=DIRECTORY_CONTAINER)
+        self._secrets = graph_token(cloud), signed_token(cloud, identity, resource=STORAGE)
+        self._is_blob = place == "a blob"
         self.file = folder / "directory.db"
+        self._store = (
+            f"{cloud.blob_url}/{DIRECTORY_CONTAINER}/{BLOB}#{folder}/copy" if self._is_blob else str(self.file)
+        )
 
     def __enter__(self) -> Self:
-        arguments = [str(self.file), self._cloud.graph_url, str(self._cloud.ca_file)]
+        arguments = [self._store, self._cloud.graph_url, str(self._cloud.ca_file)]
         self._doomed = subprocess.Popen(
             [sys.executable, "-m", "tests.end_to_end.killed_sync", *arguments],
             stdin=subprocess.PIPE,
@@ -54,7 +63,8 @@ class Copies(AbstractContextManager["Copies"]):
             text=True,
             cwd=ROOT,
         )
-        self._tell(self._secret)
+        for secret in self._secrets:
+            self._tell(secret)
         return self
 
     def __exit__(
@@ -66,13 +76,35 @@ class Copies(AbstractContextManager["Copies"]):
         """Start from a copy of a database, or from none."""
         for file in self._folder.glob("directory.db*"):
             file.unlink()
-        if start:
+        if self._is_blob:
+            self._cloud.blob.remove(DIRECTORY_CONTAINER, BLOB)
+            if start:
+                self._cloud.blob.write(DIRECTORY_CONTAINER, BLOB, start.read_bytes())
+        elif start:
             shutil.copy(start, self.file)
 
-    def sync(self, *, later: float = 0.0) -> None:
-        """Sync in this process, to the end."""
+    def sync(self, *, later: float = 0.0) -> list[str]:
+        """Sync in this process, to the end; list the events."""
         root, ca_file = self._cloud.graph_url, str(self._cloud.ca_file)
-        asyncio.run(run(at=0, file=self.file, root=root, ca_file=ca_file, later=later, secret=self._secret))
+        if self._is_blob:
+            self._cloud.blob.end_lease(DIRECTORY_CONTAINER, BLOB)
+        events = asyncio.run(
+            run(at=0, store=self._store, root=root, ca_file=ca_file, later=later, secrets=self._secrets)
+        )
+        if self._is_blob:
+            self.file.write_bytes(self._cloud.blob.read(DIRECTORY_CONTAINER, BLOB))
+        return events
+
+    def is_as_before(self, before: Path) -> bool:
+        """Return whether a run that was killed left the blob whole: what it was, or with all that the run has read."""
+        try:
+            content = self._cloud.blob.read(DIRECTORY_CONTAINER, BLOB)
+        except KeyError:
+            return not before.exists()
+        if before.exists() and content == before.read_bytes():
+            return True
+        self.file.write_bytes(content)
+        return self.is_the_tenant()
 
     def sync_until_killed(self, at: int) -> bool:
         """Sync in a process that kills itself; return whether it did so before its end."""
@@ -122,13 +154,23 @@ def change(cloud: LocalCloud) -> None:
         cloud.people.add(displayName=f"New {number}")
 
 
-@pytest.mark.parametrize("start", ["a first copy", "changes", "a database of version 0"])
-def test_a_killed_sync_is_made_up_for(cloud: LocalCloud, tmp_path: Path, start: str) -> None:
+@pytest.mark.parametrize(
+    ("start", "place"),
+    [
+        ("a first copy", "a file"),
+        ("changes", "a file"),
+        ("a database of version 0", "a file"),
+        ("a first copy", "a blob"),
+        ("changes", "a blob"),
+    ],
+)
+def test_a_killed_sync_is_made_up_for(cloud: LocalCloud, tmp_path: Path, start: str, place: str) -> None:
     """TST-05: a run is killed before its first, second, third... call, until one ends. The next run completes each.
 
-    So the link in the database is never ahead of the rows, and a migration is never half done.
+    So the link in the database is never ahead of the rows, and a migration is never half done. No new copy begins. A
+    blob is what it was, or has all that the killed run has read.
     """
-    with Copies(cloud, tmp_path) as copies:
+    with Copies(cloud, tmp_path, place) as copies:
         before = tmp_path / "before"
         if start == "changes":
             copies.sync()
@@ -141,7 +183,8 @@ def test_a_killed_sync_is_made_up_for(cloud: LocalCloud, tmp_path: Path, start: 
         for at in count(1):
             copies.begin(before if before.exists() else None)
             was_killed = copies.sync_until_killed(at)
-            copies.sync(later=2 * LEASE_SECONDS)
+            assert place != "a blob" or copies.is_as_before(before), f"killed before call {at}"
+            assert copies.sync(later=2 * LEASE_SECONDS) == ["sync_finished"], f"killed before call {at}"
             assert copies.is_the_tenant(), f"killed before call {at}"
             if not was_killed:
                 break

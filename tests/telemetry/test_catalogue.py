@@ -22,7 +22,7 @@ ENVELOPE = {"event", "time", "worker"}
 FEW_VALUES = {"caller", "cause", "outcome", "profile", "route", "source", "stream"}
 """Fields whose values the two documents and the code bound."""
 RULES: Mapping[tuple[str, bool], dict[str, Any]] = {
-    ("token", True): {"outcome": "vended"},
+    ("token", True): {"outcome": "vended", "traceparent": f"00-{'a' * 32}-{'b' * 16}-01"},
     ("token", False): {"status": 400, "reason": "x"},
 }
 """What goes across the fields of `token`: a 200 is vended, anything else has a reason and no token."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, Connection, and_, inspect, null, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, inspect, null, or_, select, update
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from shared.adapters.database import rows
@@ -211,6 +211,29 @@ class SqlStore:
         free = update(SYNC_STREAM).where(_held_by(checkpoint)).values(lease_until=None)
         self._transaction(lambda connection: connection.execute(free))
 
+    def free(self) -> int:
+        """Free every lease, for a caller that has kept every other run out; return as `moves`.
+
+        Raises:
+            OperatorError: a newer version of vend wrote the database.
+            Unavailable: the database failed.
+        """
+
+        def write(connection: Connection) -> int:
+            migrate(connection, self._schema, self._version)
+            connection.execute(update(SYNC_STREAM).values(lease_until=None))
+            return _moves(connection)
+
+        return self._transaction(write)
+
+    def moves(self) -> int:
+        """Return how often checkpoints have moved since the database was made.
+
+        Raises:
+            Unavailable: the database failed.
+        """
+        return self._transaction(_moves)
+
     def close(self) -> None:
         """Close the connections."""
         self._engine.dispose()
@@ -229,6 +252,10 @@ class SqlStore:
         raise failure
 
 
+def _moves(connection: Connection) -> int:
+    return int(connection.execute(select(func.coalesce(func.sum(SYNC_STREAM.c.page), 0))).scalar_one())
+
+
 def _held(losses: Mapping[str, int]) -> Mapping[str, str | None]:
     return {"held": json.dumps(losses) if losses else None}
 
@@ -238,6 +265,8 @@ def _standings(connection: Connection) -> Sequence[StreamStanding]:
     if not inspector.has_table(SYNC_STREAM.name):
         return []
     names = {column["name"] for column in inspector.get_columns(SYNC_STREAM.name)}
+    if "bin_judged_at" not in names:
+        return []  # before version 2 instants were numbers; a run migrates them
     wanted = [column if column.name in names else null().label(column.name) for column in _STANDING]
     return [
         StreamStanding(

@@ -113,7 +113,7 @@ class SyncFailed(Event):
 
 @dataclass(slots=True, kw_only=True)
 class SyncSkipped(Event):
-    """Another run holds the stream or was killed less than three minutes ago, or Graph named a wait."""
+    """Another run holds the stream or its file, or was killed a short while ago, or Graph named a wait."""
 
     about = About("sync_skipped", feeds=(Feed(RUNS, by=("stream",), fixed={"outcome": "skipped"}),))
 
@@ -126,6 +126,6 @@ class SyncSkipped(Event):
 class SyncDisabled(Event):
     """Nothing is synced here."""
 
-    about = About("sync_disabled", remedy="see `cause`: no `[sync]`, no shared store, or mistakes in the settings")
+    about = About("sync_disabled", remedy="see `cause`: no `[sync]`, or mistakes in the settings")
 
     cause: Cause

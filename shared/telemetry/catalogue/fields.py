@@ -19,6 +19,7 @@ Milliseconds = Annotated[float, Doc("milliseconds that it took", {"minimum": 0})
 Kept = Literal["last good one kept", "none"]
 Readiness = Literal["ready", "degraded", "not_ready"]
 KeptDocument = Annotated[Kept, Doc("whether an earlier document stays in force")]
+TRACEPARENT = {"pattern": "^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"}
 DIGEST = {"pattern": "^[0-9a-f]{12}$"}
 InForce = Annotated[str, Doc("the first 12 hex digits of the SHA-256 of the document in force", DIGEST)]
 Newest = Annotated[str, Doc("the same of the newest document that was read", DIGEST)]

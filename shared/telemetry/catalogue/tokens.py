@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from shared.telemetry.catalogue.fields import (
+    TRACEPARENT,
     Cause,
     Fingerprint,
     FlightId,
@@ -48,6 +49,7 @@ class TokenAnswered(Event):
     token: Fingerprint | None = None
     uti: Annotated[str, Doc("Entra's id of the token, also in the API's logs and the sign-in log")] | None = None
     expires_on: Annotated[int, Doc("end of the token, in seconds since 1970")] | None = None
+    traceparent: Annotated[str, Doc("the caller's own trace, as its request named it", TRACEPARENT)] | None = None
     latency_ms: Milliseconds | None = None
 
 

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.core.documents.credentials import CertificateSettings
-from shared.core.documents.settings import Settings
+from shared.core.documents.settings import Settings, examine_settings, upstream_mistakes
+from shared.core.documents.table import LARGEST, LONGEST_KEY
 from shared.core.documents.toml import DocumentError
 from shared.core.entra.clouds import CLOUDS
 from shared.wiring.settings import load_settings
@@ -134,3 +135,67 @@ def test_no_value_is_ever_in_a_message(line: str, *, in_list: bool, tmp_path_fac
     text = EXAMPLE.replace(line, f"{line.partition(' = ')[0]} = {value}")
     found = mistakes(text, tmp_path_factory.mktemp("settings"), {**ENVIRON, "X": "https://C4N4RY.example/?a"})
     assert "C4N4RY" not in str(found)
+
+
+LONG = "k" * LONGEST_KEY
+ROTATES = f'application_object_id = "{"4" * 8}-4444-4444-4444-{"4" * 12}"\n'
+TENANT, OTHER_TENANT = ("1" * 8 + "-1111-1111-1111-" + "1" * 12, "5" * 8 + "-5555-5555-5555-" + "5" * 12)
+
+
+@pytest.mark.parametrize(
+    ("change", "more", "says"),
+    [
+        (("", ""), f"[limits]\n{LONG} = 1", f"limits.{LONG}: is not a setting"),
+        (("", ""), f"[limits]\n{LONG}k = 1", f"limits.{LONG[:-3]}...: is not a setting"),
+        (('type = "certificate"\n', ""), "", "profiles.graph.credentials[0].type: is missing"),
+        (('"certificate"', '"secrets"'), "", "profiles.graph.credentials[0].type: must be one of certificate,"),
+        (('"certificate"', '"x"'), "\ncolour = 1", "profiles.graph.credentials[0].colour: is not a setting"),
+        (('"callers.toml"', '"${UNSET}"'), "", "callers: the app setting UNSET is not set"),
+        (("", ""), f"[limits]\nwaiting_max = {-LARGEST}", "limits.waiting_max: must be "),
+        (
+            ("", ""),
+            f"[limits]\nwaiting_max = {-LARGEST - 1}",
+            f"limits.waiting_max: must be a number of at most {LARGEST}",
+        ),
+    ],
+)
+def test_a_mistake_says_what_would_be_right(tmp_path: Path, change: tuple[str, str], more: str, says: str) -> None:
+    """The whole sentence, behind the key."""
+    found = mistakes(EXAMPLE.replace(*change) + more, tmp_path)
+    assert [mistake for mistake in found if mistake.startswith(says)], found
+    assert all("at most" not in mistake for mistake in found) or "at most" in says
+
+
+def test_a_table_of_no_known_kind_is_measured_by_what_all_kinds_have(tmp_path: Path) -> None:
+    """Only what no kind of credential would take is told, not what one of them lacks."""
+    found = mistakes(EXAMPLE.replace('"certificate"', '"x"') + "colour = 1\n", tmp_path)
+    assert [mistake.partition(": ")[0].rpartition(".")[2] for mistake in found] == ["type", "colour"]
+
+
+@pytest.mark.parametrize(("tenant", "home"), [("", TENANT), (OTHER_TENANT.upper(), OTHER_TENANT)])
+def test_the_home_of_a_registration_is_its_first_tenant_or_the_one_that_is_named(
+    tmp_path: Path, tenant: str, home: str
+) -> None:
+    """The rotation registers certificates there."""
+    lines = ROTATES + (f'application_tenant_id = "{tenant}"\n' if tenant else "")
+    settings = load(EXAMPLE.replace("\n[[profiles", f"{lines}\n[[profiles"), tmp_path)
+    assert settings.profiles["graph"].home_tenant == home
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (("", ""), []),
+        (("${AZURE_CLIENT_ID}", ""), []),
+        (("${AZURE_CLIENT_ID}", "x"), ["identity_client_id"]),
+        (("${KEY_VAULT_URL}", "https://vend.vault.azure.cn"), ["profiles.graph.credentials[0].vault"]),
+        (("${KEY_VAULT_URL}", "http://vend.vault.azure.cn"), []),
+        (('vault = "${KEY_VAULT_URL}"', "vault = 7"), []),
+        (('callers = "callers.toml"', 'cloud = "moon"\nidentity_client_id2 = "x"'), []),
+    ],
+    ids=["good", "no identity", "identity", "vault", "no URL", "no text", "no cloud"],
+)
+def test_what_an_upstream_will_refuse_is_told_too(change: tuple[str, str], says: list[str]) -> None:
+    """By the commands that check; the app starts, and answers 502 where it needs that upstream."""
+    settings, _ = examine_settings(EXAMPLE.replace(*change).encode(), ENVIRON, name="vend.toml")
+    assert [mistake.partition(":")[0] for mistake in upstream_mistakes(settings)] == says
