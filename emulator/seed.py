@@ -39,6 +39,9 @@ DIRECTORY_CONTAINER = "directory"
 GRAPH = "https://graph.microsoft.com"
 ORDERS_ID = "5d0e8f3a-b742-4c96-a1f8-37c9e6d2b104"
 ORDERS = f"api://{ORDERS_ID}"
+# The audience of identity tokens that prove the callers of vend.
+VEND_ID = "4b0f6e21-8c3d-4a97-b5e2-91d7c30fa648"
+VEND = "api://vend"
 
 # Microsoft's own ids, the same in every tenant.
 GRAPH_ID = "00000003-0000-0000-c000-000000000000"
@@ -96,6 +99,7 @@ def seed(
             roles=frozenset({"Orders.Read.All"}),
         )
     )
+    directory.add_api(Api(VEND_ID, name="vend", identifier_uris=frozenset({VEND}), token_version=2))
     directory.add_application(Application(CLIENT_ID, object_id=OBJECT_ID, name="vend"))
     directory.add_application(
         Application(

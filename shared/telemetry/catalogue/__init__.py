@@ -19,6 +19,8 @@ from shared.telemetry.catalogue.callers import (
     CallersRefused,
     CallersUnread,
     CallersWarning,
+    IssuerKeysChanged,
+    IssuerUnread,
 )
 from shared.telemetry.catalogue.credentials import (
     CredentialAccepted,
@@ -78,6 +80,8 @@ EVENTS: tuple[type[Event], ...] = (
     CallersWarning,
     CallersInvalid,
     CallersUnread,
+    IssuerKeysChanged,
+    IssuerUnread,
     SettingsInvalid,
     ReadinessChanged,
     SyncRequested,
