@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from benchmarks import (
+    directory,
     documents,
     end_to_end,
     first_token,
@@ -35,6 +36,7 @@ SUBJECTS: Mapping[str, Callable[[Scale], list[Row]]] = {
     "first-token": first_token.rows,
     "strangers": strangers.rows,
     "documents": documents.rows,
+    "directory": directory.rows,
     "package": package.rows,
 }
 
