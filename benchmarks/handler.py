@@ -26,7 +26,8 @@ from shared.api.answers import Answer
 from shared.api.routes import FUNCTION_KEY
 from shared.api.vendor import Vendor
 from shared.callers.live import Callers
-from shared.core.policy import Offer
+from shared.callers.recognition import Recognition
+from shared.core.policy import Deployment, Offer
 from shared.core.request import Incoming
 from shared.core.token import AccessToken, Acquired, TokenSource, Wanted
 from shared.system import System
@@ -104,7 +105,7 @@ def warm_vendor(key: str, folder: Path, pool: Executor, *, app_checked_routes: b
     events = Events(log_line, wall=time.time, worker="bench")
     callers = Callers(
         FileSource(file, pool=pool),
-        offers,
+        Deployment(offers),
         pool=pool,
         limits=LIMITS,
         clock=system.clock,
@@ -112,7 +113,7 @@ def warm_vendor(key: str, folder: Path, pool: Executor, *, app_checked_routes: b
         on_new_generation=lambda: None,
     )
     return Vendor(
-        callers=callers,
+        callers=Recognition(callers, issuers={}, keys={}, clock=system.clock),
         tokens=token_cache(acquire, system=system),
         offers=offers,
         app_checked_routes=app_checked_routes,

@@ -1,5 +1,8 @@
 """The commands, put together."""
 
+import tomllib
+from typing import Annotated
+
 import typer
 
 from cli.audit import audit
@@ -7,6 +10,7 @@ from cli.callers import add, revoke, roll
 from cli.callers_change import allow, change, deny, purge
 from cli.callers_list import show
 from cli.check import check
+from cli.documents import ROOT
 from cli.execute import environment, execute
 from cli.explain import explain
 from cli.faults import break_part, mend_part
@@ -14,13 +18,30 @@ from cli.sync import sync
 from cli.token import token
 
 app = typer.Typer(
-    help="Look at vend, ask it, and break what it depends on.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 callers = typer.Typer(help="Who may have what.", no_args_is_help=True)
+
+
+def _print_version(value: bool) -> None:  # noqa: FBT001  # as typer calls it
+    if value:
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+        typer.echo(f"vend {project['version']}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    version: Annotated[  # its callback prints it
+        bool, typer.Option("--version", help="Print the version and end.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Look at vend, ask it, and break what it depends on."""
+
 
 app.command("check")(check)
 app.command("token")(token)

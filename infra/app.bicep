@@ -33,6 +33,9 @@ param vaultName string
 @description('URL of the blob that says who may have what.')
 param callersUrl string
 
+@description('URL of the blob that holds the copy of the directory.')
+param directoryUrl string
+
 @description('Client id of the app registration that vend gets tokens as.')
 param clientId string
 
@@ -76,6 +79,7 @@ var settings = {
   // Once an hour: the rotation counts the hours of a version, and in the middle of one it is in no other.
   CERTIFICATE_ROTATION_SCHEDULE: '0 30 * * * *'
   CLIENT_ID: clientId
+  DIRECTORY_URL: directoryUrl
   GRAPH_SYNC_SCHEDULE: '0 * * * * *'
   KEY_VAULT_URL: 'https://${vaultName}${environment().suffixes.keyvaultDns}'
   // The two others have an effect with metrics alone: vend's own log by the worker, no traces.

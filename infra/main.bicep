@@ -1,4 +1,4 @@
-metadata description = 'vend in one resource group: vends tokens, no sync, reached from the address ranges that are listed.'
+metadata description = 'vend in one resource group: vends tokens, syncs the directory into a blob, reached from the address ranges that are listed.'
 
 import { roles } from 'roles.bicep'
 
@@ -46,8 +46,11 @@ param zoneRedundant bool = false
 @allowed(['Recreate', 'RollingUpdate'])
 param updateStrategy string = 'Recreate'
 
-@description('Run the directory sync. It needs a store that the instances share.')
-param syncEnabled bool = false
+@description('Run the directory sync.')
+param syncEnabled bool = true
+
+@description('Those who read the copy of the directory: groups, users or service principals. Nobody by default.')
+param directoryReaderIds objectId[] = []
 
 @description('Have the Python worker export metrics. The package needs azure-monitor-opentelemetry for it.')
 param metricsEnabled bool = false
@@ -64,8 +67,29 @@ param dailyLogGb int = 5
 @maxValue(12)
 param certificateMonths int = 12
 
+@description('Percentage of that time after which Key Vault renews the certificate.')
+@minValue(1)
+@maxValue(90)
+param certificateRenewalPercentage int = 80
+
 @description('Region; it must have Flex Consumption.')
 param location string = resourceGroup().location
+
+// The key is made in the vault, and cannot leave it.
+var certificatePolicy = {
+  issuerParameters: { name: 'Self' }
+  keyProperties: { exportable: false, keyType: 'RSA', keySize: 2048, reuseKey: false }
+  lifetimeActions: [
+    { trigger: { lifetimePercentage: certificateRenewalPercentage }, action: { actionType: 'AutoRenew' } }
+  ]
+  secretProperties: { contentType: 'application/x-pkcs12' }
+  x509CertificateProperties: {
+    subject: 'CN=vend'
+    validityInMonths: certificateMonths
+    keyUsage: ['digitalSignature']
+    ekus: ['1.3.6.1.5.5.7.3.2']
+  }
+}
 
 var suffix = uniqueString(resourceGroup().id, nameSalt)
 var appName = 'vend-${suffix}'
@@ -75,6 +99,10 @@ var deploymentContainerName = 'deployment'
 var configurationStorageName = 'vendconf${suffix}'
 var configurationContainerName = 'configuration'
 var callersUrl = 'https://${configurationStorageName}.blob.${environment().suffixes.storage}/${configurationContainerName}/callers.toml'
+
+var directoryStorageName = 'venddir${suffix}'
+var directoryContainerName = 'directory'
+var directoryUrl = 'https://${directoryStorageName}.blob.${environment().suffixes.storage}/${directoryContainerName}/directory.db'
 
 resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = {
   name: 'vend-identity'
@@ -152,6 +180,24 @@ module configuration 'storage.bicep' = {
   }
 }
 
+// An account of its own too: what protects the callers document, versions and soft delete, holds for whole accounts. It
+// would keep the people that have left readable, and 30 days of whole files would be paid for.
+module directory 'storage.bicep' = {
+  params: {
+    name: directoryStorageName
+    location: location
+    zoneRedundant: zoneRedundant
+    containerName: directoryContainerName
+    keepsVersions: false
+    keepsDeleted: false
+    identityId: identity.id
+    principalId: identity.properties.principalId
+    containerRoleIds: [roles.blobContributor]
+    readerIds: directoryReaderIds
+    auditWorkspaceId: workspace.id
+  }
+}
+
 module vault 'vault.bicep' = {
   params: {
     name: vaultName
@@ -179,6 +225,7 @@ module app 'app.bicep' = {
     insightsConnectionString: insights.properties.ConnectionString
     vaultName: vaultName
     callersUrl: callersUrl
+    directoryUrl: directoryUrl
     clientId: clientId
     callerIpRanges: callerIpRanges
     deployerIpRanges: deployerIpRanges
@@ -191,7 +238,7 @@ module app 'app.bicep' = {
     keyOperatorRoleName: 'vend key operator ${suffix}'
   }
   // Every role is assigned before the first instance starts.
-  dependsOn: [host, configuration, vault, telemetry]
+  dependsOn: [host, configuration, directory, vault, telemetry]
 }
 
 @description('Where vend answers.')
@@ -206,9 +253,8 @@ output VEND_RESOURCE_ID string = app.outputs.id
 @description('Name of the vault.')
 output VEND_VAULT string = vaultName
 
-// Not named as the variable that sets it: azd takes the outputs out of its environment when it deletes the deployment.
-@description('Months for which the certificate of docs/deployment.md is good.')
-output CERTIFICATE_MONTHS int = certificateMonths
+@description('Policy of the certificate of docs/deployment.md, as the commands for Key Vault take it.')
+output CERTIFICATE_POLICY string = string(certificatePolicy)
 
 // The app settings that vend.toml names, for whoever reads it elsewhere.
 output TENANT_ID string = tenant().tenantId
@@ -216,3 +262,4 @@ output CLIENT_ID string = clientId
 output AZURE_CLIENT_ID string = identity.properties.clientId
 output KEY_VAULT_URL string = 'https://${vaultName}${environment().suffixes.keyvaultDns}'
 output CALLERS_URL string = callersUrl
+output DIRECTORY_URL string = directoryUrl

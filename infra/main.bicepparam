@@ -17,8 +17,13 @@ param nameSalt = readEnvironmentVariable('VEND_NAME_SALT', '')
 
 param zoneRedundant = bool(readEnvironmentVariable('VEND_ZONE_REDUNDANT', 'false'))
 param updateStrategy = readEnvironmentVariable('VEND_UPDATE_STRATEGY', 'Recreate')
-param syncEnabled = bool(readEnvironmentVariable('VEND_SYNC', 'false'))
+param syncEnabled = bool(readEnvironmentVariable('VEND_SYNC', 'true'))
+param directoryReaderIds = union(
+  [],
+  map(parts(readEnvironmentVariable('VEND_DIRECTORY_READER_IDS', '')), id => toLower(id))
+)
 param metricsEnabled = bool(readEnvironmentVariable('VEND_METRICS', 'false'))
 param homepageEnabled = bool(readEnvironmentVariable('VEND_HOMEPAGE', 'false'))
 param dailyLogGb = int(readEnvironmentVariable('VEND_DAILY_LOG_GB', '5'))
 param certificateMonths = int(readEnvironmentVariable('VEND_CERTIFICATE_MONTHS', '12'))
+param certificateRenewalPercentage = int(readEnvironmentVariable('VEND_CERTIFICATE_RENEWAL_PERCENTAGE', '80'))

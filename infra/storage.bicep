@@ -19,6 +19,9 @@ param containerName string
 @description('Whether overwritten blobs are kept as versions.')
 param keepsVersions bool
 
+@description('Whether deleted and overwritten blobs can be restored for 30 days.')
+param keepsDeleted bool = true
+
 @description('Resource id of the identity of the app: role assignments are named after it.')
 param identityId string
 
@@ -26,7 +29,13 @@ param identityId string
 param principalId string
 
 @description('Ids of the roles that the app gets on this account.')
-param roleIds string[]
+param roleIds string[] = []
+
+@description('Ids of the roles that the app gets on the container alone.')
+param containerRoleIds string[] = []
+
+@description('Object ids of those who read the blobs of the container.')
+param readerIds string[] = []
 
 @description('Object ids of those who write the blobs, beside the app.')
 param writerIds string[] = []
@@ -54,8 +63,8 @@ resource account 'Microsoft.Storage/storageAccounts@2025-08-01' = {
   resource blobs 'blobServices' = {
     name: 'default'
     properties: {
-      deleteRetentionPolicy: { enabled: true, days: 30 }
-      containerDeleteRetentionPolicy: { enabled: true, days: 30 }
+      deleteRetentionPolicy: keepsDeleted ? { enabled: true, days: 30 } : { enabled: false }
+      containerDeleteRetentionPolicy: keepsDeleted ? { enabled: true, days: 30 } : { enabled: false }
       isVersioningEnabled: keepsVersions
     }
 
@@ -74,6 +83,29 @@ resource assignments 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
       // Without it, the directory may not know the new identity yet, and the deployment fails.
       principalType: 'ServicePrincipal'
       roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roleId)
+    }
+  }
+]
+
+resource containerAssignments 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
+  for roleId in containerRoleIds: {
+    scope: account::blobs::container
+    name: guid(account::blobs::container.id, identityId, roleId)
+    properties: {
+      principalId: principalId
+      principalType: 'ServicePrincipal'
+      roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roleId)
+    }
+  }
+]
+
+resource readers 'Microsoft.Authorization/roleAssignments@2022-04-01' = [
+  for readerId in readerIds: {
+    scope: account::blobs::container
+    name: guid(account::blobs::container.id, readerId, roles.blobReader)
+    properties: {
+      principalId: readerId
+      roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles.blobReader)
     }
   }
 ]

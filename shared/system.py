@@ -1,13 +1,15 @@
-"""What the machine gives: clocks, sleep, chance, ids and threads, as one value that a test can replace."""
+"""What the machine gives: clocks, sleep, chance, ids, threads and a folder, as one value that a test can replace."""
 
 import asyncio
 import random
+import tempfile
 import time
 import uuid
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 from shared.core.token import Clock, Moment
 
@@ -28,6 +30,10 @@ class SystemClock:
         return Moment(self.wall(), self.boot())
 
 
+def _temporary() -> Path:
+    return Path(tempfile.gettempdir())
+
+
 def _uuid() -> str:
     return str(uuid.uuid4())
 
@@ -42,6 +48,7 @@ class System:
         chance: returns a number from 0 to 1, for jitter.
         new_id: returns an id that nobody can guess.
         threads: run what takes a processor for a while. Others share the pool of the event loop and may fill it.
+        temporary: returns the folder of what can be made anew; others may write there too.
     """
 
     clock: Clock = field(default_factory=SystemClock)
@@ -49,3 +56,4 @@ class System:
     chance: Callable[[], float] = random.random
     new_id: Callable[[], str] = _uuid
     threads: Executor = field(default_factory=partial(ThreadPoolExecutor, THREADS, thread_name_prefix="vend"))
+    temporary: Callable[[], Path] = _temporary

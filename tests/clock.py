@@ -3,6 +3,7 @@
 import asyncio
 import selectors
 from collections.abc import Awaitable, Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 from shared.core.token import Moment
@@ -52,9 +53,10 @@ def fake_system(
     sleep: Callable[[float], Awaitable[None]] = no_sleep,
     chance: Callable[[], float] = lambda: 0.0,
     new_id: Callable[[], str] = lambda: "an-id",
+    temporary: Callable[[], Path] = lambda: Path("/nowhere"),
 ) -> System:
     """Make a system that a test controls."""
-    return System(clock=clock, sleep=sleep, chance=chance, new_id=new_id)
+    return System(clock=clock, sleep=sleep, chance=chance, new_id=new_id, temporary=temporary)
 
 
 class _Leap(selectors.SelectSelector):

@@ -1,14 +1,17 @@
-"""The local Blob Storage: one account whose blobs are read and replaced whole, for tokens of the local Entra.
+"""The local Blob Storage: one account whose blobs are read, replaced whole or by blocks, and leased.
 
-Shared keys and SAS are off, as in infra/. Source: https://learn.microsoft.com/rest/api/storageservices/get-blob,
-.../put-blob, .../authorize-with-azure-active-directory
+It takes tokens of the local Entra; shared keys and SAS are off, as in infra/. Source:
+https://learn.microsoft.com/rest/api/storageservices/get-blob, .../put-blob, .../put-block, .../put-block-list,
+.../lease-blob, .../authorize-with-azure-active-directory
 """
 
+import base64
+import binascii
 import re
-import secrets
 import uuid
+import xml.etree.ElementTree as ET
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import formatdate
 from types import MappingProxyType
@@ -20,6 +23,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from emulator.blob import errors
+from emulator.blob.store import Blobs, Stored
 from emulator.refusal import Refusal
 from emulator.role_assignments import RoleAssignments
 
@@ -32,6 +36,7 @@ ROLES: Mapping[str, frozenset[str]] = MappingProxyType(
     }
 )
 _VERSION = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_METADATA = "x-ms-meta-"
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)", re.ASCII)
 
 
@@ -42,15 +47,7 @@ class BlobRequest:
     method: str
     path: str
     status: int
-
-
-@dataclass(frozen=True)
-class Stored:
-    """The present content of one blob."""
-
-    content: bytes = field(repr=False)
-    etag: str
-    modified: float
+    operation: str = ""  # `comp` of the URL
 
 
 class BlobStorage:
@@ -78,34 +75,33 @@ class BlobStorage:
         self._now = now
         self._containers = containers
         self._roles = RoleAssignments(ROLES)
-        self._blobs: dict[tuple[str, str], Stored] = {}
+        self._container_roles = {container: RoleAssignments(ROLES) for container in containers}
+        self._blobs = Blobs(now)
         self._answers_to_lose = 0
         self.requests: list[BlobRequest] = []
         path = "/{container}/{blob:path}"
         self.app = Starlette(
             routes=[
                 Route(path, self._answering(self._get), methods=["GET"]),
-                Route(path, self._answering(self._put), methods=["PUT"]),
+                Route(path, self._answering(self._change), methods=["PUT"]),
             ]
         )
 
-    def assign(self, principal_id: str, role: str) -> None:
-        """Assign one of `ROLES` on the account to a principal.
+    def assign(self, principal_id: str, role: str, *, container: str = "") -> None:
+        """Assign one of `ROLES` on the account, or on one container, to a principal.
 
         Raises:
-            KeyError: there is no such role.
+            KeyError: there is no such role or container.
         """
-        self._roles.assign(principal_id, role)
+        (self._container_roles[container] if container else self._roles).assign(principal_id, role)
 
-    def unassign(self, principal_id: str, role: str) -> None:
+    def unassign(self, principal_id: str, role: str, *, container: str = "") -> None:
         """Remove a role assignment; the next request is refused, where Azure needs minutes."""
-        self._roles.unassign(principal_id, role)
+        (self._container_roles[container] if container else self._roles).unassign(principal_id, role)
 
     def write(self, container: str, blob: str, content: bytes, *, age: float = 0) -> str:
         """Store a blob without HTTP, last modified `age` seconds ago, and return its ETag."""
-        stored = Stored(content, f'"0x8DE{secrets.token_hex(6).upper()}"', self._now() - age)
-        self._blobs[container, blob] = stored
-        return stored.etag
+        return self._blobs.write((container, blob), content, age=age).etag
 
     def read(self, container: str, blob: str) -> bytes:
         """Return the content of a blob.
@@ -113,11 +109,18 @@ class BlobStorage:
         Raises:
             KeyError: there is no such blob.
         """
-        return self._blobs[container, blob].content
+        stored = self._blobs.get((container, blob))
+        if stored is None:
+            raise KeyError(blob)
+        return stored.content
 
     def remove(self, container: str, blob: str) -> None:
         """Delete a blob, if it is there."""
-        self._blobs.pop((container, blob), None)
+        self._blobs.remove((container, blob))
+
+    def end_lease(self, container: str, blob: str) -> None:
+        """End the lease of a blob at once, whoever holds it."""
+        self._blobs.lease((container, blob)).forget()
 
     def lose_answers(self, writes: int) -> None:
         """Do so many of the next writes, and answer each as if its outcome were not known; a switch for tests."""
@@ -135,7 +138,8 @@ class BlobStorage:
                 answer = self._refused(refusal, request_id)
             answer.headers["x-ms-request-id"] = request_id
             answer.headers["x-ms-version"] = request.headers.get("x-ms-version", "2009-09-19")
-            self.requests.append(BlobRequest(request.method, request.url.path, answer.status_code))
+            operation = request.query_params.get("comp", "")
+            self.requests.append(BlobRequest(request.method, request.url.path, answer.status_code, operation))
             return answer
 
         return serve
@@ -159,18 +163,21 @@ class BlobStorage:
                 challenge=self._challenge,
                 detail="Audience or lifetime validation failed.",
             )
-        if not self._roles.permit(principal, request.method):
+        container = request.path_params["container"]
+        scopes = [self._roles, *filter(None, [self._container_roles.get(container)])]
+        if not any(roles.permit(principal, request.method) for roles in scopes):
             raise errors.not_authorized()
-        if request.path_params["container"] not in self._containers:
+        if container not in self._containers:
             raise errors.container_not_found()
 
     async def _get(self, request: Request) -> Response:
-        stored = self._found(request)
+        stored = self._blobs.get(_place(request))
         if stored is None:
             raise errors.blob_not_found()
         if not _matches(request.headers.get("if-match", stored.etag), stored):
             raise errors.condition_not_met()
         headers = _headers(stored) | {"x-ms-blob-type": "BlockBlob", "accept-ranges": "bytes"}
+        headers |= {f"{_METADATA}{name}": value for name, value in stored.metadata.items()}
         unwanted = request.headers.get("if-none-match", "")
         if unwanted == "*":
             raise errors.unsatisfiable_condition()
@@ -186,6 +193,19 @@ class BlobStorage:
         headers["content-range"] = f"bytes {asked[1]}-{int(asked[1]) + len(part) - 1}/{len(stored.content)}"
         return Response(part, 206, headers=headers, media_type="application/octet-stream")
 
+    async def _change(self, request: Request) -> Response:
+        match request.query_params.get("comp", ""):
+            case "":
+                return await self._put(request)
+            case "block":
+                return await self._put_block(request)
+            case "blocklist":
+                return await self._put_block_list(request)
+            case "lease":
+                return self._lease(request)
+            case _:
+                raise errors.invalid_parameter()
+
     async def _put(self, request: Request) -> Response:
         kind = request.headers.get("x-ms-blob-type")
         if kind is None:
@@ -194,22 +214,76 @@ class BlobStorage:
             raise errors.invalid_header()
         content = await request.body()
         # Nothing is awaited from here on, so that of two writers with one ETag one is refused.
-        stored = self._found(request)
+        self._check_write(request)
+        return self._written(self._blobs.write(_place(request), content, metadata=_metadata(request)))
+
+    async def _put_block(self, request: Request) -> Response:
+        block_id = request.query_params.get("blockid")
+        if block_id is None:
+            raise errors.missing_parameter()
+        try:
+            base64.b64decode(block_id, validate=True)
+        except binascii.Error:
+            raise errors.invalid_parameter() from None
+        content = await request.body()
+        self._check_lease(request)
+        self._blobs.put_block(_place(request), block_id, content)
+        return Response(status_code=201, headers={"x-ms-request-server-encrypted": "true"})
+
+    async def _put_block_list(self, request: Request) -> Response:
+        try:
+            listed = [(each.tag, each.text or "") for each in ET.fromstring(await request.body())]  # noqa: S314  # a test's
+        except ET.ParseError:
+            raise errors.invalid_xml() from None
+        self._check_write(request)
+        return self._written(self._blobs.commit(_place(request), listed, _metadata(request)))
+
+    def _lease(self, request: Request) -> Response:
+        at, now = _place(request), self._now()
+        stored = self._blobs.get(at)
+        if stored is None:
+            raise errors.blob_not_found()
+        lease, lease_id = self._blobs.lease(at), request.headers.get("x-ms-lease-id", "")
+        status, headers = 200, {"x-ms-lease-id": lease_id}
+        match request.headers.get("x-ms-lease-action"):
+            case "acquire":
+                lease_id = request.headers.get("x-ms-proposed-lease-id") or str(uuid.uuid4())
+                lease.acquire(lease_id, _seconds(request, "x-ms-lease-duration"), now=now)
+                status, headers = 201, {"x-ms-lease-id": lease_id}
+            case "renew":
+                lease.renew(lease_id, now=now)
+            case "release":
+                lease.release(lease_id)
+                headers = {}
+            case "break":
+                period = "x-ms-lease-break-period"
+                left = lease.end(_seconds(request, period) if period in request.headers else None, now=now)
+                status, headers = 202, {"x-ms-lease-time": str(left)}
+            case None:
+                raise errors.missing_header()
+            case _:
+                raise errors.invalid_header()
+        return Response(status_code=status, headers=_headers(stored) | headers)
+
+    def _check_write(self, request: Request) -> None:
+        """Refuse a write whose conditions the blob does not meet."""
+        stored = self._blobs.get(_place(request))
         if request.headers.get("if-none-match") == "*" and stored:
             raise errors.blob_exists()
         wanted = request.headers.get("if-match")
         if wanted is not None and not (stored and _matches(wanted, stored)):
             raise errors.condition_not_met()
-        self.write(request.path_params["container"], request.path_params["blob"], content)
-        written = self._found(request)
-        assert written
+        self._check_lease(request)
+
+    def _check_lease(self, request: Request) -> None:
+        lease = self._blobs.lease(_place(request))
+        lease.check_write(request.headers.get("x-ms-lease-id", ""), now=self._now())
+
+    def _written(self, stored: Stored) -> Response:
         if self._answers_to_lose:
             self._answers_to_lose -= 1
             raise errors.timed_out()
-        return Response(status_code=201, headers=_headers(written) | {"x-ms-request-server-encrypted": "true"})
-
-    def _found(self, request: Request) -> Stored | None:
-        return self._blobs.get((request.path_params["container"], request.path_params["blob"]))
+        return Response(status_code=201, headers=_headers(stored) | {"x-ms-request-server-encrypted": "true"})
 
     def _refused(self, refusal: Refusal, request_id: str) -> Response:
         time = datetime.fromtimestamp(self._now(), UTC).isoformat()
@@ -231,3 +305,28 @@ def _matches(condition: str, stored: Stored) -> bool:
 
 def _headers(stored: Stored) -> dict[str, str]:
     return {"etag": stored.etag, "last-modified": formatdate(stored.modified, usegmt=True)}
+
+
+def _place(request: Request) -> tuple[str, str]:
+    """Return the container and the name of a blob."""
+    return request.path_params["container"], request.path_params["blob"]
+
+
+def _metadata(request: Request) -> dict[str, str]:
+    return {
+        name.removeprefix(_METADATA): value for name, value in request.headers.items() if name.startswith(_METADATA)
+    }
+
+
+def _seconds(request: Request, name: str) -> int:
+    """Return a header that is a whole number.
+
+    Raises:
+        Refusal: it is missing, or no number.
+    """
+    value = request.headers.get(name)
+    if value is None:
+        raise errors.missing_header()
+    if not re.fullmatch(r"-1|\d{1,9}", value, re.ASCII):
+        raise errors.invalid_header()
+    return int(value)

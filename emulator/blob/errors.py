@@ -84,3 +84,84 @@ def invalid_range(size: int) -> Refusal:
     """Refuse a range that begins behind the end of a blob of so many bytes."""
     message = "The range specified is invalid for the current size of the resource."
     return Refusal(416, message, code="InvalidRange", headers={"content-range": f"bytes */{size}"})
+
+
+def missing_parameter() -> Refusal:
+    """Refuse a request without a mandatory query parameter."""
+    message = "A query parameter that's mandatory for this request is not specified."
+    return Refusal(400, message, code="MissingRequiredQueryParameter")
+
+
+def invalid_parameter() -> Refusal:
+    """Refuse a query parameter with a malformed value."""
+    message = "Value for one of the query parameters specified in the request URI is invalid."
+    return Refusal(400, message, code="InvalidQueryParameterValue")
+
+
+def invalid_block() -> Refusal:
+    """Refuse a block whose id is not as long as the others of its blob."""
+    return Refusal(400, "The specified blob or block content is invalid.", code="InvalidBlobOrBlock")
+
+
+def invalid_block_list() -> Refusal:
+    """Refuse a list with a block that nobody put, or that another list has replaced."""
+    return Refusal(400, "The specified block list is invalid.", code="InvalidBlockList")
+
+
+def invalid_xml() -> Refusal:
+    """Refuse a list that is no list."""
+    return Refusal(400, "XML specified is not syntactically valid.", code="InvalidXmlDocument")
+
+
+def lease_present() -> Refusal:
+    """Refuse the lease that another id holds."""
+    return Refusal(409, "There is already a lease present.", code="LeaseAlreadyPresent")
+
+
+def breaking() -> Refusal:
+    """Refuse the lease that its holder wants again, and that somebody has broken."""
+    message = (
+        "The lease ID matched, but the lease is currently in breaking state and cannot be acquired until it is broken."
+    )
+    return Refusal(409, message, code="LeaseIsBreakingAndCannotBeAcquired")
+
+
+def broken() -> Refusal:
+    """Refuse to renew a lease that somebody has broken."""
+    message = "The lease ID matched, but the lease has been broken explicitly and cannot be renewed."
+    return Refusal(409, message, code="LeaseIsBrokenAndCannotBeRenewed")
+
+
+def lease_id_mismatch_of_lease() -> Refusal:
+    """Refuse to renew or release the lease of another id."""
+    message = "The lease ID specified did not match the lease ID for the blob."
+    return Refusal(409, message, code="LeaseIdMismatchWithLeaseOperation")
+
+
+def no_lease_to_change() -> Refusal:
+    """Refuse to break no lease."""
+    message = "There is currently no lease on the blob."
+    return Refusal(409, message, code="LeaseNotPresentWithLeaseOperation")
+
+
+def lease_id_missing() -> Refusal:
+    """Refuse to write a leased blob without the id of the lease."""
+    message = "There is currently a lease on the blob and no lease ID was specified in the request."
+    return Refusal(412, message, code="LeaseIdMissing")
+
+
+def lease_id_mismatch() -> Refusal:
+    """Refuse to write a blob that is leased to another id."""
+    message = "The lease ID specified did not match the lease ID for the blob."
+    return Refusal(412, message, code="LeaseIdMismatchWithBlobOperation")
+
+
+def lease_lost() -> Refusal:
+    """Refuse a write with the id of a lease that has expired."""
+    message = "A lease ID was specified, but the lease for the blob has expired."
+    return Refusal(412, message, code="LeaseLost")
+
+
+def no_lease() -> Refusal:
+    """Refuse a write with the id of a lease where there is none."""
+    return Refusal(412, "There is currently no lease on the blob.", code="LeaseNotPresentWithBlobOperation")

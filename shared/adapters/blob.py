@@ -31,7 +31,7 @@ class GetBlob(Protocol):
         """Return the answer, within its bounds; raise an `UpstreamError` where none comes."""
 
 
-_ETAG = re.compile(r"[\x21-\x7e]{1,256}\Z")
+ETAG = re.compile(r"[\x21-\x7e]{1,256}\Z")
 """Of RFC 9110 section 8.8.3, without the characters beyond ASCII."""
 
 
@@ -73,6 +73,6 @@ class BlobSource:
             raise Unavailable(cause=f"{NAME}: HTTP {reply.status}")
         # Anything else in the way, such as a proxy with a page of its own, sends no ETag.
         found = reply.headers.get("etag", "")
-        if not _ETAG.match(found):  # it goes back in the next request
+        if not ETAG.match(found):  # it goes back in the next request
             raise BadAnswer(cause=f"{NAME}: the answer is no blob's, it has no usable ETag")
         return Content(found, reply.body)

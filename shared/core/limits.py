@@ -7,6 +7,11 @@ from shared.core.rules import breaks
 
 type _Order = Callable[..., bool]
 
+PIECE_IDLE_SECONDS = 30.0
+"""How long Azure Storage may be silent while it takes a piece of a file."""
+PIECE_SECONDS = 60.0
+"""For a piece as a whole: 70 KiB a second are enough."""
+
 _ORDERS: Mapping[tuple[str, ...], tuple[_Order, str]] = {
     # httpcore leaves a connection open that is cancelled in the middle of its TLS handshake, so its own timeout for
     # that, which it applies to TCP and to TLS, must end it first.
@@ -85,6 +90,15 @@ class Limits:
             read_idle_seconds=self.graph_first_byte_seconds,
             attempt_seconds=self.graph_page_seconds,
             upstream_body_bytes=self.graph_page_bytes,
+        )
+
+    @property
+    def of_pieces(self) -> "Limits":
+        """The knobs of an upstream, for a file that comes and goes in pieces of some MiB: nobody waits for one."""
+        return replace(
+            self,
+            read_idle_seconds=max(self.read_idle_seconds, PIECE_IDLE_SECONDS),
+            attempt_seconds=max(self.attempt_seconds, PIECE_SECONDS),
         )
 
     def mistakes(self, at: str) -> list[str]:

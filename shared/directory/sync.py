@@ -31,6 +31,9 @@ failure without one: the timer leaves the stream alone for a minute, and for twi
 **The recycle bin.** An object in it keeps its columns for 30 days, and its number and edges for longer. Once a day,
 after a round, Graph is asked what became of it: `shared/directory/recycle_bin.py`.
 
+**The end of credentials.** After each round the certificates and secrets that end within 30, 7 or 1 days are reported
+by one event, each once for each of these. The store remembers what was told.
+
 **The state of the lease.** A run may move the checkpoint while it holds the lease.
 
 | state | when | who changes it |
@@ -58,11 +61,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
 from shared.core.directory.checkpoint import Checkpoint, LeaseHeld, LeaseLost, LossChanged, Stored
+from shared.core.directory.credentials import Ending
 from shared.core.directory.delta import Change, Page, read_page
 from shared.core.directory.order import Order
 from shared.core.directory.standing import StreamStanding
@@ -70,21 +73,15 @@ from shared.core.directory.streams import Stream
 from shared.core.errors import BadAnswer, Defect, Unavailable, UpstreamError
 from shared.directory.graph import LinkDoubted, ResyncRequired
 from shared.directory.recycle_bin import judge
-from shared.directory.report import Names, Report
+from shared.directory.report import Report, ends
+from shared.directory.source import DirectorySource, Wanted, due, ordered
 from shared.system import System
 from shared.telemetry import catalogue
-from shared.telemetry.events import Events
+from shared.telemetry.event import Reports
 
 
 class Waiting(Exception):
     """Graph named a wait that is not over, or copies came no further and the next one begins later."""
-
-
-class Pages(Protocol):
-    """Reads pages from Graph."""
-
-    async def page(self, link: str) -> bytes:
-        """Return the body of the page that a link leads to."""
 
 
 class DirectoryStore(Protocol):
@@ -111,25 +108,14 @@ class DirectoryStore(Protocol):
     def settle(self, checkpoint: Checkpoint, changes: Sequence[Change], *, now: float) -> Checkpoint:
         """Store what became of objects in the recycle bin, and erase what lay there too long."""
 
+    def ending(self, checkpoint: Checkpoint, *, now: float) -> Sequence[Ending]:
+        """Return the credentials of a stream whose end is to be told."""
+
+    def told(self, checkpoint: Checkpoint, told: Sequence[Ending], *, now: float) -> Checkpoint:
+        """Note which ends were told."""
+
     def release(self, checkpoint: Checkpoint) -> None:
         """Free the lease."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DirectorySource:
-    """What is copied, and from where.
-
-    Args:
-        tenant_id: the tenant.
-        root: the root of Graph.
-        streams: the streams to copy.
-        graph: reads pages of this tenant.
-    """
-
-    tenant_id: str
-    root: str
-    streams: tuple[Stream, ...]
-    graph: Pages
 
 
 class Sync:
@@ -138,10 +124,10 @@ class Sync:
     Args:
         sources: what is copied, for each tenant.
         store: holds the copy.
-        pool: runs the store's blocking calls; one thread, so that they stay in order.
+        pool: reads pages and runs the store's blocking calls; one thread, so that they stay in order.
         system: clocks and chance.
         interval: seconds between two rounds of a stream.
-        events: takes one event for each stream and run, beside others.
+        events: takes one event for each stream and run, beside others. What they tell is in the store.
     """
 
     def __init__(
@@ -152,9 +138,9 @@ class Sync:
         pool: Executor,
         system: System,
         interval: float,
-        events: Events,
+        events: Reports,
     ) -> None:
-        self._pairs = [(source, stream) for source in sources for stream in source.streams]
+        self._sources = sources
         self._store = store
         self._pool = pool
         self._clock = system.clock
@@ -166,44 +152,31 @@ class Sync:
         """Sync streams of every tenant, side by side. A failure in one stream does not stop the others.
 
         Args:
-            seconds: when to begin no further page. The next run continues where this one ends.
+            seconds: when to end, also in the middle of a page. The next run continues where this one ends.
             order: what an administrator asks for; None runs what is due.
         """
         until = self._clock().boot + seconds
-        wanted = await self._due() if order is None else self._ordered(order)
-        reports = await asyncio.gather(
-            *(self._run(source, stream, until, order or Order()) for source, stream in wanted)
-        )
-        self._events.flush()
-        return reports
+        wanted = await self._due() if order is None else ordered(self._sources, order)
+        return await asyncio.gather(*(self._run(each, until, order or Order()) for each in wanted))
 
     async def standings(self) -> Sequence[StreamStanding]:
         """Return where each stream is; raise `Unavailable` if the store failed."""
         return await self._call(self._store.standings)
 
-    def _ordered(self, order: Order) -> Sequence[tuple[DirectorySource, Stream]]:
-        return [pair for pair in self._pairs if order.stream in {None, pair[1].name}]
-
-    async def _due(self) -> Sequence[tuple[DirectorySource, Stream]]:
+    async def _due(self) -> Sequence[Wanted]:
         """Return what is due; everything if the store cannot tell, and then each stream says why not."""
         try:
-            known = {(found.tenant_id, found.stream): found for found in await self.standings()}
+            standings = await self.standings()
         except UpstreamError:
-            return self._pairs
-        now = self._clock().wall
-        return [
-            (source, stream)
-            for source, stream in self._pairs
-            if (standing := known.get((source.tenant_id, stream.name))) is None
-            or standing.is_due(fingerprint=stream.fingerprint(source.root), interval=self._interval, now=now)
-        ]
+            return ordered(self._sources)
+        return due(self._sources, standings, interval=self._interval, now=self._clock().wall)
 
-    async def _run(self, source: DirectorySource, stream: Stream, until: float, order: Order) -> Report:
+    async def _run(self, wanted: Wanted, until: float, order: Order) -> Report:
         """Sync one stream and emit an event that says how it ended."""
         began = self._clock().boot
-        report = Report(Names(stream=stream.name, tenant_id=source.tenant_id))
+        report = Report(wanted.names, wanted.stream.permission)
         try:
-            await self._read_pages(source, stream, until, report, order)
+            await self._read_pages(wanted.source, wanted.stream, until, report, order)
         except LeaseHeld:
             report.skipped("another run is at it", outcome="busy")
         except LeaseLost:
@@ -238,22 +211,18 @@ class Sync:
         try:
             checkpoint = await self._accept(checkpoint, order.loss, report)
             while not report.is_complete and self._clock().boot < until:
-                report.stands(checkpoint, now=self._clock().wall)
-                if report.waiting_seconds:
-                    raise Waiting
-                if checkpoint.link in links:
-                    raise BadAnswer(cause="Graph leads in a circle")
-                links.add(checkpoint.link)
+                self._check_link(checkpoint, links, report)
                 try:
-                    body = await source.graph.page(checkpoint.link)
+                    body = await self._page(source, checkpoint.link, until)
                 except (ResyncRequired, LinkDoubted, Unavailable) as error:
                     before, cause = checkpoint, error.cause
                     checkpoint = await self._call(self._move, before, self._after(error, before))
                     if checkpoint.generation == before.generation:
                         raise
                 else:
-                    page = read_page(body, stream, root=source.root)
-                    stored = await self._call(self._commit, checkpoint, page)
+                    if body is None:
+                        break
+                    page, stored = await self._call(self._commit, checkpoint, body)
                     checkpoint = stored.checkpoint
                     report.add(page, stored)
                     if not checkpoint.repeats_itself:
@@ -262,14 +231,32 @@ class Sync:
                     checkpoint = await self._call(self._move, checkpoint, checkpoint.restarted(now=self._clock().wall))
                 links.clear()
                 self._restarted(report, checkpoint, cause)
-            if report.is_complete and checkpoint.is_bin_due(now=self._clock().wall):
-                checkpoint = await self._judge_bin(source, checkpoint, report)
+            if report.is_complete:
+                checkpoint = await self._judge_bin(source, checkpoint, until, report)
+                checkpoint = await self._tell_ends(checkpoint, report)
         except UpstreamError as error:
             await self._note(error, checkpoint)
             report.waiting_seconds = checkpoint.wait(now=self._clock().wall)
             raise
         finally:
             await self._call(self._store.release, checkpoint)
+
+    def _check_link(self, checkpoint: Checkpoint, links: set[str], report: Report) -> None:
+        """Check that the link may be read now, and note it; errors as in `_read_pages`."""
+        report.stands(checkpoint, now=self._clock().wall)
+        if report.waiting_seconds:
+            raise Waiting
+        if checkpoint.link in links:
+            raise BadAnswer(cause="Graph leads in a circle")
+        links.add(checkpoint.link)
+
+    async def _page(self, source: DirectorySource, link: str, until: float) -> bytes | None:
+        """Return the body of a page, or None when the time is over."""
+        try:
+            async with asyncio.timeout(until - self._clock().boot):
+                return await source.graph.page(link)
+        except TimeoutError:
+            return None
 
     async def _accept(self, checkpoint: Checkpoint, loss: tuple[str, int] | None, report: Report) -> Checkpoint:
         """Take away the loss, if there is one; raise `LossChanged` if it is not what is held back."""
@@ -286,17 +273,34 @@ class Sync:
         if checkpoint.progress.retry_at is not None:
             raise BadAnswer(cause=f"the next copy begins in an hour: {cause}")
 
-    async def _judge_bin(self, source: DirectorySource, checkpoint: Checkpoint, report: Report) -> Checkpoint:
-        """Find out what became of the objects in the recycle bin. If Graph does not tell, nothing becomes of them."""
+    async def _judge_bin(
+        self, source: DirectorySource, checkpoint: Checkpoint, until: float, report: Report
+    ) -> Checkpoint:
+        """Once a day, find out what became of the objects in the recycle bin; where Graph does not tell, nothing."""
+        if not checkpoint.is_bin_due(now=self._clock().wall):
+            return checkpoint
         ids = await self._call(self._store.uncertain, checkpoint)
         changes: list[Change] = []
         try:
-            changes = await judge(source.graph, checkpoint.stream, root=source.root, ids=ids) if ids else []
+            async with asyncio.timeout(until - self._clock().boot):
+                changes = await judge(source.graph, checkpoint.stream, root=source.root, ids=ids) if ids else []
+        except TimeoutError:
+            return checkpoint
         except UpstreamError as error:
             self._events.emit(
-                catalogue.SyncBinUnread(**report.names, cause=error.cause, remedy=error.remedy, trace_id=error.trace_id)
+                catalogue.SyncBinUnread(
+                    **report.names, cause=error.cause, remedy=report.remedy(error), trace_id=error.trace_id
+                )
             )
         return await self._call(self._settle, checkpoint, changes)
+
+    async def _tell_ends(self, checkpoint: Checkpoint, report: Report) -> Checkpoint:
+        """Report credentials that end soon, and then note it: after a run that was killed between both, once more."""
+        ending = await self._call(self._ending, checkpoint) if checkpoint.stream.credentials else ()
+        if not ending:
+            return checkpoint
+        self._events.emit(ends(report.names, ending))
+        return await self._call(self._told, checkpoint, ending)
 
     async def _note(self, error: UpstreamError, checkpoint: Checkpoint) -> None:
         """Keep with the checkpoint why the run failed, unless it is the store that failed."""
@@ -326,8 +330,16 @@ class Sync:
     def _settle(self, checkpoint: Checkpoint, changes: Sequence[Change]) -> Checkpoint:
         return self._store.settle(checkpoint, changes, now=self._clock().wall)
 
-    def _commit(self, checkpoint: Checkpoint, page: Page) -> Stored:
-        return self._store.commit(checkpoint, page, now=self._clock().wall)
+    def _commit(self, checkpoint: Checkpoint, body: bytes) -> tuple[Page, Stored]:
+        """Read a page and store it: a large one takes a second, which the requests of this worker must not wait for."""
+        page = read_page(body, checkpoint.stream, root=checkpoint.root)
+        return page, self._store.commit(checkpoint, page, now=self._clock().wall)
+
+    def _ending(self, checkpoint: Checkpoint) -> Sequence[Ending]:
+        return self._store.ending(checkpoint, now=self._clock().wall)
+
+    def _told(self, checkpoint: Checkpoint, told: Sequence[Ending]) -> Checkpoint:
+        return self._store.told(checkpoint, told, now=self._clock().wall)
 
     def _store_loss(self, checkpoint: Checkpoint, loss: tuple[str, int]) -> Stored:
         return self._store.accept(checkpoint, loss, now=self._clock().wall)

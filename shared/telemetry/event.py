@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 
 class Doc(NamedTuple):
@@ -69,3 +69,10 @@ class Event:
     """Base of the events in `catalogue/`."""
 
     about: ClassVar[About]
+
+
+class Reports(Protocol):
+    """Takes events."""
+
+    def emit(self, event: Event) -> None:
+        """Take one, at once or when it is true."""

@@ -1,25 +1,31 @@
 """Settings -> the sync of the directory: the timer's job, the run that an administrator asks for, and the check."""
 
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import hashlib
+import os
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from shared.adapters.blob import NAME
 from shared.adapters.http import Network, exactly
 from shared.core.check import Check, State
 from shared.core.directory.order import Order
+from shared.core.directory.standing import StreamStanding
 from shared.core.directory.streams import STREAMS
-from shared.core.documents.settings import Settings, is_on_azure
-from shared.core.token import TokenKey, Tokens
+from shared.core.documents.settings import Settings, SyncSettings
+from shared.core.token import AccessToken, TokenKey, Tokens
 from shared.directory.check import DirectoryCheck
 from shared.directory.graph import Graph
 from shared.directory.report import Report
-from shared.directory.sync import DirectorySource, Sync
+from shared.directory.source import DirectorySource
+from shared.directory.sync import DirectoryStore, Sync
 from shared.system import System
 from shared.telemetry import catalogue
+from shared.telemetry.event import Reports
 from shared.telemetry.events import Events
 
 type Job = Callable[[], Coroutine[Any, Any, None]]
@@ -27,7 +33,17 @@ type Job = Callable[[], Coroutine[Any, Any, None]]
 type Runs = Callable[[Order], Awaitable[Sequence[Report]]]
 
 SYNC_SECONDS = 240.0
-"""After which a sync begins no further page: `functionTimeout` in host.json ends it at 300."""
+"""After which a sync ends: `functionTimeout` in host.json is 300, and the file of a blob has to go back before."""
+
+
+class _Runs(Protocol):
+    """Runs the sync."""
+
+    async def run(self, *, seconds: float, order: Order | None = None) -> Sequence[Report]:
+        """Run once, and end after so many seconds."""
+
+    async def standings(self) -> Sequence[StreamStanding]:
+        """Return where each stream is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,10 +65,10 @@ class Directory:
 
 def build_sync(
     settings: Settings,
-    environ: Mapping[str, str],
     *,
     root: Path,
     tokens: Tokens,
+    get_token: Callable[[str | None], Awaitable[AccessToken]],
     network: Network,
     system: System,
     events: Events,
@@ -62,20 +78,85 @@ def build_sync(
 
     Args:
         settings: without mistakes.
-        environ: the app settings.
         root: where a relative path starts.
         tokens: have those for Graph.
-        network: makes the way to Graph.
-        system: clocks, sleep and ids.
+        get_token: returns a token of the app's own for Azure Storage, and not the one of this SHA-256, if any.
+        network: makes the way to Graph, and to the blob of the store.
+        system: clocks, sleep, ids and the folder of the local copy of a blob.
         events: the report of a run.
         open_things: closes what is opened here.
     """
     ours = settings.sync
     if ours is None:
         return no_sync(events, "vend.toml has no [sync]")
-    if is_on_azure(environ):
-        return no_sync(events, "no shared store: SQLite is for one machine")
-    offer, graph_root = settings.profiles[ours.profile].offer, settings.home.graph.removesuffix("/")
+    sources = _sources(settings, ours, tokens=tokens, network=network, system=system)
+    interval = ours.interval_minutes * 60.0
+
+    @cache
+    def pool() -> Executor:
+        made = ThreadPoolExecutor(1, thread_name_prefix="store")
+        open_things.callback(made.shutdown)
+        return made
+
+    def make_sync(store: DirectoryStore, reports: Reports) -> Sync:
+        return Sync(sources=sources, store=store, pool=pool(), system=system, interval=interval, events=reports)
+
+    # Late: a worker that only answers requests never imports the database.
+    @cache
+    def in_a_file() -> _Runs:
+        from shared.adapters.database.store import SqlStore  # noqa: PLC0415
+
+        store = SqlStore(root / ours.file, streams=STREAMS.values())
+        open_things.callback(store.close)
+        return make_sync(store, events)
+
+    send = network.upstream(NAME, exactly(ours.store), limits=settings.limits.of_pieces).send if ours.is_blob else None
+
+    @cache
+    def in_a_blob() -> _Runs:
+        from shared.adapters.database.blob_file import BlobFile  # noqa: PLC0415
+        from shared.adapters.database.blob_requests import BlobRequests  # noqa: PLC0415
+        from shared.adapters.database.kept_copy import KeptCopy  # noqa: PLC0415
+        from shared.adapters.database.store import SqlStore  # noqa: PLC0415
+        from shared.directory.run import FileRun, Plan  # noqa: PLC0415
+
+        assert send is not None
+        copy = KeptCopy(system.temporary() / _folder_of(ours.store))
+        requests = BlobRequests(ours.store, get_token=get_token, send=send, sleep=system.sleep)
+        return FileRun(
+            BlobFile(requests, copy=copy, new_id=system.new_id, pool=pool()),
+            plan=Plan(sources=sources, interval=interval, clock=system.clock),
+            open_store=partial(SqlStore, copy.file, streams=STREAMS.values()),
+            make_sync=make_sync,
+            pool=pool(),
+            events=events,
+        )
+
+    runs = in_a_blob if ours.is_blob else in_a_file
+
+    async def run(seconds: float, order: Order | None = None) -> Sequence[Report]:
+        reports = await runs().run(seconds=seconds, order=order)
+        events.flush()
+        return reports
+
+    async def job() -> None:
+        await run(SYNC_SECONDS)
+
+    return Directory(
+        job=job,
+        run=lambda order: run(order.seconds, order),
+        check=DirectoryCheck(
+            lambda: runs().standings(), streams=ours.streams, interval=interval, clock=system.clock
+        ).look,
+        streams=ours.streams,
+    )
+
+
+def _sources(
+    settings: Settings, ours: SyncSettings, *, tokens: Tokens, network: Network, system: System
+) -> list[DirectorySource]:
+    """Return what is copied, for each tenant."""
+    graph_root = settings.home.graph.removesuffix("/")
     get = network.upstream("Graph", exactly(graph_root), limits=settings.limits.of_graph).get
 
     def source(tenant_id: str) -> DirectorySource:
@@ -93,38 +174,12 @@ def build_sync(
             ),
         )
 
-    @cache
-    def sync() -> Sync:
-        # Late: a worker that only answers requests never imports the database.
-        from shared.adapters.database.store import SqlStore  # noqa: PLC0415
+    return [source(tenant_id) for tenant_id in settings.profiles[ours.profile].offer.tenants]
 
-        store = SqlStore(root / ours.file, streams=STREAMS.values())
-        pool = ThreadPoolExecutor(1, thread_name_prefix="store")
-        open_things.callback(store.close)
-        open_things.callback(pool.shutdown)
-        return Sync(
-            sources=[source(tenant_id) for tenant_id in offer.tenants],
-            store=store,
-            pool=pool,
-            system=system,
-            interval=ours.interval_minutes * 60,
-            events=events,
-        )
 
-    async def job() -> None:
-        await sync().run(seconds=SYNC_SECONDS)
-
-    return Directory(
-        job=job,
-        run=lambda order: sync().run(seconds=order.seconds, order=order),
-        check=DirectoryCheck(
-            lambda: sync().standings(),
-            streams=ours.streams,
-            interval=ours.interval_minutes * 60,
-            clock=system.clock,
-        ).look,
-        streams=ours.streams,
-    )
+def _folder_of(store: str) -> str:
+    """Return where the local copy of a blob lies: the same folder after a restart, so that none is left over."""
+    return f"vend-{os.geteuid()}-{hashlib.sha256(store.encode()).hexdigest()[:16]}"
 
 
 def no_sync(events: Events, cause: str) -> Directory:

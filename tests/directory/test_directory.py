@@ -11,24 +11,27 @@ from typing import Any
 
 import pytest
 
-from shared.adapters.database.store import SqlStore
 from shared.core.directory.order import read_order
 from shared.core.directory.streams import STREAMS, USERS
 from shared.core.reply import Reply
 from shared.core.token import AccessToken, Acquired, TokenSource
 from shared.directory.graph import Graph
-from shared.directory.sync import DirectorySource, Sync
+from shared.directory.source import DirectorySource
 from shared.telemetry.events import Events
 from tests.adapters.database.directory_copy import ROOT, TENANT, oid
-from tests.api.shop import InPlace
-from tests.clock import FakeClock, fake_system, no_sleep
+from tests.clock import FakeClock, no_sleep
+from tests.directory.places import PLACES
 from tests.tables import case_id, cases
 
 EDGES = """
     select source.id, other.id from edge
     join directory_object as source on source.object = src join directory_object as other on other.object = dst
 """
-IDS = {name: oid(number) for number, name in enumerate("ABCD", 1)}
+CREDENTIALS = """
+    select id, kind, key_id, coalesce(substr(ends_at, 1, 10), 'never')
+    from credential join directory_object using (object)
+"""
+IDS = {name: oid(number) for number, name in enumerate("ABCDKLMN", 1)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,44 +70,41 @@ class Case:
     without_columns: tuple[str, ...] = ()
     edges: tuple[str, ...] = ()
     members: tuple[str, ...] = ()
+    credentials: tuple[str, ...] = ()
 
 
 def whole(item: Any) -> Any:  # noqa: ANN401  # any JSON value
     """Write the ids out that an item names, its own and those of other objects."""
     if isinstance(item, dict):
-        return {name: IDS[value] if name == "id" else whole(value) for name, value in item.items()}
+        return {
+            name: IDS.get(value, value) if name in {"id", "keyId"} else whole(value) for name, value in item.items()
+        }
     return [whole(each) for each in item] if isinstance(item, list) else item
 
 
 class Site:
     """A Graph whose answers are a table, and the copy of it."""
 
-    def __init__(self, folder: Path) -> None:
-        self.file = folder / "directory.db"
+    def __init__(self, folder: Path, place: str) -> None:
         self.clock = FakeClock()
+        self._place = PLACES[place](folder, self.clock, STREAMS.values())
+        self.file = self._place.file
         self.answers: dict[str, Answered | tuple[Answered, ...]] = {}
         self.read: list[str] = []
         self._lines: list[str] = []
-        self._store = SqlStore(self.file, streams=STREAMS.values())
 
     def run(self, streams: Iterable[str], order: str = "") -> list[dict[str, Any]]:
         """Run the sync once; list its events."""
         self.read.clear()
         self._lines.clear()
         graph = Graph(get_token=self._token, get=self._get, clock=self.clock, sleep=no_sleep, new_id=lambda: "an-id")
-        sync = Sync(
-            sources=[
-                DirectorySource(
-                    tenant_id=TENANT, root=ROOT, streams=tuple(STREAMS[name] for name in streams), graph=graph
-                )
-            ],
-            store=self._store,
-            pool=InPlace(),
-            system=fake_system(self.clock),
-            interval=900.0,
-            events=Events(self._lines.append, wall=self.clock.wall, worker="w"),
+        source = DirectorySource(
+            tenant_id=TENANT, root=ROOT, streams=tuple(STREAMS[name] for name in streams), graph=graph
         )
-        asyncio.run(sync.run(seconds=240, order=read_order(order, streams=list(STREAMS))))
+        reports = Events(self._lines.append, wall=self.clock.wall, worker="w")
+        asyncio.run(
+            self._place.run([source], reports=reports, seconds=240, order=read_order(order, streams=list(STREAMS)))
+        )
         return [json.loads(line) for line in self._lines]
 
     def objects(self) -> Mapping[str, Mapping[str, Any]]:
@@ -124,9 +124,20 @@ class Site:
         with closing(sqlite3.connect(self.file)) as connection:
             return sorted(f"{names[source]}>{names[other]}" for source, other in connection.execute(sql))
 
+    def credentials(self) -> list[str]:
+        """Read every credential: the name of its object, its kind, the name of its key id, and the day of its end."""
+        names = {value: name for name, value in IDS.items()}
+        with closing(sqlite3.connect(self.file)) as connection:
+            rows = connection.execute(CREDENTIALS).fetchall()
+        return sorted(f"{names[oid]} {kind} {names[key_id]} {end}" for oid, kind, key_id, end in rows)
+
+    def bytes(self) -> bytes:
+        """Read the files of the database."""
+        return b"".join(file.read_bytes() for file in self.file.parent.glob(f"{self.file.name}*"))
+
     def close(self) -> None:
         """Close the store."""
-        self._store.close()
+        self._place.close()
 
     async def _token(self, *, rejected: str | None) -> Acquired:
         assert rejected is None
@@ -151,15 +162,19 @@ class Site:
         )
 
 
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    """A Graph without answers, and an empty copy."""
-    with closing(Site(tmp_path)) as made:
+@pytest.fixture(params=PLACES)
+def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+    """A Graph without answers, and an empty copy in each place."""
+    with closing(Site(tmp_path, request.param)) as made:
         yield made
 
 
 def gist(event: Mapping[str, Any]) -> str:
-    """Return the one field of an event that tells it from others of its name."""
+    """Return what tells an event from others of its name: one field, or of those about ends what it says."""
+    if "days" in event:
+        names = {value: name for name, value in IDS.items()}
+        whose = ", ".join(names[oid] for oid in event["object_ids"])
+        return f"{event['number']} within {event['days']} of {whose}"
     return str(next(event[name] for name in ("outcome", "cause", "property", "kind") if name in event))
 
 
@@ -184,3 +199,5 @@ def test_the_copy_is_what_graph_told(site: Site, case: Case) -> None:
     assert [name for name in case.without_columns if "display_name" in found[name]] == []
     assert site.pairs(EDGES) == list(case.edges)
     assert site.pairs("select group_id, member_id from group_members") == list(case.members)
+    assert site.credentials() == list(case.credentials)
+    assert b"CANARY" not in site.bytes()

@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
-from shared.adapters.database.store import LEASE_SECONDS, SqlStore
+from shared.adapters.database.store import LEASE_SECONDS
 from shared.core.directory.checkpoint import EMPTY_PAGES, IDLE_PAGES, STUCK_SECONDS, LeaseHeld
 from shared.core.directory.order import Order
 from shared.core.directory.streams import STREAMS, USERS, Stream
 from shared.core.errors import Unavailable
 from shared.directory.graph import ResyncRequired
-from shared.directory.sync import DirectorySource, Sync
+from shared.directory.source import DirectorySource
 from shared.telemetry.events import Events
 from tests.adapters.database.directory_copy import GADGETS, ROOT, TENANT, Copy, oid
-from tests.api.shop import InPlace
-from tests.clock import FakeClock, fake_system
+from tests.clock import FakeClock
+from tests.directory.places import PLACES
 
 SECONDS = 240.0
 
@@ -34,28 +34,22 @@ def page(*objects: int, next_: str = "", delta: str = "") -> str:
 class Book:
     """A Graph whose pages are written down by the end of their links, and the store that they are copied to."""
 
-    def __init__(self, folder: Path, streams: tuple[Stream, ...] = (USERS,)) -> None:
-        self.file = folder / "directory.db"
+    def __init__(self, folder: Path, place: str, streams: tuple[Stream, ...] = (USERS,)) -> None:
         self.clock = FakeClock()
+        self._place = PLACES[place](folder, self.clock, [*STREAMS.values(), GADGETS])
+        self.file = self._place.file
         self.pages: dict[str, str | Exception] = {}
         self.read: list[str] = []
         self.on_read: Callable[[], None] = lambda: None
         self.lines: list[str] = []
         self._streams = streams
-        self._store = SqlStore(self.file, streams=[*STREAMS.values(), GADGETS])
 
     def run(self) -> list[dict[str, Any]]:
         """Run the sync once, and list its events."""
         before = len(self.lines)
-        sync = Sync(
-            sources=[DirectorySource(tenant_id=TENANT, root=ROOT, streams=self._streams, graph=self)],
-            store=self._store,
-            pool=InPlace(),
-            system=fake_system(self.clock),
-            interval=900.0,
-            events=Events(self.lines.append, wall=self.clock.wall, worker="w"),
-        )
-        asyncio.run(sync.run(seconds=SECONDS, order=Order()))
+        source = DirectorySource(tenant_id=TENANT, root=ROOT, streams=self._streams, graph=self)
+        reports = Events(self.lines.append, wall=self.clock.wall, worker="w")
+        asyncio.run(self._place.run([source], reports=reports, seconds=SECONDS, order=Order()))
         return [json.loads(line) for line in self.lines[before:]]
 
     async def page(self, link: str) -> bytes:
@@ -80,14 +74,18 @@ class Book:
 
     def close(self) -> None:
         """Close the store."""
-        self._store.close()
+        self._place.close()
 
 
-@pytest.fixture
-def book(tmp_path: Path) -> Iterator[Book]:
-    """A Graph and an empty store."""
-    with closing(Book(tmp_path)) as made:
+@pytest.fixture(params=PLACES)
+def book(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Book]:
+    """A Graph and an empty store in each place."""
+    with closing(Book(tmp_path, request.param)) as made:
         yield made
+
+
+in_a_file = pytest.mark.parametrize("book", ["a file"], indirect=True)
+"""The lease of a stream keeps others out; with a blob the lease of the blob does: tests/directory/test_file_run.py."""
 
 
 @pytest.mark.parametrize(
@@ -150,6 +148,7 @@ def test_many_pages_are_no_repetition(book: Book) -> None:
     assert book.run()[-1]["outcome"] == "complete"
 
 
+@in_a_file
 def test_a_run_holds_the_lease_as_long_as_it_stores_pages(book: Book) -> None:
     """FND-H8, TST-06: by the wall clock, as every process of every machine reads it, and free afterwards."""
     book.pages |= {"delta": page(1, next_="a"), "a": page(2, next_="b"), "b": page(3, delta="end")}
@@ -170,6 +169,7 @@ def test_a_run_holds_the_lease_as_long_as_it_stores_pages(book: Book) -> None:
     assert (event["event"], event["cause"]) == ("sync_skipped", "another run is at it")
 
 
+@in_a_file
 def test_a_run_that_was_overtaken_stores_nothing_more(book: Book) -> None:
     """TST-06: it says so in its event, and leaves the lease to the other."""
     book.pages |= {"delta": page(1, next_="a"), "a": page(2, delta="end")}
@@ -209,6 +209,7 @@ def test_a_forgotten_link_starts_a_new_copy_in_the_same_run(book: Book) -> None:
     assert book.rows() == {oid(1), oid(2)}
 
 
+@pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize(
     ("trouble", "cause"),
     [
@@ -219,9 +220,11 @@ def test_a_forgotten_link_starts_a_new_copy_in_the_same_run(book: Book) -> None:
     ],
     ids=["outage", "defect", "next link", "FND-H2 delta link"],
 )
-def test_a_failure_of_one_stream_stops_no_other(tmp_path: Path, trouble: str | Exception, cause: str) -> None:
+def test_a_failure_of_one_stream_stops_no_other(
+    tmp_path: Path, place: str, trouble: str | Exception, cause: str
+) -> None:
     """REL-39, SEC-12: each stream has an event, without a word of what came, and the lease is free."""
-    with closing(Book(tmp_path, (USERS, GADGETS))) as book:
+    with closing(Book(tmp_path, place, (USERS, GADGETS))) as book:
         book.pages |= {"users/delta": trouble, "gadgets/delta": page(1, delta="end"), "end": page(2, delta="end")}
         failed, finished = sorted(book.run(), key=lambda event: event["event"])
         assert (failed["event"], failed["stream"], failed["cause"]) == ("sync_failed", "users", cause)

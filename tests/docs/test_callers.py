@@ -37,7 +37,12 @@ def example(language: str, sign: str) -> str:
 
 
 CURL, VARIABLES, EXEC = example("sh", "curl"), example("sh", "IDENTITY_ENDPOINT"), example("sh", "vend exec")
-URLLIB, HTTPX, AUTHLIB = example("python", "urllib"), example("python", "httpx.Client"), example("python", "authlib")
+URLLIB, HTTPX, AUTHLIB = (
+    example("python", "request = urllib.request.Request("),
+    example("python", "httpx.Client"),
+    example("python", "authlib"),
+)
+LISTING = example("python", "users = ask(")
 CHALLENGED = example("python", "insufficient_claims")  # goes on where HTTPX ends
 SDK = {"python": example("python", "ManagedIdentityCredential"), "js": example("js", "ManagedIdentityCredential")}
 
@@ -100,6 +105,12 @@ def test_the_python_gets_a_token(own_site: Site) -> None:
 
 
 @pytest.mark.slow
+def test_the_python_lists_a_user(own_site: Site) -> None:
+    """It asks vend for a token, and Graph for a user with it."""
+    assert python(own_site, LISTING) in names(own_site)
+
+
+@pytest.mark.slow
 def test_the_httpx_example_asks_again(own_site: Site) -> None:
     """It gets over one failure of Entra, and waits for as long as it is told."""
     own_site.cloud.faults["entra"].set(Fault(kind=Kind.STATUS, status=503, times=1))
@@ -153,7 +164,17 @@ def test_the_table_of_clients_is_what_the_tests_saw() -> None:
 
 def test_every_example_is_run() -> None:
     """No example of the page escapes the tests here."""
-    assert {code for _, code in BLOCKS} == {CURL, VARIABLES, EXEC, URLLIB, HTTPX, AUTHLIB, CHALLENGED, *SDK.values()}
+    assert {code for _, code in BLOCKS} == {
+        CURL,
+        VARIABLES,
+        EXEC,
+        URLLIB,
+        LISTING,
+        HTTPX,
+        AUTHLIB,
+        CHALLENGED,
+        *SDK.values(),
+    }
 
 
 def test_the_warning_comes_first() -> None:

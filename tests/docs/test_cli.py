@@ -3,6 +3,7 @@
 import re
 import shlex
 import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,10 @@ def test_the_page_shows_every_command() -> None:
     for group, words in ((app, ""), (callers, "callers ")):
         for command in group.registered_commands:
             assert any(f"{example} ".startswith(f"{words}{command.name} ") for example in shown)
+
+
+def test_the_version_is_that_of_the_project_and_of_the_readme() -> None:
+    """One number in three places."""
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert launch("--version", environ={}).stdout == f"vend {version}\n"
+    assert f"this is version {version}" in (ROOT / "README.md").read_text()

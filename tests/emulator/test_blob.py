@@ -1,4 +1,5 @@
 import gc
+import uuid
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,9 +13,9 @@ from azure.storage.blob import BlobClient
 
 from emulator.blob.app import RESOURCE
 from emulator.cloud import LocalCloud
-from emulator.seed import CONTAINER, IDENTITY_CLIENT_ID, TENANT_ID
+from emulator.seed import CONTAINER, DIRECTORY_CONTAINER, IDENTITY_CLIENT_ID, TENANT_ID
 from emulator.vault.app import RESOURCE as KEY_VAULT
-from tests.emulator.client import new_principal, signed_token
+from tests.emulator.client import Clock, new_principal, signed_token
 
 READER, CONTRIBUTOR = "Storage Blob Data Reader", "Storage Blob Data Contributor"
 VERSION = "2023-11-03"
@@ -146,6 +147,39 @@ def test_the_stock_client_works_as_the_app_s_identity(
             cloud.blob.unassign(principal.principal_id, CONTRIBUTOR)
     assert cloud.blob.read(CONTAINER, NAME) == b"x"
     gc.collect()  # an SDK client that raised holds its connection until then
+
+
+def test_a_lease_that_has_expired_is_renewed_until_somebody_writes(cloud: LocalCloud, clock: Clock, ask: Ask) -> None:
+    """By the clock of the cloud. The id of an expired lease writes nothing; whoever has none may write."""
+    ours = str(uuid.uuid4())
+    cloud.blob.write(CONTAINER, NAME, b"generation = 1")
+
+    def lease(action: str, **headers: str) -> httpx.Response:
+        path = f"{CONTAINER}/{NAME}?comp=lease"
+        return ask("PUT", path=path, x_ms_lease_action=action, **headers)
+
+    assert lease("acquire", x_ms_lease_duration="60", x_ms_proposed_lease_id=ours).status_code == 201
+    clock.moment += 60
+    assert refusal(ask("PUT", x_ms_lease_id=ours)) == (412, "LeaseLost")
+    assert lease("renew", x_ms_lease_id=ours).status_code == 200
+    assert refusal(ask("PUT")) == (412, "LeaseIdMissing")
+    clock.moment += 60
+    assert ask("PUT").status_code == 201
+    assert refusal(lease("renew", x_ms_lease_id=ours)) == (409, "LeaseIdMismatchWithLeaseOperation")
+
+
+def test_a_role_may_be_of_one_container(cloud: LocalCloud, http: httpx.Client) -> None:
+    """The app's identity writes the directory, and reads who may have what; it writes nothing else."""
+    who = new_principal(cloud)
+    cloud.blob.assign(who.object_id, CONTRIBUTOR, container=DIRECTORY_CONTAINER)
+    headers = {"authorization": f"Bearer {signed_token(cloud, who, resource=RESOURCE)}", "x-ms-version": VERSION}
+    headers["x-ms-blob-type"] = "BlockBlob"
+    answers = {
+        container: http.put(f"{cloud.blob_url}/{container}/x", headers=headers, content=b"x")
+        for container in (CONTAINER, DIRECTORY_CONTAINER)
+    }
+    assert refusal(answers[CONTAINER]) == (403, "AuthorizationPermissionMismatch")
+    assert answers[DIRECTORY_CONTAINER].status_code == 201
 
 
 def test_an_answer_can_be_lost(cloud: LocalCloud, ask: Ask) -> None:

@@ -1,11 +1,13 @@
-"""Syncs in processes of their own. Each process kills itself before its n-th call to the store or to Graph.
+"""Syncs in processes of their own. Each process kills itself before its n-th call to the store, the blob or Graph.
 
-`python -m tests.end_to_end.killed_sync FILE ROOT CA` reads a token for Graph from the first line of stdin, and an n
-from each further line. It writes the exit code of each process to a line of stdout. The processes are forks of one
+`python -m tests.end_to_end.killed_sync STORE ROOT CA STREAM` reads a token for Graph and one for Azure Storage from the
+first two lines of stdin, and an n from each further line. STORE is a file, or the URL of a blob with the folder of its
+local copy behind `#`. It writes the exit code of each process to a line of stdout. The processes are forks of one
 that has imported everything, because the imports take a hundred times as long as a sync.
 """
 
 import asyncio
+import json
 import os
 import random
 import signal
@@ -15,21 +17,29 @@ import traceback
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
+from functools import partial
 from itertools import count
 from pathlib import Path
 
 from sqlalchemy import Engine, event
 
 from emulator.seed import TENANT_ID
+from shared.adapters.blob import NAME
+from shared.adapters.database.blob_file import BlobFile
+from shared.adapters.database.blob_requests import BlobRequests
+from shared.adapters.database.kept_copy import KeptCopy
 from shared.adapters.database.store import SqlStore
 from shared.adapters.http import Network, client_tls, exactly, read_roots
-from shared.core.directory.streams import STREAMS, USERS
+from shared.core.directory.streams import STREAMS
 from shared.core.limits import Limits
 from shared.core.reply import Reply
 from shared.core.token import AccessToken, Acquired, Moment, TokenSource
 from shared.directory.graph import Graph
-from shared.directory.sync import DirectorySource, Sync
+from shared.directory.run import FileRun, Plan
+from shared.directory.source import DirectorySource
+from shared.directory.sync import DirectoryStore, Sync
 from shared.system import System
+from shared.telemetry.event import Reports
 from shared.telemetry.events import Events
 
 
@@ -65,21 +75,24 @@ class Late:
         return time.monotonic()
 
 
-async def run(*, at: int, file: Path, root: str, ca_file: str, later: float, secret: str) -> None:
-    """Sync once.
+async def run(
+    *, at: int, store: str, root: str, ca_file: str, stream: str, later: float, secrets: tuple[str, str]
+) -> list[str]:
+    """Sync one stream once; return the names of the events.
 
     Args:
         at: the number of the call at which the process is killed; 0: none.
-        file: the database.
+        store: a file, or a blob with the folder of its copy.
         root: the root of Graph.
         ca_file: the certificates to trust.
+        stream: the name of the stream.
         later: how many seconds the clock is ahead, so that the lease of a killed run has expired.
-        secret: a token for Graph.
+        secrets: a token for Graph, and one for Azure Storage.
     """
-    doom, late = Doom(at), Late(later)
+    doom, late, lines = Doom(at), Late(later), list[str]()
     for moment in ("before_cursor_execute", "commit"):
         event.listen(Engine, moment, doom)
-    token = AccessToken(secret, late(), lifetime=3_600, refresh_after=1_800)
+    token, storage_token = (AccessToken(each, late(), lifetime=3_600, refresh_after=1_800) for each in secrets)
 
     async def get_token(*, rejected: str | None) -> Acquired:
         assert rejected is None
@@ -93,30 +106,58 @@ async def run(*, at: int, file: Path, root: str, ca_file: str, later: float, sec
             doom()
             return await graph.get(url, headers=headers, body_bytes=Limits().graph_page_bytes)
 
-        store = SqlStore(file, streams=STREAMS.values())
+        async def send(
+            method: str, url: str, *, headers: Mapping[str, str], content: bytes = b"", body_bytes: int | None = None
+        ) -> Reply:
+            doom()
+            return await storage.send(method, url, headers=headers, content=content, body_bytes=body_bytes)
+
+        async def get_storage_token(rejected: str | None) -> AccessToken:
+            assert rejected is None
+            return storage_token
+
+        url, _, folder = store.partition("#")
+        storage = network.upstream(NAME, exactly(url), limits=Limits().of_pieces)
         pages = Graph(get_token=get_token, get=get, clock=late, sleep=asyncio.sleep, new_id=System().new_id)
         with ThreadPoolExecutor(1) as pool:
-            sync = Sync(
-                sources=[DirectorySource(tenant_id=TENANT_ID, root=root, streams=(USERS,), graph=pages)],
-                store=store,
-                pool=pool,
-                system=System(clock=late),
-                interval=0.0,
-                events=Events(lambda _: None, wall=late.wall, worker=str(random.random())),  # noqa: S311
-            )
-            await sync.run(seconds=60)
-        store.close()
+            source = DirectorySource(tenant_id=TENANT_ID, root=root, streams=(STREAMS[stream],), graph=pages)
+            events = Events(lines.append, wall=late.wall, worker=str(random.random()))  # noqa: S311
+
+            def make_sync(store: DirectoryStore, reports: Reports) -> Sync:
+                return Sync(
+                    sources=[source], store=store, pool=pool, system=System(clock=late), interval=0.0, events=reports
+                )
+
+            if not folder:
+                in_file = SqlStore(Path(store), streams=STREAMS.values())
+                await make_sync(in_file, events).run(seconds=60)
+                in_file.close()
+            else:
+                copy = KeptCopy(Path(folder))
+                requests = BlobRequests(url, get_token=get_storage_token, send=send, sleep=asyncio.sleep)
+                in_blob = FileRun(
+                    BlobFile(requests, copy=copy, new_id=System().new_id, pool=pool),
+                    open_store=partial(SqlStore, copy.file, streams=STREAMS.values()),
+                    make_sync=make_sync,
+                    plan=Plan(sources=[source], interval=0.0, clock=late),
+                    pool=pool,
+                    events=events,
+                )
+                await in_blob.run(seconds=60)
+    return [json.loads(line)["event"] for line in lines]
 
 
 def main() -> None:
     """Fork a sync for each line, one after the other."""
-    file, root, ca_file = sys.argv[1:]
-    secret = sys.stdin.readline().strip()
+    store, root, ca_file, stream = sys.argv[1:]
+    secrets = sys.stdin.readline().strip(), sys.stdin.readline().strip()
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
             try:
-                asyncio.run(run(at=int(line), file=Path(file), root=root, ca_file=ca_file, later=0, secret=secret))
+                asyncio.run(
+                    run(at=int(line), store=store, root=root, ca_file=ca_file, stream=stream, later=0, secrets=secrets)
+                )
             except BaseException:  # noqa: BLE001  # a child must not continue as its parent
                 traceback.print_exc()
                 os._exit(1)

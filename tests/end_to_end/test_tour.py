@@ -13,7 +13,7 @@ from tests.conftest import measured
 
 pytestmark = pytest.mark.slow
 
-# What the README shows; times, ages and ids vary.
+# What docs/local.md shows; times, ages and ids vary.
 VARIES = re.compile(r"\d+\.\d ms|\d+ min|[0-9a-f]{12}|[0-9a-f]{4}\.\.[0-9a-f]{2}|\.run(-demo)?/")
 
 
@@ -29,11 +29,11 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-def test_the_demo_is_the_one_of_the_readme(capsys: pytest.CaptureFixture[str]) -> None:
-    """`make demo` prints the lines that the README shows, six steps of them, and leaves nothing behind."""
+def test_the_demo_is_the_one_of_the_page(capsys: pytest.CaptureFixture[str]) -> None:
+    """`make demo` prints the lines that docs/local.md shows, six steps of them, and leaves nothing behind."""
     main(["--once"])
-    readme = (ROOT / "README.md").read_text()
-    shown = readme[readme.index("Local Entra, Key Vault, Graph") : readme.index("All six steps as expected.")]
+    page = (ROOT / "docs" / "local.md").read_text()
+    shown = page[page.index("Local Entra, Key Vault, Graph") : page.index("All six steps as expected.")]
     *printed, _ = shape(capsys.readouterr().out)  # the last line leads to `make run`
     assert printed == [*shape(shown), "All six steps as expected."]
     assert not (ROOT / ".run-demo").exists()

@@ -62,8 +62,12 @@ class Deployment:
         return self.all("Microsoft.Authorization/roleAssignments")
 
     def is_host_storage(self, account: Json) -> bool:
-        """Tell the host's account from the one with the configuration."""
+        """Tell the host's account from the others."""
         return bool(account["name"] == self.settings.get("AzureWebJobsStorage__accountName"))
+
+    def is_directory_storage(self, account: Json) -> bool:
+        """Tell the account with the copy of the directory from the others."""
+        return account["name"] in self.settings.get("DIRECTORY_URL", "")
 
 
 def read_deployment(shape: Path) -> Deployment:
@@ -73,7 +77,7 @@ def read_deployment(shape: Path) -> Deployment:
         resources=snapshot["predictedResources"],
         outputs=snapshot["outputs"],
         host=_read(ROOT / "host.json"),
-        certificate=_read(INFRA / "certificate-policy.json"),
+        certificate=json.loads(snapshot["outputs"]["CERTIFICATE_POLICY"]),
         triggers=_triggers(),
     )
 

@@ -48,6 +48,7 @@ GIVEN = {
     ("app", "Storage Queue Data Contributor", "host storage"),
     ("app", "Storage Table Data Contributor", "host storage"),
     ("app", "Storage Blob Data Reader", "configuration storage"),
+    ("app", "Storage Blob Data Contributor", "container for the directory"),
     ("app", "Monitoring Metrics Publisher", "insights"),
     ("app", "vend signer", "vault"),
     ("operator", "Key Vault Certificates Officer", "vault"),
@@ -56,7 +57,10 @@ GIVEN = {
     ("operator", "Log Analytics Data Reader", "workspace"),
 }
 # What a shape may give beside that.
-CHOSEN = {("app", "Key Vault Secrets User", "secret")}
+CHOSEN = {
+    ("app", "Key Vault Secrets User", "secret"),
+    ("operator", "Storage Blob Data Reader", "container for the directory"),
+}
 # Refused at deployment (BadRequest 51021), in some regions only; or another plan's.
 NOT_ON_FLEX = {
     "alwaysOn", "containerSize", "ftpsState", "functionAppScaleLimit", "functionsRuntimeScaleMonitoringEnabled",
@@ -197,10 +201,11 @@ def _storage_without_keys(deployment: Deployment) -> Iterator[str]:
         )
 
 
-def _two_accounts(deployment: Deployment) -> Iterator[str]:
+def _three_accounts(deployment: Deployment) -> Iterator[str]:
     hosts = [account["name"] for account in deployment.accounts if deployment.is_host_storage(account)]
-    if len(hosts) != 1 or len(deployment.accounts) != 2:
-        yield "there is not one storage account for the host and another for the configuration"
+    directories = [account["name"] for account in deployment.accounts if deployment.is_directory_storage(account)]
+    if (len(hosts), len(directories), len({*hosts, *directories}), len(deployment.accounts)) != (1, 1, 2, 3):
+        yield "there are not three storage accounts: for the host, for the configuration and for the directory"
     package = at(deployment.app, "properties.functionAppConfig.deployment.storage.value")
     if not any(host in package for host in hosts):
         yield "the deployed package does not lie in the host's account"
@@ -214,11 +219,28 @@ def _deleted_is_not_gone(deployment: Deployment) -> Iterator[str]:
             "properties.deleteRetentionPolicy.enabled": True,
             "properties.containerDeleteRetentionPolicy.enabled": True,
         }
+        if deployment.is_directory_storage(account):
+            continue
         if not deployment.is_host_storage(account):
             wanted["properties.isVersioningEnabled"] = True
-        for blobs in deployment.all("Microsoft.Storage/storageAccounts/blobServices"):
-            if blobs["id"].startswith(f"{account['id']}/"):
-                yield from _differs(blobs, wanted)
+        yield from _differs(_blobs_of(account, deployment), wanted)
+
+
+def _blobs_of(account: Json, deployment: Deployment) -> Json:
+    """Find the settings of an account that are about its blobs."""
+    (found,) = (
+        blobs
+        for blobs in deployment.all("Microsoft.Storage/storageAccounts/blobServices")
+        if blobs["id"].startswith(f"{account['id']}/")
+    )
+    return found
+
+
+def _who_has_left_is_gone(deployment: Deployment) -> Iterator[str]:
+    for account in deployment.accounts:
+        if deployment.is_directory_storage(account):
+            kept = ("deleteRetentionPolicy.enabled", "containerDeleteRetentionPolicy.enabled", "isVersioningEnabled")
+            yield from _differs(_blobs_of(account, deployment), {f"properties.{name}": False for name in kept})
 
 
 def _audited(deployment: Deployment, *categories: str) -> set[str]:
@@ -259,9 +281,13 @@ def _the_key_stays(deployment: Deployment) -> Iterator[str]:
     key = deployment.certificate["keyProperties"]
     if key["exportable"] is not False or key["reuseKey"] is not False:
         yield "the key can leave the vault, or outlives its certificate"
-    renewal = {"trigger": {"lifetimePercentage": 80}, "action": {"actionType": "AutoRenew"}}
-    if renewal not in deployment.certificate["lifetimeActions"]:
-        yield "the certificate is not renewed at 80 % of its life"
+    renewed = {
+        action["trigger"]["lifetimePercentage"]
+        for action in deployment.certificate["lifetimeActions"]
+        if action["action"]["actionType"] == "AutoRenew"
+    }
+    if not renewed or min(renewed) > 90:
+        yield "the certificate is not renewed in time before its end"
 
 
 def _least_privilege(deployment: Deployment) -> Iterator[str]:
@@ -275,7 +301,10 @@ def _least_privilege(deployment: Deployment) -> Iterator[str]:
     places = {
         account["id"]: "host storage" if deployment.is_host_storage(account) else "configuration storage"
         for account in deployment.accounts
+        if not deployment.is_directory_storage(account)
     }
+    for account in filter(deployment.is_directory_storage, deployment.accounts):
+        places[f"{account['id']}/blobServices/default/containers/directory"] = "container for the directory"
     for kind, place in (
         ("Microsoft.Insights/components", "insights"),
         ("Microsoft.OperationalInsights/workspaces", "workspace"),
@@ -363,8 +392,8 @@ def _choices_are_parameters(deployment: Deployment) -> Iterator[str]:
             yield f"{name} is left to whoever sets it by hand"
     if at(deployment.app, "properties.functionAppConfig.siteUpdateStrategy.type") not in {"Recreate", "RollingUpdate"}:
         yield "the update strategy is left to whoever sets it by hand"
-    if not isinstance(deployment.outputs.get("CERTIFICATE_MONTHS"), int):
-        yield "the validity of the certificate is no parameter"
+    if deployment.certificate["x509CertificateProperties"]["validityInMonths"] not in range(1, 13):
+        yield "the validity of the certificate is none of its parameter"
 
 
 def _logs_have_a_price(deployment: Deployment) -> Iterator[str]:
@@ -449,7 +478,7 @@ POLICY = (
         "INF-13",
         "An app that can write its own callers document can grant itself everything.",
         "One account for host and package, one for the configuration, and no account key anywhere.",
-        _two_accounts,
+        _three_accounts,
     ),
     Rule(
         "INF-14",
@@ -459,8 +488,10 @@ POLICY = (
     ),
     Rule(
         "INF-15",
-        "Who may call is who may have tokens: a change that nobody can trace is a hole.",
-        "Diagnostic settings of the configuration storage: StorageRead, StorageWrite, StorageDelete to the workspace.",
+        "Who may call is who may have tokens: a change that nobody can trace is a hole. Who read the directory, which "
+        "is personal data, may be asked.",
+        "Diagnostic settings of the storage for the configuration and for the directory: StorageRead, StorageWrite, "
+        "StorageDelete to the workspace.",
         _who_changed_the_callers,
     ),
     Rule(
@@ -472,7 +503,7 @@ POLICY = (
     Rule(
         "INF-21",
         "A key that can be exported is one copy away from being everywhere; an expired one stops every caller.",
-        "exportable: false, reuseKey: false, AutoRenew at 80 % in infra/certificate-policy.json.",
+        "exportable: false, reuseKey: false, AutoRenew in the output CERTIFICATE_POLICY.",
         _the_key_stays,
     ),
     Rule(
@@ -543,5 +574,11 @@ POLICY = (
         "app registration with keys.",
         "The function certificate_rotation, with CERTIFICATE_ROTATION_SCHEDULE once an hour.",
         _the_rotation_runs,
+    ),
+    Rule(
+        "INF-38",
+        "An earlier version of the file of the directory has the people in it that were purged since.",
+        "The account of DIRECTORY_URL has neither versions nor soft delete: the file can always be made anew.",
+        _who_has_left_is_gone,
     ),
 )

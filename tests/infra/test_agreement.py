@@ -92,13 +92,13 @@ def test_the_routes_are_where_the_documents_say() -> None:
     assert [path for path in paths if not path.startswith(f"/{prefix}/")] == []
 
 
-def test_a_shape_without_a_store_does_not_sync() -> None:
-    """In the smallest shape the sync is switched off, by the name that it has; of the timers it alone needs a store."""
-    smallest = read_deployment(INFRA / "snapshots" / "smallest.bicepparam")
-    timers = [name for name, trigger in smallest.triggers.items() if trigger["trigger"] == "timer_trigger"]
-    running = [name for name in timers if smallest.settings.get(f"AzureWebJobs.{name}.Disabled") != "true"]
-    assert set(timers) - set(running) == {"graph_sync"}
-    assert running == ["certificate_rotation"]
+@every_shape
+def test_every_timer_runs(shape: Path) -> None:
+    """The sync too: each shape has a store for it."""
+    deployment = read_deployment(shape)
+    timers = [name for name, trigger in deployment.triggers.items() if trigger["trigger"] == "timer_trigger"]
+    assert sorted(timers) == ["certificate_rotation", "graph_sync"]
+    assert [name for name in timers if deployment.settings.get(f"AzureWebJobs.{name}.Disabled") == "true"] == []
 
 
 @every_shape

@@ -52,7 +52,7 @@ def spoiled(deployment: Deployment, case: Case) -> Deployment:
     bad = copy.deepcopy(deployment)
     files: dict[str, Json] = {
         "host.json": bad.host,
-        "certificate-policy.json": bad.certificate,
+        "certificate policy": bad.certificate,
         "function_app.py": bad.triggers,
         "outputs": bad.outputs,
     }

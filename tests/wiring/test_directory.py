@@ -2,15 +2,20 @@
 
 import asyncio
 import json
+import os
+import sqlite3
+import stat
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from emulator.cloud import LocalCloud
 from emulator.network.faults import Fault, Kind
-from emulator.seed import CERTIFICATE, CLIENT_ID, TENANT_ID
+from emulator.seed import CERTIFICATE, CLIENT_ID, DIRECTORY_CONTAINER, TENANT_ID
 from shared.core.limits import Limits
+from shared.directory.check import REMEMBERED_SECONDS
 from shared.runtime import build
 from shared.telemetry.events import Events
 from tests.adapters.database.directory_copy import oid
@@ -18,8 +23,9 @@ from tests.clock import FakeClock, fake_system
 from tests.in_process import GRAPH_SCOPE, App, suffering, write_configuration
 
 
-def settings(cloud: LocalCloud, folder: Path) -> str:
+def settings(cloud: LocalCloud, folder: Path, *, store: str = "") -> str:
     """Add the sync to a vend.toml."""
+    store = store or f"sqlite:///{folder}/directory.db"
     credential = f'{{ type = "certificate", vault = "{cloud.vault_url}", name = "{CERTIFICATE}" }}'
     return f"""
 profiles.directory.tenants = ["{TENANT_ID}"]
@@ -28,7 +34,7 @@ profiles.directory.scopes = ["{cloud.graph_url}/.default"]
 profiles.directory.vendable = false
 profiles.directory.credentials = [{credential}]
 sync.profile = "directory"
-sync.store = {json.dumps(f"sqlite:///{folder}/directory.db")}
+sync.store = {json.dumps(store)}
 """
 
 
@@ -75,6 +81,32 @@ def test_a_relative_store_lies_beside_the_app(
     assert list(elsewhere.iterdir()) == []
 
 
+def test_the_store_may_be_a_blob(timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path) -> None:
+    """The app's identity writes it, in the one container that it may write; the local copy is nobody else's to read."""
+    lines = settings(timeless, tmp_path, store=f"{timeless.blob_url}/{DIRECTORY_CONTAINER}/directory.db")
+
+    async def story() -> None:
+        for _ in range(2):  # a second worker
+            async with App(timeless, fake_clock, tmp_path, settings=lines) as app:
+                for _ in range(2):
+                    (event,) = await app.sync()
+                    assert (event["event"], event.get("outcome")) == ("sync_finished", "complete")
+                app.clock.tick(REMEMBERED_SECONDS)
+                (check,) = [each for each in (await app.probe()).body["checks"] if each["name"] == "directory"]
+                assert (check["state"], check["detail"]) == ("ok", "complete 1 min ago")
+
+    asyncio.run(story())
+    (folder,) = tmp_path.glob(f"vend-{os.geteuid()}-*")
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    file = tmp_path / "read.db"
+    file.write_bytes(timeless.blob.read(DIRECTORY_CONTAINER, "directory.db"))
+    with closing(sqlite3.connect(f"file:{file}?mode=ro&immutable=1", uri=True)) as connection:
+        found = {row[0] for row in connection.execute("select id from directory_object where state = 'active'")}
+    assert found == {person.id for person in timeless.people.tenant().values() if not person.removed}
+    gets = [seen.status for seen in timeless.blob.requests if seen.method == "GET" and seen.path.endswith(".db")]
+    assert gets == [304, 304, 304]
+
+
 def test_a_token_that_graph_rejects_is_replaced(timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path) -> None:
     """REL-42: after a 401 the run gets one new token from Entra, and reads the same link with it."""
     before = len(timeless.entra.requests)
@@ -86,7 +118,7 @@ def test_a_token_that_graph_rejects_is_replaced(timeless: LocalCloud, fake_clock
     ("more", "environ", "cause"),
     [
         ("", {}, "vend.toml has no [sync]"),
-        ("sync", {"CONTAINER_NAME": "x"}, "no shared store: SQLite is for one machine"),
+        ("sync", {"CONTAINER_NAME": "x"}, "no valid settings"),
         ("broken = 1", {}, "no valid settings"),
         ("no folder", {}, "no valid settings"),
     ],

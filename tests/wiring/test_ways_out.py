@@ -146,9 +146,9 @@ def worker(settings: Settings, tmp_path: Path) -> Iterator[Wired]:
             )
             directory = build_sync(
                 settings,
-                {},
                 root=tmp_path,
                 tokens=NoTokens(),
+                get_token=no_token,
                 network=network,
                 system=system,
                 events=events,
@@ -188,6 +188,28 @@ def test_a_page_of_graph_may_take_its_time(worker: Wired) -> None:
     ordinary = (5, 8, 100 * 1024)
     assert found.pop("Graph") == {(60, 120, 8 * 1024 * 1024), ordinary}
     assert set.union(*found.values()) == {ordinary}
+
+
+def test_the_blob_of_the_sync_has_a_way_of_its_own(tmp_path: Path) -> None:
+    """To its own account alone. A piece of 4 MiB may take a minute, and the callers document has no such time."""
+    blob = "https://other.blob.core.windows.net/directory/directory.db"
+    text = SETTINGS.replace("sqlite:///FOLDER/directory.db", blob)
+    settings = parse_settings(text.encode(), {}, name="vend.toml")
+    network, system = Ledger(), fake_system(FakeClock())
+    build_sync(
+        settings,
+        root=tmp_path,
+        tokens=NoTokens(),
+        get_token=no_token,
+        network=network,
+        system=system,
+        events=Events(lambda _: None, wall=system.clock.wall, worker="w"),
+        open_things=AsyncExitStack(),
+    )
+    (way,) = network.ways["Azure Storage"]
+    assert way.leads_to == {"https://other.blob.core.windows.net"}
+    assert (way.proxied, way.fault) == (True, "")
+    assert (way.limits.read_idle_seconds, way.limits.attempt_seconds) == (30, 60)
 
 
 def test_the_identity_alone_is_never_asked_through_a_proxy(worker: Wired) -> None:

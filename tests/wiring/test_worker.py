@@ -112,7 +112,7 @@ def test_a_route_that_the_app_alone_guards_is_opened_by_the_operator(
 
     async def story() -> None:
         async with App(timeless, fake_clock, tmp_path, settings=setting) as app:
-            assert [(await app.ask(route=route)).status for route in ROUTES] == [200, status, status]
+            assert [(await app.ask(route=route)).status for route in ROUTES] == [200, status, status, status]
 
     asyncio.run(story())
 

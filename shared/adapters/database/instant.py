@@ -5,8 +5,6 @@ from datetime import UTC, datetime
 from sqlalchemy import Dialect, String
 from sqlalchemy.types import TypeDecorator
 
-_FORM = "%Y-%m-%dT%H:%M:%S.%fZ"
-
 
 class Instant(TypeDecorator[float]):
     """Seconds since the epoch here, and in SQLite text such as 2027-01-15T08:00:00.000000Z."""
@@ -16,8 +14,11 @@ class Instant(TypeDecorator[float]):
 
     def process_bind_param(self, value: float | None, dialect: Dialect) -> str | None:  # noqa: ARG002  # SQLAlchemy's
         """Write an instant."""
-        return None if value is None else datetime.fromtimestamp(value, UTC).strftime(_FORM)
+        if value is None:
+            return None
+        # Not strftime: it writes the year 1 with one digit.
+        return datetime.fromtimestamp(value, UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
-    def process_result_value(self, value: str | None, dialect: Dialect) -> float | None:  # noqa: ARG002  # SQLAlchemy's
-        """Read an instant."""
-        return None if value is None else datetime.strptime(value, _FORM).replace(tzinfo=UTC).timestamp()
+    def process_result_value(self, value: str | float | None, dialect: Dialect) -> float | None:  # noqa: ARG002  # SQLAlchemy's
+        """Read an instant. A database that is not migrated yet, of before version 2, has seconds."""
+        return datetime.fromisoformat(value).timestamp() if isinstance(value, str) else value

@@ -1,12 +1,15 @@
 """SQLite: how a connection is set up, how a transaction begins, INSERT ... ON CONFLICT, and what its errors mean."""
 
+import sqlite3
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.dialects import sqlite
+
+from shared.core.errors import Unavailable
 
 insert = sqlite.insert
 """INSERT with ON CONFLICT, which SQLAlchemy has for each dialect alone."""
@@ -30,6 +33,27 @@ REMEDIES: Mapping[str, str] = {
 def remedy_for(name: str) -> str | None:
     """Return what to do about an error by its name, which may be that of an extended code."""
     return REMEDIES.get(name.removeprefix("SQLITE_").partition("_")[0])
+
+
+def fold(file: Path) -> None:
+    """Make a database that nobody has open one file: without a WAL beside it, or a mark that there may be one.
+
+    A reader of the file alone would miss what is in the WAL, and Python's `deserialize` refuses a file with the mark.
+
+    Raises:
+        Unavailable: SQLite did not do so.
+    """
+    try:
+        with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+            busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            (mode,) = connection.execute("PRAGMA journal_mode = DELETE").fetchone()
+    except sqlite3.Error as error:
+        name = str(getattr(error, "sqlite_errorname", type(error).__name__))
+    else:
+        if not busy and mode == "delete":
+            return
+        name = "BUSY"
+    raise Unavailable(cause=f"the store failed: {name}", remedy=remedy_for(name))
 
 
 def make_engine(file: Path) -> Engine:

@@ -7,17 +7,18 @@ that is stored twice changes nothing.
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from sqlalchemy import ColumnElement, Connection, and_, inspect, null, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from shared.adapters.database import rows
+from shared.adapters.database import credentials, rows, standings
 from shared.adapters.database.migration import CURRENT, Version, migrate
 from shared.adapters.database.sqlite import insert, make_engine, remedy_for
 from shared.adapters.database.tables import SYNC_STREAM, Schema
 from shared.core.directory.checkpoint import BIN_DAYS, Checkpoint, LeaseHeld, LeaseLost, LossChanged, Progress, Stored
+from shared.core.directory.credentials import Ending
 from shared.core.directory.delta import Change, LinkKind, Page
 from shared.core.directory.standing import StreamStanding
 from shared.core.directory.streams import Stream
@@ -29,7 +30,6 @@ the life of a page token, so that a run that was killed costs no new copy."""
 
 
 _NO_PROGRESS = asdict(Progress())
-_STANDING = [SYNC_STREAM.c[field.name] for field in fields(StreamStanding)]
 
 
 class SqlStore:
@@ -111,7 +111,7 @@ class SqlStore:
         Raises:
             Unavailable: the database failed.
         """
-        return self._transaction(_standings) if self._file.exists() else []
+        return self._transaction(standings.read) if self._file.exists() else []
 
     def move(self, old: Checkpoint, new: Checkpoint, *, now: float) -> Checkpoint:
         """Move the checkpoint without a page; return the new one.
@@ -140,7 +140,7 @@ class SqlStore:
                 if checkpoint.is_copying:
                     swept, held = rows.sweep(connection, table, checkpoint.copy, now=now)
                     written += swept
-                    facts |= {"copied": checkpoint.generation, **_held(held)}
+                    facts |= {"copied": checkpoint.generation, **standings.held(held)}
                 this = _row(checkpoint.tenant_id, checkpoint.stream)
                 connection.execute(update(SYNC_STREAM).where(this).values(facts))
             moved = checkpoint.behind(page, new_objects=new_objects, now=now)
@@ -173,7 +173,7 @@ class SqlStore:
                 raise LossChanged(before)
             copy = replace(checkpoint.copy, generation=row.copied, held=frozenset(before), accepted=loss)
             written, held = rows.sweep(connection, table, copy, now=now)
-            connection.execute(update(SYNC_STREAM).where(this).values(_held(held)))
+            connection.execute(update(SYNC_STREAM).where(this).values(standings.held(held)))
             return Stored(moved, rows=written, held=held)
 
         stored = self._transaction(write)
@@ -206,10 +206,57 @@ class SqlStore:
 
         return self._transaction(write)
 
+    def ending(self, checkpoint: Checkpoint, *, now: float) -> Sequence[Ending]:
+        """Return the credentials of a stream whose end is to be told; the earliest end first.
+
+        Raises:
+            Unavailable: the database failed.
+        """
+        table = self._schema.rows[checkpoint.stream.name]
+        return self._transaction(lambda connection: credentials.ending(connection, table, checkpoint, now=now))
+
+    def told(self, checkpoint: Checkpoint, told: Sequence[Ending], *, now: float) -> Checkpoint:
+        """Note which ends were told; return the new checkpoint.
+
+        Raises:
+            LeaseLost: another run has taken over; nothing was stored.
+            Unavailable: the database failed.
+        """
+
+        def write(connection: Connection) -> Checkpoint:
+            moved = _move(connection, checkpoint, checkpoint.ends_told(), now=now)
+            credentials.remember(connection, told)
+            return moved
+
+        return self._transaction(write)
+
     def release(self, checkpoint: Checkpoint) -> None:
         """Free the lease, so that another run may begin at once; a lease that was lost stays as it is."""
         free = update(SYNC_STREAM).where(_held_by(checkpoint)).values(lease_until=None)
         self._transaction(lambda connection: connection.execute(free))
+
+    def free(self) -> int:
+        """Free every lease, for a caller that has kept every other run out; return as `moves`.
+
+        Raises:
+            OperatorError: a newer version of vend wrote the database.
+            Unavailable: the database failed.
+        """
+
+        def write(connection: Connection) -> int:
+            migrate(connection, self._schema, self._version)
+            connection.execute(update(SYNC_STREAM).values(lease_until=None))
+            return _moves(connection)
+
+        return self._transaction(write)
+
+    def moves(self) -> int:
+        """Return how often checkpoints have moved since the database was made.
+
+        Raises:
+            Unavailable: the database failed.
+        """
+        return self._transaction(_moves)
 
     def close(self) -> None:
         """Close the connections."""
@@ -229,30 +276,8 @@ class SqlStore:
         raise failure
 
 
-def _held(losses: Mapping[str, int]) -> Mapping[str, str | None]:
-    return {"held": json.dumps(losses) if losses else None}
-
-
-def _standings(connection: Connection) -> Sequence[StreamStanding]:
-    inspector = inspect(connection)
-    if not inspector.has_table(SYNC_STREAM.name):
-        return []
-    names = {column["name"] for column in inspector.get_columns(SYNC_STREAM.name)}
-    wanted = [column if column.name in names else null().label(column.name) for column in _STANDING]
-    return [
-        StreamStanding(
-            tenant_id=row.tenant_id,
-            stream=row.stream,
-            fingerprint=row.fingerprint,
-            is_copying=row.is_copying,
-            complete_at=row.complete_at,
-            retry_at=row.retry_at,
-            again_at=row.again_at,
-            error=row.error,
-            held=json.loads(row.held or "{}"),
-        )
-        for row in connection.execute(select(*wanted).select_from(SYNC_STREAM))
-    ]
+def _moves(connection: Connection) -> int:
+    return int(connection.execute(select(func.coalesce(func.sum(SYNC_STREAM.c.page), 0))).scalar_one())
 
 
 def _move(connection: Connection, old: Checkpoint, new: Checkpoint, *, now: float) -> Checkpoint:

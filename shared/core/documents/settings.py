@@ -8,10 +8,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
 from shared.core.directory.streams import STREAMS, USERS
 from shared.core.documents.credentials import CertificateFileSettings, CertificateSettings, CredentialSettings
+from shared.core.documents.issuers import IssuerSettings, issuer_mistakes
+from shared.core.documents.places import is_blob, is_proxy, is_url
 from shared.core.documents.table import Unset, dotted, read_table
 from shared.core.documents.toml import DocumentError, parse_toml
 from shared.core.entra.clouds import CLOUDS, Cloud
@@ -111,7 +112,7 @@ class Network:
 
     def mistakes(self, at: str) -> list[str]:
         """List what is wrong with values that have the right type."""
-        is_wrong = breaks(lambda proxy: not proxy or _is_proxy(proxy), self.proxy)
+        is_wrong = breaks(lambda proxy: not proxy or is_proxy(proxy), self.proxy)
         return [f"{at}.proxy: must be an http or https URL"] if is_wrong else []
 
 
@@ -144,11 +145,17 @@ class SyncSettings:
             for index, name in items(self.streams)
             if name in STREAMS and name in self.streams[:index]
         ]
+        if breaks(lambda store: _SQLITE.fullmatch(store) or is_blob(store), self.store):
+            what = "must be sqlite:///PATH, or the https URL of a blob: host, container and name, and nothing else"
+            found.append(f"{at}.store: {what}")
         if breaks(lambda minutes: 1 <= minutes <= MOST_MINUTES, self.interval_minutes):
             found.append(f"{at}.interval_minutes: must be from 1 to {MOST_MINUTES}")
-        if breaks(_SQLITE.fullmatch, self.store):
-            found.append(f"{at}.store: this version of vend keeps the copy in a file of SQLite: sqlite:///PATH")
         return found
+
+    @property
+    def is_blob(self) -> bool:
+        """Whether the file lies in a blob."""
+        return self.store.startswith("https://")
 
     @property
     def file(self) -> str:
@@ -161,6 +168,7 @@ class Settings:
     """vend.toml as a whole."""
 
     profiles: Mapping[str, Profile]
+    issuers: Mapping[str, IssuerSettings] = field(default_factory=dict)
     cloud: str = "public"
     callers: str = "callers.toml"
     app_checked_routes: bool = False
@@ -180,6 +188,11 @@ class Settings:
     def offers(self) -> Mapping[str, Offer]:
         """What policy may grant, by profile."""
         return {name: profile.offer for name, profile in self.profiles.items()}
+
+    @property
+    def tenants_of_issuers(self) -> Mapping[str, str]:
+        """The tenant of each issuer that is Entra, and "" for the others, by name."""
+        return {name: issuer.trusted.tenant_id for name, issuer in self.issuers.items()}
 
 
 def is_on_azure(environ: Mapping[str, str]) -> bool:
@@ -259,11 +272,12 @@ def _across(settings: Settings, *, on_azure: bool) -> list[str]:
     if breaks(lambda cloud, clouds: cloud in {*CLOUDS, *clouds}, settings.cloud, settings.clouds):
         found.append(f"cloud: must be one of {', '.join(CLOUDS)}, or a name under clouds")
     if settings.sync is not None and settings.sync is not NOTHING:
-        found += _sync_mistakes(settings.sync, settings, home)
+        found += _sync_mistakes(settings.sync, settings, home, on_azure=on_azure)
     if settings.callers is not NOTHING and is_url(settings.callers):
         found += _callers_mistakes(settings.callers, home)
     if breaks(len, settings.profiles):
         found.append("profiles: there is none")
+    found += issuer_mistakes(settings.issuers, home)
     for name, cloud in tables(settings.clouds).items():
         if on_azure and settings.allow_custom_cloud is False:
             found.append(f"{dotted('clouds', name)}: on Azure a custom cloud needs allow_custom_cloud = true")
@@ -280,7 +294,7 @@ def _readable_home(settings: Settings) -> Cloud | None:
 
 
 def _callers_mistakes(place: str, home: Cloud | None) -> list[str]:
-    if not _is_blob(place):
+    if not is_blob(place):
         what = "must be a path, or the https URL of a blob: host, container and name, and nothing else"
         return [f"callers: {what} (a signature in a URL is a secret)"]
     if home and (fault := home.blob_fault(place)):
@@ -288,13 +302,23 @@ def _callers_mistakes(place: str, home: Cloud | None) -> list[str]:
     return []
 
 
-def _sync_mistakes(sync: SyncSettings, settings: Settings, home: Cloud | None) -> list[str]:
+def _store_mistakes(store: str, home: Cloud | None, *, on_azure: bool) -> list[str]:
+    if store is NOTHING:
+        return []
+    if on_azure and _SQLITE.fullmatch(store):
+        return ["sync.store: on Azure each instance has a disk of its own; write the https URL of a blob"]
+    if home and is_blob(store) and (fault := home.blob_fault(store)):
+        return [f"sync.store: {fault}; a token for Azure Storage goes nowhere else"]
+    return []
+
+
+def _sync_mistakes(sync: SyncSettings, settings: Settings, home: Cloud | None, *, on_azure: bool) -> list[str]:
+    found = _store_mistakes(sync.store, home, on_azure=on_azure)
     if breaks(lambda name, profiles: name in profiles, sync.profile, settings.profiles):
-        return ["sync.profile: there is no such profile"]
+        return [*found, "sync.profile: there is no such profile"]
     profile = tables(settings.profiles).get(sync.profile)
     if profile is None:
-        return []
-    found = []
+        return found
     if profile.vendable is True:
         found.append("sync.profile: must have vendable = false: what reads the directory is nobody's to have")
     if home and breaks(lambda scopes: {NOTHING, home.graph_scope} & {*scopes}, profile.scopes):
@@ -319,23 +343,3 @@ def _cloud_mistakes(at: str, name: str, cloud: Cloud, *, on_azure: bool) -> list
     if on_azure and cloud.verify_vault_challenge is False:
         found.append(f"{at}.verify_vault_challenge: must be true on Azure")
     return found
-
-
-def _is_proxy(url: str) -> bool:
-    """Return whether a URL can be that of a proxy, which may hold a user name and a password."""
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-
-
-def is_url(place: str) -> bool:
-    """Return whether a document is named by its URL, not by its path."""
-    return "://" in place
-
-
-def _is_blob(url: str) -> bool:
-    """Return whether a URL is that of a blob: an https origin, a container and a name."""
-    found = re.fullmatch(r"(https://[^/?#]+)/[A-Za-z0-9$-]+(/[\w.~-]+)+", url, re.ASCII)
-    return found is not None and is_bare_https(found[1]) and not {".", ".."} & set(url.split("/"))

@@ -22,7 +22,7 @@ _UPLOAD = (
 )
 _NEW_CERTIFICATE = (
     "make a new certificate, az keyvault certificate create --vault-name $VEND_VAULT --name vend "
-    "--policy @infra/certificate-policy.json, then "
+    "--policy $CERTIFICATE_POLICY, then "
 ) + _UPLOAD
 _SERVICE_PRINCIPAL = (
     "compare client_id and tenants of the profile with the app registration; if they are right, make its service "
@@ -74,7 +74,7 @@ _MEANINGS = {
     5002730: Meaning(
         "the client assertion is signed by an algorithm that Entra does not take for this key",
         "make the certificate anew with an RSA key: az keyvault certificate create --vault-name $VEND_VAULT "
-        "--name vend --policy @infra/certificate-policy.json",
+        "--name vend --policy $CERTIFICATE_POLICY",
     ),
     65001: Meaning("nobody has consented to the permission", _CONSENT),
     70002: Meaning("the proof of the client is not valid; a second number says why", _UPLOAD),

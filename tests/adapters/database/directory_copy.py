@@ -24,6 +24,7 @@ GADGETS = Stream(
     name="gadgets",
     path="gadgets",
     type="gadget",
+    permission="Gadget.Read.All",
     table="directory_gadget",
     properties={
         "displayName": Column("display_name", lookup=Lookup.ANY_CASE),

@@ -1,0 +1,52 @@
+"""Where a request may show an identity token: as a Bearer (RFC 6750), or as a client assertion (RFC 7523).
+
+Nothing is verified here. Strangers send such requests, so no more is looked at than the longest token has.
+"""
+
+import re
+from collections.abc import Mapping
+
+from shared.core.errors import InvalidRequest, UnknownCaller
+from shared.core.form import client_of, read_credential
+from shared.core.identity_token import TOKEN_LIMIT, refused
+from shared.core.request import Credentials
+
+_BEARER = re.compile(r"bearer +([A-Za-z0-9_.-]+)\Z", re.IGNORECASE | re.ASCII)
+_BEARER_LIMIT = len("Bearer ") + TOKEN_LIMIT
+_TOKEN = re.compile(rb"[A-Za-z0-9_.-]+\Z")
+
+
+def bearer_token(headers: Mapping[str, str]) -> str | None:
+    """Return what may be an identity token in Authorization; None for anything else, which others have put there."""
+    authorization = headers.get("authorization")
+    if authorization is None or len(authorization) > _BEARER_LIMIT:
+        return None
+    found = _BEARER.match(authorization)
+    return found[1] if found else None
+
+
+def is_asserted(headers: Mapping[str, str], body: bytes) -> bool:
+    """Return whether a client proves itself by an assertion, and in no other way."""
+    if "authorization" in headers:
+        return False
+    fields = client_of(body)
+    return bool(fields.assertion) and not fields.secret
+
+
+def asserted_credentials(body: bytes) -> Credentials:
+    """Return a client assertion, and the name of the client that it is said to be of.
+
+    Raises:
+        UnknownIdentity: it has not the form of a token; no encoder escapes anything in one.
+        UnknownCaller: there is none, or the name cannot be read.
+    """
+    fields = client_of(body)
+    if not fields.assertion:
+        raise UnknownCaller("no credentials were sent: client_assertion", cause="no credentials")
+    if len(fields.assertion) > TOKEN_LIMIT or not _TOKEN.match(fields.assertion):
+        raise refused("no JWT")
+    try:
+        name = read_credential(fields.id)
+    except InvalidRequest:
+        raise UnknownCaller(cause="malformed credentials") from None
+    return Credentials("", name or None, token=fields.assertion.decode())

@@ -1,0 +1,387 @@
+"""A run whose store is a file in a blob: what it tells is stored, it holds the lease, and it ends in time."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.adapters.database.blob_file import LEASE_SECONDS
+from shared.adapters.database.sqlite import fold
+from shared.adapters.database.store import SqlStore
+from shared.core.directory.checkpoint import BIN_SECONDS
+from shared.core.directory.order import Order
+from shared.core.directory.streams import STREAMS, USERS
+from shared.core.errors import Unavailable
+from shared.core.reply import Reply
+from shared.directory.run import PUT_SECONDS, RENEW_SECONDS
+from shared.directory.source import DirectorySource
+from shared.telemetry.events import Events
+from tests.adapters.database.directory_copy import GADGETS, NOW, ROOT, TENANT, oid
+from tests.clock import FakeClock, run_virtual
+from tests.directory.places import BLOB, CONTAINER, INTERVAL, InBlob
+from tests.directory.test_run import page
+
+SECONDS = 240.0
+NEEDS = "the app needs Storage Blob Data Contributor on the container, and a way through the firewall"
+STREAMS_HERE = (*STREAMS.values(), GADGETS)
+
+
+class Graph:
+    """A Graph whose every page is a user, the last of them with a delta link; a test may do something before each."""
+
+    def __init__(self, pages: int = 1, *, first: int = 1) -> None:
+        self.pages = pages
+        self.first = first
+        self.read = 0
+        self.on_read: Callable[[], Awaitable[object]] | None = None
+
+    async def page(self, link: str) -> bytes:
+        """Read a page."""
+        assert link.startswith(ROOT)
+        self.read += 1
+        if self.on_read is not None:
+            await self.on_read()
+        number = self.read - 1
+        at = {"delta": f"d{self.read}"} if self.read >= self.pages else {"next_": f"n{self.read}"}
+        return page(self.first + number, **at).encode()
+
+
+class Machine(InBlob):
+    """A machine with the copy, and its events."""
+
+    async def sync(
+        self,
+        graph: Graph,
+        *,
+        both: bool = False,
+        order: Order | None = Order(),  # noqa: B008  # no state
+    ) -> list[dict[str, Any]]:
+        """Run the sync of users, or of gadgets too; list its events."""
+        lines: list[str] = []
+        streams = (USERS, GADGETS) if both else (USERS,)
+        source = DirectorySource(tenant_id=TENANT, root=ROOT, streams=streams, graph=graph)
+        reports = Events(lines.append, wall=lambda: NOW, worker="w")
+        await self.run([source], reports=reports, seconds=SECONDS, order=order)
+        return [json.loads(line) for line in lines]
+
+    def ids(self) -> set[object]:
+        """List the people in the blob."""
+        return {row[0] for row in self.query("select id from active_users")}
+
+    def asked(self, operation: str) -> int:
+        """Count the requests with this `comp`."""
+        return sum(each.operation == operation for each in self.storage.requests)
+
+    def break_lease(self) -> None:
+        """Let the lease of the blob end, whoever holds it."""
+        self.storage.end_lease(CONTAINER, BLOB)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """Both clocks."""
+    return FakeClock()
+
+
+@pytest.fixture
+def ours(tmp_path: Path, clock: FakeClock) -> Machine:
+    """A machine."""
+    return machine(tmp_path / "ours", clock)
+
+
+@pytest.fixture
+def other(tmp_path: Path, clock: FakeClock, ours: Machine) -> Machine:
+    """Another machine, with the same blob."""
+    return machine(tmp_path / "other", clock, ours)
+
+
+def machine(folder: Path, clock: FakeClock, other: Machine | None = None) -> Machine:
+    """Make a machine."""
+    folder.mkdir()
+    return Machine(folder, clock, STREAMS_HERE, storage=other.storage if other else None)
+
+
+def run(story: Callable[[], Awaitable[None]], clock: FakeClock) -> None:
+    """Run a story in virtual time."""
+
+    async def whole() -> None:
+        await story()
+
+    run_virtual(whole, clock)
+
+
+def test_a_run_that_moved_nothing_puts_nothing(ours: Machine, clock: FakeClock) -> None:
+    """Graph wants to be left alone: the blob and its ETag stay as they are, and the copy is not fetched again."""
+
+    async def story() -> None:
+        await ours.sync(Graph())
+        busy = Graph()
+
+        async def fail() -> None:
+            raise Unavailable(cause="Graph: HTTP 429", upstream_wait=timedelta(hours=1))
+
+        busy.on_read = fail
+        (event,) = await ours.sync(busy)
+        assert event["event"] == "sync_failed"
+        before = ours.content
+        for _ in range(2):
+            ours.storage.requests.clear()
+            (event,) = await ours.sync(busy)
+            assert (event["event"], event["cause"]) == ("sync_skipped", "Graph is asked again later")
+            assert ours.asked("blocklist") == 0
+            assert [each.status for each in ours.storage.requests if each.method == "GET"] == [304]
+        assert ours.content == before
+
+    run(story, clock)
+
+
+def test_a_run_with_nothing_due_asks_once(ours: Machine, other: Machine, clock: FakeClock) -> None:
+    """The timer fires each minute, on a machine without a copy too: the blob's metadata tell what is due."""
+
+    async def story() -> None:
+        (event,) = await ours.sync(Graph(), order=None)
+        assert event["outcome"] == "complete"
+        for _ in range(2):
+            ours.storage.requests.clear()
+            assert await other.sync(Graph(), order=None) == []
+            assert [(each.method, each.operation) for each in ours.storage.requests] == [("HEAD", "")]
+        clock.tick(INTERVAL)
+        (event,) = await other.sync(Graph(), order=None)
+        assert event["outcome"] == "complete"
+
+    run(story, clock)
+
+
+def test_a_blob_that_does_not_tell_what_is_due_is_fetched(ours: Machine, clock: FakeClock) -> None:
+    """Somebody else has put it, without metadata: the file tells, and nothing is read that is not due."""
+
+    async def story() -> None:
+        await ours.sync(Graph())
+        assert ours.content is not None
+        ours.storage.write(CONTAINER, BLOB, ours.content)
+        ours.storage.requests.clear()
+        graph = Graph()
+        assert await ours.sync(graph, order=None) == []
+        assert (graph.read, ours.asked("lease")) == (0, 2)
+        clock.tick(INTERVAL)
+        (event,) = await ours.sync(graph, order=None)
+        assert event["outcome"] == "complete"
+
+    run(story, clock)
+
+
+@pytest.mark.parametrize(
+    ("answer", "event", "cause"),
+    [
+        (Reply(412, b""), "sync_skipped", "another run has taken over"),
+        (
+            Reply(403, b"", {"x-ms-error-code": "AuthorizationPermissionMismatch"}),
+            "sync_failed",
+            f"Azure Storage: HTTP 403 AuthorizationPermissionMismatch, {NEEDS}",
+        ),
+        (Reply(503, b""), "sync_failed", "Azure Storage: HTTP 503"),
+    ],
+    ids=["412", "403", "503"],
+)
+def test_no_event_tells_of_what_was_not_put(
+    ours: Machine, clock: FakeClock, answer: Reply, event: str, cause: str
+) -> None:
+    """Each stream is told as failed or skipped, and never as finished; the next run reads the same pages."""
+
+    async def story() -> None:
+        ours.on_ask = lambda _, operation: answer if operation == "blocklist" else None
+        events = await ours.sync(Graph(), both=True)
+        assert [(each["event"], each["stream"], each["cause"]) for each in events] == [
+            (event, "users", cause),
+            (event, "gadgets", cause),
+        ]
+        assert ours.content is None
+        ours.on_ask = lambda _method, _operation: None
+        (finished,) = await ours.sync(Graph())
+        assert (finished["outcome"], finished["pages"]) == ("complete", 1)
+        assert ours.ids() == {oid(1)}
+
+    run(story, clock)
+
+
+def test_a_second_run_stays_away(ours: Machine, other: Machine, clock: FakeClock) -> None:
+    """REL-44: while another one holds the lease; it reads nothing, neither the blob nor Graph."""
+
+    async def story() -> None:
+        await ours.sync(Graph())
+        slow, late = Graph(), Graph()
+
+        async def try_another() -> None:
+            before = len(other.storage.requests)
+            for place in (other, ours):
+                (event,) = await place.sync(late)
+                assert (event["event"], event["cause"]) == ("sync_skipped", "another run is at it")
+            assert {each.operation for each in other.storage.requests[before:]} == {"lease"}
+
+        slow.on_read = try_another
+        (event,) = await ours.sync(slow)
+        assert event["event"] == "sync_finished"
+        assert late.read == 0
+        (event,) = await other.sync(late)
+        assert event["event"] == "sync_finished"
+
+    run(story, clock)
+
+
+def test_a_lease_is_renewed_while_a_page_takes_its_time(ours: Machine, other: Machine, clock: FakeClock) -> None:
+    """Every 20 seconds: three times as long as the lease another run stays away."""
+
+    async def story() -> None:
+        await ours.sync(Graph())
+        slow = Graph()
+
+        async def wait() -> None:
+            for _ in range(3):
+                await asyncio.sleep(LEASE_SECONDS)
+                (event,) = await other.sync(Graph())
+                assert event["event"] == "sync_skipped"
+
+        slow.on_read = wait
+        (event,) = await ours.sync(slow)
+        assert event["event"] == "sync_finished"
+
+    run(story, clock)
+
+
+def test_a_renewal_that_is_refused_ends_the_run(ours: Machine, other: Machine, clock: FakeClock) -> None:
+    """REL-44: another run has taken over. The stale one ends within 20 seconds, and its rows are nowhere."""
+
+    async def story() -> None:
+        await ours.sync(Graph())
+        stale, began = Graph(first=7), clock().boot
+
+        async def overtake() -> None:
+            ours.break_lease()
+            (event,) = await other.sync(Graph(first=2))
+            assert event["event"] == "sync_finished"
+            await asyncio.sleep(SECONDS)
+
+        stale.on_read = overtake
+        (event,) = await ours.sync(stale)
+        assert (event["event"], event["cause"]) == ("sync_skipped", "another run has taken over")
+        assert clock().boot - began <= RENEW_SECONDS
+        assert ours.ids() == {oid(1), oid(2)}
+
+    run(story, clock)
+
+
+def test_two_first_runs_are_one(ours: Machine, other: Machine, clock: FakeClock) -> None:
+    """There is no blob to lease yet. One is stored, the other says so; their rows never mix."""
+
+    async def story() -> None:
+        slow = Graph(first=7)
+
+        async def overtake() -> None:
+            (event,) = await other.sync(Graph(first=1))
+            assert event["event"] == "sync_finished"
+
+        slow.on_read = overtake
+        (event,) = await ours.sync(slow)
+        assert (event["event"], event["cause"]) == ("sync_skipped", "another run has taken over")
+        assert ours.ids() == {oid(1)}
+
+    run(story, clock)
+
+
+def test_a_run_ends_in_time_in_the_middle_of_a_page(ours: Machine, clock: FakeClock) -> None:
+    """What it has read is put, so that a copy whose links live for minutes goes on; the next run reads that page."""
+
+    async def story() -> None:
+        slow, began = Graph(3), clock().boot
+
+        async def hang() -> None:
+            if slow.read == 2:
+                await asyncio.sleep(3_600)
+
+        slow.on_read = hang
+        (event,) = await ours.sync(slow)
+        assert (event["outcome"], event["pages"]) == ("to be continued", 1)
+        assert clock().boot - began == SECONDS
+        (link,) = ours.query("select link from sync_stream where lease_until is null")
+        assert link == (f"{ROOT}/n1",)
+        (event,) = await ours.sync(Graph(first=2))
+        assert (event["outcome"], event["pages"]) == ("complete", 1)
+        assert ours.ids() == {oid(1), oid(2)}
+
+    run(story, clock)
+
+
+def test_a_recycle_bin_that_does_not_answer_ends_in_time(ours: Machine, clock: FakeClock) -> None:
+    """The round is put all the same, and the next run asks again; nothing has become of anybody meanwhile."""
+
+    class Bin(Graph):
+        async def page(self, link: str) -> bytes:
+            if "filter" in link or "deletedItems" in link:
+                await asyncio.sleep(3_600)
+            gone = {"id": oid(1), "@removed": {"reason": "changed"}}
+            return json.dumps({"value": [gone], "@odata.deltaLink": f"{ROOT}/d"}).encode()
+
+    async def story() -> None:
+        await ours.sync(Graph())
+        clock.tick(BIN_SECONDS)
+        for _ in range(2):
+            began = clock().boot
+            (event,) = await ours.sync(Bin())
+            assert event["outcome"] == "complete"
+            assert clock().boot - began == SECONDS
+        assert ours.query("select state from directory_object") == [("deleted",)]
+
+    run(story, clock)
+
+
+def test_a_file_that_is_slow_to_fetch_has_as_long_to_be_put(ours: Machine, other: Machine, clock: FakeClock) -> None:
+    """A large copy would else never be put: the host ends the function a minute after the time for reading."""
+
+    async def story() -> None:
+        await other.sync(Graph())
+
+        def fetch_slowly(method: str, _: str) -> None:
+            if method == "GET":
+                clock.suspend(70)
+
+        ours.on_ask = fetch_slowly
+        slow, began = Graph(2), clock().boot
+        slow.on_read = lambda: asyncio.sleep(SECONDS if slow.read == 2 else 0)
+        (event,) = await ours.sync(slow)
+        assert (event["outcome"], event["pages"]) == ("to be continued", 1)
+        assert clock().boot - began == SECONDS - (70 - PUT_SECONDS)
+
+    run(story, clock)
+
+
+def test_a_lease_of_a_stream_in_the_file_keeps_nobody_out(ours: Machine, clock: FakeClock, tmp_path: Path) -> None:
+    """Whoever put the file has ended: its own lease excludes others."""
+    file = tmp_path / "left.db"
+    store = SqlStore(file, streams=STREAMS_HERE)
+    store.begin(USERS, tenant_id=TENANT, root=ROOT, now=NOW)
+    store.close()
+    fold(file)
+    ours.storage.write(CONTAINER, BLOB, file.read_bytes())
+
+    async def story() -> None:
+        (event,) = await ours.sync(Graph())
+        assert (event["event"], event["outcome"]) == ("sync_finished", "complete")
+
+    run(story, clock)
+
+
+def test_a_blob_that_is_no_database_has_a_remedy(ours: Machine, clock: FakeClock) -> None:
+    """DIR-08: the blob stays as it is, for the operator to look at."""
+    ours.storage.write(CONTAINER, BLOB, b"generation = 1\n" * 100)
+
+    async def story() -> None:
+        (event,) = await ours.sync(Graph())
+        assert (event["event"], event["cause"]) == ("sync_failed", "the store failed: SQLITE_NOTADB")
+        assert "copies anew" in event["remedy"]
+        assert ours.content == b"generation = 1\n" * 100
+
+    run(story, clock)
