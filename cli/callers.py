@@ -68,7 +68,7 @@ def add(  # noqa: PLR0913  # typer reads the options from the signature
     end = _end(not_after, now=patience_of(context).now())
     session = open_session(context, app=app, resource_id=resource_id, config=config, admin=admin, absent=NOTHING_YET)
     documents = session.documents
-    known = documents.callers.callers
+    known = [*documents.callers.callers, *documents.callers.refused]
     if taken := [name for name in names if name in known]:
         raise stop(
             f"{documents.callers_file} has a caller {', '.join(taken)} already.",

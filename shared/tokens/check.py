@@ -58,11 +58,11 @@ class TokenCheck:
     async def _first_token(self) -> Check:
         errors: list[UpstreamError] = []
         left = PATIENCE
-        for others in range(len(self._first_keys) - 1, -1, -1):
-            share = left / 2 if others else left
+        for key in self._first_keys:
+            share = left if key == self._first_keys[-1] else left / 2
             try:
                 async with asyncio.timeout(share):
-                    await self._tokens.get(self._first_keys[-1 - others])
+                    await self._tokens.get(key)
             except TimeoutError:
                 left -= share
             except UpstreamError as error:

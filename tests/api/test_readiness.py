@@ -315,9 +315,10 @@ def test_a_scope_that_nobody_asks_for_any_more_is_no_matter() -> None:
     worker.run(story)
 
 
-def test_nobody_waits_long_for_the_first_token() -> None:
+@pytest.mark.parametrize("keys", [[KEY], [KEY, OTHER]], ids=len)
+def test_nobody_waits_long_for_the_first_token(keys: list[TokenKey]) -> None:
     """A prober is told within seconds that there is none; what was asked for arrives all the same."""
-    worker = Worker()
+    worker = Worker(*keys)
 
     async def story() -> None:
         worker.issuer.open.clear()
@@ -327,7 +328,7 @@ def test_nobody_waits_long_for_the_first_token() -> None:
         worker.issuer.open.set()
         await settle()
         assert await worker.matters() == {}
-        assert len(worker.issuer.asked) == 1
+        assert worker.issuer.asked == keys
 
     worker.run(story)
 

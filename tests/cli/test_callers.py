@@ -236,6 +236,23 @@ def test_a_slip_in_one_name_keeps_no_other_caller_alive(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("spoiled", "has a caller spoiled already"),
+        ("Spoiled", "The name Spoiled is too close to that of spoiled"),
+        ("spoiled-2", "The name spoiled-2 is too close to that of spoiled"),
+    ],
+)
+def test_an_entry_with_mistakes_keeps_its_name_and_its_key(desk: Desk, name: str, says: str) -> None:
+    """FND-C9: the host ignores case, so that a key of the new caller would take the place of its own."""
+    desk.document += f'[callers.spoiled]\nkey_sha256 = ["{sha256("its key")}"]\ncolour = 1\n'
+    before = desk.document
+    done = desk.do("callers", "add", name, "--allow", SCOPE)
+    assert (done.exit_code, desk.document, desk.held) == (1, before, {"vend-billing": OLD}), done.output
+    assert says in done.stderr
+
+
+@pytest.mark.parametrize(
     ("words", "says"),
     [
         (("reports", "Reports", "--allow", SCOPE), "The name Reports is too close to that of reports"),

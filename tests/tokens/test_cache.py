@@ -634,6 +634,7 @@ def test_a_revocation_of_older_tokens_costs_one_request() -> None:
         await asyncio.sleep(0.5)
         bench.issuer.open.set()
         assert await asyncio.gather(*first) == [number(2)] * 30
+        assert bench.cache.counters.hits == 1  # of `cached`: the flight itself has answered them
         later = [await bench.secret(claims=revoked, caller=f"caller-{count}") for count in range(30, 60)]
         assert later == [number(2)] * 30
         assert await bench.secret() == number(2)
@@ -803,6 +804,39 @@ def test_a_revocation_ahead_is_the_callers_own(ahead: int) -> None:
         assert await bench.secret() == number(3)
 
     bench.run(story)
+
+
+def test_a_revocation_of_the_second_that_entra_names_is_everybodys() -> None:
+    """FND-C6: `Date` has whole seconds, so that a moment of Entra's clock may look a little later than now."""
+    bench = Bench()
+
+    async def story() -> None:
+        await bench.cached()
+        bench.clock.tick(60)
+        assert await bench.secret(claims=newer_than(bench.clock().wall + 2)) == await bench.secret() == number(2)
+
+    bench.run(story)
+
+
+def test_all_who_wait_for_a_refused_revocation_get_its_refusal() -> None:
+    """REL-63: one flight is enough to know, although a link is left that the next one may ask with at once."""
+    bench = Bench()
+    error = CredentialRefused()
+    error.links_left = True
+
+    async def story() -> None:
+        await bench.cached()
+        bench.clock.tick(60)
+        bench.issuer.error = error
+        bench.issuer.open.clear()
+        claims = newer_than(bench.clock().wall)
+        waiting = [asyncio.create_task(bench.refused(claims=claims)) for _ in range(3)]
+        await settle()
+        bench.issuer.open.set()
+        assert [type(each) for each in await asyncio.gather(*waiting)] == [CredentialRefused] * 3
+
+    bench.run(story)
+    assert len(bench.issuer.asked) == 2
 
 
 def test_a_clock_of_entra_that_is_far_ahead_meets_nothing() -> None:
