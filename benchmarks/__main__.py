@@ -12,6 +12,7 @@ from benchmarks import (
     first_token,
     handler,
     hit,
+    identity,
     outage,
     package,
     refresh_window,
@@ -34,6 +35,7 @@ SUBJECTS: Mapping[str, Callable[[Scale], list[Row]]] = {
     "handler": handler.rows,
     "first-token": first_token.rows,
     "strangers": strangers.rows,
+    "identity": identity.rows,
     "documents": documents.rows,
     "package": package.rows,
 }
