@@ -16,13 +16,13 @@ from shared.api.answers import (
 )
 from shared.api.remembered import RememberedForms
 from shared.core.errors import InvalidRequest, MethodNotAllowed, UnknownCaller, VendError
+from shared.core.form import client_of
 from shared.core.names import is_guid
-from shared.core.proofs import asserted_credentials, bearer_token, is_asserted
+from shared.core.proofs import Credentials, asserted_credentials, bearer_token, is_asserted
 from shared.core.request import (
     BESIDE_BASIC,
     BY_ASSERTION,
     IN_THE_FORM,
-    Credentials,
     Incoming,
     TokenRequest,
     check_envelope,
@@ -131,9 +131,7 @@ class OAuthRoute(Route):
         check_form_media(incoming.headers, incoming.body)
 
     def credentials(self, incoming: Incoming) -> Credentials:
-        """Return those of HTTP Basic, or else the form's own."""
-        if is_asserted(incoming.headers, incoming.body):
-            return asserted_credentials(incoming.body)
+        """Return those of HTTP Basic, or else the form's own: a key or an assertion."""
         return client_credentials(incoming.headers, incoming.body)
 
     def unencoded_credentials(self, incoming: Incoming) -> Credentials | None:
@@ -144,7 +142,7 @@ class OAuthRoute(Route):
         """Read the form."""
         check_one_credential(incoming.headers, "authorization")
         foreign = BESIDE_BASIC if "authorization" in incoming.headers else IN_THE_FORM
-        if is_asserted(incoming.headers, incoming.body):
+        if is_asserted(incoming.headers, client_of(incoming.body)):
             foreign = BY_ASSERTION
         return read_token_request(incoming.body, incoming.query, foreign=foreign)
 
@@ -197,7 +195,7 @@ class EntraRoute(Route):
 
     def credentials(self, incoming: Incoming) -> Credentials:
         """Return the client assertion."""
-        return asserted_credentials(incoming.body)
+        return asserted_credentials(client_of(incoming.body))
 
     def read(self, incoming: Incoming) -> TokenRequest:
         """Read the form; the tenant stands in the URL."""

@@ -14,8 +14,9 @@ from shared.core.identity_token import Subject
 from shared.core.limits import Limits
 from shared.core.names import is_guid
 from shared.core.policy import Caller, Grant, Offer, decide
+from shared.core.proofs import Credentials
 from shared.core.rate import Bucket
-from shared.core.request import Credentials, Incoming, TokenRequest
+from shared.core.request import Incoming, TokenRequest
 from shared.core.token import Acquired, Moment, Tokens, TokenSource
 from shared.core.trace import trace_parent
 from shared.system import System

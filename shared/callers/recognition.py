@@ -62,7 +62,7 @@ class Recognition:
 
     def is_meant(self, token: str) -> bool:
         """Return whether a text says itself that it is the token of a configured issuer."""
-        return bool(self._issuers) and issuer_of(token) in self._issuers
+        return bool(self._issuers) and (_digest(token) in self._verified or issuer_of(token) in self._issuers)
 
     async def verify(self, token: str) -> Subject:
         """Return whose token it is.
@@ -72,7 +72,7 @@ class Recognition:
             Unavailable: the keys of its issuer cannot be read.
             NotReady: no valid callers document is in force.
         """
-        digest = hashlib.sha256(token.encode()).digest()
+        digest = _digest(token)
         if (identity := await self._remembered(digest)) is not None:
             return identity
         read = read_identity_token(token, self._issuers, now=self._clock().wall)
@@ -114,3 +114,7 @@ class Recognition:
         if len(self._verified) >= VERIFIED:
             del self._verified[next(iter(self._verified))]
         self._verified[digest] = verified
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()

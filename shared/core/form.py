@@ -73,6 +73,8 @@ class ClientFields(NamedTuple):
 def client_of(form: bytes) -> ClientFields:
     """Return the first `client_id`, `client_secret` and `client_assertion` of a form that may be malformed otherwise.
 
+    Where the first two were found, the third is not looked for.
+
     This runs before the caller is known, so its work is bounded whatever is sent: it looks at the first `FIELDS` fields
     and at names up to `CREDENTIAL_NAME_LIMIT`, and decodes nothing.
     """
@@ -82,8 +84,8 @@ def client_of(form: bytes) -> ClientFields:
         if found is None or found.lastgroup in first or found.end(found.lastgroup or "") > CREDENTIAL_NAME_LIMIT:
             continue
         first[found.lastgroup] = field[found.end() :]
-        if len(first) == len(ClientFields._fields):
-            break
+        if "id" in first and "secret" in first:
+            break  # with a secret an assertion does not count
     return ClientFields(*(first.get(name, b"") for name in ClientFields._fields))
 
 

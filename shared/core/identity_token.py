@@ -15,6 +15,7 @@ Nothing in a token chooses where a key comes from.
 """
 
 import json
+from base64 import urlsafe_b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -95,7 +96,7 @@ def issuer_of(token: str) -> str | None:
     if len(token) > TOKEN_LIMIT or len(parts) != 3:
         return None
     try:
-        claims = json.loads(from_base64url(parts[1]))
+        claims = json.loads(urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
     except (ValueError, RecursionError):
         return None
     issuer = claims.get("iss") if isinstance(claims, dict) else None

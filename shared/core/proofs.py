@@ -1,19 +1,32 @@
-"""Where a request may show an identity token: as a Bearer (RFC 6750), or as a client assertion (RFC 7523).
+"""What a caller proves itself with, and where an identity token stands: a Bearer or a client assertion.
 
-Nothing is verified here. Strangers send such requests, so no more is looked at than the longest token has.
+Nothing is verified here. Strangers send such requests, so no more is looked at than the longest token has
+(RFC 6750 section 2.1, RFC 7523 section 2.2).
 """
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from shared.core.errors import InvalidRequest, UnknownCaller
-from shared.core.form import client_of, read_credential
+from shared.core.form import ClientFields, read_credential
 from shared.core.identity_token import TOKEN_LIMIT, refused
-from shared.core.request import Credentials
 
 _BEARER = re.compile(r"bearer +([A-Za-z0-9_.-]+)\Z", re.IGNORECASE | re.ASCII)
 _BEARER_LIMIT = len("Bearer ") + TOKEN_LIMIT
 _TOKEN = re.compile(rb"[A-Za-z0-9_.-]+\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a caller proves itself with."""
+
+    key: str = field(repr=False)
+    """Empty where an identity token is all that was shown."""
+    name: str | None = None
+    """The caller that it says it is, where the protocol has it say so."""
+    token: str | None = field(default=None, repr=False)
+    """What may be an identity token."""
 
 
 def bearer_token(headers: Mapping[str, str]) -> str | None:
@@ -25,22 +38,18 @@ def bearer_token(headers: Mapping[str, str]) -> str | None:
     return found[1] if found else None
 
 
-def is_asserted(headers: Mapping[str, str], body: bytes) -> bool:
+def is_asserted(headers: Mapping[str, str], fields: ClientFields) -> bool:
     """Return whether a client proves itself by an assertion, and in no other way."""
-    if "authorization" in headers:
-        return False
-    fields = client_of(body)
-    return bool(fields.assertion) and not fields.secret
+    return bool(fields.assertion) and not fields.secret and "authorization" not in headers
 
 
-def asserted_credentials(body: bytes) -> Credentials:
+def asserted_credentials(fields: ClientFields) -> Credentials:
     """Return a client assertion, and the name of the client that it is said to be of.
 
     Raises:
         UnknownIdentity: it has not the form of a token; no encoder escapes anything in one.
         UnknownCaller: there is none, or the name cannot be read.
     """
-    fields = client_of(body)
     if not fields.assertion:
         raise UnknownCaller("no credentials were sent: client_assertion", cause="no credentials")
     if len(fields.assertion) > TOKEN_LIMIT or not _TOKEN.match(fields.assertion):

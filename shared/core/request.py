@@ -20,6 +20,7 @@ from shared.core.errors import (
 )
 from shared.core.form import CREDENTIAL_LIMIT, client_of, read_credential, read_form
 from shared.core.names import is_default_scope, is_guid, is_sha256
+from shared.core.proofs import Credentials, asserted_credentials, is_asserted
 from shared.core.url import check_no_secret
 
 BODY_LIMIT = 16 * 1024
@@ -69,18 +70,6 @@ class Incoming:
     def query(self) -> str:
         """What stands behind the question mark, as it was sent: the host's own reading joins what was sent twice."""
         return self.url.partition("?")[2]
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """What a caller proves itself with."""
-
-    key: str = field(repr=False)
-    """Empty where an identity token is all that was shown."""
-    name: str | None = None
-    """The caller that it says it is, where the protocol has it say so."""
-    token: str | None = field(default=None, repr=False)
-    """What may be an identity token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,13 +142,17 @@ def key_in_header(headers: Mapping[str, str], name: str) -> Credentials:
 
 
 def client_credentials(headers: Mapping[str, str], body: bytes) -> Credentials:
-    """Return name and key as OAuth clients send them: by HTTP Basic, or in the form (RFC 6749 section 2.3.1).
+    """Return what OAuth clients send: name and key by HTTP Basic or in the form, or an assertion.
+
+    RFC 6749 section 2.3.1, RFC 7523 section 2.2.
 
     Raises:
-        UnknownCaller: there are none, not in the form of a name and a key, or of two names.
+        UnknownCaller: there are none, not in the form of a name and a key or of a token, or of two names.
     """
-    authorization = headers.get("authorization")
-    client_id, client_secret, _ = client_of(body)
+    authorization, fields = headers.get("authorization"), client_of(body)
+    if is_asserted(headers, fields):
+        return asserted_credentials(fields)
+    client_id, client_secret, _ = fields
     if authorization is None and not client_id and not client_secret:
         raise UnknownCaller(
             "no credentials were sent: HTTP Basic, or client_id and client_secret",

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 import jwt
@@ -21,7 +21,10 @@ from hypothesis import strategies as st
 
 from shared.api.answers import Answer
 from shared.api.routes import ENTRA, FUNCTION_KEY, OAUTH, Route
+from shared.callers.recognition import VERIFIED
+from shared.core.documents.issuers import IssuerSettings
 from shared.core.request import ASSERTION_TYPE, Incoming
+from shared.core.verification_keys import KeySet, TokenAlgorithm, VerificationKey
 from tests.api.shop import ALLOW, ANYBODYS, EVERYBODY, FORM, KEY, MEDIA, OTHERS, TENANT, Shop, entry, good
 from tests.clock import FakeClock
 from tests.signer import ENTRA as ENTRA_URLS
@@ -396,3 +399,38 @@ def test_a_flood_of_forged_tokens_costs_lines_and_no_service() -> None:
     asyncio.run(flood())
     refused = [line for line in shop.lines if json.loads(line)["status"] == 401]
     assert 60 <= len(refused) <= 64
+
+
+class Counted(KeySet):
+    """Keys that count how often one of them is looked for: once for each signature that is checked."""
+
+    looked: ClassVar[int] = 0
+
+    def find(self, key_id: str | None, algorithm: TokenAlgorithm) -> VerificationKey | None:
+        """Count."""
+        type(self).looked += 1
+        return super().find(key_id, algorithm)
+
+
+def test_the_tokens_that_are_used_are_remembered() -> None:
+    """One that is remembered needs no second signature; the one unused for longest gives way to a new one."""
+
+    async def fetch(issuer: IssuerSettings) -> KeySet:
+        return Counted(issuer.key_set.keys, digest="counted")
+
+    shop = Shop(Shop.token, document=BILLING, fetch=fetch)
+    tokens = [token_of("billing", jti=str(number)) for number in range(VERIFIED + 1)]
+
+    async def signatures(*asked: str) -> int:
+        before = Counted.looked
+        for token in asked:
+            assert (await shop.vendor.answer(ENTRA, shown(ENTRA, token))).status == 200
+        return Counted.looked - before
+
+    async def story() -> None:
+        assert await signatures(*tokens[:VERIFIED]) == VERIFIED
+        assert await signatures(tokens[0], tokens[VERIFIED]) == 1
+        assert await signatures(tokens[0]) == 0
+        assert await signatures(tokens[1]) == 1
+
+    asyncio.run(story())
