@@ -12,6 +12,7 @@ INDEX, CHECKS, EVERY_EVENT = re.split(r"^## (?:Checks|Events)$", PAGE, flags=re.
 def sections(part: str) -> dict[str, list[str]]:
     """Return the labels of each section of a part, by its heading."""
     _, *found = re.split(r"^### ", part, flags=re.MULTILINE)
+    assert len({section.partition("\n")[0] for section in found}) == len(found)
     return {
         section.partition("\n")[0]: re.findall(r"^- \*\*([\w ]+)\*\*: ", section, re.MULTILINE) for section in found
     }
