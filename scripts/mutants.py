@@ -38,6 +38,7 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "shared/callers/recognition.py": ("tests/callers/test_identity_tokens.py", "tests/callers/test_issuers.py"),
     "shared/callers/live.py": ("tests/callers/test_age.py", "tests/callers/test_entries.py"),
     "shared/core/directory/checkpoint.py": ("tests/directory/test_directory.py", "tests/directory/test_run.py"),
+    "shared/core/directory/delta.py": ("tests/directory/test_directory.py",),
     "shared/core/directory/order.py": ("tests/directory/test_orders.py",),
     "shared/core/directory/rules.py": ("tests/adapters/database/test_store.py", "tests/directory/test_directory.py"),
     "shared/core/directory/text.py": ("tests/core/directory/test_delta.py",),

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from emulator.seed import GRAPH
+from emulator.seed import GRAPH, TENANT_ID
 from emulator.tour.site import CALLER
 from shared.runtime import NOISY, runtime
 from tests.contract import check
@@ -28,6 +28,12 @@ DOORS = [
     ("msi_token", "GET", GET_TOKEN, "x-identity-header", "the app"),
     ("oauth2_token", "POST", "/api/oauth2/token", "authorization", "the app"),
 ]
+# No key opens these: one takes an identity token alone, and the other tells everybody the same.
+ENTRA = f"/api/entra/{TENANT_ID}"
+KEYLESS = {
+    "entra_token": ("POST", f"{ENTRA}/oauth2/v2.0/token", 401),
+    "entra_discovery": ("GET", f"{ENTRA}/v2.0/.well-known/openid-configuration", 200),
+}
 TIMERS = ("graph_sync", "certificate_rotation")
 
 
@@ -35,7 +41,7 @@ def test_each_function_has_its_gate(resident: Begin, tmp_path: Path) -> None:
     """FND-H9: where the host checks keys, no stranger reaches the app; the app checks the others, and none is open."""
     app = resident({})
     key = app.headers["x-functions-key"]
-    assert {name for name, *_ in DOORS} | {*TIMERS} == set(app.host.functions)
+    assert {name for name, *_ in DOORS} | {*TIMERS} | KEYLESS.keys() == set(app.host.functions)
     with httpx.Client(base_url=f"http://localhost:{app.listen()}", trust_env=False) as client:
         for name, method, url, header, who in DOORS:
             body = FORM if method == "POST" else None
@@ -50,6 +56,13 @@ def test_each_function_has_its_gate(resident: Begin, tmp_path: Path) -> None:
             served = client.request(method, url, headers={**media, header: proof}, content=body)
             check(served)
             assert served.status_code == (403 if name in {"doctor", "sync"} else 200), name
+        for name, (method, url, status) in KEYLESS.items():
+            body = FORM if method == "POST" else None
+            media = {"content-type": app.headers["content-type"]} if body else {}
+            for proof in ({}, {"x-functions-key": key}, {"authorization": basic(CALLER, key)}):
+                answer = client.request(method, url, headers={**media, **proof}, content=body)
+                check(answer)
+                assert answer.status_code == status, name
         # The host starts a timer's function by hand for the holder of its master key.
         master = json.loads((tmp_path / "host.keys.json").read_text())["master"]
         for name in TIMERS:
