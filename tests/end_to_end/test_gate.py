@@ -59,8 +59,8 @@ def test_each_function_has_its_gate(resident: Begin, tmp_path: Path) -> None:
         for name, (method, url, status) in KEYLESS.items():
             body = FORM if method == "POST" else None
             media = {"content-type": app.headers["content-type"]} if body else {}
-            for proof in ({}, {"x-functions-key": key}, {"authorization": basic(CALLER, key)}):
-                answer = client.request(method, url, headers={**media, **proof}, content=body)
+            for keys in ({}, {"x-functions-key": key}, {"authorization": basic(CALLER, key)}):
+                answer = client.request(method, url, headers={**media, **keys}, content=body)
                 check(answer)
                 assert answer.status_code == status, name
         # The host starts a timer's function by hand for the holder of its master key.
