@@ -330,7 +330,7 @@ allow = [{{ profile = "graph", scopes = ["{SCOPE}"], tenants = ["{TENANT_ID}"] }
 """
     done = desk.do("callers", "list")
     assert done.stdout == (
-        f"billing  1 key  graph: {SCOPE}\n"
+        f"billing  1 key, 1 issuer  graph: {SCOPE}\n"
         f"auditor  2 keys, until 2027-01-01 00:00 UTC, 600 a minute per worker, audit, admin  "
         f"graph: {SCOPE} in {TENANT_ID}\n"
         "*        every other key of the host  nothing\n"
