@@ -14,7 +14,7 @@ from emulator.cloud import LocalCloud
 from emulator.network.faults import Fault, Kind
 from emulator.seed import IDENTITY_CLIENT_ID, IDENTITY_PRINCIPAL_ID, TENANT_ID, VEND, VEND_ID
 from shared.api.routes import ENTRA, FUNCTION_KEY
-from shared.callers.issuer_keys import FIRST_PAUSE_SECONDS, MAX_AGE_SECONDS, PAUSE_SECONDS
+from shared.callers.issuer_keys import FIRST_PAUSE_SECONDS, MAX_AGE_SECONDS, PAUSE_SECONDS, REFRESH_SECONDS
 from shared.callers.published_keys import published_keys
 from shared.core.documents.issuers import IssuerSettings
 from shared.core.errors import VendError
@@ -104,7 +104,9 @@ def test_an_issuer_that_is_away_for_a_day_is_not_noticed(
             fake_clock.tick(1)
             assert await status_of(new, issuer.token("billing", audience=AUDIENCE)) == 200
             with suffering(timeless.faults["issuer"], AWAY):
-                fake_clock.tick(MAX_AGE_SECONDS + 1)
+                fake_clock.tick(MAX_AGE_SECONDS)
+                assert await status_of(new, issuer.token("billing", audience=AUDIENCE)) == 200
+                fake_clock.tick(1)
                 assert await status_of(new, issuer.token("billing", audience=AUDIENCE)) == 503
 
     asyncio.run(story())
@@ -202,6 +204,30 @@ def test_an_issuer_that_hangs_delays_one_answer_a_minute(*, is_known: bool) -> N
         assert [await waited() for _ in range(3)] == [(503, 8), (503, 0), (503, 0)]
         await asyncio.sleep(FIRST_PAUSE_SECONDS)
         assert (await waited())[0] == 503
+
+    run_virtual(story, shop.clock)
+
+
+def test_keys_are_asked_for_again_before_a_token_must_wait() -> None:
+    """While fresh they are not, and an hour's rest costs the next token one answer of the issuer."""
+    began: list[float] = []
+
+    async def fetch(issuer: IssuerSettings) -> KeySet:
+        began.append(shop.clock().boot)
+        await asyncio.sleep(1)
+        return issuer.key_set
+
+    shop = Shop(Shop.token, fetch=fetch, document=BILLING)
+
+    async def story() -> None:
+        start = shop.clock().boot
+        for pause, waited in ((0, 1), (REFRESH_SECONDS - 2, 0), (1, 0), (1, 0), (60, 0)):
+            await asyncio.sleep(pause)
+            asked = shop.clock().boot
+            token = signed(claims_of("billing", shop.clock().wall))
+            assert (await shop.vendor.answer(ENTRA, shown(ENTRA, token))).status == 200
+            assert shop.clock().boot - asked == waited
+        assert [moment - start for moment in began] == [0, REFRESH_SECONDS]
 
     run_virtual(story, shop.clock)
 
