@@ -19,9 +19,9 @@ from shared.callers.published_keys import published_keys
 from shared.core.documents.issuers import IssuerSettings
 from shared.core.errors import VendError
 from shared.core.reply import Reply
-from shared.core.verification_keys import KEYS, KeySet
+from shared.core.verification_keys import KEYS, KeySet, read_key, read_key_set
 from tests.api.shop import Shop, good
-from tests.callers.test_identity_tokens import BILLING, shown
+from tests.callers.test_identity_tokens import BILLING, decoded, encoded, shown
 from tests.clock import FakeClock, run_virtual
 from tests.in_process import GRAPH_SCOPE, App, suffering
 from tests.signer import AUDIENCE, URL, claims_of, public_jwk, signed
@@ -313,6 +313,26 @@ def test_an_answer_that_cannot_be_trusted_changes_nothing(metadata: object, keys
     with pytest.raises(VendError) as caught:
         asyncio.run(published_keys(issuer, Served({DISCOVERY: metadata, KEYS_URL: keys})))
     assert caught.value.cause == f"issuer a: {cause}"
+
+
+@pytest.mark.parametrize(("bits", "is_read"), [(2047, False), (2048, True), (4096, True), (4097, False)])
+def test_a_key_of_rsa_has_a_size(bits: int, *, is_read: bool) -> None:
+    """A smaller one is weak, and a larger one would cost a stranger's request too much."""
+    modulus = (1 << (bits - 1) | 1).to_bytes((bits + 7) // 8)
+    body = json.dumps({"keys": [{"kty": "RSA", "n": encoded(modulus), "e": "AQAB"}] * KEYS}).encode()
+    if is_read:
+        assert len(read_key_set(body, of="a").keys) == KEYS
+        return
+    with pytest.raises(VendError):
+        read_key_set(body, of="a")
+
+
+def test_a_key_on_the_curve_has_two_whole_coordinates() -> None:
+    """RFC 7518 section 6.2.1.2: with their zeros in front."""
+    key = public_jwk("ec")
+    for name in ("x", "y"):
+        with pytest.raises(ValueError, match="is no RSA key"):
+            read_key({**key, name: encoded(b"\0" + decoded(key[name]))})
 
 
 def test_a_bad_answer_leaves_the_keys_in_force() -> None:
