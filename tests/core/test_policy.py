@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from shared.core.errors import PolicyDenied
-from shared.core.policy import Allow, Caller, Grant, Mode, Offer, decide
+from shared.core.policy import Allow, Caller, Grant, Mode, Offer, decide, deciding_entry
 from shared.core.request import TokenRequest
 from shared.core.token import TokenKey
 
@@ -141,3 +141,31 @@ def test_audit_mode_serves_what_it_would_deny(request_: TokenRequest, expected: 
     grant = decide(caller(GONE, OTHER_ID, SECOND_TENANT, mode=Mode.AUDIT), request_, OFFERS)
     assert grant.key == expected
     assert grant.would_deny
+
+
+@pytest.mark.parametrize(
+    ("who", "tenant", "scope", "index"),
+    [
+        (caller(OTHER, ALL_TENANTS), TWO, A, 1),
+        (caller(ALL_TENANTS), ONE, B, None),
+        (caller(ALL_TENANTS, mode=Mode.AUDIT), ONE, B, 0),
+        (caller(OTHER, SECOND_TENANT, mode=Mode.AUDIT), TWO, B, 1),
+        (caller(OTHER, mode=Mode.AUDIT), ONE, B, None),
+        (caller(GONE, ALL_TENANTS), TWO, A, 0),
+    ],
+    ids=["by tenant", "not listed", "audited", "audited, by tenant", "the profile lacks it", "a profile that is gone"],
+)
+def test_the_entry_that_decides_is_the_one_that_answers(
+    who: Caller, tenant: str, scope: str, index: int | None
+) -> None:
+    """In audit mode an entry decides about a scope of its profile that it does not list."""
+    assert deciding_entry(who, tenant, scope, OFFERS) == index
+
+
+def test_a_token_is_shared_if_profile_and_caller_share() -> None:
+    """Either of them keeps a caller's tokens apart."""
+    for offered, called in ((True, True), (True, False), (False, True), (False, False)):
+        offers = {"graph": replace(OFFERS["graph"], share=offered)}
+        who = replace(caller(ALL_TENANTS), share=called)
+        key = decide(who, TokenRequest((A,)), offers).key
+        assert key.caller == ("" if offered and called else who.name)

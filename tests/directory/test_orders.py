@@ -104,7 +104,13 @@ def test_an_administrator_runs_it(run: Callable[[Story], None]) -> None:
         ("?accept=1", 400),
         ("?seconds=5&seconds=6", 400),
         ("?code=x", 400),
+        ("?accept_loss=users:objects", 400),
+        ("?accept_loss=users:objects:0", 400),
+        ("?accept_loss=users:objects:3&stream=groups", 400),
+        ("?accept_loss=users:objects:3&resync=true", 400),
+        ("?seconds=1", 200),
         ("?seconds=200", 200),
+        ("?seconds=5&stream=users&resync=false&accept_loss=", 200),
         ("?seconds=", 200),
     ],
 )
@@ -213,5 +219,17 @@ def test_readiness_tells_where_the_copy_stands(run: Callable[[Story], None], tim
         app.clock.tick(5 * 86_400)
         assert "after 7 days Graph forgets the link" in (await directory(app))[1]
         assert (await app.ask()).status == 200
+
+    run(story)
+
+
+def test_a_loss_is_named_with_its_stream_or_without(run: Callable[[Story], None]) -> None:
+    """Nothing is held back here, and both answers say so."""
+
+    async def story(app: App, _: Callable[[], int]) -> None:
+        await app.order()
+        for query in ("?accept_loss=users:objects:3", "?accept_loss=users:objects:3&stream=users"):
+            (told,) = (await app.order(query)).body["streams"]
+            assert (told["name"], told["outcome"]) == ("users", "skipped")
 
     run(story)
