@@ -14,6 +14,7 @@ import typer
 
 from cli.callers_text import CannotEdit, with_generation, with_new_keys
 from cli.documents import Documents
+from cli.host_keys import slots_of
 from cli.keys import key_digest
 from cli.screen import misuse, say
 from shared.adapters.file import read_file
@@ -110,7 +111,25 @@ def _mistakes(table: Mapping[str, Any], entries: Mapping[str, Any]) -> list[str]
             found.append(f"{at}.key_sha256: is not of a wanted document, which has no hashes")
         if "key" in entry and (name == EVERYBODY or not isinstance(entry["key"], bool)):
             found.append(f"{at}.key: " + ('"*" has no key' if name == EVERYBODY else "must be true or false"))
-    return found
+    keyed = [
+        name for name, entry in entries.items() if name != EVERYBODY and isinstance(entry, dict) and _has_key(entry)
+    ]
+    return found + _too_close(keyed)
+
+
+def _too_close(names: Sequence[str]) -> list[str]:
+    """List the names under which the host would keep one key for two callers; it ignores case."""
+    taken: dict[str, str] = {}
+    clashes = {
+        name: owner
+        for name in names
+        for slot in slots_of(name)
+        if (owner := taken.setdefault(slot.lower(), name)) != name
+    }
+    return [
+        f"{dotted('callers', name)}: is too close to {owner}: the host would keep one key for both"
+        for name, owner in clashes.items()
+    ]
 
 
 def _has_key(entry: Mapping[str, Any]) -> bool:

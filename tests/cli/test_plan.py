@@ -121,6 +121,8 @@ def test_the_roles_are_said_to_be_unknown_where_nobody_asks(desk: Desk) -> None:
         ("[callers.a]\ncolour = 1", "callers.a.colour: is not a setting"),
         ("[callers.a]\nkey = false", "callers.a.key_sha256: is missing, and so is identity"),
         ('[callers.a]\nallow = [{ profile = "gone", scopes = [] }]', "there is no such profile"),
+        ("[callers.a]\n[callers.A]", "callers.A: is too close to a: the host would keep one key for both"),
+        ("[callers.a]\n[callers.a-2]", "callers.a-2: is too close to a: the host would keep one key for both"),
         ("[callers]\na = {}", "each caller must have a table of its own"),
     ],
 )
