@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from cli.apply import apply
 from cli.audit import audit
 from cli.callers import add, revoke, roll
 from cli.callers_change import allow, change, deny, purge
@@ -14,6 +15,8 @@ from cli.documents import ROOT
 from cli.execute import environment, execute
 from cli.explain import explain
 from cli.faults import break_part, mend_part
+from cli.plan import plan
+from cli.rekey import rekey
 from cli.sync import sync
 from cli.token import token
 
@@ -51,12 +54,15 @@ app.add_typer(callers, name="callers")
 callers.command("add")(add)
 callers.command("roll")(roll)
 callers.command("revoke")(revoke)
+callers.command("rekey")(rekey)
 callers.command("allow")(allow)
 callers.command("deny")(deny)
 callers.command("set")(change)
 callers.command("purge")(purge)
 callers.command("list")(show)
 callers.command("explain")(explain)
+app.command("plan")(plan)
+app.command("apply")(apply)
 app.command("sync")(sync)
 app.command("audit")(audit)
 app.command("break")(break_part)

@@ -1,30 +1,41 @@
 """`./vend callers list`."""
 
+from datetime import UTC, datetime, timedelta
+
+import typer
+
 from cli.documents import Config, read_documents
+from cli.patience import patience_of
 from cli.screen import counted, say
 from shared.core.policy import EVERYBODY, Caller, Mode
 
+NEAR = timedelta(days=14)
+"""How long before its end a caller is named."""
 
-def show(config: Config = None) -> None:
+
+def show(context: typer.Context, config: Config = None) -> None:
     """List the callers, one in a line: keys, limits, and what each may have.
+
+    A line tells where the time of a caller is over, or ends within 14 days.
 
     What is wrong with the document, ./vend check says.
     """
     documents = read_documents(config)
     callers = documents.callers.callers
+    now = datetime.fromtimestamp(patience_of(context).now(), UTC)
     width = max(map(len, callers), default=0)
     for name, caller in callers.items():
-        say(f"{name:{width}}  {', '.join(_limits(caller))}  {_allowed(caller)}")
+        say(f"{name:{width}}  {', '.join(_limits(caller, now=now))}  {_allowed(caller)}")
     if not callers:
         say("Nobody: no callers, no tokens.")
 
 
-def _limits(caller: Caller) -> list[str]:
+def _limits(caller: Caller, *, now: datetime) -> list[str]:
     facts = [counted(len(caller.key_sha256), "key")] if caller.name != EVERYBODY else ["every other key of the host"]
     if caller.identity:
         facts.append(counted(len({each.issuer for each in caller.identity}), "issuer"))
     if caller.not_after:
-        facts.append(f"until {caller.not_after:%Y-%m-%d %H:%M %Z}")
+        facts.append(f"until {caller.not_after:%Y-%m-%d %H:%M %Z}{_warning(caller.not_after - now)}")
     if caller.per_worker_per_minute:
         facts.append(f"{caller.per_worker_per_minute} a minute per worker")
     if caller.mode is Mode.AUDIT:
@@ -32,6 +43,12 @@ def _limits(caller: Caller) -> list[str]:
     if caller.admin:
         facts.append("admin")
     return facts
+
+
+def _warning(left: timedelta) -> str:
+    if left <= timedelta():
+        return " (over: it is refused)"
+    return f" (ends in {counted(left.days, 'day')})" if left < NEAR else ""
 
 
 def _allowed(caller: Caller) -> str:

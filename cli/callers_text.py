@@ -83,6 +83,23 @@ def with_keys(text: str, name: str, keys: Sequence[str], *, over: Sequence[str])
     return _with_entry(text, name, edit, lambda entry: entry.update(key_sha256=list(keys)))
 
 
+def with_new_keys(text: str, name: str, keys: Sequence[str], *, without: str | None) -> str:
+    """Give an entry that has no keys its first ones.
+
+    Args:
+        text: the document.
+        name: of the caller.
+        keys: the hashes; none where the caller gets no key.
+        without: a key of the entry that goes.
+
+    Raises:
+        CannotEdit: there is no such caller, or only a person can edit the document.
+    """
+    if without:
+        text = with_values(text, name, {without: None})
+    return _with_line(text, name, "key_sha256", json.dumps(list(keys))) if keys else text
+
+
 def names_of(text: str) -> Collection[str]:
     """Return the names of the callers."""
     return _callers(text).keys()

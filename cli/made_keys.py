@@ -45,16 +45,35 @@ class MadeKeys:
         self._session = session
 
     @classmethod
-    def make(cls, session: Session, names: list[str], *, key_file: Path | None, key_folder: Path | None) -> Self:
-        """Have a key made for each, and hand them over; end with exit code 1 where that worked for none."""
+    def make(
+        cls,
+        session: Session,
+        names: list[str],
+        *,
+        key_file: Path | None = None,
+        key_folder: Path | None,
+        repeats: bool = False,
+    ) -> Self:
+        """Have a key made for each, and hand them over; end with exit code 1 where that worked for none.
+
+        Args:
+            session: of the command.
+            names: of the callers.
+            key_file: the new file for one key.
+            key_folder: where each key gets a new file of its own.
+            repeats: whether a file gives way whose key no caller has: a command that broke off has left it.
+        """
         held, now = session.keys_now()
         slots: dict[str, str] = {}
         for name in names:
-            slot = next((slot for slot in slots_of(name) if held.get(slot) not in now.owners), None)
+            # A free name first: a key that no caller has yet may be of a command that is under way.
+            free = [slot for slot in slots_of(name) if held.get(slot) not in now.owners]
+            slot = next((slot for slot in free if slot not in held), next(iter(free), None))
             if slot is None:
                 raise stop(f"The host has keys {' and '.join(slots_of(name))} already, and callers use them.")
             slots[name] = slot
-        outputs = outputs_of(session.documents, names, key_file=key_file, key_folder=key_folder)
+        owned = now.owners if repeats else None
+        outputs = outputs_of(session.documents, names, key_file=key_file, key_folder=key_folder, owned=owned)
         values = session.keys.make(list(slots.values()))
         keys, lost = dict[str, _Key](), list[str]()
         for name, slot in slots.items():

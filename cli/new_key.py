@@ -1,13 +1,20 @@
 """Where a new key goes: to stdout, into a new file, or beside the others of a `make run`. It is shown once."""
 
 import os
+import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cli.documents import Documents, shown
+from cli.keys import key_digest
 from cli.screen import say, stop
+from shared.adapters.file import read_file
+
+LONGEST_KEY = 512
+_KEY = re.compile(r"[!-~]{16,512}\Z")
 
 KeyFile = Annotated[
     Path | None,
@@ -76,9 +83,22 @@ class NewKey:
 
 
 def outputs_of(
-    documents: Documents, names: list[str], *, key_file: Path | None, key_folder: Path | None
+    documents: Documents,
+    names: list[str],
+    *,
+    key_file: Path | None,
+    key_folder: Path | None,
+    owned: Collection[str] | None = None,
 ) -> dict[str, NewKey]:
-    """Find where the key of each caller is to go, or end with exit code 1."""
+    """Find where the key of each caller is to go, or end with exit code 1.
+
+    Args:
+        documents: both.
+        names: of the callers.
+        key_file: the new file for one key.
+        key_folder: where each key gets a new file of its own.
+        owned: the SHA-256 of each key that a caller has: a file with another key gives way. None: no file does.
+    """
     if key_file and (key_folder or len(names) > 1):
         raise typer.BadParameter("takes one key; several go to --key-folder", param_hint="--key-file")
     if key_file is None and key_folder is None:
@@ -86,6 +106,15 @@ def outputs_of(
         return {name: NewKey(documents.key_file(name), replaces=True, label=labels[name]) for name in names}
     places = {name: key_file or (key_folder or Path()) / f"{name}.key" for name in names}
     for place in places.values():
-        if place.exists():
+        if place.exists() and (owned is None or not _is_left(place, owned)):
             raise stop(f"{place} is there already.", "Name a new file.")
-    return {name: NewKey(place) for name, place in places.items()}
+    return {name: NewKey(place, replaces=owned is not None) for name, place in places.items()}
+
+
+def _is_left(place: Path, owned: Collection[str]) -> bool:
+    """Return whether a file holds a key that no caller has, or nothing at all."""
+    try:
+        found = read_file(place, most=LONGEST_KEY)
+        return not found or (_KEY.match(found.decode()) is not None and key_digest(found.decode()) not in owned)
+    except (OSError, ValueError):
+        return False

@@ -106,7 +106,7 @@ def _show(answer: httpx.Response, vended: Vended) -> None:
 
 
 def _show_claims(secret: str) -> None:
-    claims = _claims(secret)
+    claims = claims_of(secret)
     if not claims:
         say("The token is opaque: only its API can read it.")
         return
@@ -166,7 +166,7 @@ def _next(status: int, body: Mapping[str, Any], *, why: str, past: str) -> str:
     return "is this the address of vend, and is it up?"
 
 
-def _claims(secret: str) -> Mapping[str, Any]:
+def claims_of(secret: str) -> Mapping[str, Any]:
     """Decode what a JWT says, without believing it; nothing where it is none."""
     parts = secret.split(".")
     if len(parts) != 3:

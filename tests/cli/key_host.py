@@ -3,8 +3,9 @@
 import hashlib
 import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from urllib.parse import parse_qsl
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -72,6 +73,8 @@ class KeyHost:
         self._file = file
         self._api = KeyApi(file, ())
         self.before = lambda: None
+        self.token: Callable[[Mapping[str, str]], str | None] = lambda _: None
+        """Returns the token that a request for one gets; None for a refusal."""
         self.seconds = time.time()
         self._ring = KeyRing(file, now=lambda: datetime.fromtimestamp(self.seconds, UTC))
         self.app = Starlette(
@@ -107,4 +110,7 @@ class KeyHost:
     async def _token(self, request: Request) -> Response:
         if not self._lets_in(request):
             return Response(status_code=401)
+        form = dict(parse_qsl((await request.body()).decode()))
+        if token := self.token(form):
+            return JSONResponse({"access_token": token, "correlation_id": "c-1"})
         return JSONResponse({"error": "invalid_request", "correlation_id": "c-1"}, status_code=400)

@@ -27,12 +27,14 @@ MALFORMED = {
     "--stream": ("devices", ""),
     "--tenant": ("common", "contoso.com", f"{ID}\n", "*"),
     "--uti": ("", "short", 'aZ09_-8vQUWF" or true', "aZ09_-8vQUWF\n"),
+    "FILE": ("/nowhere/wanted.toml", "/"),
     "SCOPE": ("https://graph.microsoft.com",),
 }
 ANYTHING = {"--as", "--config", "--key-file", "--key-folder", "--log", "--profile"}
 """Names and paths: each text can be one, and whether it is there is another question."""
 GOOD = {
     "--allow": SCOPE, "--scope": SCOPE, "NAME": "billing", "CALLER": "billing", "PART": "entra", "SCOPE": SCOPE,
+    "FILE": "callers.toml.example",
     "-- CMD": "true", "--as": "operator", "--uti": "aZ09_-8vQUWFvJk1E2cAAA",
 }  # fmt: skip
 WORDS = {"NAME", "CALLER", "PART", "-- CMD"}
@@ -79,6 +81,8 @@ def test_a_malformed_value_is_not_understood(run: Run, words: tuple[str, ...], n
             given += [value if each == name else GOOD[each]]
     if words == ("callers", "explain"):
         given += ["billing", *(() if name in {"--scope", "--correlation-id"} else ("--scope", SCOPE))]
+    if words == ("callers", "rekey"):
+        given += ["--all"]
     if words == ("callers", "set"):
         given += ["--mode", "audit"] if name != "--mode" else []
     done = run(*words, *given, VEND_CONFIG="/nowhere/vend.toml", PATH="")

@@ -31,8 +31,9 @@ def masked(text: str) -> str:
 STORY = [
     (command, expected)
     for command, expected in EXAMPLES
-    if re.match("callers (add|list|roll|revoke|allow|deny|set|purge)", command)
+    if re.match("callers (add|list|roll|revoke|rekey|allow|deny|set|purge)|plan|apply", command)
 ]
+WANTED = re.findall(r"^```toml\n(# wanted\.toml\n.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 ALONE = [example for example in EXAMPLES if example not in STORY]
 
 
@@ -43,11 +44,13 @@ def test_the_life_of_a_caller_is_as_the_page_tells_it(cloud: LocalCloud, tmp_pat
     folder.mkdir()
     write_configuration(cloud, folder, {"billing": KEY})
     write_keys(folder / "host.keys.json", {"billing": KEY})
+    (tmp_path / "wanted.toml").write_text("".join(WANTED))
     host = KeyHost(KeyFile(folder / "host.keys.json"), Workers((folder / "callers.toml").read_bytes, WORKERS[:1]))
     with Background() as background:
         url = f"http://{HOST}:{background.serve(host.app)}"
         for command, expected in STORY:
-            done = launch(*shlex.split(command), environ={"VEND_CONFIG": str(folder / "vend.toml"), "VEND_URL": url})
+            environ = {"VEND_CONFIG": str(folder / "vend.toml"), "VEND_URL": url}
+            done = launch(*shlex.split(command), environ=environ, cwd=tmp_path)
             host.seconds += 61  # it looks for new keys once a minute
             assert (done.stdout + done.stderr).replace(f"{tmp_path}/", "") == expected
 
