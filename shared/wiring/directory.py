@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -104,9 +104,10 @@ def build_sync(
     # Late: a worker that only answers requests never imports the database.
     @cache
     def in_a_file() -> _Runs:
+        from shared.adapters.database.sqlite import in_file  # noqa: PLC0415
         from shared.adapters.database.store import SqlStore  # noqa: PLC0415
 
-        store = SqlStore(root / ours.file, streams=STREAMS.values())
+        store = SqlStore(in_file(root / ours.file), streams=STREAMS.values())
         open_things.callback(store.close)
         return make_sync(store, events)
 
@@ -117,6 +118,7 @@ def build_sync(
         from shared.adapters.database.blob_file import BlobFile  # noqa: PLC0415
         from shared.adapters.database.blob_requests import BlobRequests  # noqa: PLC0415
         from shared.adapters.database.kept_copy import KeptCopy  # noqa: PLC0415
+        from shared.adapters.database.sqlite import in_file  # noqa: PLC0415
         from shared.adapters.database.store import SqlStore  # noqa: PLC0415
         from shared.directory.run import FileRun, Plan  # noqa: PLC0415
 
@@ -126,7 +128,7 @@ def build_sync(
         return FileRun(
             BlobFile(requests, copy=copy, new_id=system.new_id, pool=pool()),
             plan=Plan(sources=sources, interval=interval, clock=system.clock),
-            open_store=partial(SqlStore, copy.file, streams=STREAMS.values()),
+            open_store=lambda: SqlStore(in_file(copy.file), streams=STREAMS.values()),
             make_sync=make_sync,
             pool=pool(),
             events=events,

@@ -14,6 +14,7 @@ from emulator.blob.app import BlobStorage
 from shared.adapters.database.blob_file import BlobFile
 from shared.adapters.database.blob_requests import BlobRequests
 from shared.adapters.database.kept_copy import KeptCopy
+from shared.adapters.database.sqlite import in_file
 from shared.adapters.database.store import SqlStore
 from shared.core.directory.order import Order
 from shared.core.directory.streams import Stream
@@ -57,7 +58,7 @@ class InFile(Place):
     def __init__(self, folder: Path, clock: FakeClock, streams: Iterable[Stream]) -> None:
         self.file = folder / "directory.db"
         self._clock = clock
-        self._store = SqlStore(self.file, streams=streams)
+        self._store = SqlStore(in_file(self.file), streams=streams)
 
     async def run(
         self, sources: Sequence[DirectorySource], *, reports: Reports, seconds: float, order: Order | None
@@ -104,7 +105,7 @@ class InBlob(Place):
         new_id: Callable[[], str] = lambda: f"{id(self)}-{next(self._ids)}"  # noqa: E731
         run = FileRun(
             BlobFile(requests, copy=self.copy, new_id=new_id, pool=InPlace()),
-            open_store=partial(SqlStore, self.copy.file, streams=self._streams),
+            open_store=lambda: SqlStore(in_file(self.copy.file), streams=self._streams),
             plan=Plan(sources=sources, interval=INTERVAL, clock=self._clock),
             make_sync=partial(sync_of, sources, self._clock),
             pool=InPlace(),

@@ -1,11 +1,10 @@
-"""Instants in a database: one fixed form of text, so that readers can compare and sort them."""
+"""Instants in a database: `timestamptz`, or in SQLite one fixed form of text, so that readers can compare and sort."""
 
 from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import Dialect, String
-from sqlalchemy.types import TypeDecorator
-
-_FORM = "%Y-%m-%dT%H:%M:%S.%fZ"
+from sqlalchemy import DateTime, Dialect, String
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 
 class Instant(TypeDecorator[float]):
@@ -14,10 +13,22 @@ class Instant(TypeDecorator[float]):
     impl = String(27)
     cache_ok = True
 
-    def process_bind_param(self, value: float | None, dialect: Dialect) -> str | None:  # noqa: ARG002  # SQLAlchemy's
-        """Write an instant."""
-        return None if value is None else datetime.fromtimestamp(value, UTC).strftime(_FORM)
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return what the database calls it."""
+        return DateTime(timezone=True) if dialect.name == "postgresql" else String(27)
 
-    def process_result_value(self, value: str | None, dialect: Dialect) -> float | None:  # noqa: ARG002  # SQLAlchemy's
-        """Read an instant."""
-        return None if value is None else datetime.strptime(value, _FORM).replace(tzinfo=UTC).timestamp()
+    def process_bind_param(self, value: float | None, dialect: Dialect) -> datetime | str | None:
+        """Write an instant."""
+        if value is None:
+            return None
+        instant = datetime.fromtimestamp(value, UTC)
+        if dialect.name == "postgresql":
+            return instant
+        # Not strftime: it writes the year 1 with one digit.
+        return instant.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+    def process_result_value(self, value: datetime | str | float | None, dialect: Dialect) -> float | None:  # noqa: ARG002  # SQLAlchemy's
+        """Read an instant. A database that is not migrated yet, of before version 2, has seconds."""
+        if isinstance(value, str):
+            value = datetime.fromisoformat(value)
+        return value.timestamp() if isinstance(value, datetime) else value

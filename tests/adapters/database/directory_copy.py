@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from shared.adapters.database.migration import CURRENT, Version
+from shared.adapters.database.sqlite import in_file
 from shared.adapters.database.store import SqlStore
 from shared.core.directory.checkpoint import Checkpoint
 from shared.core.directory.delta import Change, ColumnValue, LinkKind, ObjectState, Page
@@ -60,7 +61,7 @@ class Copy:
         self.file = file
         self.tenant_id = tenant_id
         self.stream = stream
-        self.store = SqlStore(file, streams=streams, version=version)
+        self.store = SqlStore(in_file(file), streams=streams, version=version)
         self.texts = [column.name for column in stream.properties.values() if column.kind is str]
 
     def begin(self, *, now: float = NOW, root: str = ROOT) -> Checkpoint:
