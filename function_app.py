@@ -25,6 +25,18 @@ async def oauth2_token(req: func.HttpRequest) -> func.HttpResponse:
     return await _answer("oauth2/token", req)
 
 
+@app.route(route="entra/{tenant}/oauth2/v2.0/token", auth_level=func.AuthLevel.ANONYMOUS)
+async def entra_token(req: func.HttpRequest) -> func.HttpResponse:
+    """Vend a token to a client of Entra that proves itself by an identity token."""
+    return await _answer("entra/{tenant}/oauth2/v2.0/token", req)
+
+
+@app.route(route="entra/{tenant}/v2.0/.well-known/openid-configuration", auth_level=func.AuthLevel.ANONYMOUS)
+async def entra_discovery(req: func.HttpRequest) -> func.HttpResponse:
+    """Tell a client of Entra where to ask for tokens."""
+    return await _answer("entra/{tenant}/v2.0/.well-known/openid-configuration", req)
+
+
 @app.route(route="health/ready")
 async def ready(req: func.HttpRequest) -> func.HttpResponse:
     """Say whether this worker can serve."""

@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from benchmarks import (
+    directory,
     documents,
     end_to_end,
     first_token,
     handler,
     hit,
+    identity,
     outage,
     package,
     refresh_window,
@@ -34,7 +36,9 @@ SUBJECTS: Mapping[str, Callable[[Scale], list[Row]]] = {
     "handler": handler.rows,
     "first-token": first_token.rows,
     "strangers": strangers.rows,
+    "identity": identity.rows,
     "documents": documents.rows,
+    "directory": directory.rows,
     "package": package.rows,
 }
 

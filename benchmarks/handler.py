@@ -25,10 +25,14 @@ from shared.adapters.file import FileSource
 from shared.api.answers import Answer
 from shared.api.routes import FUNCTION_KEY
 from shared.api.vendor import Vendor
+from shared.callers.issuer_keys import IssuerKeys
 from shared.callers.live import Callers
-from shared.core.policy import Offer
+from shared.callers.recognition import Recognition
+from shared.core.documents.issuers import IssuerSettings
+from shared.core.policy import Deployment, Offer
 from shared.core.request import Incoming
 from shared.core.token import AccessToken, Acquired, TokenSource, Wanted
+from shared.core.verification_keys import KeySet
 from shared.system import System
 from shared.telemetry.events import Events, log_line
 
@@ -83,10 +87,20 @@ def _timed(runner: asyncio.Runner, call: Callable[[], Awaitable[object]], times:
     return lambda: runner.run(each_awaited(call, times))
 
 
-def warm_vendor(key: str, folder: Path, pool: Executor, *, app_checked_routes: bool) -> Vendor:
+def warm_vendor(
+    key: str,
+    folder: Path,
+    pool: Executor,
+    *,
+    app_checked_routes: bool,
+    issuer: IssuerSettings | None = None,
+    callers: str = CALLERS,
+) -> Vendor:
     """Put together what answers requests for tokens, with one caller.
 
     Args:
+        issuer: whose identity tokens prove callers; one with inline keys.
+        callers: the callers document, in which the hash of the key and the scope are put.
         key: of the caller.
         folder: for its callers document.
         pool: where that is read.
@@ -94,7 +108,7 @@ def warm_vendor(key: str, folder: Path, pool: Executor, *, app_checked_routes: b
     """
     offers = {KEY.profile: Offer(tenants=(KEY.tenant_id,), scopes=(KEY.scope,), client_id="", vendable=True)}
     file = folder / "callers.toml"
-    file.write_text(CALLERS.format(digest=hashlib.sha256(key.encode()).hexdigest(), scope=SCOPE))
+    file.write_text(callers.format(digest=hashlib.sha256(key.encode()).hexdigest(), scope=SCOPE))
     secret, system = access_token(), System()
 
     async def acquire(_: Wanted) -> Acquired:
@@ -102,9 +116,10 @@ def warm_vendor(key: str, folder: Path, pool: Executor, *, app_checked_routes: b
         return Acquired(token, TokenSource.IDENTITY_PROVIDER)
 
     events = Events(log_line, wall=time.time, worker="bench")
-    callers = Callers(
+    issuers = [issuer] if issuer else []
+    live = Callers(
         FileSource(file, pool=pool),
-        offers,
+        Deployment(offers, {each.name: each.trusted.tenant_id for each in issuers}),
         pool=pool,
         limits=LIMITS,
         clock=system.clock,
@@ -112,7 +127,17 @@ def warm_vendor(key: str, folder: Path, pool: Executor, *, app_checked_routes: b
         on_new_generation=lambda: None,
     )
     return Vendor(
-        callers=callers,
+        callers=Recognition(
+            live,
+            issuers={each.issuer: each.trusted for each in issuers},
+            keys={
+                each.name: IssuerKeys(
+                    each.name, partial(_inline, each), limits=LIMITS, clock=system.clock, events=events
+                )
+                for each in issuers
+            },
+            clock=system.clock,
+        ),
         tokens=token_cache(acquire, system=system),
         offers=offers,
         app_checked_routes=app_checked_routes,
@@ -120,6 +145,10 @@ def warm_vendor(key: str, folder: Path, pool: Executor, *, app_checked_routes: b
         system=system,
         events=events,
     )
+
+
+async def _inline(issuer: IssuerSettings) -> KeySet:
+    return issuer.key_set
 
 
 def _plain(key: str) -> Handler:

@@ -60,6 +60,9 @@ def _verdict(answer: Answer) -> _Verdict:
     if answer.status_code == HTTPStatus.UNAUTHORIZED:
         return _Verdict(f"{'vend' if of_app else 'The host'} does not know the key.", may_change=True)
     if of_app:
-        return _Verdict("")
+        # It answers so where it does not know its callers, and has looked for no key.
+        return (
+            _Verdict(f"vend answers {answer.status_code}.", may_change=True) if answer.is_server_error else _Verdict("")
+        )
     may_change = answer.is_server_error or answer.status_code == HTTPStatus.TOO_MANY_REQUESTS
     return _Verdict(f"What stands before the app answers {answer.status_code} from here.", may_change=may_change)

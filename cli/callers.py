@@ -68,7 +68,7 @@ def add(  # noqa: PLR0913  # typer reads the options from the signature
     end = _end(not_after, now=patience_of(context).now())
     session = open_session(context, app=app, resource_id=resource_id, config=config, admin=admin, absent=NOTHING_YET)
     documents = session.documents
-    known = documents.callers.callers
+    known = [*documents.callers.callers, *documents.callers.refused]
     if taken := [name for name in names if name in known]:
         raise stop(
             f"{documents.callers_file} has a caller {', '.join(taken)} already.",
@@ -166,14 +166,15 @@ def revoke(
         grants=False,
     )
     lost = {name: _keys_of(documents.callers, name) for name in names if name != EVERYBODY}
-    check_everybody(session, lost, session.check(change), yes=yes)
+    after = session.check(change)
+    check_everybody(session, lost, after, yes=yes)
     if known:
         session.write(change)
         say(f"Written: {', '.join(known)} {'are no callers' if len(known) > 1 else 'is no caller'} any more.")
         for name in known:
             if made := documents.key_file(name):
                 made.unlink(missing_ok=True)
-    swept = sweep(session, lost)
+    swept = sweep(session, lost, after)
     absent = [name for name in names if name not in known and name not in swept.names]
     if not swept.failed and len(absent) == len(names):
         raise unknown(documents, *absent)
@@ -274,12 +275,13 @@ def _finish(session: Session, held: Mapping[str, tuple[str, ...]], *, yes: bool)
         return text
 
     change = Change(edit=edit, is_in=lambda document: not document.owners.keys() & gone, grants=False)
-    check_everybody(session, old, session.check(change), yes=yes)
+    after = session.check(change)
+    check_everybody(session, old, after, yes=yes)
     if rolled:
         session.write(change)
         which = "keys of {} are" if len(rolled) > 1 else "key of {} is"
         say(f"Written: the old {which.format(', '.join(rolled))} not in the document any more.")
-    swept = sweep(session, old)
+    swept = sweep(session, old, after)
     idle = [name for name in old if name not in rolled and name not in swept.names and not swept.failed]
     if len(idle) < len(old):
         session.confirm(change)

@@ -21,6 +21,8 @@ def show(config: Config = None) -> None:
 
 def _limits(caller: Caller) -> list[str]:
     facts = [counted(len(caller.key_sha256), "key")] if caller.name != EVERYBODY else ["every other key of the host"]
+    if caller.identity:
+        facts.append(counted(len({each.issuer for each in caller.identity}), "issuer"))
     if caller.not_after:
         facts.append(f"until {caller.not_after:%Y-%m-%d %H:%M %Z}")
     if caller.per_worker_per_minute:

@@ -114,6 +114,7 @@ def read_documents(
             raise end({shown(config): error.mistakes}) from None
         mistakes += _roots_mistakes(settings)
         offers = None if mistakes else settings.offers
+        issuers = None if mistakes else settings.tenants_of_issuers
         if not to_mend:
             mistakes += upstream_mistakes(settings)
         if settings.callers is NOTHING or (mistakes and is_url(settings.callers)):
@@ -128,7 +129,7 @@ def read_documents(
             missing = f"{name.rpartition('/')[2]}: is not there"
             raise end({shown(config): mistakes, name: [missing]})
         try:
-            callers = parse_callers(content, offers, name=name.rpartition("/")[2])
+            callers = parse_callers(content, offers, name=name.rpartition("/")[2], issuers=issuers)
         except DocumentError as error:
             raise end({shown(config): mistakes, name: error.mistakes}) from None
     if mistakes or (callers.mistakes and not to_mend):

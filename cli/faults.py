@@ -26,6 +26,7 @@ NOTICED = {
     "identity": "nothing while vend keeps its own token for the vault; then as without the vault",
     "graph": "nothing; the directory sync fails, and goes on from where it was",
     "blob": "nothing for a day, where it holds the callers document; that of `make run` is a file",
+    "issuer": "nothing for two days, where its keys are known to the worker; a worker that starts answers 503",
     "management": "nothing: it is asked by ./vend callers alone, for an app in Azure",
 }
 KINDS = {

@@ -29,25 +29,21 @@ type Lost = Mapping[str, Collection[str]]
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What became of the keys that callers have lost.
+    """What became of the keys that callers have lost; what the host keeps is printed.
 
     Attributes:
         names: the callers of which the host had a key that vend made.
-        failed: whether the host may keep such a key; the reason is printed.
-        kept: the keys that the host keeps because vend did not make them, and what that means.
+        failed: whether the host may keep such a key.
+        kept: whether the host keeps a key because vend did not make it.
     """
 
     names: frozenset[str]
     failed: bool = False
-    kept: str = ""
+    kept: bool = False
 
     def check(self) -> None:
         """End with exit code 1 where the host keeps a key that a caller has lost, or may keep one."""
-        if self.kept:
-            complain(self.kept, "Delete it at the host: no command of vend's does.")
-        if self.failed:
-            raise stop("The host may keep a key that no caller has.", "Repeat the command to delete it.")
-        if self.kept:
+        if self.kept or self.failed:
             raise typer.Exit(1)
 
 
@@ -82,10 +78,15 @@ def check_everybody(session: Session, lost: Lost, after: CallersDocument, *, yes
         raise stop("Nothing was written.", "Delete such a key at the host first, or go on all the same: --yes")
 
 
-def sweep(session: Session, lost: Lost) -> Swept:
+def sweep(session: Session, lost: Lost, after: CallersDocument) -> Swept:
     """Delete the keys that vend made for callers and that no caller has any more.
 
     A key that a command left behind when it broke off goes too, by its name. A key of another name stays.
+
+    Args:
+        session: of the command.
+        lost: the keys.
+        after: the document as it was written.
     """
     try:
         held, now = session.keys_now()
@@ -94,14 +95,26 @@ def sweep(session: Session, lost: Lost) -> Swept:
         }
         deleted = session.keys.delete(list(slots)) if slots else frozenset()
     except typer.Exit:  # the reason is printed
+        _tell_left(after)
         return Swept(frozenset(), failed=True)
     if swept := [slot for slot in slots if slot in deleted]:
         say(f"The host has no key {', '.join(swept)} any more.")
-    kept = ""
-    if foreign := _foreign(held, lost, now):
+    foreign = _foreign(held, lost, now)
+    if foreign:
         what = _of_everybody(now) or "nothing"
-        kept = f"The host keeps its key {', '.join(foreign)}, which vend did not make. It gets {what}."
-    return Swept(frozenset(slots.values()), failed=len(deleted) < len(slots), kept=kept)
+        complain(
+            f"The host keeps its key {', '.join(foreign)}, which vend did not make. It gets {what}.",
+            "Delete it at the host: no command of vend's does.",
+        )
+    if failed := len(deleted) < len(slots):
+        _tell_left(now)
+    return Swept(frozenset(slots.values()), failed=failed, kept=bool(foreign))
+
+
+def _tell_left(document: CallersDocument) -> None:
+    what = _of_everybody(document)
+    gets = f" It gets {what}." if what else ""
+    complain(f"The host may keep a key that no caller has.{gets}", "Repeat the command to delete it.")
 
 
 def _foreign(held: Mapping[str, str], lost: Lost, document: CallersDocument) -> list[str]:

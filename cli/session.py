@@ -228,7 +228,8 @@ class Session:
         raise stop(so)
 
     def _parsed(self, content: bytes) -> CallersDocument:
-        return parse_callers(content, self.documents.settings.offers, name=self.documents.callers_file)
+        settings, name = self.documents.settings, self.documents.callers_file
+        return parse_callers(content, settings.offers, name=name, issuers=settings.tenants_of_issuers)
 
 
 def open_session(

@@ -95,6 +95,7 @@ def _serve_cloud(cloud: LocalCloud) -> None:
         "Graph": cloud.graph_url,
         "Blob Storage": f"{cloud.blob_url}/{CONTAINER}",
         "management": cloud.management_url,
+        "issuer": f"{cloud.issuer_url}, tokens by POST {cloud.control}/issuer/tokens",
         "managed identity": f"IDENTITY_ENDPOINT={cloud.identity_endpoint}",
         "": f"IDENTITY_HEADER={cloud.identity_header}",
         "control": f"{cloud.control}: /faults, /clock, /requests/entra, /applications, /directory",

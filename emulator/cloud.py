@@ -22,6 +22,7 @@ from emulator.clock import Clock
 from emulator.control import Control
 from emulator.control_directory import DirectoryControl
 from emulator.control_graph import GraphControl
+from emulator.control_issuer import IssuerControl
 from emulator.control_objects import ObjectControl
 from emulator.directory.evolution import Evolution
 from emulator.directory.people import People
@@ -32,6 +33,7 @@ from emulator.entra.app import Entra
 from emulator.graph.app import Graph
 from emulator.identity import app as managed_identity
 from emulator.identity.app import ManagedIdentityEndpoint
+from emulator.issuer.app import OidcIssuer
 from emulator.management.app import RESOURCE as MANAGEMENT
 from emulator.management.app import Management
 from emulator.network.ca import CertificateAuthority
@@ -52,8 +54,8 @@ from emulator.vault.app import RESOURCE as KEY_VAULT
 from emulator.vault.app import KeyVault
 from emulator.witness import Belongs, Misdirected, MisdirectedSecretWarning, Witness, audience_of
 
-PARTS = ("entra", "vault", "identity", "graph", "blob", "management")
-LABELS = {"login": "entra"} | {part: part for part in ("vault", "graph", "blob", "management")}  # of host names
+PARTS = ("entra", "vault", "identity", "graph", "blob", "management", "issuer")
+LABELS = {"login": "entra"} | {part: part for part in PARTS[1:] if part != "identity"}  # of host names
 PLAIN = {"identity"}  # as on App Service, where its traffic never leaves the machine
 REGION = "westeurope"  # whose name the certificate has: OpenSSL takes no wildcard before a single label
 
@@ -62,10 +64,11 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
     """Runs from `with` to its end; `ports` fixes those of some parts or of `control`, the others are free ones.
 
     `clock` is `now` plus what a test or the control API has added; every part reads it. Once entered the cloud has
-    `ca_file`, the URLs `authority`, `vault_url`, `graph_url`, `blob_url`, `management_url`, `identity_endpoint` and
-    `control`, and the `identity_header` of the identity endpoint. Tests inspect and change its parts: `directory`, the
-    one store, with the `objects` of the seeded tenant, its `people` and its `evolution`, `tokens`, `entra`, `vault`,
-    `identity`, `graph`, `blob`, `management`, `faults`. A further part is a name in PARTS, a URL and one `_open`.
+    `ca_file`, the URLs `authority`, `vault_url`, `graph_url`, `blob_url`, `management_url`, `issuer_url`,
+    `identity_endpoint` and `control`, and the `identity_header` of the identity endpoint. Tests inspect and change its
+    parts: `directory`, the one store, with the `objects` of the seeded tenant, its `people` and its `evolution`,
+    `tokens`, `entra`, `vault`, `identity`, `graph`, `blob`, `management`, `issuer`, `faults`. A further part is a name
+    in PARTS, a URL and one `_open`.
 
     `users` is how many people the tenant has, with the other objects in proportion, or a `Size` that names them all.
 
@@ -104,7 +107,7 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
             stack.enter_context(self._background)
             ca = CertificateAuthority()
             self.ca_file = ca.write(self._folder)
-            tls = ServerTls(ca, self._certified())
+            tls = self._tls = ServerTls(ca, self._certified())
             # Every port is known before any part starts: tokens and challenges name the address of another part.
             for part in PARTS:
                 self.faults[part] = Switch(self._background.run)
@@ -137,6 +140,8 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
             self.management_url = self._url("management")
             self.management = Management(authenticate=partial(self.tokens.authenticate, audience=MANAGEMENT))
             self.management.add_contributor(OPERATOR_PRINCIPAL_ID)
+            self.issuer_url = self._url("issuer")
+            self.issuer = OidcIssuer(url=self.issuer_url, now=self.clock)
             seed(
                 self.directory,
                 self.vault,
@@ -159,11 +164,13 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
             self._open("graph", self.graph.app, {**self._tokens_for(self.graph_url), "proof": _adds_a_key})
             self._open("blob", self.blob.app, self._tokens_for(STORAGE))
             self._open("management", self.management.app, self._tokens_for(MANAGEMENT))
+            self._open("issuer", self.issuer.app, {})
 
             others = (
                 *DirectoryControl(self.directory).routes,
                 *ObjectControl(self.objects, self.evolution).routes,
                 *GraphControl(self.graph).routes,
+                *IssuerControl(self.issuer).routes,
             )
             control = Control(faults=self.faults, entra=self.entra, clock=self.clock, others=others)
             control_port = self._background.serve(control.app, port=self._ports.get("control", 0))
@@ -178,6 +185,13 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
         if self.misdirected and error is None:
             found = "; ".join(f"{one.name} at {one.part} {one.path}" for one in self.misdirected)
             warnings.warn(f"secrets arrived where they do not belong: {found}", MisdirectedSecretWarning, stacklevel=2)
+
+    def publish(self, port: int) -> str:
+        """Serve what listens on a loopback port by TLS too, as Azure's front end does; return its URL."""
+        gate = self._gates["app"] = Gate(Switch(self._background.run), tls=self._tls, port=self._ports.get("app", 0))
+        self._stack.callback(self._close, "app")
+        self._background.run(gate.open(port))
+        return f"https://localhost:{gate.port}"
 
     def _tokens_for(self, audience: str) -> Belongs:
         """Return the rule of a part that takes bearer tokens: those of its own API, in whatever spelling."""

@@ -11,13 +11,14 @@ from dataclasses import replace
 from typing import Any
 
 from scripts import openapi_parts as parts
-from shared.api import doctor, readiness, sync
+from shared.api import discovery, doctor, readiness, sync
 from shared.api.answers import Answer, Vended
-from shared.api.routes import FUNCTION_KEY, MANAGED_IDENTITY, OAUTH, ROUTES, Route
+from shared.api.routes import ENTRA, FUNCTION_KEY, MANAGED_IDENTITY, OAUTH, ROUTES, Route
 from shared.callers.health import DocumentFacts, DocumentHealth, check_document
 from shared.core import errors
 from shared.core.check import Check, State
 from shared.core.directory.order import Order
+from shared.core.directory.streams import USERS
 from shared.core.errors import VendError
 from shared.core.policy import Caller
 from shared.core.request import BODY_LIMIT, Incoming
@@ -31,14 +32,23 @@ type Part = dict[str, Any]
 NEVER: Mapping[Route, set[type[VendError]]] = {
     FUNCTION_KEY: {errors.RouteDisabled, errors.NotAdmin, errors.SyncUnderWay},
     OAUTH: {errors.NotAdmin, errors.SyncUnderWay},
-    MANAGED_IDENTITY: {errors.NotAdmin, errors.SyncUnderWay, errors.UnsupportedMedia, errors.UnsupportedGrant},
+    MANAGED_IDENTITY: {
+        errors.NotAdmin,
+        errors.SyncUnderWay,
+        errors.UnsupportedMedia,
+        errors.UnsupportedGrant,
+    },
+    ENTRA: {errors.NotAdmin, errors.SyncUnderWay},
 }
+WORDS_ALONE: Mapping[Route, set[type[VendError]]] = {MANAGED_IDENTITY: {errors.UnknownIdentity}}
+"""What cannot happen either, and differs from what can in its words alone."""
 BRANCHES = {errors.Refused, errors.UpstreamError}
 """Of the tree of errors: never raised themselves."""
 _REQUESTS: Mapping[Route, Part] = {
     FUNCTION_KEY: parts.FUNCTION_KEY_REQUEST,
     OAUTH: parts.OAUTH_REQUEST,
     MANAGED_IDENTITY: parts.MANAGED_IDENTITY_REQUEST,
+    ENTRA: parts.ENTRA_REQUEST,
 }
 _ID = "0b7c2f0e-5a1d-4c55-9d0e-3f8f6c1f2a77"
 _WORKER = "5f0d9c21"
@@ -64,7 +74,11 @@ def openapi() -> Part:
         "paths": {f"/api/{route.name}": {route.method.lower(): _operation(route)} for route in ROUTES}
         | {
             f"/api/{name}": {"get": operation, "head": parts.without_body(operation)}
-            for name, operation in ((readiness.ROUTE, _readiness()), (doctor.ROUTE, _doctor()))
+            for name, operation in (
+                (discovery.ROUTE, _discovery()),
+                (readiness.ROUTE, _readiness()),
+                (doctor.ROUTE, _doctor()),
+            )
         }
         | {f"/api/{sync.ROUTE}": {"post": _sync()}},
         "components": {"securitySchemes": parts.SECURITY, "headers": parts.HEADERS, "schemas": parts.SCHEMAS},
@@ -74,7 +88,7 @@ def openapi() -> Part:
 def refusals(route: Route) -> list[type[VendError]]:
     """List the errors that a route can answer, in the order of the tree."""
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, VendError)]
-    return [kind for kind in kinds if kind not in BRANCHES | NEVER[route]]
+    return [kind for kind in kinds if kind not in BRANCHES | NEVER[route] | WORDS_ALONE.get(route, set())]
 
 
 def _operation(route: Route) -> Part:
@@ -85,13 +99,42 @@ def _operation(route: Route) -> Part:
     protocol = "ManagedIdentity" if route is MANAGED_IDENTITY else ""
     token = parts.as_json({"$ref": f"#/components/schemas/{protocol}Token"}, {"Vended": route.vended(_VENDED)})
     return {
-        "operationId": route.name.replace("/", "_"),
+        "operationId": "entra_token" if route is ENTRA else route.name.replace("/", "_"),
         **_REQUESTS[route],
         "responses": {
             "200": parts.answer("The token. Keep it in memory alone, and not past its end.", token),
             **{str(status): _refusal(told, f"{protocol}Error") for status, told in sorted(by_status.items())},
         },
     }
+
+
+def _discovery() -> Part:
+    """Describe the metadata of the authority by what it answers to each kind of request."""
+    url = f"https://vend.test/api/{discovery.ROUTE}".replace("{tenant}", "7f3e9c52-1d6b-4a8f-9b0e-2c5d8a417e60")
+    asked = Incoming("GET", url, {}, b"")
+    told: dict[type[VendError], Answer] = {
+        errors.InvalidRequest: _authority(replace(asked, url=url.replace("7f3e9c52", "common"))),
+        errors.RouteDisabled: _authority(asked, errors.RouteDisabled),
+        errors.MethodNotAllowed: _authority(replace(asked, method="POST")),
+        errors.TooLarge: _authority(replace(asked, body=b"x" * (BODY_LIMIT + 1))),
+        VendError: _authority(asked, VendError),
+        errors.NotReady: _authority(asked, errors.NotReady),
+    }
+    metadata: Part = {"$ref": "#/components/schemas/Authority"}
+    return {
+        "operationId": "entra_discovery",
+        **parts.DISCOVERY_REQUEST,
+        "responses": {
+            "200": parts.answer("Where to ask.", parts.as_json(metadata, {"Authority": _authority(asked)})),
+            **{str(answer.status): _refusal([(kind, answer)], "Error") for kind, answer in told.items()},
+        },
+    }
+
+
+def _authority(incoming: Incoming, refusal: type[VendError] | None = None) -> Answer:
+    events = Events(lambda _line: None, wall=lambda: _NOW.wall, worker=_WORKER)
+    system = System(clock=_Still(), new_id=lambda: _ID)
+    return asyncio.run(discovery.Discovery(refusal=refusal, system=system, events=events).answer(incoming))
 
 
 def _readiness() -> Part:
@@ -172,10 +215,10 @@ def _sync() -> Part:
 
 def _run(incoming: Incoming, callers: doctor.Callers | None, *, outcome: Outcome = "complete") -> Answer:
     """Ask a worker whose runs end in one way."""
-    names = Names(stream="users", tenant_id="3b9d1f74-6c2e-4e5a-8d17-90f4b6a2c835")
+    names = Names(stream=USERS.name, tenant_id="3b9d1f74-6c2e-4e5a-8d17-90f4b6a2c835")
 
     async def run(_: Order) -> Sequence[Report]:
-        return [Report(names, phase="delta", outcome=outcome, pages=1, rows=3)]
+        return [Report(names, USERS.permission, phase="delta", outcome=outcome, pages=1, rows=3)]
 
     events = Events(lambda _line: None, wall=lambda: _NOW.wall, worker=_WORKER)
     asked = sync.SyncRuns(

@@ -12,8 +12,9 @@ from shared.core.check import State
 from shared.core.directory.order import FEWEST_SECONDS, MOST_SECONDS, USUAL_SECONDS
 from shared.core.directory.streams import STREAMS
 from shared.core.form import FIELD_LIMIT, FIELDS
+from shared.core.identity_token import TOKEN_LIMIT
 from shared.core.names import DEFAULT_SUFFIX, GUID, SCOPE_LIMIT, SCOPE_TOKEN, SHA256
-from shared.core.request import BODY_LIMIT, OLDEST_API_VERSION
+from shared.core.request import ASSERTION_TYPE, BODY_LIMIT, OLDEST_API_VERSION
 from shared.core.token import SHORTEST_REFRESH, TokenSource
 
 type Part = dict[str, Any]
@@ -61,6 +62,13 @@ SECURITY: Mapping[str, Part] = {
         "type": "http",
         "scheme": "basic",
         "description": "The caller's name and its key (RFC 6749 section 2.3.1).",
+    },
+    "identity_token": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "A token of an issuer of vend.toml, beside any function key that the host accepts: it says who "
+        "calls. A Bearer of anybody else is not looked at.",
     },
 }
 RETRY_AFTER: Part = {"$ref": "#/components/headers/Retry-After"}
@@ -146,23 +154,63 @@ _FORM: Mapping[str, Part] = {
     },
     "token_sha256_to_refresh": _REJECTED,
     "resource": _refused("use `scope`"),
-    "client_assertion": _refused("the function key is the only credential"),
+}
+_NO_ASSERTION: Mapping[str, Part] = {"client_assertion": _refused("the function key is the only credential")}
+_ASSERTION: Mapping[str, Part] = {
+    "client_assertion": {
+        "type": "string",
+        "maxLength": TOKEN_LIMIT,
+        "description": "An identity token of the caller: of an issuer of vend.toml, which the operator has put down.",
+    },
+    "client_assertion_type": {"type": "string", "description": f"`{ASSERTION_TYPE}`."},
 }
 FUNCTION_KEY_REQUEST: Part = {
     "summary": "Get an app-only access token (RFC 6749 section 4.4).",
-    "security": [{"function_key": []}],
-    "requestBody": _form({"client_secret": _refused("the function key is the only credential")}, {}),
+    "security": [{"function_key": []}, {"function_key": [], "identity_token": []}],
+    "requestBody": _form({**_NO_ASSERTION, "client_secret": _refused("the function key is the only credential")}, {}),
 }
 OAUTH_REQUEST: Part = {
-    "summary": "The same for OAuth clients: name and key by HTTP Basic, or in the form.",
+    "summary": "The same for OAuth clients: name and key by HTTP Basic or in the form, or a client assertion.",
     "security": [{"client": []}, {}],
     "requestBody": _form(
         {
-            "client_id": {"type": "string", "description": "The caller's name."},
+            "client_id": {
+                "type": "string",
+                "description": "The caller's name; beside a client assertion also the client ID of a profile, a GUID.",
+            },
             "client_secret": {"type": "string", "description": "The caller's key; not beside HTTP Basic."},
+            **_ASSERTION,
         },
         {"client_id": "billing", "client_secret": "its-function-key"},
     ),
+}
+_TENANT: Part = {
+    "name": "tenant",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "string", "pattern": f"^{GUID}$"},
+    "description": "Directory (tenant) ID.",
+}
+ENTRA_REQUEST: Part = {
+    "summary": "The same for clients of Entra with an identity token, such as WorkloadIdentityCredential and MSAL.",
+    "description": "`https://VEND/api/entra` is their authority host. What stands in the query is ignored, but for "
+    "secrets and for fields of the form, which are refused.",
+    "security": [{}],
+    "parameters": [_TENANT],
+    "requestBody": _form(
+        {
+            **_ASSERTION,
+            "client_id": {"type": "string", "description": "The caller's name, or the client ID of a profile, a GUID."},
+            "client_secret": _refused("client_secret or client_assertion, not both"),
+        },
+        {"client_id": "billing", "client_assertion_type": ASSERTION_TYPE, "client_assertion": "eyJhbGciOi..."},
+    ),
+}
+DISCOVERY_REQUEST: Part = {
+    "summary": "What clients of Entra ask an authority first: where its token endpoint is.",
+    "description": "The answer is made of the URL alone; it confirms no tenant.",
+    "security": [{}],
+    "parameters": [_TENANT],
 }
 MANAGED_IDENTITY_REQUEST: Part = {
     "summary": "The same in App Service's managed-identity protocol, for Azure SDKs.",
@@ -286,6 +334,25 @@ _CHECKS: Part = {
 }
 
 SCHEMAS: Mapping[str, Part] = {
+    "Authority": {
+        "type": "object",
+        "properties": {
+            name: {"type": "string", "format": "uri"}
+            for name in ("issuer", "token_endpoint", "authorization_endpoint", "jwks_uri")
+        }
+        | {
+            name: {"type": "array", "items": {"type": "string"}}
+            for name in (
+                "response_types_supported",
+                "subject_types_supported",
+                "id_token_signing_alg_values_supported",
+                "grant_types_supported",
+                "token_endpoint_auth_methods_supported",
+            )
+        },
+        "required": ["issuer", "token_endpoint", "authorization_endpoint", "jwks_uri"],
+        "additionalProperties": False,
+    },
     "Token": _closed(
         "RFC 6749 section 5.1.",
         {

@@ -13,12 +13,14 @@ from functools import cache, partial
 from pathlib import Path
 
 from shared.adapters.http import Network, client_tls, read_roots
+from shared.api import discovery as authority
 from shared.api import doctor as doctor_report
 from shared.api import readiness
 from shared.api import sync as sync_runs
 from shared.api.anonymous import AnonymousLines
 from shared.api.answers import Answer
 from shared.api.checks import Checks, unconfigured
+from shared.api.discovery import Discovery
 from shared.api.doctor import Doctor
 from shared.api.readiness import Readiness
 from shared.api.routes import ROUTES, Route
@@ -28,7 +30,7 @@ from shared.callers.health import DocumentFacts
 from shared.core.check import Check
 from shared.core.documents.toml import DocumentError
 from shared.core.entra.clouds import STORAGE_SCOPE
-from shared.core.errors import NotReady
+from shared.core.errors import NotReady, RouteDisabled
 from shared.core.limits import Limits
 from shared.core.request import Incoming
 from shared.credentials.check import check_credentials, standing
@@ -40,13 +42,13 @@ from shared.telemetry.metrics import observer
 from shared.tokens.cache import TokenCache
 from shared.tokens.check import TokenCheck
 from shared.tokens.identity_check import IdentityCheck
-from shared.wiring.callers import build_callers
+from shared.wiring.callers import build_callers, build_recognition
 from shared.wiring.credentials import build_clients, build_vaults
 from shared.wiring.directory import Job, build_sync, no_sync
 from shared.wiring.identity import build_federated, build_identity
 from shared.wiring.rotation import build_rotation, no_rotation
 from shared.wiring.settings import load_settings
-from shared.wiring.tokens import build_tokens, first_key
+from shared.wiring.tokens import build_tokens, first_keys
 
 ROOT = Path(__file__).parents[1]
 # At INFO these libraries log a line for each of their requests; the events report what matters.
@@ -63,9 +65,7 @@ class Runtime:
 
     Args:
         vend: answers a request for a token that came by a route.
-        ready: answers a probe.
-        doctor: answers an administrator.
-        sync: runs the sync for an administrator.
+        others: what answers any other request, by the path behind `/api/`.
         jobs: what the timers run, by the name of the function.
         tokens: the warm cache; None while the settings have mistakes.
         open_things: connections, threads and files.
@@ -78,19 +78,12 @@ class Runtime:
         self,
         *,
         vend: Vend,
-        ready: Handler,
-        doctor: Handler,
-        sync: Handler,
+        others: Mapping[str, Handler],
         jobs: Mapping[str, Job],
         tokens: TokenCache | None = None,
         open_things: AsyncExitStack | None = None,
     ) -> None:
-        self.routes: Mapping[str, Handler] = {
-            **{route.name: partial(vend, route) for route in ROUTES},
-            readiness.ROUTE: ready,
-            doctor_report.ROUTE: doctor,
-            sync_runs.ROUTE: sync,
-        }
+        self.routes: Mapping[str, Handler] = {**{route.name: partial(vend, route) for route in ROUTES}, **others}
         self.jobs = jobs
         self.tokens = tokens
         self._open = open_things
@@ -128,9 +121,12 @@ def build(environ: Mapping[str, str], *, root: Path, events: Events, system: Sys
         nothing = no_sync(events, "no valid settings")
         return Runtime(
             vend=_not_ready(events, system),
-            ready=Readiness(unconfigured, facts=DocumentFacts, system=system, events=events).answer,
-            doctor=Doctor(None, system=system, events=events).answer,
-            sync=SyncRuns(None, run=nothing.run, streams=(), system=system, events=events).answer,
+            others={
+                authority.ROUTE: Discovery(refusal=NotReady, system=system, events=events).answer,
+                readiness.ROUTE: Readiness(unconfigured, facts=DocumentFacts, system=system, events=events).answer,
+                doctor_report.ROUTE: Doctor(None, system=system, events=events).answer,
+                sync_runs.ROUTE: SyncRuns(None, run=nothing.run, streams=(), system=system, events=events).answer,
+            },
             jobs={GRAPH_SYNC: nothing.job, CERTIFICATE_ROTATION: no_rotation},
         )
     limits, clock = settings.limits, system.clock
@@ -153,7 +149,7 @@ def build(environ: Mapping[str, str], *, root: Path, events: Events, system: Sys
         open_things=open_things,
     )
     vendor = Vendor(
-        callers=callers,
+        callers=build_recognition(settings, callers, network=network, clock=clock, events=events),
         tokens=tokens,
         offers=settings.offers,
         app_checked_routes=settings.app_checked_routes,
@@ -161,7 +157,9 @@ def build(environ: Mapping[str, str], *, root: Path, events: Events, system: Sys
         system=system,
         events=events,
     )
-    token_check = TokenCheck(tokens, first_key=first_key(settings), min_remaining=limits.min_remaining_failing_seconds)
+    token_check = TokenCheck(
+        tokens, first_keys=first_keys(settings), min_remaining=limits.min_remaining_failing_seconds
+    )
 
     identity_check = IdentityCheck(
         identity.tokens,
@@ -195,12 +193,17 @@ def build(environ: Mapping[str, str], *, root: Path, events: Events, system: Sys
         events=lambda: events.check(clock().boot),
         event_loop=LoopLag().check,
     )
+    closed = None if settings.app_checked_routes else RouteDisabled
+    runs = SyncRuns(callers, run=directory.run, streams=directory.streams, system=system, events=events)
     rotation = build_rotation(settings, vaults=vaults, network=network, system=system, events=events)
     return Runtime(
         vend=vendor.answer,
-        ready=Readiness(checks.look, facts=lambda: callers.facts, system=system, events=events).answer,
-        doctor=Doctor(callers, system=system, events=events).answer,
-        sync=SyncRuns(callers, run=directory.run, streams=directory.streams, system=system, events=events).answer,
+        others={
+            authority.ROUTE: Discovery(refusal=closed, system=system, events=events).answer,
+            readiness.ROUTE: Readiness(checks.look, facts=lambda: callers.facts, system=system, events=events).answer,
+            doctor_report.ROUTE: Doctor(callers, system=system, events=events).answer,
+            sync_runs.ROUTE: runs.answer,
+        },
         jobs={GRAPH_SYNC: directory.job, CERTIFICATE_ROTATION: rotation},
         tokens=tokens,
         open_things=open_things,

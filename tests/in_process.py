@@ -19,13 +19,14 @@ from emulator.network.faults import Fault, Switch, parse
 from emulator.seed import CERTIFICATE, CLIENT_ID, GRAPH, IDENTITY_CLIENT_ID, ORDERS, TENANT_ID
 from emulator.tour.site import app_settings
 from shared.api.answers import Answer
-from shared.api.routes import FUNCTION_KEY, MANAGED_IDENTITY, OAUTH, Route
-from shared.core.request import Incoming
+from shared.api.routes import ENTRA, FUNCTION_KEY, MANAGED_IDENTITY, OAUTH, Route
+from shared.core.request import ASSERTION_TYPE, Incoming
 from shared.runtime import build
 from shared.system import System
 from shared.telemetry.events import Events
 from tests.clock import FakeClock, fake_system
 from tests.contract import conforms, event_conforms
+from tests.signer import identity_toml, inline_toml, token_of
 
 KEY = "a-function-key-of-billing"
 GRAPH_SCOPE, ORDERS_SCOPE = f"{GRAPH}/.default", f"{ORDERS}/.default"
@@ -190,9 +191,12 @@ def request(route: Route, *, scope: str, key: str, name: str = "billing", **fiel
     if route is MANAGED_IDENTITY:
         query = urlencode({"api-version": "2019-08-01", "resource": scope.removesuffix("/.default")})
         return Incoming("GET", f"{url}?{query}", {"x-identity-header": key}, b"")
+    if route is ENTRA:
+        url = url.replace("{tenant}", TENANT_ID)
+        fields |= {"client_assertion_type": ASSERTION_TYPE, "client_assertion": token_of(name)}
     form = urlencode({"grant_type": "client_credentials", "scope": scope, **fields}).encode()
     basic = base64.b64encode(f"{name}:{key}".encode()).decode()
-    credentials = {"authorization": f"Basic {basic}"} if route is OAUTH else {"x-functions-key": key}
+    credentials = {OAUTH: {"authorization": f"Basic {basic}"}, ENTRA: {}}.get(route, {"x-functions-key": key})
     return Incoming("POST", url, {"content-type": "application/x-www-form-urlencoded", **credentials}, form)
 
 
@@ -233,6 +237,7 @@ clouds.local.database = "localhost"
 clouds.local.verify_vault_challenge = false
 profiles.graph.tenants = ["{TENANT_ID}"]
 profiles.graph.scopes = {listed}
+{inline_toml()}
 {others}
 {settings}
 """
@@ -253,6 +258,7 @@ def callers_document(
         f"""\
 [callers.{name}]
 key_sha256 = ["{hashlib.sha256(key.encode()).hexdigest()}"]
+{identity_toml(name)}
 allow = [{{ profile = "graph", scopes = {json.dumps(scopes)} }}]
 """
         for name, key in keys.items()

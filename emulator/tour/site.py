@@ -19,15 +19,33 @@ from typing import Any, Self
 
 from emulator.cloud import LocalCloud
 from emulator.host.keys import KeyFile, Keys, generate
-from emulator.seed import APP_RESOURCE_ID, CERTIFICATE, CLIENT_ID, GRAPH, IDENTITY_CLIENT_ID, OBJECT_ID, TENANT_ID
+from emulator.seed import (
+    APP_RESOURCE_ID,
+    CERTIFICATE,
+    CLIENT_ID,
+    GRAPH,
+    IDENTITY_CLIENT_ID,
+    OBJECT_ID,
+    READER_CLIENT_ID,
+    TENANT_ID,
+    VEND,
+    VEND_ID,
+)
 
 ROOT = Path(__file__).parents[2]
 PORTS = {
-    "entra": 8443, "vault": 8444, "graph": 8445, "management": 8446, "blob": 8447, "identity": 8442, "control": 8440,
+    "entra": 8443, "vault": 8444, "graph": 8445, "management": 8446, "blob": 8447, "issuer": 8448, "identity": 8442,
+    "control": 8440, "app": 7443,
 }  # fmt: skip
 APP_PORT = 7071
+TOKEN_LIFETIME = 86_400
+"""Seconds of the identity token in a file; nobody renews it."""
 SCOPE = f"{GRAPH}/.default"
 CALLER = "billing"
+STREAMS = ("users", "groups", "servicePrincipals", "applications")
+"""What the sync copies."""
+SUBJECT = "system:serviceaccount:billing:billing"
+"""Of the identity tokens that prove the caller, too."""
 ADMIN = "operator"
 """The name of the administrator, who gets no token."""
 SCHEDULES = MappingProxyType(  # as deployed
@@ -37,6 +55,9 @@ ROTATION = f"""\
 application_object_id = "{OBJECT_ID}"
 application_tenant_id = "{TENANT_ID}"
 """
+_ENTRY = f"""\
+identity = [{{ issuer = "cluster", subject = "{SUBJECT}" }}]
+allow = [{{ profile = "graph", scopes = ["{SCOPE}"] }}]"""
 SECONDS_TO_START = 30
 AT_ONCE = MappingProxyType({"callers_refresh_seconds": 0.2, "callers_must_check_seconds": 0.5})
 """Limits by which an app on one machine reads a changed callers document within a second."""
@@ -50,7 +71,7 @@ class SiteError(Exception):
 def write_configuration(
     cloud: LocalCloud, folder: Path, keys: Mapping[str, str], *, limits: Mapping[str, float] = MappingProxyType({})
 ) -> None:
-    """Write vend.toml, callers.toml and the key files of the callers.
+    """Write vend.toml, callers.toml, the key files of the callers and an identity token of one.
 
     Args:
         cloud: supplies the addresses.
@@ -79,13 +100,24 @@ verify_vault_challenge = false
 [network]
 ca_file = {_quoted(cloud.ca_file)}
 
+[issuers.cluster]
+issuer = "{cloud.issuer_url}"
+audience = "{VEND}"
+jwks = "{cloud.issuer_url}/.well-known/openid-configuration"
+
+[issuers.entra]
+issuer = "{cloud.authority}/{TENANT_ID}/v2.0"
+audience = "{VEND_ID}"
+jwks = "{cloud.authority}/{TENANT_ID}/v2.0/.well-known/openid-configuration"
+
 [limits]
 {knobs}
 
 {_profile("graph", cloud, scope=SCOPE, more=ROTATION)}
-{_profile("directory", cloud, scope=f"{cloud.graph_url}/.default", vendable=False)}
+{_profile("directory", cloud, client_id=READER_CLIENT_ID, scope=f"{cloud.graph_url}/.default", vendable=False)}
 [sync]
 profile = "directory"
+streams = {json.dumps(STREAMS)}
 store = {json.dumps(f"sqlite:///{folder / 'directory.db'}")}
 """
     )
@@ -93,7 +125,7 @@ store = {json.dumps(f"sqlite:///{folder / 'directory.db'}")}
         f"""\
 [callers.{name}]
 key_sha256 = ["{hashlib.sha256(key.encode()).hexdigest()}"]
-{"admin = true" if name == ADMIN else f'allow = [{{ profile = "graph", scopes = ["{SCOPE}"] }}]'}
+{"admin = true" if name == ADMIN else _ENTRY}
 """
         for name, key in keys.items()
     ]
@@ -102,13 +134,18 @@ key_sha256 = ["{hashlib.sha256(key.encode()).hexdigest()}"]
         file = folder / f"{name}.key"
         file.touch(mode=0o600)
         file.write_text(key)
+    token = folder / f"{CALLER}.token"
+    token.touch(mode=0o600)
+    token.write_text(cloud.issuer.token(SUBJECT, audience=VEND, lifetime=TOKEN_LIFETIME))
 
 
-def _profile(name: str, cloud: LocalCloud, *, scope: str, vendable: bool = True, more: str = "") -> str:
+def _profile(
+    name: str, cloud: LocalCloud, *, scope: str, client_id: str = CLIENT_ID, vendable: bool = True, more: str = ""
+) -> str:
     return f"""\
 [profiles.{name}]
 tenants = ["{TENANT_ID}"]
-client_id = "{CLIENT_ID}"
+client_id = "{client_id}"
 scopes = ["{scope}"]
 vendable = {json.dumps(vendable)}
 {more}
@@ -189,11 +226,15 @@ class App(AbstractContextManager["App"]):
 
 @dataclass(frozen=True)
 class Site:
-    """A local cloud, an app that runs against it, and the function keys of its caller and of its administrator."""
+    """A local cloud, an app that runs against it, and the function keys of its caller and of its administrator.
+
+    The app listens without TLS at `app.url`, and with it at `url`: clients of Entra speak to nothing else.
+    """
 
     cloud: LocalCloud
     folder: Path
     app: App
+    url: str
     key: str = field(repr=False)
     admin_key: str = field(repr=False)
     started: float
@@ -271,6 +312,7 @@ def start(
         cloud=cloud,
         folder=folder,
         app=app,
+        url=cloud.publish(int(app.url.rpartition(":")[2])),
         key=keys[CALLER],
         admin_key=keys[ADMIN],
         started=time.monotonic() - began,

@@ -14,6 +14,7 @@ from typing import Any
 from emulator import base64url
 from emulator.network.faults import Fault, Kind
 from emulator.tour.site import CALLER, SCOPE, Site, ask
+from emulator.tour.tenant import Tenant
 
 OTHER_SCOPE = "https://vault.azure.net/.default"
 DUE_SECONDS = 2
@@ -75,13 +76,15 @@ def tour(site: Site) -> None:
     say(f"{_left(fifth)}; retrying in the background")
 
     _title(6, "Directory sync")
-    people = len(site.cloud.people.tenant())
-    changes, _ = _sync(site, people)
-    _expect(site, 6, expected=f"{people:,} users", got=f"{changes:,} users")
-    _line(f"{changes:,} users   {site.folder.name}/directory.db")
+    tenant = Tenant.of(site.cloud.objects)
+    _sync(site, tenant.size)
+    copy = Tenant.of_copy(site.folder / "directory.db")
+    _expect(site, 6, expected=str(tenant), got=str(copy))
+    for line in str(copy).splitlines():
+        _line(line)
     changes, rows = _sync(site, 0)
     _expect(site, 6, expected="0 changes, 0 rows written", got=f"{changes} changes, {rows} rows written")
-    _line(f"again: {changes} changes, {rows} rows written")
+    _line(f"again: {changes} changes, {rows} rows written   {site.folder.name}/directory.db")
     say("All six steps as expected.")
 
 
@@ -145,7 +148,7 @@ def _by_azure_identity(site: Site) -> str:
     return _fingerprint(said) if done.returncode == 0 else said.rpartition("\n")[2]
 
 
-def _sync(site: Site, people: int) -> tuple[int, int]:
+def _sync(site: Site, whole: int) -> tuple[int, int]:
     """Run the sync now, as an administrator; return the changes and the rows that were written."""
     read = len(site.cloud.graph.requests)
     request = urllib.request.Request(  # noqa: S310  # our own http URL
@@ -154,12 +157,13 @@ def _sync(site: Site, people: int) -> tuple[int, int]:
     with ThreadPoolExecutor(1) as pool:
         run = pool.submit(_answer, request)
         while not run.done():
-            _bar(sum(seen.rows for seen in site.cloud.graph.requests[read:]), people)
+            _bar(sum(seen.rows for seen in site.cloud.graph.requests[read:]), whole)
             time.sleep(0.05)
-        (stream,) = run.result()["streams"]
-    _expect(site, 6, expected="complete", got=f"{stream['outcome']} {stream['cause'] or ''}".strip())
-    _bar(people, people)
-    return stream["changes"], stream["rows"]
+        streams = run.result()["streams"]
+    for stream in streams:
+        _expect(site, 6, expected="complete", got=f"{stream['outcome']} {stream['cause'] or ''}".strip())
+    _bar(whole, whole)
+    return sum(stream["changes"] for stream in streams), sum(stream["rows"] for stream in streams)
 
 
 def _answer(request: urllib.request.Request) -> dict[str, Any]:
@@ -177,7 +181,7 @@ def _bar(done: int, whole: int) -> None:
     """Draw the progress of the sync, on a terminal alone."""
     if not whole or not sys.stdout.isatty():
         return
-    filled = BAR * done // whole
+    filled = min(BAR, BAR * done // whole)
     say("\r\033[K" if done >= whole else f"\r   [{'#' * filled}{'.' * (BAR - filled)}] {done:,}", end="")
 
 

@@ -1,5 +1,6 @@
-"""The three ways to ask for a token. What is sent and how it is answered differs; what is decided between does not."""
+"""The four ways to ask for a token. What is sent and how it is answered differs; what is decided between does not."""
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,11 +15,14 @@ from shared.api.answers import (
     token_answer,
 )
 from shared.api.remembered import RememberedForms
-from shared.core.errors import MethodNotAllowed, UnknownCaller, VendError
+from shared.core.errors import InvalidRequest, MethodNotAllowed, UnknownCaller, VendError
+from shared.core.form import client_of
+from shared.core.names import is_guid
+from shared.core.proofs import Credentials, asserted_credentials, bearer_token, is_asserted
 from shared.core.request import (
     BESIDE_BASIC,
+    BY_ASSERTION,
     IN_THE_FORM,
-    Credentials,
     Incoming,
     TokenRequest,
     check_envelope,
@@ -30,6 +34,8 @@ from shared.core.request import (
     read_token_request,
     unencoded_credentials,
 )
+
+_TENANT = re.compile(r"/entra/([^/]{1,64})/")
 
 
 class Route(ABC):
@@ -82,7 +88,10 @@ class Route(ABC):
 
 
 class FunctionKeyRoute(Route):
-    """`POST /api/token`: the form of RFC 6749 section 4.4.2, and the function key in its header."""
+    """`POST /api/token`: the form of RFC 6749 section 4.4.2, and the function key in its header.
+
+    An identity token beside the key says who calls.
+    """
 
     name = "token"
     host_checked = True
@@ -96,8 +105,10 @@ class FunctionKeyRoute(Route):
         check_form_media(incoming.headers, incoming.body)
 
     def credentials(self, incoming: Incoming) -> Credentials:
-        """Return the key in the header that the host has checked."""
-        return key_in_header(incoming.headers, "x-functions-key")
+        """Return the key in the header that the host has checked, and what may be an identity token."""
+        found = key_in_header(incoming.headers, "x-functions-key")
+        token = bearer_token(incoming.headers)
+        return found if token is None else replace(found, token=token)
 
     def read(self, incoming: Incoming) -> TokenRequest:
         """Read the form."""
@@ -106,7 +117,10 @@ class FunctionKeyRoute(Route):
 
 
 class OAuthRoute(Route):
-    """`POST /api/oauth2/token`: the same form, from clients that prove themselves by name and key (section 2.3.1)."""
+    """`POST /api/oauth2/token`: the same form, from clients that prove themselves as OAuth clients do.
+
+    By name and key (RFC 6749 section 2.3.1), or by a client assertion (RFC 7523 section 2.2).
+    """
 
     name = "oauth2/token"
     challenge = 'Basic realm="vend"'
@@ -117,7 +131,7 @@ class OAuthRoute(Route):
         check_form_media(incoming.headers, incoming.body)
 
     def credentials(self, incoming: Incoming) -> Credentials:
-        """Return those of HTTP Basic, or else the form's own."""
+        """Return those of HTTP Basic, or else the form's own: a key or an assertion."""
         return client_credentials(incoming.headers, incoming.body)
 
     def unencoded_credentials(self, incoming: Incoming) -> Credentials | None:
@@ -128,6 +142,8 @@ class OAuthRoute(Route):
         """Read the form."""
         check_one_credential(incoming.headers, "authorization")
         foreign = BESIDE_BASIC if "authorization" in incoming.headers else IN_THE_FORM
+        if is_asserted(incoming.headers, client_of(incoming.body)):
+            foreign = BY_ASSERTION
         return read_token_request(incoming.body, incoming.query, foreign=foreign)
 
 
@@ -162,4 +178,50 @@ class ManagedIdentityRoute(Route):
         return managed_identity_error(error, correlation_id=correlation_id, headers=headers)
 
 
-FUNCTION_KEY, OAUTH, MANAGED_IDENTITY = ROUTES = (FunctionKeyRoute(), OAuthRoute(), ManagedIdentityRoute())
+class EntraRoute(Route):
+    """`POST /api/entra/{tenant}/oauth2/v2.0/token`: what clients of Entra send that have an identity token.
+
+    To them vend is an authority, so that `WorkloadIdentityCredential` and MSAL speak to it unchanged.
+    https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow#third-case-access-token-request-with-a-federated-credential
+    """
+
+    name = "entra/{tenant}/oauth2/v2.0/token"
+    challenge = "ClientAssertion"
+
+    def check(self, incoming: Incoming) -> None:
+        """Check the method, the URL, the size and the media type."""
+        check_envelope(incoming, method=self.method)
+        check_form_media(incoming.headers, incoming.body)
+
+    def credentials(self, incoming: Incoming) -> Credentials:
+        """Return the client assertion."""
+        return asserted_credentials(client_of(incoming.body))
+
+    def read(self, incoming: Incoming) -> TokenRequest:
+        """Read the form; the tenant stands in the URL."""
+        check_one_credential(incoming.headers, "client_assertion")
+        tenant_id = tenant_of(incoming)
+        request = read_token_request(incoming.body, incoming.query, foreign=BY_ASSERTION)
+        if request.tenant_id not in {None, tenant_id}:
+            raise InvalidRequest("tenant is not that of the URL", hint="send it in the URL alone")
+        return replace(request, tenant_id=tenant_id)
+
+
+def tenant_of(incoming: Incoming) -> str:
+    """Return the tenant in the path of an authority.
+
+    Raises:
+        InvalidRequest: it is no GUID.
+    """
+    found = _TENANT.search(incoming.url.partition("?")[0])
+    if found is None or not is_guid(found[1]):
+        raise InvalidRequest("the tenant in the URL must be a GUID", hint="use the directory (tenant) ID")
+    return found[1].lower()
+
+
+FUNCTION_KEY, OAUTH, MANAGED_IDENTITY, ENTRA = ROUTES = (
+    FunctionKeyRoute(),
+    OAuthRoute(),
+    ManagedIdentityRoute(),
+    EntraRoute(),
+)

@@ -9,11 +9,14 @@ from typing import Protocol
 from shared.api.anonymous import AnonymousLines
 from shared.api.answers import Answer, Vended
 from shared.api.routes import Route
-from shared.core.errors import RateLimited, RouteDisabled, UnknownCaller, VendError
+from shared.core.errors import RateLimited, RouteDisabled, UnknownCaller, UnknownIdentity, VendError
+from shared.core.identity_token import Subject
 from shared.core.limits import Limits
+from shared.core.names import is_guid
 from shared.core.policy import Caller, Grant, Offer, decide
+from shared.core.proofs import Credentials
 from shared.core.rate import Bucket
-from shared.core.request import Credentials, Incoming, TokenRequest
+from shared.core.request import Incoming, TokenRequest
 from shared.core.token import Acquired, Moment, Tokens, TokenSource
 from shared.core.trace import trace_parent
 from shared.system import System
@@ -33,6 +36,15 @@ class Callers(Protocol):
     def identify(self, key: str, *, host_checked: bool) -> Caller:
         """Return the caller of a key; raise `UnknownCaller` where there is none, `NotReady` where it is not known."""
 
+    def is_meant(self, token: str) -> bool:
+        """Return whether a text says itself that it is an identity token of a configured issuer."""
+
+    def verify(self, token: str) -> Awaitable[Subject]:
+        """Return whose identity token it is; raise `UnknownIdentity`, `Unavailable` or `NotReady`."""
+
+    def caller_with(self, identity: Subject, *, key: str | None) -> Caller:
+        """Return the caller that has an identity, beside a key; raise `UnknownCaller` or `NotReady`."""
+
 
 @dataclass(slots=True)
 class _Trail:
@@ -41,6 +53,9 @@ class _Trail:
     route: Route
     correlation_id: str
     began: float
+    shows_token: bool = False
+    identity: Subject | None = None
+    """That an identity token has proved."""
     caller: Caller | None = None
     request: TokenRequest | None = None
     grant: Grant | None = None
@@ -119,7 +134,7 @@ class Vendor:
         if not (route.host_checked or self._app_checked_routes):
             raise RouteDisabled
         route.check(incoming)
-        trail.caller = await self._identify(incoming, route, trail.began)
+        trail.caller = await self._identify(incoming, trail, trail.began)
         trail.traceparent = trace_parent(incoming.headers)  # a stranger's is not logged
         self._check_rate(trail.caller, trail.began)
         request = trail.request = route.read(incoming)
@@ -133,13 +148,14 @@ class Vendor:
             if acquired.source is TokenSource.CACHE and now - trail.began < _AT_ONCE:
                 return acquired
             # While the request waited the caller may have been revoked, or its entries changed.
-            trail.caller = await self._identify(incoming, route, now)
+            trail.caller = await self._identify(incoming, trail, now)
             trail.grant = decide(trail.caller, request, self._offers)
             if (trail.grant.key, trail.caller.name) == (key, caller):
                 return acquired
 
-    async def _identify(self, incoming: Incoming, route: Route, now: float) -> Caller:
+    async def _identify(self, incoming: Incoming, trail: _Trail, now: float) -> Caller:
         """Return the caller, by a document that is not too old; who shows no credentials does not wait for it."""
+        route = trail.route
         credentials: Credentials | None = None
         try:
             credentials = route.credentials(incoming)
@@ -148,6 +164,8 @@ class Vendor:
                 raise
         if (checked := self._callers.revalidate(now)) is not None:
             await checked
+        if credentials and credentials.token and (not credentials.key or self._callers.is_meant(credentials.token)):
+            return await self._caller_of_token(credentials.token, credentials, trail)
         try:
             return self._caller_of(credentials or route.credentials(incoming), route)
         except UnknownCaller:
@@ -162,6 +180,17 @@ class Vendor:
         caller = self._callers.identify(credentials.key, host_checked=route.host_checked)
         if credentials.name not in {None, caller.name}:
             raise UnknownCaller(cause="the key of another caller")
+        return caller
+
+    async def _caller_of_token(self, token: str, credentials: Credentials, trail: _Trail) -> Caller:
+        """Return the caller that an identity token proves; it decides, whatever the key beside it would give."""
+        trail.shows_token = True
+        if trail.identity is None:
+            trail.identity = await self._callers.verify(token)
+        caller = self._callers.caller_with(trail.identity, key=credentials.key or None)
+        name = credentials.name
+        if name not in {None, caller.name} and not is_guid(name or ""):  # a GUID is the client of a profile
+            raise UnknownIdentity(cause=f"the identity token of {caller.name}, under another name")
         return caller
 
     def _check_rate(self, caller: Caller, now: float) -> None:
@@ -192,7 +221,8 @@ class Vendor:
 
     def _refuse(self, error: VendError, incoming: Incoming, trail: _Trail) -> Answer:
         answer = trail.route.refused(error, method=incoming.method, correlation_id=trail.correlation_id)
-        is_anonymous = trail.caller is None and not trail.route.host_checked
+        is_known = trail.caller is not None or trail.identity is not None
+        is_anonymous = not is_known and (trail.shows_token or not trail.route.host_checked)
         if not is_anonymous or self._anonymous.take(error.error):
             self._audit(
                 trail,
@@ -223,6 +253,8 @@ class Vendor:
                 correlation_id=trail.correlation_id,
                 route=trail.route.name,
                 caller=trail.caller.name if trail.caller else None,
+                issuer=trail.identity.issuer if trail.identity else None,
+                subject=trail.identity.subject if trail.identity else None,
                 profile=key.profile if key else None,
                 tenant_id=key.tenant_id if key else None,
                 scope=scope,

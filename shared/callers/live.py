@@ -1,4 +1,4 @@
-"""The callers document as it is now: it is loaded, revalidated, and asked for the caller of a key.
+"""The callers document as it is now: it is loaded, revalidated, and asked for the caller of a key or of an identity.
 
 Theory of operation
 ===================
@@ -36,7 +36,7 @@ can differ: a new one takes what an older one refuses. `facts` has the digests b
 import asyncio
 import hashlib
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from datetime import UTC, datetime
 from functools import partial
@@ -48,8 +48,9 @@ from shared.core.documents.callers import CallersDocument, parse_callers
 from shared.core.documents.content import Content
 from shared.core.documents.toml import DocumentError, first_of
 from shared.core.errors import NotReady, UnknownCaller, VendError
+from shared.core.identity_token import Subject, refused
 from shared.core.limits import Limits
-from shared.core.policy import Caller, Offer
+from shared.core.policy import Caller, Deployment
 from shared.core.token import Moment
 from shared.single_flight import Flights, SentAway, Shedding
 from shared.telemetry import catalogue
@@ -81,7 +82,7 @@ class Callers:
 
     Args:
         source: of the document.
-        offers: what the profiles offer.
+        deployment: what the document may name.
         pool: where a document is parsed: a large one takes a while.
         limits: the knobs.
         clock: both clocks.
@@ -92,7 +93,7 @@ class Callers:
     def __init__(
         self,
         source: Source,
-        offers: Mapping[str, Offer],
+        deployment: Deployment,
         *,
         pool: Executor,
         limits: Limits,
@@ -101,7 +102,7 @@ class Callers:
         on_new_generation: Callable[[], None],
     ) -> None:
         self._source = source
-        self._offers = offers
+        self._deployment = deployment
         self._pool = pool
         self._limits = limits
         self._clock = clock
@@ -148,19 +149,47 @@ class Callers:
             UnknownCaller: no caller has this key, or the caller has expired.
             NotReady: no valid document is in force.
         """
-        now = self._clock()
-        document = self._in_force(now.boot)
-        if document is None:
-            raise NotReady(cause="no valid callers document")
+        document = self._required()
         # The hash is looked up, never the key: the time that a look-up takes reveals nothing about any key.
-        digest = hashlib.sha256(key.encode()).hexdigest()
+        digest = _digest(key)
         caller = document.caller_of(digest, host_checked=host_checked)
         if caller is None:
             owner = document.owners.get(digest)
             raise UnknownCaller(cause=f"the entry of {owner} has mistakes" if owner else "unknown key")
-        if caller.is_expired(datetime.fromtimestamp(now.wall, UTC)):
+        if self._is_over(caller):
             raise UnknownCaller(cause=f"the time of {caller.name} is over")
         return caller
+
+    def identify_subject(self, identity: Subject) -> Caller:
+        """Return the caller of an identity that a token has proved.
+
+        Raises:
+            UnknownIdentity: no caller has it, or the caller has expired.
+            NotReady: no valid document is in force.
+        """
+        caller = self._required().caller_with(identity)
+        if caller is None:
+            raise refused("of no caller", issuer=identity.issuer)
+        if self._is_over(caller):
+            raise refused(f"the time of {caller.name} is over", issuer=identity.issuer)
+        return caller
+
+    def has(self, identity: Subject) -> bool:
+        """Return whether a caller has an identity, expired or not; raise `NotReady` where nobody knows."""
+        return self._required().caller_with(identity) is not None
+
+    def owner_of(self, key: str) -> str | None:
+        """Return the name of the entry that has a key, good or not; raise `NotReady` where nobody knows."""
+        return self._required().owners.get(_digest(key))
+
+    def _required(self) -> CallersDocument:
+        document = self._in_force(self._clock().boot)
+        if document is None:
+            raise NotReady(cause="no valid callers document")
+        return document
+
+    def _is_over(self, caller: Caller) -> bool:
+        return caller.is_expired(datetime.fromtimestamp(self._clock().wall, UTC))
 
     async def health(self) -> DocumentHealth:
         """Return the health of the document, after a check that must come first."""
@@ -246,13 +275,14 @@ class Callers:
 
         It runs in the pool and changes nothing. One check runs at a time, so nothing is changed meanwhile.
         """
-        document = parse_callers(text, self._offers, name=self._source.name)
+        known = self._deployment
+        document = parse_callers(text, known.offers, name=self._source.name, issuers=known.issuers)
         if self._generation is not None and document.generation < self._generation:
             what = f"generation: is less than {self._generation}, which was in force; it never goes down"
             raise DocumentError([what, *document.mistakes])
         now = self._clock()
         if (in_force := self._in_force(now.boot)) is not None:
-            in_force.check_successor(document, offers=self._offers, now=datetime.fromtimestamp(now.wall, UTC))
+            in_force.check_successor(document, offers=known.offers, now=datetime.fromtimestamp(now.wall, UTC))
         return document
 
     def _put_in_force(self, document: CallersDocument, version: _Version) -> None:
@@ -292,3 +322,7 @@ class Callers:
 
 def _count(document: CallersDocument | None) -> int:
     return len(document.refused | document.unresolved) if document else 0
+
+
+def _digest(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()

@@ -33,3 +33,15 @@ def from_any_base64(text: str) -> bytes:
     """
     standard = text.replace("-", "+").replace("_", "/")
     return from_base64(standard if "=" in standard else standard + "=" * (-len(standard) % 4))
+
+
+def from_base64url(text: str) -> bytes:
+    """Decode URL-safe base64 without padding (RFC 7515 section 2), in the one spelling that an encoder gives it.
+
+    Raises:
+        ValueError: it is spelled otherwise.
+    """
+    decoded = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    if base64.urlsafe_b64encode(decoded).rstrip(b"=").decode() != text:
+        raise ValueError("not as an encoder writes it")
+    return decoded

@@ -11,6 +11,7 @@
     │   ├── InvalidScope         400  malformed, with a hint
     │   ├── PolicyDenied         400  one body, whatever the reason
     │   ├── UnknownCaller        401  one body, whatever the reason
+    │   │   └── UnknownIdentity       of an identity token: one body, whatever the reason
     │   ├── RouteDisabled        403  the operator has not opened this route
     │   ├── NotAdmin             403  the caller may have tokens, and is no administrator
     │   ├── SyncUnderWay         409  another run of the directory sync is at it
@@ -36,8 +37,9 @@ operator and goes into the event alone; what it says without names goes into the
 """
 
 from datetime import timedelta
-from enum import Enum
 from typing import ClassVar, Self
+
+from shared.core.entra.proof_fault import ProofFault
 
 
 class VendError(Exception):
@@ -151,6 +153,12 @@ class UnknownCaller(Refused):
     status = 401
     error = "invalid_client"
     default = "the function key is not that of a caller"
+
+
+class UnknownIdentity(UnknownCaller):
+    """The identity token does not prove a caller."""
+
+    default = "the identity token is not that of a caller"
 
 
 class RouteDisabled(Refused):
@@ -293,23 +301,6 @@ class OperatorError(UpstreamError):
 
     default = "vend cannot get this token until its operator mends something; give the operator this correlation_id"
     default_wait = timedelta(seconds=60)
-
-
-class ProofFault(Enum):
-    """What is wrong with a refused proof; it decides what the next proof is made with."""
-
-    LINK = "link"
-    """Its link: the certificate, the secret or the federated credential."""
-    SECRET = "secret"
-    """Its link, which is a secret: the vault may have a newer one."""
-    ASSERTION = "assertion"
-    """The assertion itself: one that is signed anew may do."""
-    CLOCK = "clock"
-    """The time in the assertion."""
-    UNNAMED = "unnamed"
-    """Entra, or a server in its place, gave no number: a server may take each assertion once."""
-    UNKNOWN = "unknown"
-    """A number that no rule names."""
 
 
 class CredentialRefused(OperatorError):

@@ -6,6 +6,7 @@ This one reads exactly what RFC 6749 appendix B and the URL standard's form enco
 
 import re
 from binascii import a2b_qp
+from typing import NamedTuple
 
 from shared.core.errors import InvalidRequest
 
@@ -25,7 +26,8 @@ def _spelling(name: str) -> str:
 
 
 _CREDENTIAL = re.compile(
-    rf"{_spelling('client_')}(?:(?P<id>{_spelling('id')})|(?P<secret>{_spelling('secret')}))(?:=|\Z)".encode()
+    rf"{_spelling('client_')}(?:(?P<id>{_spelling('id')})|(?P<secret>{_spelling('secret')})"
+    rf"|(?P<assertion>{_spelling('assertion')}))(?:=|\Z)".encode()
 )
 
 
@@ -60,14 +62,21 @@ def read_form(form: bytes, *, of: str = "form") -> dict[str, str]:
     return {name: value for name, value in fields.items() if value}
 
 
-def client_of(form: bytes) -> tuple[bytes, bytes]:
-    """Return the first `client_id` and the first `client_secret` of a form that may be malformed otherwise.
+class ClientFields(NamedTuple):
+    """What a client proves itself with in a form, still escaped; empty where there is none."""
+
+    id: bytes
+    secret: bytes
+    assertion: bytes
+
+
+def client_of(form: bytes) -> ClientFields:
+    """Return the first `client_id`, `client_secret` and `client_assertion` of a form that may be malformed otherwise.
+
+    Where the first two were found, the third is not looked for.
 
     This runs before the caller is known, so its work is bounded whatever is sent: it looks at the first `FIELDS` fields
     and at names up to `CREDENTIAL_NAME_LIMIT`, and decodes nothing.
-
-    Returns:
-        Both values, still escaped; empty where there is none.
     """
     first: dict[str | None, bytes] = {}
     for field in form.split(b"&", FIELDS)[:FIELDS]:
@@ -75,9 +84,9 @@ def client_of(form: bytes) -> tuple[bytes, bytes]:
         if found is None or found.lastgroup in first or found.end(found.lastgroup or "") > CREDENTIAL_NAME_LIMIT:
             continue
         first[found.lastgroup] = field[found.end() :]
-        if len(first) == 2:
-            break
-    return first.get("id", b""), first.get("secret", b"")
+        if "id" in first and "secret" in first:
+            break  # with a secret an assertion does not count
+    return ClientFields(*(first.get(name, b"") for name in ClientFields._fields))
 
 
 def read_credential(escaped: bytes) -> str:

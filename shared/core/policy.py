@@ -10,6 +10,7 @@ from enum import StrEnum
 from itertools import product
 
 from shared.core.errors import PolicyDenied
+from shared.core.identity_token import Subject
 from shared.core.request import TokenRequest
 from shared.core.token import TokenKey
 
@@ -39,11 +40,27 @@ class Allow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Whose identity token proves a caller: a subject of an issuer, or an object of a tenant where that is Entra."""
+
+    issuer: str
+    subject: str = ""
+    object_id: str = ""
+    tenant_id: str = ""
+
+    @property
+    def owner(self) -> Subject:
+        """Whose tokens they are."""
+        return Subject(self.issuer, self.subject or self.object_id.lower(), self.tenant_id.lower())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """One entry of the callers document: who calls with which keys, and what it may have."""
+    """One entry of the callers document: how a caller proves itself, and what it may have."""
 
     name: str
     key_sha256: tuple[str, ...] = field(default=(), repr=False)
+    identity: tuple[Identity, ...] = ()
     mode: Mode = Mode.ENFORCE
     per_worker_per_minute: int | None = None
     admin: bool = False
@@ -66,6 +83,19 @@ class Offer:
     vendable: bool
     share: bool = True
     """Whether callers share a token; else each has tokens of its own, so that an API's log names the caller."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What the deployed vend.toml has that a callers document names.
+
+    Args:
+        offers: what the profiles can be asked for.
+        issuers: tenants of the issuers by their names, "" for one that is not Entra.
+    """
+
+    offers: Mapping[str, Offer]
+    issuers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

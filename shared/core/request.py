@@ -20,6 +20,7 @@ from shared.core.errors import (
 )
 from shared.core.form import CREDENTIAL_LIMIT, client_of, read_credential, read_form
 from shared.core.names import is_default_scope, is_guid, is_sha256
+from shared.core.proofs import Credentials, asserted_credentials, is_asserted
 from shared.core.url import check_no_secret
 
 BODY_LIMIT = 16 * 1024
@@ -46,7 +47,10 @@ _ONLY_KEY = "the function key is the only credential"
 FOREIGN: Mapping[str, str] = {"client_secret": _ONLY_KEY, "client_assertion": _ONLY_KEY}
 """Fields with credentials of other endpoints, each with a hint: refused so that nobody gets used to sending them."""
 BESIDE_BASIC: Mapping[str, str] = {**FOREIGN, "client_secret": "HTTP Basic or the form, not both"}
-IN_THE_FORM: Mapping[str, str] = {"client_assertion": _ONLY_KEY}
+IN_THE_FORM: Mapping[str, str] = {"client_assertion": "client_secret or client_assertion, not both"}
+BY_ASSERTION: Mapping[str, str] = {"client_secret": "client_secret or client_assertion, not both"}
+ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+"""RFC 7523 section 2.2."""
 _NO_BODY = "send Content-Length, without which the platform drops the body"
 # What counts in the body does not count in the URL.
 _BODY_ALONE = ("grant_type", "scope", "tenant", "claims", "token_sha256_to_refresh", "client_id")
@@ -66,15 +70,6 @@ class Incoming:
     def query(self) -> str:
         """What stands behind the question mark, as it was sent: the host's own reading joins what was sent twice."""
         return self.url.partition("?")[2]
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """What a caller proves itself with."""
-
-    key: str = field(repr=False)
-    name: str | None = None
-    """The caller that it says it is, where the protocol has it say so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,13 +142,17 @@ def key_in_header(headers: Mapping[str, str], name: str) -> Credentials:
 
 
 def client_credentials(headers: Mapping[str, str], body: bytes) -> Credentials:
-    """Return name and key as OAuth clients send them: by HTTP Basic, or in the form (RFC 6749 section 2.3.1).
+    """Return what OAuth clients send: name and key by HTTP Basic or in the form, or an assertion.
+
+    RFC 6749 section 2.3.1, RFC 7523 section 2.2.
 
     Raises:
-        UnknownCaller: there are none, not in the form of a name and a key, or of two names.
+        UnknownCaller: there are none, not in the form of a name and a key or of a token, or of two names.
     """
-    authorization = headers.get("authorization")
-    client_id, client_secret = client_of(body)
+    authorization, fields = headers.get("authorization"), client_of(body)
+    if is_asserted(headers, fields):
+        return asserted_credentials(fields)
+    client_id, client_secret, _ = fields
     if authorization is None and not client_id and not client_secret:
         raise UnknownCaller(
             "no credentials were sent: HTTP Basic, or client_id and client_secret",
@@ -181,8 +180,7 @@ def unencoded_credentials(headers: Mapping[str, str], body: bytes) -> Credential
         name, key = _halves(headers["authorization"])
         if b"+" not in key and b"%" not in key:
             return None
-        client_id, _ = client_of(body)
-        return _client(read_credential(name), key.decode(), named=read_credential(client_id))
+        return _client(read_credential(name), key.decode(), named=read_credential(client_of(body).id))
     except (ValueError, InvalidRequest, UnknownCaller):
         return None
 
@@ -237,6 +235,7 @@ def read_token_request(body: bytes, query: str, *, foreign: Mapping[str, str] = 
     for name, hint in foreign.items():
         if name in fields:
             raise InvalidRequest(f"{name} is a second credential", cause=f"{name} sent", hint=hint)
+    client_id = _asserted_client(fields) if foreign is BY_ASSERTION else None
     if "resource" in fields or "resource" in in_url:
         raise InvalidRequest("resource is not accepted here", hint="use scope, with /.default behind the resource")
     for name in _BODY_ALONE:
@@ -256,7 +255,16 @@ def read_token_request(body: bytes, query: str, *, foreign: Mapping[str, str] = 
         tenant_id=_guid(fields, "tenant", hint="use the directory (tenant) ID"),
         claims=None if claims is None else read_claims(claims),
         rejected=_rejected(fields),
+        client_id=client_id,
     )
+
+
+def _asserted_client(fields: Mapping[str, str]) -> str | None:
+    """Return the client that an assertion is sent for, where that is one of Entra's and not the name of a caller."""
+    if fields.get("client_assertion_type") != ASSERTION_TYPE:
+        raise InvalidRequest("client_assertion_type is missing or unknown", hint=f"send {ASSERTION_TYPE}")
+    client_id = fields.get("client_id", "")
+    return client_id.lower() if is_guid(client_id) else None
 
 
 def read_managed_identity_request(query: str) -> TokenRequest:

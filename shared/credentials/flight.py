@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Callable, Iterable
 
-from shared.core.errors import CredentialRefused, Defect, OperatorError, ProofFault, TimedOut, UpstreamError
+from shared.core.entra.proof_fault import ProofFault
+from shared.core.errors import CredentialRefused, Defect, OperatorError, TimedOut, UpstreamError
 from shared.credentials.chain import Chain
 from shared.credentials.credential import Link, Proof
 

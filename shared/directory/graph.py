@@ -14,17 +14,16 @@ LONGEST_WAIT = 60.0
 """The longest wait in seconds for one retry. If Graph asks for more, the run ends and the next one continues."""
 
 
-_PERMISSION = (
-    "give the registration of the profile the permission that the stream needs, with an administrator's consent"
-)
-
-
 class ResyncRequired(UpstreamError):
     """Graph no longer accepts the link, so a new copy must start."""
 
 
 class LinkDoubted(OperatorError):
     """Graph refuses the request, and it may be the link's fault."""
+
+
+class PermissionMissing(OperatorError):
+    """Graph refuses the request because the registration lacks the permission."""
 
 
 class GetToken(Protocol):
@@ -72,6 +71,7 @@ class Graph:
 
         Raises:
             ResyncRequired: Graph no longer accepts the link.
+            PermissionMissing: the registration may not read this.
             LinkDoubted: Graph refuses the request, perhaps for the link.
             OperatorError: Graph refuses the request for another reason.
             UpstreamError: Graph, or Entra, is not available.
@@ -118,5 +118,5 @@ class Graph:
             case LinkState.DOUBTED:
                 return LinkDoubted(cause=cause, trace_id=refusal.request_id)
             case LinkState.UNKNOWN:
-                remedy = _PERMISSION if status == 403 else None
-                return OperatorError(cause=cause, remedy=remedy, trace_id=refusal.request_id)
+                kind = PermissionMissing if status == 403 else OperatorError
+                return kind(cause=cause, trace_id=refusal.request_id)

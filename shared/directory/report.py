@@ -1,17 +1,23 @@
 """What one run did to one stream, and what is told of it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Literal, TypedDict
 
 from shared.core.directory.checkpoint import Checkpoint, Stored
+from shared.core.directory.credentials import Ending
 from shared.core.directory.delta import LinkKind, Mended, Page, together
 from shared.core.errors import UpstreamError
+from shared.directory.graph import PermissionMissing
 from shared.telemetry import catalogue
 from shared.telemetry.event import Event
 
 type Outcome = Literal["complete", "to be continued", "failed", "skipped", "busy"]
 """How a run ended for one stream. `busy`: another run has the lease."""
+
+MOST_OBJECTS = 10
+"""How many objects with a credential that ends soon one event names."""
 
 
 class Names(TypedDict):
@@ -27,6 +33,7 @@ class Report:
 
     Args:
         names: which stream it is.
+        permission: the permission that the stream needs.
         phase: a copy, or the changes since the last round.
         outcome: how the run ended.
         cause: why it did not end well, in words that any caller may read.
@@ -40,6 +47,7 @@ class Report:
     """
 
     names: Names
+    permission: str
     phase: Literal["copy", "delta"] | None = None
     outcome: Outcome = "to be continued"
     cause: str | None = None
@@ -82,11 +90,17 @@ class Report:
         for name, mended in self.mended.items():
             yield catalogue.SyncMended(**self.names, property=name, number=mended.number, object_id=mended.object_id)
 
+    def remedy(self, failure: UpstreamError) -> str | None:
+        """Return what an operator should do about a failure, where anything is known."""
+        if isinstance(failure, PermissionMissing):
+            return f"give the registration of the profile {self.permission}, with an administrator's consent"
+        return failure.remedy
+
     def ending(self, *, seconds: float) -> Event:
         """Return the event that says how the run ended, after so many seconds."""
         if failure := self._failure:
             return catalogue.SyncFailed(
-                **self.names, cause=failure.cause, remedy=failure.remedy, trace_id=failure.trace_id
+                **self.names, cause=failure.cause, remedy=self.remedy(failure), trace_id=failure.trace_id
             )
         if self.outcome in {"complete", "to be continued"}:
             return catalogue.SyncFinished(
@@ -98,3 +112,15 @@ class Report:
                 latency_ms=round(seconds * 1000),
             )
         return catalogue.SyncSkipped(**self.names, cause=self.cause or "")
+
+
+def ends(names: Names, ending: Sequence[Ending]) -> Event:
+    """Return the event about credentials that end soon, of which there is one; the earliest end stands first."""
+    objects = dict.fromkeys(each.object_id for each in ending)
+    return catalogue.DirectoryCredentialEnds(
+        **names,
+        number=len(ending),
+        days=min(each.days for each in ending),
+        first_end=f"{datetime.fromtimestamp(ending[0].ends_at, UTC):%Y-%m-%dT%H:%M:%SZ}",
+        object_ids=list(objects)[:MOST_OBJECTS],
+    )

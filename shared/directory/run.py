@@ -162,7 +162,7 @@ class FileRun:
             for event in held.events:
                 self._events.emit(event)
             return reports
-        reports = [Report(each.names) for each in wanted]
+        reports = [Report(each.names, each.stream.permission) for each in wanted]
         for report in reports:
             end(report)
             self._events.emit(report.ending(seconds=0.0))

@@ -31,6 +31,9 @@ failure without one: the timer leaves the stream alone for a minute, and for twi
 **The recycle bin.** An object in it keeps its columns for 30 days, and its number and edges for longer. Once a day,
 after a round, Graph is asked what became of it: `shared/directory/recycle_bin.py`.
 
+**The end of credentials.** After each round the certificates and secrets that end within 30, 7 or 1 days are reported
+by one event, each once for each of these. The store remembers what was told.
+
 **The state of the lease.** A run may move the checkpoint while it holds the lease.
 
 | state | when | who changes it |
@@ -62,6 +65,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from shared.core.directory.checkpoint import Checkpoint, LeaseHeld, LeaseLost, LossChanged, Stored
+from shared.core.directory.credentials import Ending
 from shared.core.directory.delta import Change, Page, read_page
 from shared.core.directory.order import Order
 from shared.core.directory.standing import StreamStanding
@@ -69,7 +73,7 @@ from shared.core.directory.streams import Stream
 from shared.core.errors import BadAnswer, Defect, Unavailable, UpstreamError
 from shared.directory.graph import LinkDoubted, ResyncRequired
 from shared.directory.recycle_bin import judge
-from shared.directory.report import Report
+from shared.directory.report import Report, ends
 from shared.directory.source import DirectorySource, Wanted, due, ordered
 from shared.system import System
 from shared.telemetry import catalogue
@@ -104,6 +108,12 @@ class DirectoryStore(Protocol):
     def settle(self, checkpoint: Checkpoint, changes: Sequence[Change], *, now: float) -> Checkpoint:
         """Store what became of objects in the recycle bin, and erase what lay there too long."""
 
+    def ending(self, checkpoint: Checkpoint, *, now: float) -> Sequence[Ending]:
+        """Return the credentials of a stream whose end is to be told."""
+
+    def told(self, checkpoint: Checkpoint, told: Sequence[Ending], *, now: float) -> Checkpoint:
+        """Note which ends were told."""
+
     def release(self, checkpoint: Checkpoint) -> None:
         """Free the lease."""
 
@@ -114,7 +124,7 @@ class Sync:
     Args:
         sources: what is copied, for each tenant.
         store: holds the copy.
-        pool: runs the store's blocking calls; one thread, so that they stay in order.
+        pool: reads pages and runs the store's blocking calls; one thread, so that they stay in order.
         system: clocks and chance.
         interval: seconds between two rounds of a stream.
         events: takes one event for each stream and run, beside others. What they tell is in the store.
@@ -164,7 +174,7 @@ class Sync:
     async def _run(self, wanted: Wanted, until: float, order: Order) -> Report:
         """Sync one stream and emit an event that says how it ended."""
         began = self._clock().boot
-        report = Report(wanted.names)
+        report = Report(wanted.names, wanted.stream.permission)
         try:
             await self._read_pages(wanted.source, wanted.stream, until, report, order)
         except LeaseHeld:
@@ -212,8 +222,7 @@ class Sync:
                 else:
                     if body is None:
                         break
-                    page = read_page(body, stream, root=source.root)
-                    stored = await self._call(self._commit, checkpoint, page)
+                    page, stored = await self._call(self._commit, checkpoint, body)
                     checkpoint = stored.checkpoint
                     report.add(page, stored)
                     if not checkpoint.repeats_itself:
@@ -222,8 +231,9 @@ class Sync:
                     checkpoint = await self._call(self._move, checkpoint, checkpoint.restarted(now=self._clock().wall))
                 links.clear()
                 self._restarted(report, checkpoint, cause)
-            if report.is_complete and checkpoint.is_bin_due(now=self._clock().wall):
+            if report.is_complete:
                 checkpoint = await self._judge_bin(source, checkpoint, until, report)
+                checkpoint = await self._tell_ends(checkpoint, report)
         except UpstreamError as error:
             await self._note(error, checkpoint)
             report.waiting_seconds = checkpoint.wait(now=self._clock().wall)
@@ -266,7 +276,9 @@ class Sync:
     async def _judge_bin(
         self, source: DirectorySource, checkpoint: Checkpoint, until: float, report: Report
     ) -> Checkpoint:
-        """Find out what became of the objects in the recycle bin. If Graph does not tell, nothing becomes of them."""
+        """Once a day, find out what became of the objects in the recycle bin; where Graph does not tell, nothing."""
+        if not checkpoint.is_bin_due(now=self._clock().wall):
+            return checkpoint
         ids = await self._call(self._store.uncertain, checkpoint)
         changes: list[Change] = []
         try:
@@ -276,9 +288,19 @@ class Sync:
             return checkpoint
         except UpstreamError as error:
             self._events.emit(
-                catalogue.SyncBinUnread(**report.names, cause=error.cause, remedy=error.remedy, trace_id=error.trace_id)
+                catalogue.SyncBinUnread(
+                    **report.names, cause=error.cause, remedy=report.remedy(error), trace_id=error.trace_id
+                )
             )
         return await self._call(self._settle, checkpoint, changes)
+
+    async def _tell_ends(self, checkpoint: Checkpoint, report: Report) -> Checkpoint:
+        """Report credentials that end soon, and then note it: after a run that was killed between both, once more."""
+        ending = await self._call(self._ending, checkpoint) if checkpoint.stream.credentials else ()
+        if not ending:
+            return checkpoint
+        self._events.emit(ends(report.names, ending))
+        return await self._call(self._told, checkpoint, ending)
 
     async def _note(self, error: UpstreamError, checkpoint: Checkpoint) -> None:
         """Keep with the checkpoint why the run failed, unless it is the store that failed."""
@@ -308,8 +330,16 @@ class Sync:
     def _settle(self, checkpoint: Checkpoint, changes: Sequence[Change]) -> Checkpoint:
         return self._store.settle(checkpoint, changes, now=self._clock().wall)
 
-    def _commit(self, checkpoint: Checkpoint, page: Page) -> Stored:
-        return self._store.commit(checkpoint, page, now=self._clock().wall)
+    def _commit(self, checkpoint: Checkpoint, body: bytes) -> tuple[Page, Stored]:
+        """Read a page and store it: a large one takes a second, which the requests of this worker must not wait for."""
+        page = read_page(body, checkpoint.stream, root=checkpoint.root)
+        return page, self._store.commit(checkpoint, page, now=self._clock().wall)
+
+    def _ending(self, checkpoint: Checkpoint) -> Sequence[Ending]:
+        return self._store.ending(checkpoint, now=self._clock().wall)
+
+    def _told(self, checkpoint: Checkpoint, told: Sequence[Ending]) -> Checkpoint:
+        return self._store.told(checkpoint, told, now=self._clock().wall)
 
     def _store_loss(self, checkpoint: Checkpoint, loss: tuple[str, int]) -> Stored:
         return self._store.accept(checkpoint, loss, now=self._clock().wall)

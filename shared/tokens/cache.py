@@ -230,12 +230,14 @@ class TokenCache:
         last = self._challenges.last((key, demand))
         refused = self._in_force(last.failure, key, now) if last.refuses(wanted) else None
         failure = refused or self._in_force(entry.failure, key, now)
+        flying = (key, demand) in self._flights
+        interval = self._limits.forced_refresh_interval_seconds
         step = next_step(
             met=demand.is_shared and self._usable(entry, now) is not None and wanted <= entry.not_before,
-            flying=(key, demand) in self._flights and wanted <= max(last.asked, last.demanded),
+            flying=flying and wanted <= max(last.asked, last.demanded),
             failing=failure is not None,
             strict=True,
-            recent=now.boot - last.at < self._limits.forced_refresh_interval_seconds and not last.failure,
+            recent=flying or (now.boot - last.at < interval and not last.failure),
         )
         match step:
             case Step.ORDINARY:
@@ -244,17 +246,19 @@ class TokenCache:
                 assert failure is not None
                 raise failure.for_caller(now, self._chance())
             case Step.TOO_SOON:
-                left = last.at + self._limits.forced_refresh_interval_seconds - now.boot
+                left = max(0.0, last.at + interval - now.boot)
                 raise Unavailable(cause="a token for these claims was acquired just now", wait=timedelta(seconds=left))
             case Step.START:
                 self._challenges.began((key, demand), Forced(now.boot, asked, wanted, last.failure))
         self._counters.misses += 1
         outcome = await self._outcome(Wanted(key, claims=claims), demand)
         if isinstance(outcome, Acquired):
-            if step is Step.JOIN and wanted > self._challenges.last((key, demand)).met_by(outcome.token):
+            if step is Step.JOIN and wanted > last.met_by(outcome.token):
                 return await self._challenge(key, claims, caller)  # Entra's clock is behind what was known of it
             return outcome
         assert outcome is not None  # it was waited for to its end
+        if step is Step.JOIN and not last.refuses(wanted):
+            return await self._challenge(key, claims, caller)  # it was refused a moment that lay ahead
         raise outcome.for_caller(self._clock(), self._chance())
 
     def _usable(self, entry: Entry, now: Moment) -> AccessToken | None:
@@ -287,7 +291,7 @@ class TokenCache:
 
     async def _flight(self, wanted: Wanted, demand: Demand | None) -> Outcome:
         """Acquire a token, and put it or the failure where later requests find it."""
-        entries, key = self._entries, wanted.key  # after a kill switch these entries are nobody's
+        entries, challenges, key = self._entries, self._challenges, wanted.key  # after a kill switch nobody's
         cached = entries[key].token if key in entries else None
         wanted = wanted._replace(newer_than=cached.asked if cached else None, flight_id=self._new_id())
         try:
@@ -302,12 +306,12 @@ class TokenCache:
         else:
             self._has_outage = False
             self._counters.acquired += 1
-            forced = self._challenges.landed((key, demand), None)
+            forced = challenges.landed((key, demand), None)
             if demand is None or demand.is_shared:
                 self._store(entries.get(key, Entry()), acquired.token, forced)
             return acquired
         error.flight_id = wanted.flight_id
-        return self._remember(entries.get(key, Entry()), wanted, demand, error)
+        return self._remember(entries.get(key, Entry()), challenges, wanted, demand, error)
 
     def _store(self, entry: Entry, token: AccessToken, forced: Forced) -> None:
         entry.failure = None
@@ -317,13 +321,15 @@ class TokenCache:
             entry.not_before = forced.met_by(token)
             entry.fresh_wall, entry.fresh_boot = token.fresh_until(floor=least_remaining(token, self._limits))
 
-    def _remember(self, entry: Entry, wanted: Wanted, demand: Demand | None, error: UpstreamError) -> Failure:
+    def _remember(
+        self, entry: Entry, challenges: Challenges, wanted: Wanted, demand: Demand | None, error: UpstreamError
+    ) -> Failure:
         self._counters.failures += 1
         now, key = self._clock(), wanted.key
         # The version after the flight: the first flight of a worker learns only then with which credential it flew.
-        before, version = self._challenges.last((key, demand)).failure or entry.failure, self._version(key)
+        before, version = challenges.last((key, demand)).failure or entry.failure, self._version(key)
         failure = Failure.after(before, error, now=now, version=version, limits=self._limits, draw=self._chance())
-        self._challenges.landed((key, demand), failure)
+        challenges.landed((key, demand), failure)
         # What Entra answers to certain claims says nothing about the same request without them.
         if demand is None or (isinstance(error, Unavailable) and not error.of_request):
             entry.failure = failure

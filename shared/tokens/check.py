@@ -1,10 +1,12 @@
 """Whether a token can be had, for the list of checks.
 
 It reads what the cache knows already. Only a worker without any usable token asks Entra: through the cache, which asks
-once for everybody and remembers a failure.
+once for everybody and remembers a failure. Where one token cannot be had, another one is asked for: a mistake in one
+profile, or a tenant that has left, says nothing of the others.
 """
 
 import asyncio
+from collections.abc import Sequence
 
 from shared.core.check import Check, State
 from shared.core.errors import ScopeRefused, UpstreamError
@@ -12,7 +14,7 @@ from shared.core.token import TokenKey
 from shared.tokens.cache import TokenCache
 
 PATIENCE = 10.0
-"""Seconds that a check waits for a token; its flight goes on."""
+"""Seconds that a check waits for tokens; their flights go on."""
 
 
 class TokenCheck:
@@ -20,19 +22,27 @@ class TokenCheck:
 
     Args:
         tokens: the cache.
-        first_key: of the token that is acquired where there is none.
+        first_keys: where there is no token, one of these is acquired: the first that can be had.
         min_remaining: seconds of life that a token is served with at the least.
     """
 
-    def __init__(self, tokens: TokenCache, *, first_key: TokenKey, min_remaining: float) -> None:
+    def __init__(self, tokens: TokenCache, *, first_keys: Sequence[TokenKey], min_remaining: float) -> None:
         self._tokens = tokens
-        self._first_key = first_key
+        self._first_keys = first_keys
         self._min_remaining = min_remaining
 
     async def check(self) -> Check:
         """Return whether a token can be had, by the last attempt for each key."""
-        if self.has_none():
-            return await self._first_token()
+        return await self._first_token() if self.has_none() else self._kept()
+
+    def has_none(self) -> bool:
+        """Return whether no usable token is cached, so that every request waits for a new one."""
+        return not any(self._is_usable(entry.remaining) for entry in self._tokens.entries())
+
+    def _is_usable(self, remaining: float) -> bool:
+        return remaining >= self._min_remaining
+
+    def _kept(self) -> Check:
         known = [entry for entry in self._tokens.entries() if self._is_usable(entry.remaining) or entry.is_failing]
         failing = sum(entry.cause is not None for entry in known)
         if not failing:
@@ -45,30 +55,37 @@ class TokenCheck:
             "the events acquire_failed name the causes and their remedies",
         )
 
-    def has_none(self) -> bool:
-        """Return whether no usable token is cached, so that every request waits for a new one."""
-        return not any(self._is_usable(entry.remaining) for entry in self._tokens.entries())
-
-    def _is_usable(self, remaining: float) -> bool:
-        return remaining >= self._min_remaining
-
     async def _first_token(self) -> Check:
-        try:
-            async with asyncio.timeout(PATIENCE):
-                await self._tokens.get(self._first_key)
-        except TimeoutError:
-            return _no_token(f"no answer within {PATIENCE:.0f} s", None)
-        except ScopeRefused as error:
-            return Check(
-                "token",
-                State.DEGRADED,
-                f"Entra answers, and refuses the first scope of the first profile: {error.public_cause}",
-                "whoever asks for this scope is refused; others may be served",
-                error.remedy or "correct the scope, or give the app registration a permission on its API",
-            )
-        except UpstreamError as error:
-            return _no_token(error.public_cause, error.remedy)
-        return Check("token", State.OK, "one was had")
+        errors: list[UpstreamError] = []
+        left = PATIENCE
+        for key in self._first_keys:
+            share = left if key == self._first_keys[-1] else left / 2
+            try:
+                async with asyncio.timeout(share):
+                    await self._tokens.get(key)
+            except TimeoutError:
+                left -= share
+            except UpstreamError as error:
+                errors.append(error)
+            else:
+                return self._kept() if errors else Check("token", State.OK, "one was had")
+        return _none_of(errors)
+
+
+def _none_of(errors: Sequence[UpstreamError]) -> Check:
+    """Return what the failures mean, where no token was had; one that took too long is none of them."""
+    refused = next((error for error in errors if isinstance(error, ScopeRefused)), None)
+    if refused:
+        return Check(
+            "token",
+            State.DEGRADED,
+            f"Entra answers, and refuses the scope that it was asked for: {refused.public_cause}",
+            "whoever asks for this scope is refused; others may be served",
+            refused.remedy or "correct the scope, or give the app registration a permission on its API",
+        )
+    if errors:
+        return _no_token(errors[0].public_cause, errors[0].remedy)
+    return _no_token(f"no answer within {PATIENCE:.0f} s", None)
 
 
 def _no_token(cause: str, remedy: str | None) -> Check:

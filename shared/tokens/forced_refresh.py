@@ -126,8 +126,8 @@ def next_step(*, met: bool, flying: bool, failing: bool, strict: bool, recent: b
         flying: a flight that meets the demand is under way.
         failing: a failure of this key, or of the same demand, is in force.
         strict: the demand has claims, so that the cached token cannot answer it.
-        recent: the last flight with this demand started less than `forced_refresh_interval_seconds` ago, and has not
-            failed. What failed may be tried again earlier.
+        recent: the last flight with this demand is under way, or it started less than `forced_refresh_interval_seconds`
+            ago and has not failed. What failed may be tried again earlier.
     """
     match met, flying, failing, strict, recent:
         case True, _, _, _, _:

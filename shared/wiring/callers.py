@@ -1,17 +1,25 @@
-"""Settings -> the callers, by the document that the settings name."""
+"""Settings -> the callers, by the document that the settings name, and how they are recognised."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from shared.adapters.blob import NAME, BlobSource
 from shared.adapters.file import FileSource
 from shared.adapters.http import Network, exactly
+from shared.callers.issuer_keys import IssuerKeys
 from shared.callers.live import Callers
+from shared.callers.published_keys import name_of, published_keys
+from shared.callers.recognition import Recognition
+from shared.core.documents.issuers import IssuerSettings
 from shared.core.documents.places import is_url
 from shared.core.documents.settings import Settings
+from shared.core.policy import Deployment
 from shared.core.token import AccessToken, Clock
+from shared.core.verification_keys import KeySet
 from shared.telemetry.events import Events
 
 
@@ -42,13 +50,40 @@ def build_callers(
     open_things.callback(pool.shutdown)
     return Callers(
         _source(settings.callers, root=root, network=network, get_token=get_token, pool=pool),
-        settings.offers,
+        Deployment(settings.offers, settings.tenants_of_issuers),
         pool=pool,
         limits=settings.limits,
         clock=clock,
         events=events,
         on_new_generation=on_new_generation,
     )
+
+
+def build_recognition(
+    settings: Settings, callers: Callers, *, network: Network, clock: Clock, events: Events
+) -> Recognition:
+    """Return what finds the caller of a request.
+
+    Args:
+        settings: without mistakes.
+        callers: those of `build_callers`.
+        network: makes the way to each issuer.
+        clock: both clocks.
+        events: where failures of an issuer are reported.
+    """
+    keys = {
+        name: IssuerKeys(name, _fetch(issuer, network), limits=settings.limits, clock=clock, events=events)
+        for name, issuer in settings.issuers.items()
+    }
+    trusted = [issuer.trusted for issuer in settings.issuers.values()]
+    return Recognition(callers, issuers={issuer.url: issuer for issuer in trusted}, keys=keys, clock=clock)
+
+
+def _fetch(issuer: IssuerSettings, network: Network) -> Callable[[], Coroutine[Any, Any, KeySet]]:
+    """Return what asks an issuer for its keys; those that stand in vend.toml are had without asking anybody."""
+    if not issuer.jwks:
+        return partial(_inline, issuer.key_set)
+    return partial(published_keys, issuer, network.upstream(name_of(issuer), exactly(issuer.jwks)).get)
 
 
 def _source(
@@ -62,3 +97,7 @@ def _source(
     if not is_url(place):
         return FileSource(root / place, pool=pool)
     return BlobSource(place, get_token=get_token, get=network.upstream(NAME, exactly(place)).get)
+
+
+async def _inline(keys: KeySet) -> KeySet:
+    return keys

@@ -1,6 +1,7 @@
 """Settings -> the warm cache, and what acquires tokens for it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 
 from shared.adapters.http import Network
 from shared.core.documents.settings import Settings
@@ -9,6 +10,9 @@ from shared.system import System
 from shared.telemetry.events import Events
 from shared.tokens.acquire import Client, Entra
 from shared.tokens.cache import TokenCache
+
+FIRST_KEYS = 4
+"""How many tokens a worker that has none asks for at the most, one after the other, to learn whether it can."""
 
 
 def build_tokens(
@@ -29,8 +33,14 @@ def build_tokens(
     return TokenCache(entra.acquire, version=entra.version, limits=settings.limits, system=system, events=events)
 
 
-def first_key(settings: Settings) -> TokenKey:
-    """Return the key that a worker acquires to learn whether it can: the first that could be vended."""
+def first_keys(settings: Settings) -> Sequence[TokenKey]:
+    """Return the keys of which a worker acquires one to learn whether it can: first one of each profile.
+
+    They are of profiles that can be vended. Where there is none, Entra is asked for any.
+    """
     vendable = [profile for profile in settings.profiles.values() if profile.vendable]
-    profile = (vendable or list(settings.profiles.values()))[0]
-    return TokenKey(profile.name, profile.offer.tenants[0], profile.scopes[0])
+    keys = (
+        [TokenKey(profile.name, tenant, profile.scopes[0]) for tenant in profile.offer.tenants]
+        for profile in vendable or settings.profiles.values()
+    )
+    return [key for row in zip_longest(*keys) for key in row if key is not None][:FIRST_KEYS]

@@ -3,22 +3,30 @@
 import asyncio
 import base64
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Executor, Future
 from dataclasses import replace
+from functools import partial
+from typing import Any
+from urllib.parse import urlencode
 
 from shared.api.answers import Answer
-from shared.api.routes import FUNCTION_KEY, MANAGED_IDENTITY, OAUTH, Route
+from shared.api.routes import ENTRA, FUNCTION_KEY, MANAGED_IDENTITY, OAUTH, Route
 from shared.api.vendor import Vendor
+from shared.callers.issuer_keys import IssuerKeys
 from shared.callers.live import Callers
+from shared.callers.recognition import Recognition
 from shared.core.documents.content import Content
+from shared.core.documents.issuers import IssuerSettings
 from shared.core.limits import Limits
-from shared.core.policy import Offer
-from shared.core.request import Incoming
+from shared.core.policy import Deployment, Offer
+from shared.core.request import ASSERTION_TYPE, Incoming
 from shared.core.token import AccessToken, Acquired, TokenKey, TokenSource
+from shared.core.verification_keys import KeySet
 from shared.telemetry.events import Events
 from tests.clock import FakeClock, fake_system
 from tests.contract import conforms, event_conforms
+from tests.signer import identity_toml, issuers, token_of
 
 TENANT, OTHER_TENANT = "11111111-1111-1111-1111-111111111111", "33333333-3333-3333-3333-333333333333"
 CLIENT_ID = "22222222-2222-2222-2222-222222222222"
@@ -32,12 +40,13 @@ OFFERS = {
 }
 ALLOW = f'allow = [{{ profile = "graph", scopes = ["{SCOPE}"] }}]'
 EVERYBODY = f'[callers."*"]\n{ALLOW}\n'
+ISSUERS = issuers()
 
 
 def entry(name: str, *lines: str, key: str) -> str:
-    """Write a caller into the document."""
+    """Write a caller into the document; it has an identity, too, whose subject is its name."""
     digest = hashlib.sha256(key.encode()).hexdigest()
-    return "\n".join([f"[callers.{name}]", f'key_sha256 = ["{digest}"]', *lines, ""])
+    return "\n".join([f"[callers.{name}]", f'key_sha256 = ["{digest}"]', identity_toml(name), *lines, ""])
 
 
 BILLING = entry("billing", ALLOW, key=KEY)
@@ -60,6 +69,7 @@ class Shop:
         *,
         log: Callable[[str], None] | None = None,
         app_checked_routes: bool = True,
+        fetch: Callable[[IssuerSettings], Coroutine[Any, Any, KeySet]] | None = None,
         document: str = BILLING,
     ) -> None:
         self.lines: list[str] = []
@@ -72,15 +82,22 @@ class Shop:
         self.events = Events(log or self.lines.append, wall=lambda: self.clock().wall, worker="w")
         callers = Callers(
             self,
-            OFFERS,
+            Deployment(OFFERS, {issuer.name: issuer.trusted.tenant_id for issuer in ISSUERS}),
             pool=InPlace(),
             limits=Limits(),
             clock=self.clock,
             events=self.events,
             on_new_generation=lambda: None,
         )
+        keys = {
+            issuer.name: IssuerKeys(
+                issuer.name, partial(fetch or _fetch, issuer), limits=Limits(), clock=self.clock, events=self.events
+            )
+            for issuer in ISSUERS
+        }
+        trusted = {issuer.issuer: issuer.trusted for issuer in ISSUERS}
         self.vendor = Vendor(
-            callers=callers,
+            callers=Recognition(callers, issuers=trusted, keys=keys, clock=self.clock),
             tokens=self,
             offers=OFFERS,
             app_checked_routes=app_checked_routes,
@@ -136,8 +153,17 @@ class InPlace(Executor):
         return future
 
 
+async def _fetch(issuer: IssuerSettings) -> KeySet:
+    return issuer.key_set
+
+
 def good(route: Route, *, key: str = KEY, name: str = "billing") -> Incoming:
     """Make a request that is answered with a token."""
+    if route is ENTRA:
+        subject = name if key == KEY else "nobody"
+        url = f"https://vend.test/api/{route.name.replace('{tenant}', TENANT)}"
+        form = {"client_id": name, "client_assertion_type": ASSERTION_TYPE, "client_assertion": token_of(subject)}
+        return Incoming("POST", url, {"content-type": MEDIA}, FORM + b"&" + urlencode(form).encode())
     url, media = f"https://vend.test/api/{route.name}", {"content-type": MEDIA}
     if route is MANAGED_IDENTITY:
         query = "?api-version=2019-08-01&resource=https://graph.microsoft.com/"
@@ -159,4 +185,4 @@ def denied(incoming: Incoming) -> Incoming:
 
 def malformed(incoming: Incoming) -> Incoming:
     """Break what stands behind the caller's credentials."""
-    return replace(incoming, url=f"{incoming.url}?resource=%", body=incoming.body and b"x")
+    return replace(incoming, url=f"{incoming.url}?resource=%", body=incoming.body and incoming.body + b"&%")

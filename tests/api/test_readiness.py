@@ -15,6 +15,7 @@ from shared.callers.health import DocumentFacts, DocumentHealth, check_document
 from shared.core.check import Check, State
 from shared.core.errors import CredentialRefused, ScopeRefused, Unavailable, VendError
 from shared.core.request import Incoming
+from shared.core.token import TokenKey
 from shared.credentials.check import Standing, check_credentials
 from shared.telemetry.events import LOSS_SECONDS
 from shared.telemetry.loop_lag import REMEMBERED, LoopLag
@@ -32,7 +33,7 @@ URL = "https://vend.test/api/health/ready"
 class Worker(Bench):
     """A worker with a real cache, whose other parts say what they are told to."""
 
-    def __init__(self) -> None:
+    def __init__(self, *first_keys: TokenKey) -> None:
         super().__init__()
         self.health = DocumentHealth(age=3.0, is_failing=False)
         self.facts = DocumentFacts(in_force="0123456789ab", newest="0123456789ab", generation=1)
@@ -40,7 +41,7 @@ class Worker(Bench):
         self.hangs = asyncio.Event()
         self.hangs.set()
         self.standings = [Standing(self.now() + timedelta(days=90))]
-        tokens = TokenCheck(self.cache, first_key=KEY, min_remaining=FAILING_FLOOR)
+        tokens = TokenCheck(self.cache, first_keys=first_keys or [KEY], min_remaining=FAILING_FLOOR)
         checks = Checks(
             callers=self._callers,
             token=tokens.check,
@@ -261,6 +262,23 @@ def test_without_a_token_the_last_attempt_decides(error: VendError, state: str) 
     worker.run(story)
 
 
+@pytest.mark.parametrize("error", [CredentialRefused(), Unavailable(), ScopeRefused(), None], ids=str)
+def test_one_profile_that_cannot_be_served_takes_no_fresh_worker_down(error: VendError | None) -> None:
+    """FND-C5: where no token of the first of them can be had, or none comes, one of the next is asked for."""
+    worker = Worker(KEY, OTHER)
+
+    async def story() -> None:
+        if error is None:
+            worker.issuer.held[1] = asyncio.Event()
+        else:
+            worker.issuer.errors[1] = error
+        expected = {} if error is None else {"token": "degraded"}
+        assert await worker.matters() == expected
+        assert worker.issuer.asked == [KEY, OTHER]
+
+    worker.run(story)
+
+
 def test_with_a_token_a_failure_degrades() -> None:
     """Who has one is served from the cache until its last minute, and told so; then the worker is not ready."""
     worker = Worker()
@@ -297,9 +315,10 @@ def test_a_scope_that_nobody_asks_for_any_more_is_no_matter() -> None:
     worker.run(story)
 
 
-def test_nobody_waits_long_for_the_first_token() -> None:
+@pytest.mark.parametrize("keys", [[KEY], [KEY, OTHER]], ids=len)
+def test_nobody_waits_long_for_the_first_token(keys: list[TokenKey]) -> None:
     """A prober is told within seconds that there is none; what was asked for arrives all the same."""
-    worker = Worker()
+    worker = Worker(*keys)
 
     async def story() -> None:
         worker.issuer.open.clear()
@@ -309,7 +328,7 @@ def test_nobody_waits_long_for_the_first_token() -> None:
         worker.issuer.open.set()
         await settle()
         assert await worker.matters() == {}
-        assert len(worker.issuer.asked) == 1
+        assert worker.issuer.asked == keys
 
     worker.run(story)
 

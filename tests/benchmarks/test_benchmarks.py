@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import documents, handler, outage, report, strangers
+from benchmarks import documents, handler, identity, outage, report, strangers
 from benchmarks.rows import QUICK, Goal, Row
 
 COMMITTED = Path(report.__file__).parent
@@ -36,8 +36,8 @@ def test_a_goal_is_met_at_its_bound_and_not_beyond(ours: float, baseline: float,
 
 
 def test_cheap_benchmarks_run_and_can_be_read_back(tmp_path: Path) -> None:
-    """What four real benchmarks measure, in small, is written as JSON, Markdown and SVG, and read back unchanged."""
-    rows = [row for subject in (outage, handler, strangers, documents) for row in subject.rows(QUICK)]
+    """What five real benchmarks measure, in small, is written as JSON, Markdown and SVG, and read back unchanged."""
+    rows = [row for subject in (outage, handler, strangers, identity, documents) for row in subject.rows(QUICK)]
     report.write(rows, tmp_path)
     assert report.read(tmp_path) == rows
     served = next(found for found in rows if found.id == "outage")

@@ -15,7 +15,7 @@ from shared.callers.live import Callers
 from shared.core.documents.content import Content
 from shared.core.errors import NotReady, Unavailable, UnknownCaller
 from shared.core.limits import Limits
-from shared.core.policy import Offer
+from shared.core.policy import Deployment, Offer
 from shared.telemetry.events import Events
 from tests.clock import FakeClock, run_virtual, settle
 
@@ -61,7 +61,7 @@ class Desk:
         self._events = Events(self.lines.append, wall=self.clock.wall, worker="w")
         self.callers = Callers(
             self,
-            offers,
+            Deployment(offers),
             pool=AtOnce(),
             limits=LIMITS,
             clock=self.clock,

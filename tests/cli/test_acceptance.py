@@ -13,6 +13,7 @@ from tests.emulator.client import Clock
 APP = (400, '{"error": "invalid_request", "correlation_id": "c-1"}')
 HOST_REFUSES = (401, "")
 VEND_REFUSES = (401, '{"error": "invalid_client", "correlation_id": "c-1"}')
+NOT_READY = (503, '{"error": "temporarily_unavailable", "correlation_id": "c-1"}')
 
 
 class Script:
@@ -33,17 +34,18 @@ class Script:
     ("answers", "asked", "says"),
     [
         ([HOST_REFUSES, HOST_REFUSES, VEND_REFUSES, APP], 4, ""),
-        ([(503, '{"error": "temporarily_unavailable", "correlation_id": "c-1"}')], 1, ""),
+        ([NOT_READY, APP], 2, ""),
+        ([NOT_READY], LONGEST_SECONDS // 2 + 1, "vend answers 503. After 90 s it was still so."),
         ([HOST_REFUSES], LONGEST_SECONDS // 2 + 1, "The host does not know the key. After 90 s it was still so."),
         ([VEND_REFUSES], LONGEST_SECONDS // 2 + 1, "vend does not know the key. After 90 s it was still so."),
         ([(403, "<html>Ip Forbidden")], 1, "What stands before the app answers 403 from here."),
         ([(503, ""), (429, ""), APP], 3, ""),
         ([(200, "[]")], 1, "What stands before the app answers 200 from here."),
     ],
-    ids=["in a while", "the app is not ready", "never", "never by vend", "a firewall", "busy", "somebody else"],
+    ids=["in a while", "not ready yet", "not ready", "never", "never by vend", "a firewall", "busy", "somebody else"],
 )
 def test_a_key_works_once_the_app_knows_it(serve: Serve, answers: list[tuple[int, str]], asked: int, says: str) -> None:
-    """Both 401 may pass: that of the host, which has no body, and that of vend. Its other answers lie behind both."""
+    """Both 401 may pass: that of the host, which has no body, and that of vend. Other refusals lie behind both."""
     script, clock = Script(*answers), Clock(0.0)
 
     def sleep(seconds: float) -> None:

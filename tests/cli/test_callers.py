@@ -90,8 +90,14 @@ def test_a_revoked_caller_is_gone(desk: Desk) -> None:
     assert desk.do("callers", "revoke", "billing").exit_code == 1  # there is no such caller
 
 
-def test_a_revocation_needs_no_host(desk: Desk, cloud: LocalCloud) -> None:
-    """The document decides alone, so it comes first; what is left at the host goes when the command is repeated."""
+@pytest.mark.parametrize("everybody", [True, False])
+def test_a_revocation_needs_no_host(desk: Desk, cloud: LocalCloud, *, everybody: bool) -> None:
+    """The document decides alone, so it comes first; what is left at the host goes when the command is repeated.
+
+    Until then its key is one that no caller has, and gets what `"*"` may have: that is told.
+    """
+    if everybody:
+        desk.document += f'[callers."*"]\nallow = [{{ profile = "graph", scopes = ["{SCOPE}"] }}]\n'
     desk.host.before = lambda: 1 / 0
     cloud.faults["management"].set(Fault(kind=Kind.STATUS, status=500))
     try:
@@ -99,8 +105,10 @@ def test_a_revocation_needs_no_host(desk: Desk, cloud: LocalCloud) -> None:
     finally:
         cloud.faults["management"].clear()
     desk.host.before = lambda: None
-    assert (broken.exit_code, desk.held, desk.callers) == (1, {"vend-billing": OLD}, {})
+    assert (broken.exit_code, desk.held) == (1, {"vend-billing": OLD})
+    assert set(desk.callers) == ({"*"} if everybody else set())
     assert "Written: billing is no caller any more." in broken.stdout
+    assert (f'It gets what "*" may have: {SCOPE} (profile graph).\n' in broken.stderr) is everybody
     assert desk.do("callers", "revoke", "billing").exit_code == 0
     assert desk.held == {}
 
@@ -228,6 +236,23 @@ def test_a_slip_in_one_name_keeps_no_other_caller_alive(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("spoiled", "has a caller spoiled already"),
+        ("Spoiled", "The name Spoiled is too close to that of spoiled"),
+        ("spoiled-2", "The name spoiled-2 is too close to that of spoiled"),
+    ],
+)
+def test_an_entry_with_mistakes_keeps_its_name_and_its_key(desk: Desk, name: str, says: str) -> None:
+    """FND-C9: the host ignores case, so that a key of the new caller would take the place of its own."""
+    desk.document += f'[callers.spoiled]\nkey_sha256 = ["{sha256("its key")}"]\ncolour = 1\n'
+    before = desk.document
+    done = desk.do("callers", "add", name, "--allow", SCOPE)
+    assert (done.exit_code, desk.document, desk.held) == (1, before, {"vend-billing": OLD}), done.output
+    assert says in done.stderr
+
+
+@pytest.mark.parametrize(
     ("words", "says"),
     [
         (("reports", "Reports", "--allow", SCOPE), "The name Reports is too close to that of reports"),
@@ -305,7 +330,7 @@ allow = [{{ profile = "graph", scopes = ["{SCOPE}"], tenants = ["{TENANT_ID}"] }
 """
     done = desk.do("callers", "list")
     assert done.stdout == (
-        f"billing  1 key  graph: {SCOPE}\n"
+        f"billing  1 key, 1 issuer  graph: {SCOPE}\n"
         f"auditor  2 keys, until 2027-01-01 00:00 UTC, 600 a minute per worker, audit, admin  "
         f"graph: {SCOPE} in {TENANT_ID}\n"
         "*        every other key of the host  nothing\n"

@@ -67,7 +67,7 @@ def test_for_every_part_it_is_said_what_callers_notice() -> None:
         (("entra", "--for", "0s"), "--for: must be a time such as 30s, 5m or 1h"),
         (("entra", "--for", "25h"), "--for: must be a time such as 30s, 5m or 1h"),
         (("entra", "--how", "404"), "--how: must be refuse, black_hole, garbage, endless, 429, or a status"),
-        (("sql",), "sql: the parts are blob, entra, graph, identity, management, vault"),
+        (("sql",), "sql: the parts are blob, entra, graph, identity, issuer, management, vault"),
         (("../requests/entra",), "../requests/entra: "),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

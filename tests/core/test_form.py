@@ -30,7 +30,13 @@ FULLY = b"".join(b"%%%02X" % sign for sign in b"client_id")
 )
 def test_the_credentials_of_a_form_are_found(form: bytes, found: tuple[bytes, bytes]) -> None:
     """FND-B4: the first field of each name, in any spelling, among the first fields; nothing is decoded."""
-    assert client_of(form) == found
+    assert client_of(form)[:2] == found
+
+
+def test_an_assertion_of_a_form_is_found() -> None:
+    """RFC 7523 section 2.2: the first one, and nothing whose name only begins like it."""
+    form = b"client_assertion_type=t&client%5Fassertion=a.b.c&client_assertion=d&client_id=e"
+    assert client_of(form) == (b"e", b"", b"a.b.c")
 
 
 def test_a_name_is_looked_at_up_to_its_limit() -> None:

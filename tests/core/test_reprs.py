@@ -12,8 +12,9 @@ from shared.core.documents.content import Content
 from shared.core.documents.credentials import CertificateFileSettings, SecretSettings
 from shared.core.documents.settings import Network, SyncSettings
 from shared.core.policy import Caller
+from shared.core.proofs import Credentials
 from shared.core.reply import Reply
-from shared.core.request import Credentials, Incoming
+from shared.core.request import Incoming
 from shared.core.token import AccessToken, Moment
 from shared.credentials.credential import Proof
 

@@ -17,7 +17,8 @@ from shared.core.entra.claims import ALLOWED, read_claims
 from shared.core.errors import InvalidRequest, UnknownCaller, VendError
 from shared.core.form import CREDENTIAL_LIMIT, FIELDS, read_form
 from shared.core.names import is_default_scope, is_guid
-from shared.core.request import BASIC_LIMIT, Credentials, Incoming, client_credentials
+from shared.core.proofs import Credentials
+from shared.core.request import BASIC_LIMIT, Incoming, client_credentials
 from tests.wire import FORM_MEDIA, SCOPE, basic
 
 KEY = "0123456789abcdef"

@@ -27,7 +27,11 @@ EDGES = """
     select source.id, other.id from edge
     join directory_object as source on source.object = src join directory_object as other on other.object = dst
 """
-IDS = {name: oid(number) for number, name in enumerate("ABCD", 1)}
+CREDENTIALS = """
+    select id, kind, key_id, coalesce(substr(ends_at, 1, 10), 'never')
+    from credential join directory_object using (object)
+"""
+IDS = {name: oid(number) for number, name in enumerate("ABCDKLMN", 1)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,12 +70,15 @@ class Case:
     without_columns: tuple[str, ...] = ()
     edges: tuple[str, ...] = ()
     members: tuple[str, ...] = ()
+    credentials: tuple[str, ...] = ()
 
 
 def whole(item: Any) -> Any:  # noqa: ANN401  # any JSON value
     """Write the ids out that an item names, its own and those of other objects."""
     if isinstance(item, dict):
-        return {name: IDS[value] if name == "id" else whole(value) for name, value in item.items()}
+        return {
+            name: IDS.get(value, value) if name in {"id", "keyId"} else whole(value) for name, value in item.items()
+        }
     return [whole(each) for each in item] if isinstance(item, list) else item
 
 
@@ -117,6 +124,17 @@ class Site:
         with closing(sqlite3.connect(self.file)) as connection:
             return sorted(f"{names[source]}>{names[other]}" for source, other in connection.execute(sql))
 
+    def credentials(self) -> list[str]:
+        """Read every credential: the name of its object, its kind, the name of its key id, and the day of its end."""
+        names = {value: name for name, value in IDS.items()}
+        with closing(sqlite3.connect(self.file)) as connection:
+            rows = connection.execute(CREDENTIALS).fetchall()
+        return sorted(f"{names[oid]} {kind} {names[key_id]} {end}" for oid, kind, key_id, end in rows)
+
+    def bytes(self) -> bytes:
+        """Read the files of the database."""
+        return b"".join(file.read_bytes() for file in self.file.parent.glob(f"{self.file.name}*"))
+
     def close(self) -> None:
         """Close the store."""
         self._place.close()
@@ -152,7 +170,11 @@ def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
 
 
 def gist(event: Mapping[str, Any]) -> str:
-    """Return the one field of an event that tells it from others of its name."""
+    """Return what tells an event from others of its name: one field, or of those about ends what it says."""
+    if "days" in event:
+        names = {value: name for name, value in IDS.items()}
+        whose = ", ".join(names[oid] for oid in event["object_ids"])
+        return f"{event['number']} within {event['days']} of {whose}"
     return str(next(event[name] for name in ("outcome", "cause", "property", "kind") if name in event))
 
 
@@ -177,3 +199,5 @@ def test_the_copy_is_what_graph_told(site: Site, case: Case) -> None:
     assert [name for name in case.without_columns if "display_name" in found[name]] == []
     assert site.pairs(EDGES) == list(case.edges)
     assert site.pairs("select group_id, member_id from group_members") == list(case.members)
+    assert site.credentials() == list(case.credentials)
+    assert b"CANARY" not in site.bytes()

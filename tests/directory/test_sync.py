@@ -12,7 +12,6 @@ import pytest
 
 from emulator.cloud import LocalCloud
 from emulator.directory.directory_object import State
-from emulator.directory.kinds import GROUPS as KIND_OF_GROUPS
 from emulator.directory.objects import Tenant
 from emulator.directory.people import People
 from emulator.directory.population import Size
@@ -29,6 +28,8 @@ from tests.in_process import INTERVAL_SECONDS, App, suffering
 pytestmark = pytest.mark.slow
 
 PEOPLE = 45
+MANAGED = PEOPLE - 1
+"""How many of them have a manager: all but the first."""
 OTHER_TENANT = "0e6c2a41-9b7d-4f35-8c1a-d4e8b5f6a723"
 type Event = dict[str, Any]
 
@@ -100,16 +101,15 @@ def found(folder: Path) -> Mapping[str, Mapping[str, Any]]:
 
 
 def expected_edges(cloud: LocalCloud) -> set[tuple[str, str, str]]:
-    """Return the edges of active groups."""
+    """Return the edges of active objects."""
     true = truth(cloud.objects)
-    active = {
-        each for each, found in true.objects.items() if found.state is State.ACTIVE and found.kind is KIND_OF_GROUPS
-    }
-    return {(GROUPS.relations[kind], source, other) for kind, source, other in true.edges if source in active}
+    active = {each for each, found in true.objects.items() if found.state is State.ACTIVE}
+    kinds = {**USERS.relations, **GROUPS.relations}
+    return {(kinds[kind], source, other) for kind, source, other in true.edges if source in active}
 
 
 def found_edges(folder: Path) -> set[tuple[str, str, str]]:
-    """Return the edges of the active groups of the copy."""
+    """Return the edges of the active objects of the copy."""
     with closing(sqlite3.connect(folder / "directory.db")) as connection:
         found = connection.execute(
             "select kind, source.id, other.id from edge join directory_object as source on source.object = src"
@@ -145,7 +145,7 @@ def test_the_copy_is_the_tenant(run: Callable[[Story], None], directory: LocalCl
     """The first run reads everybody, the second nothing, the third what has changed."""
 
     async def story(app: App) -> None:
-        assert summary(await app.sync()) == ("sync_finished", "complete", 5, PEOPLE, 2 * PEOPLE)
+        assert summary(await app.sync()) == ("sync_finished", "complete", 5, PEOPLE, 2 * PEOPLE + MANAGED)
         assert found(tmp_path) == expected(directory)
         assert summary(await app.sync()) == ("sync_finished", "complete", 1, 0, 0)
         first, second, third, fourth = list(directory.people.tenant())[:4]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from emulator.network.faults import Fault, Kind
-from emulator.seed import GRAPH
+from emulator.seed import GRAPH, TENANT_ID
 from emulator.tour.site import CALLER, ROOT, Site, start
 from tests.clients.test_stock_clients import CASES, NODE
 from tests.conftest import measured
@@ -44,6 +44,8 @@ URLLIB, HTTPX, AUTHLIB = (
 )
 LISTING = example("python", "users = ask(")
 CHALLENGED = example("python", "insufficient_claims")  # goes on where HTTPX ends
+IDENTITY = example("sh", "AZURE_AUTHORITY_HOST")
+WORKLOAD = {language: example(language, "WorkloadIdentityCredential") for language in ("python", "js")}
 SDK = {"python": example("python", "ManagedIdentityCredential"), "js": example("js", "ManagedIdentityCredential")}
 
 
@@ -64,6 +66,9 @@ def run(site: Site, command: str, code: str = "", *, folder: Path = NODE_PROGRAM
         "VEND_URL": site.app.url,
         "VEND_CALLER": CALLER,
         "VEND_KEY": site.key,
+        "TENANT_ID": TENANT_ID,
+        "TOKEN_FILE": str(site.folder / f"{CALLER}.token"),
+        "NODE_EXTRA_CA_CERTS": str(site.cloud.ca_file),
         "SSL_CERT_FILE": str(site.cloud.ca_file),
         "REQUESTS_CA_BUNDLE": str(site.cloud.ca_file),
     }
@@ -127,6 +132,15 @@ def test_two_variables_and_an_azure_sdk_get_a_token(own_site: Site, language: st
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("language", ["python", "js"])
+def test_four_variables_and_an_identity_token_get_a_token(own_site: Site, language: str) -> None:
+    """The four variables as they are set there, and no key; clients of Entra speak to https alone."""
+    program = f"{sys.executable} -I -" if language == "python" else f"{NODE} --input-type=module -"
+    secure = f"VEND_URL={own_site.url}\nunset VEND_KEY"
+    assert int(run(own_site, f"{secure}\n{IDENTITY}\nexec {program}", WORKLOAD[language])) > 500
+
+
+@pytest.mark.slow
 def test_exec_gets_a_token_for_a_program(own_site: Site, tmp_path: Path) -> None:
     """The line as it stands there, from a folder that has a link to the command and somebody's program."""
     (tmp_path / "vend").symlink_to(ROOT / "vend")
@@ -167,6 +181,7 @@ def test_every_example_is_run() -> None:
     assert {code for _, code in BLOCKS} == {
         CURL,
         VARIABLES,
+        IDENTITY,
         EXEC,
         URLLIB,
         LISTING,
@@ -174,6 +189,7 @@ def test_every_example_is_run() -> None:
         AUTHLIB,
         CHALLENGED,
         *SDK.values(),
+        *WORKLOAD.values(),
     }
 
 

@@ -2,6 +2,7 @@
 
 import re
 import sqlite3
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -11,12 +12,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from emulator.tour.site import ROOT
+from shared.core.directory.credentials import Credential, CredentialKind
 from shared.core.directory.delta import Change, Edge, EdgeChange, ObjectState
-from shared.core.directory.streams import GROUPS, STREAMS, USERS
+from shared.core.directory.streams import APPLICATIONS, GROUPS, SERVICE_PRINCIPALS, STREAMS, USERS
 from tests.adapters.database.directory_copy import OTHER_TENANT, TENANT, Copy, active, oid
 
 PAGE = (ROOT / "docs" / "directory.md").read_text()
-BY_ID, BY_NAME, BY_MAIL, GROUPS_OF, MEMBERS_OF = re.findall(r"^```sql\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+QUERIES = re.findall(r"^```sql\n(.*?)^```\n\nPlan: (.*?)\n\n", PAGE, re.MULTILINE | re.DOTALL)
+BY_ID, BY_NAME, BY_MAIL, GROUPS_OF, MEMBERS_OF, MANAGER_OF, BY_APP_ID, ENDS = (query for query, _ in QUERIES)
+NAMES = {"tenant_id": TENANT, "id": "x", "name": "x", "mail": "x", "app_id": "x", "days": "30"}
 ACTIVE, DELETED = ObjectState.ACTIVE, ObjectState.DELETED
 
 
@@ -100,17 +104,59 @@ def test_memberships_are_those_of_a_model(
         assert tenant.ask(GROUPS_OF, id=oid(user)) == {oid(each) for each in inside if user in inside[each]}
 
 
-@pytest.mark.parametrize("query", [BY_ID, BY_NAME, BY_MAIL, GROUPS_OF, MEMBERS_OF])
-def test_a_query_reads_no_whole_table(file: Path, query: str) -> None:
-    """Each step of its plan is a search by an index or a key."""
+def planned(step: str) -> str:
+    """Write a step of SQLite's plan as the page does: a table with the columns of the search, or an index of terms."""
+    found = re.fullmatch(r"SEARCH (\w+) USING (?:(?:COVERING )?INDEX (\w+)|(?:INTEGER )?PRIMARY KEY) \((.*)\)", step)
+    assert found, step
+    table, index, terms = found.groups()
+    if "<expr>" in terms:
+        return f"`{index}`"
+    return f"`{table}({', '.join(dict.fromkeys(re.findall(r'([a-z_]+)[=<>]', terms)))})`"
+
+
+@pytest.mark.parametrize(("query", "plan"), QUERIES)
+def test_a_query_has_its_plan(file: Path, query: str, plan: str) -> None:
+    """Each step is a search by an index or a key, as the page says. An edge is found by an end, and not by its kind."""
     tenant = Tenant(file, [group(1, 100)], [active(100)])
-    names = {"tenant_id": TENANT, "id": "x", "name": "x", "mail": "x"}
     with closing(sqlite3.connect(tenant.file)) as connection:
-        plan = [row[3] for row in connection.execute(f"explain query plan {query}", names)]
-    assert [step for step in plan if step.startswith("SCAN") and step != "SCAN inside"] == []
+        steps = [row[3] for row in connection.execute(f"explain query plan {query}", NAMES)]
+    assert [step for step in steps if step.startswith("SCAN") and step != "SCAN inside"] == []
+    assert [planned(step) for step in steps if step.startswith("SEARCH")] == re.findall(r"`[^`]+`", plan)
+
+
+def test_no_query_is_without_its_plan() -> None:
+    """Each block of SQL is followed by one."""
+    assert PAGE.count("```sql") == len(QUERIES)
+
+
+def test_the_manager_of_a_user(file: Path) -> None:
+    """An edge of the user's."""
+    boss = {Edge("manager", oid(101)): EdgeChange("users")}
+    tenant = Tenant(file, [], [Change(oid(100), ACTIVE, {}, boss), active(101)])
+    assert tenant.ask(MANAGER_OF, id=oid(100)) == {oid(101)}
+    assert tenant.ask(MANAGER_OF, id=oid(101)) == set()
+
+
+def test_applications_and_what_ends(file: Path) -> None:
+    """By the client id both objects are found; what ends is sorted, and is neither over nor later than asked."""
+    now, day = time.time(), 86_400.0
+    ends = {1: now + 2 * day, 2: now + 40 * day, 3: now - day, 4: now + day, 5: 253_402_300_799.0}
+    held = {oid(number): Credential(None, None, None, end) for number, end in ends.items()}
+    for stream, number in ((SERVICE_PRINCIPALS, 200), (APPLICATIONS, 201)):
+        change = Change(oid(number), ACTIVE, {"app_id": "x", "display_name": "x"}, {}, {CredentialKind.KEY: held})
+        with closing((copy := Copy(file, stream)).store):
+            copy.round(change)
+    with closing(sqlite3.connect(file)) as connection:
+        found = connection.execute(BY_APP_ID, NAMES).fetchall()
+        assert {row[:2] for row in found} == {("servicePrincipals", oid(200)), ("applications", oid(201))}
+        connection.row_factory = sqlite3.Row
+        rows = connection.execute(ENDS, NAMES).fetchall()
+    assert [{row["id"] for row in rows[:2]}, {row["id"] for row in rows[2:]}] == [{oid(200), oid(201)}] * 2
+    assert [row["ends_at"] for row in rows] == sorted(row["ends_at"] for row in rows)
+    assert len(rows) == 4
 
 
 def test_every_stream_has_its_permission() -> None:
     """The table names each stream that vend has."""
-    rows = re.findall(r"^\| `(\w+)` \| `[\w.]+` \|$", PAGE, re.MULTILINE)
-    assert rows == list(STREAMS)
+    rows = re.findall(r"^\| `(\w+)` \| `([\w.]+)` \|$", PAGE, re.MULTILINE)
+    assert rows == [(stream.name, stream.permission) for stream in STREAMS.values()]

@@ -127,7 +127,8 @@ def test_every_event_of_a_page_exists(file: Path) -> None:
     events = {event.about.name for event in EVENTS}
     families = "|".join({name.partition("_")[0] for name in events})
     keys = set(re.findall(r'"(\w+)":', "".join(schema.read_text() for schema in ROOT.glob("docs/*.json"))))
-    keys |= {table.name for table in Schema(STREAMS.values()).tables}
+    for table in Schema(STREAMS.values()).tables:
+        keys |= {table.name, *(str(index.name) for index in table.indexes)}
     page = file.read_text()
     named = set(re.findall(rf"`((?:{families})_\w+)`", page)) - keys
     assert named | set(re.findall(r'event == "(\w+)"', page)) <= events

@@ -84,6 +84,21 @@ path = "assertion"
 profile = "directory"
 store = "sqlite:///x"
 streams = ["users"]
+[issuers.cluster]
+issuer = "https://cluster.example"
+audience = "vend"
+jwks = "https://cluster.example/keys"
+algorithms = ["RS256"]
+[[issuers.cluster.keys]]
+kty = "RSA"
+kid = "1"
+alg = "RS256"
+use = "sig"
+crv = "P-256"
+x = "x"
+y = "y"
+n = "n"
+e = "e"
 """
 EVERY_CALLER = """
 generation = 2
@@ -94,6 +109,11 @@ per_worker_per_minute = 600
 admin = true
 not_after = 2027-01-01T00:00:00Z
 allow = [{ profile = "graph", scopes = ["api://a/.default"], tenants = ["11111111-1111-1111-1111-111111111111"] }]
+[[callers.billing.identity]]
+issuer = "cluster"
+subject = "x"
+object_id = "x"
+tenant_id = "x"
 """
 INSTEAD: tuple[Any, ...] = (None, "x", 1.5, 7, True, [], ["x"], [7], [{}], {}, {"x": 7}, {"x": {}}, {"unknown": "x"})
 

@@ -272,6 +272,7 @@ def test_faults_are_driven_from_outside(cloud: LocalCloud, http: httpx.Client, e
         "identity": {"fault": None, "waiting": 0, "taken": cloud.faults["identity"].taken},
         "blob": {"fault": None, "waiting": 0, "taken": cloud.faults["blob"].taken},
         "graph": {"fault": None, "waiting": 0, "taken": cloud.faults["graph"].taken},
+        "issuer": {"fault": None, "waiting": 0, "taken": cloud.faults["issuer"].taken},
         "management": {"fault": None, "waiting": 0, "taken": cloud.faults["management"].taken},
         "vault": {"fault": None, "waiting": 0, "taken": cloud.faults["vault"].taken},
     }
@@ -318,7 +319,7 @@ def test_an_unknown_part_is_answered_with_the_known_ones(cloud: LocalCloud) -> N
 
     assert (answer.status_code, answer.json()) == (
         404,
-        {"error": "the parts are blob, entra, graph, identity, management, vault"},
+        {"error": "the parts are blob, entra, graph, identity, issuer, management, vault"},
     )
 
 

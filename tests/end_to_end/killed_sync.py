@@ -1,8 +1,8 @@
 """Syncs in processes of their own. Each process kills itself before its n-th call to the store, the blob or Graph.
 
-`python -m tests.end_to_end.killed_sync STORE ROOT CA` reads a token for Graph and one for Azure Storage from the first
-two lines of stdin, and an n from each further line. STORE is a file, or the URL of a blob with the folder of its local
-copy behind `#`. It writes the exit code of each process to a line of stdout. The processes are forks of one
+`python -m tests.end_to_end.killed_sync STORE ROOT CA STREAM` reads a token for Graph and one for Azure Storage from the
+first two lines of stdin, and an n from each further line. STORE is a file, or the URL of a blob with the folder of its
+local copy behind `#`. It writes the exit code of each process to a line of stdout. The processes are forks of one
 that has imported everything, because the imports take a hundred times as long as a sync.
 """
 
@@ -30,7 +30,7 @@ from shared.adapters.database.kept_copy import KeptCopy
 from shared.adapters.database.sqlite import in_file
 from shared.adapters.database.store import SqlStore
 from shared.adapters.http import Network, client_tls, exactly, read_roots
-from shared.core.directory.streams import STREAMS, USERS
+from shared.core.directory.streams import STREAMS
 from shared.core.limits import Limits
 from shared.core.reply import Reply
 from shared.core.token import AccessToken, Acquired, Moment, TokenSource
@@ -75,14 +75,17 @@ class Late:
         return time.monotonic()
 
 
-async def run(*, at: int, store: str, root: str, ca_file: str, later: float, secrets: tuple[str, str]) -> list[str]:
-    """Sync once; return the names of the events.
+async def run(
+    *, at: int, store: str, root: str, ca_file: str, stream: str, later: float, secrets: tuple[str, str]
+) -> list[str]:
+    """Sync one stream once; return the names of the events.
 
     Args:
         at: the number of the call at which the process is killed; 0: none.
         store: a file, or a blob with the folder of its copy.
         root: the root of Graph.
         ca_file: the certificates to trust.
+        stream: the name of the stream.
         later: how many seconds the clock is ahead, so that the lease of a killed run has expired.
         secrets: a token for Graph, and one for Azure Storage.
     """
@@ -117,7 +120,7 @@ async def run(*, at: int, store: str, root: str, ca_file: str, later: float, sec
         storage = network.upstream(NAME, exactly(url), limits=Limits().of_pieces)
         pages = Graph(get_token=get_token, get=get, clock=late, sleep=asyncio.sleep, new_id=System().new_id)
         with ThreadPoolExecutor(1) as pool:
-            source = DirectorySource(tenant_id=TENANT_ID, root=root, streams=(USERS,), graph=pages)
+            source = DirectorySource(tenant_id=TENANT_ID, root=root, streams=(STREAMS[stream],), graph=pages)
             events = Events(lines.append, wall=late.wall, worker=str(random.random()))  # noqa: S311
 
             def make_sync(store: DirectoryStore, reports: Reports) -> Sync:
@@ -146,13 +149,15 @@ async def run(*, at: int, store: str, root: str, ca_file: str, later: float, sec
 
 def main() -> None:
     """Fork a sync for each line, one after the other."""
-    store, root, ca_file = sys.argv[1:]
+    store, root, ca_file, stream = sys.argv[1:]
     secrets = sys.stdin.readline().strip(), sys.stdin.readline().strip()
     for line in sys.stdin:
         child = os.fork()
         if child == 0:
             try:
-                asyncio.run(run(at=int(line), store=store, root=root, ca_file=ca_file, later=0, secrets=secrets))
+                asyncio.run(
+                    run(at=int(line), store=store, root=root, ca_file=ca_file, stream=stream, later=0, secrets=secrets)
+                )
             except BaseException:  # noqa: BLE001  # a child must not continue as its parent
                 traceback.print_exc()
                 os._exit(1)

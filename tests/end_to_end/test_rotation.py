@@ -35,6 +35,13 @@ def rotating(cloud: LocalCloud) -> str:
     return "\n".join([*lines, f"profiles.local.credentials = [{{ {inline} }}]"])
 
 
+def keys(cloud: LocalCloud) -> int:
+    """Count the certificates of the app registration."""
+    application = cloud.directory.application(CLIENT_ID)
+    assert application
+    return len(application.certificates)
+
+
 def test_a_certificate_is_renewed_registered_and_used_without_hands(
     timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path
 ) -> None:
@@ -66,6 +73,30 @@ def test_a_certificate_is_renewed_registered_and_used_without_hands(
             assert (await app.ask()).status == 200
 
     asyncio.run(story())
-    application = timeless.directory.application(CLIENT_ID)
-    assert application
-    assert len(application.certificates) == 4
+    assert keys(timeless) == 4
+
+
+def test_profiles_of_one_registration_register_a_version_once(
+    timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path
+) -> None:
+    """REL-30: they share certificate and registration, whose keys Graph counts: nobody can add one to 600."""
+    values = {
+        "graph.application_object_id": OBJECT_ID,
+        "other.application_object_id": OBJECT_ID.upper(),
+        "other.tenants": [TENANT_ID],
+        "other.client_id": CLIENT_ID.upper(),
+        "other.scopes": [GRAPH_SCOPE],
+    }
+    lines = [f"profiles.{name} = {json.dumps(value)}" for name, value in values.items()]
+    vault = json.dumps(f"{timeless.vault_url}/")
+    registered, versions = keys(timeless), len(timeless.vault.versions(CERTIFICATE))
+    lines.append(f'profiles.other.credentials = [{{ type = "certificate", vault = {vault}, name = "{CERTIFICATE}" }}]')
+
+    async def story() -> None:
+        async with App(timeless, fake_clock, tmp_path, settings="\n".join(lines)) as app:
+            while len(timeless.vault.versions(CERTIFICATE)) == versions:
+                fake_clock.tick(HOUR)
+            assert [event["event"] for event in await app.rotate()] == ["credential_registered"]
+
+    asyncio.run(story())
+    assert keys(timeless) == registered + 1

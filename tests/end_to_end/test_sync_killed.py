@@ -17,10 +17,13 @@ import pytest
 
 from emulator.blob.app import RESOURCE as STORAGE
 from emulator.cloud import LocalCloud
+from emulator.directory.credentials import FOR_EVER, moment, password_credential
+from emulator.directory.kinds import APPLICATIONS
+from emulator.directory.truth import truth
 from emulator.seed import DIRECTORY_CONTAINER
 from emulator.tour.site import ROOT
 from shared.adapters.database.store import LEASE_SECONDS
-from shared.core.directory.streams import USERS
+from shared.core.directory.streams import STREAMS, USERS, Stream
 from tests.emulator.client import graph_token, new_principal, signed_token
 from tests.end_to_end.killed_sync import run
 from tests.tables import DATA
@@ -29,6 +32,7 @@ pytestmark = pytest.mark.slow
 
 PEOPLE = 8
 BLOB = "directory.db"
+NEW_KEY_ID = "5d0c1a77-3f64-4b1e-a8d2-0c9e7b35f148"
 
 
 @pytest.fixture
@@ -42,12 +46,14 @@ def cloud(tmp_path: Path) -> Iterator[LocalCloud]:
 class Copies(AbstractContextManager["Copies"]):
     """Databases of one tenant."""
 
-    def __init__(self, cloud: LocalCloud, folder: Path, place: str) -> None:
+    def __init__(self, cloud: LocalCloud, folder: Path, place: str, stream: Stream = USERS) -> None:
         self._cloud = cloud
         self._folder = folder
+        self._stream = stream
         identity = new_principal(cloud)
         cloud.blob.assign(identity.object_id, "Storage Blob Data Contributor", container=DIRECTORY_CONTAINER)
-        self._secrets = graph_token(cloud), signed_token(cloud, identity, resource=STORAGE)
+        graph = graph_token(cloud, roles=frozenset({stream.permission}))
+        self._secrets = graph, signed_token(cloud, identity, resource=STORAGE)
         self._is_blob = place == "a blob"
         self.file = folder / "directory.db"
         self._store = (
@@ -55,7 +61,7 @@ class Copies(AbstractContextManager["Copies"]):
         )
 
     def __enter__(self) -> Self:
-        arguments = [self._store, self._cloud.graph_url, str(self._cloud.ca_file)]
+        arguments = [self._store, self._cloud.graph_url, str(self._cloud.ca_file), self._stream.name]
         self._doomed = subprocess.Popen(
             [sys.executable, "-m", "tests.end_to_end.killed_sync", *arguments],
             stdin=subprocess.PIPE,
@@ -88,8 +94,9 @@ class Copies(AbstractContextManager["Copies"]):
         root, ca_file = self._cloud.graph_url, str(self._cloud.ca_file)
         if self._is_blob:
             self._cloud.blob.end_lease(DIRECTORY_CONTAINER, BLOB)
+        stream, secrets = self._stream.name, self._secrets
         events = asyncio.run(
-            run(at=0, store=self._store, root=root, ca_file=ca_file, later=later, secrets=self._secrets)
+            run(at=0, store=self._store, root=root, ca_file=ca_file, stream=stream, later=later, secrets=secrets)
         )
         if self._is_blob:
             self.file.write_bytes(self._cloud.blob.read(DIRECTORY_CONTAINER, BLOB))
@@ -120,24 +127,28 @@ class Copies(AbstractContextManager["Copies"]):
         self._doomed.stdin.flush()
 
     def is_the_tenant(self) -> bool:
-        """Compare every row with the tenant, also the rows of deleted people. Nothing is left of others to readers."""
-        columns = [column.name for column in USERS.properties.values()]
+        """Compare every row with the tenant, also the rows of what is deleted. Nothing is left of others to readers."""
+        columns = [column.name for column in self._stream.properties.values()]
         with closing(sqlite3.connect(self.file)) as connection:
             rows = connection.execute(
                 f"select id, state, {', '.join(columns)} from directory_object"  # noqa: S608  # ours
-                " left join directory_user using (object)"
+                f" left join {self._stream.table} using (object) where stream = '{self._stream.name}'"
             ).fetchall()
-        tenant = self._cloud.people.tenant()
+            held = connection.execute("select id, key_id, name from credential join directory_object using (object)")
+            credentials = sorted(held.fetchall())
+        true = truth(self._cloud.objects)
+        tenant = {oid: each for oid, each in true.objects.items() if each.kind.name == self._stream.name}
         ours = [row for row in rows if row[0] in tenant or row[1] == "active"]
         found = {row[0]: (row[1], dict(zip(columns, row[2:], strict=True))) for row in ours}
         expected = {
-            person.id: (
-                "deleted" if person.removed else "active",
-                {column.name: person.properties.get(name) for name, column in USERS.properties.items()},
+            each.id: (
+                each.state.value,
+                {column.name: each.properties.get(name) for name, column in self._stream.properties.items()},
             )
-            for person in tenant.values()
+            for each in tenant.values()
         }
-        return len(ours) == len(found) and found == expected
+        named = sorted((oid, key_id, each.name) for (oid, key_id), each in true.credentials.items() if oid in tenant)
+        return len(ours) == len(found) and found == expected and credentials == named
 
 
 def change(cloud: LocalCloud) -> None:
@@ -154,29 +165,46 @@ def change(cloud: LocalCloud) -> None:
         cloud.people.add(displayName=f"New {number}")
 
 
+def change_applications(cloud: LocalCloud) -> None:
+    """Add and remove credentials of made-up applications, and purge one that has some."""
+    objects = cloud.objects
+    ids = (objects.population.id(APPLICATIONS, index) for index in range(objects.population.count(APPLICATIONS)))
+    first, second, third = (oid for oid in ids if any(key[0] == oid for key in truth(objects).credentials))
+    added = password_credential(NEW_KEY_ID, name="new", start=moment(objects.now()), end=FOR_EVER)
+    objects.add_credential(first, added)
+    for oid, key_id in truth(objects).credentials:
+        if oid == second:
+            objects.remove_credential(oid, key_id)
+    objects.purge(third)
+
+
 @pytest.mark.parametrize(
-    ("start", "place"),
+    ("stream", "start", "place"),
     [
-        ("a first copy", "a file"),
-        ("changes", "a file"),
-        ("a database of version 0", "a file"),
-        ("a first copy", "a blob"),
-        ("changes", "a blob"),
+        (USERS, "a first copy", "a file"),
+        (USERS, "changes", "a file"),
+        (USERS, "a database of version 0", "a file"),
+        (USERS, "a first copy", "a blob"),
+        (USERS, "changes", "a blob"),
+        (STREAMS["applications"], "changes", "a file"),
     ],
+    ids=lambda value: value if isinstance(value, str) else value.name,
 )
-def test_a_killed_sync_is_made_up_for(cloud: LocalCloud, tmp_path: Path, start: str, place: str) -> None:
+def test_a_killed_sync_is_made_up_for(
+    cloud: LocalCloud, tmp_path: Path, stream: Stream, start: str, place: str
+) -> None:
     """TST-05: a run is killed before its first, second, third... call, until one ends. The next run completes each.
 
     So the link in the database is never ahead of the rows, and a migration is never half done. No new copy begins. A
     blob is what it was, or has all that the killed run has read.
     """
-    with Copies(cloud, tmp_path, place) as copies:
+    with Copies(cloud, tmp_path, place, stream) as copies:
         before = tmp_path / "before"
         if start == "changes":
             copies.sync()
             assert copies.is_the_tenant()
             shutil.copy(copies.file, before)
-            change(cloud)
+            (change if stream is USERS else change_applications)(cloud)
         elif start == "a database of version 0":
             with closing(sqlite3.connect(before)) as connection:
                 connection.executescript((DATA / "databases" / "version_0.sql").read_text())

@@ -634,6 +634,7 @@ def test_a_revocation_of_older_tokens_costs_one_request() -> None:
         await asyncio.sleep(0.5)
         bench.issuer.open.set()
         assert await asyncio.gather(*first) == [number(2)] * 30
+        assert bench.cache.counters.hits == 1  # of `cached`: the flight itself has answered them
         later = [await bench.secret(claims=revoked, caller=f"caller-{count}") for count in range(30, 60)]
         assert later == [number(2)] * 30
         assert await bench.secret() == number(2)
@@ -664,6 +665,54 @@ def test_a_later_revocation_is_not_met_by_an_earlier_token(*, landed: bool) -> N
         assert await first == number(2)
         bench.clock.tick(20)
         assert await bench.secret(claims=newer_than(earlier + 10)) == number(3)
+
+    bench.run(story)
+
+
+@pytest.mark.parametrize(("interval", "wait"), [(30.0, 20), (5.0, 5)])
+def test_a_later_revocation_joins_no_flight_that_left_before_it(interval: float, wait: float) -> None:
+    """FND-C6: nor where the flight before has failed, or where flights may follow each other faster than Entra is."""
+    bench = Bench(Limits(forced_refresh_interval_seconds=interval))
+
+    async def story() -> None:
+        await bench.cached()
+        bench.clock.tick(100)
+        bench.issuer.errors[2] = Unavailable()
+        await bench.refused(claims=newer_than(bench.clock().wall))
+        bench.clock.tick(100)
+        earlier = bench.clock().wall
+        bench.issuer.open.clear()
+        first = asyncio.create_task(bench.secret(claims=newer_than(earlier)))
+        await settle()
+        bench.clock.tick(10)
+        too_soon = await bench.refused(claims=newer_than(earlier + 10), caller="reports")
+        assert (type(too_soon), too_soon.wait) == (Unavailable, timedelta(seconds=wait))
+        bench.issuer.open.set()
+        assert await first == number(3)
+        bench.clock.tick(20)
+        assert await bench.secret(claims=newer_than(earlier + 2), caller="reports") == number(4)
+
+    bench.run(story)
+
+
+def test_a_revocation_that_lands_after_clear_refuses_nobody() -> None:
+    """REL-33: the failure of a flight from before the kill switch is none of the flight after it."""
+    bench = Bench()
+
+    async def story() -> None:
+        await bench.cached()
+        bench.clock.tick(100)
+        bench.issuer.held[2] = asyncio.Event()
+        bench.issuer.errors[2] = Unavailable()
+        before = asyncio.create_task(bench.refused(claims=newer_than(bench.clock().wall)))
+        await settle()
+        bench.cache.clear()
+        assert await bench.secret(claims=newer_than(bench.clock().wall)) == number(3)
+        bench.issuer.held[2].set()
+        await before
+        bench.clock.tick(4)
+        too_soon = await bench.refused(claims=newer_than(bench.clock().wall))
+        assert too_soon.wait == timedelta(seconds=26)
 
     bench.run(story)
 
@@ -755,6 +804,39 @@ def test_a_revocation_ahead_is_the_callers_own(ahead: int) -> None:
         assert await bench.secret() == number(3)
 
     bench.run(story)
+
+
+def test_a_revocation_of_the_second_that_entra_names_is_everybodys() -> None:
+    """FND-C6: `Date` has whole seconds, so that a moment of Entra's clock may look a little later than now."""
+    bench = Bench()
+
+    async def story() -> None:
+        await bench.cached()
+        bench.clock.tick(60)
+        assert await bench.secret(claims=newer_than(bench.clock().wall + 2)) == await bench.secret() == number(2)
+
+    bench.run(story)
+
+
+def test_all_who_wait_for_a_refused_revocation_get_its_refusal() -> None:
+    """REL-63: one flight is enough to know, although a link is left that the next one may ask with at once."""
+    bench = Bench()
+    error = CredentialRefused()
+    error.links_left = True
+
+    async def story() -> None:
+        await bench.cached()
+        bench.clock.tick(60)
+        bench.issuer.error = error
+        bench.issuer.open.clear()
+        claims = newer_than(bench.clock().wall)
+        waiting = [asyncio.create_task(bench.refused(claims=claims)) for _ in range(3)]
+        await settle()
+        bench.issuer.open.set()
+        assert [type(each) for each in await asyncio.gather(*waiting)] == [CredentialRefused] * 3
+
+    bench.run(story)
+    assert len(bench.issuer.asked) == 2
 
 
 def test_a_clock_of_entra_that_is_far_ahead_meets_nothing() -> None:
@@ -907,8 +989,9 @@ def test_a_failed_challenge_gets_the_error(error: VendError, *, poisons: bool) -
 
 
 @pytest.mark.parametrize("landed", [True, False])
+@pytest.mark.parametrize("ahead_by", [290, 2])
 @pytest.mark.parametrize("error", [OperatorError(), answer_of_500()], ids=["a refusal", "an answer of 500"])
-def test_a_refused_revocation_says_nothing_of_an_earlier_one(error: VendError, *, landed: bool) -> None:
+def test_a_refused_revocation_says_nothing_of_an_earlier_one(error: VendError, ahead_by: int, *, landed: bool) -> None:
     """One caller's `nbf` lies ahead and is refused: it is nobody else's refusal, and is remembered for itself."""
     bench = Bench()
 
@@ -917,17 +1000,17 @@ def test_a_refused_revocation_says_nothing_of_an_earlier_one(error: VendError, *
         bench.clock.tick(100)
         now = bench.clock().wall
         bench.issuer.held[2] = asyncio.Event()
-        ahead = asyncio.create_task(bench.refused(claims=newer_than(now + 290), caller="reports"))
+        ahead = asyncio.create_task(bench.refused(claims=newer_than(now + ahead_by), caller="reports"))
         bench.issuer.errors[2] = error
         await settle()
         if landed:
             bench.issuer.held[2].set()
             await ahead
-        earlier = asyncio.create_task(bench.secret(claims=newer_than(now)))
+        earlier = [asyncio.create_task(bench.secret(claims=newer_than(now))) for _ in range(3)]
         await settle()
         bench.issuer.held[2].set()
         assert type(await ahead) is type(error)
-        assert await earlier == number(3)
+        assert set(await asyncio.gather(*earlier)) == {number(3)}
 
     bench.run(story)
     assert len(bench.issuer.asked) == 3

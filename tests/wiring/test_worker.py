@@ -16,7 +16,7 @@ from shared.core.documents.settings import parse_settings
 from shared.core.token import TokenKey
 from shared.runtime import build
 from shared.telemetry.events import Events
-from shared.wiring.tokens import first_key
+from shared.wiring.tokens import first_keys
 from tests.clock import FakeClock, fake_system
 from tests.in_process import (
     GRAPH_SCOPE,
@@ -112,7 +112,7 @@ def test_a_route_that_the_app_alone_guards_is_opened_by_the_operator(
 
     async def story() -> None:
         async with App(timeless, fake_clock, tmp_path, settings=setting) as app:
-            assert [(await app.ask(route=route)).status for route in ROUTES] == [200, status, status]
+            assert [(await app.ask(route=route)).status for route in ROUTES] == [200, status, status, status]
 
     asyncio.run(story())
 
@@ -161,13 +161,20 @@ def test_the_challenge_of_a_vault_must_name_its_domain(
     assert json.loads(lines[-1]).get("reason") == reason
 
 
-@pytest.mark.parametrize(("vendable", "profile"), [("true", "second"), ("false", "first")])
-def test_a_probed_worker_asks_for_what_a_caller_may_have(vendable: str, profile: str) -> None:
-    """It is the first profile that can be vended; where there is none, Entra is asked for any."""
+@pytest.mark.parametrize(
+    ("vendable", "asked"),
+    [
+        ("true", [("second", 0), ("second", 1), ("second", 2)]),
+        ("false", [("first", 0), ("second", 0), ("first", 1), ("second", 1)]),
+    ],
+)
+def test_a_probed_worker_asks_for_what_a_caller_may_have(vendable: str, asked: list[tuple[str, int]]) -> None:
+    """It asks for profiles that can be vended, each in turn; where there is none, Entra is asked for any."""
+    tenants = [TENANT_ID, *(f"00000000-0000-0000-0000-00000000000{digit}" for digit in (1, 2))]
     profiles = "".join(
         f"""\
 [profiles.{name}]
-tenants = ["{TENANT_ID}"]
+tenants = {json.dumps(tenants)}
 client_id = "{CLIENT_ID}"
 scopes = ["api://{name}/.default", "api://other/.default"]
 vendable = {may}
@@ -176,4 +183,5 @@ credentials = [{{ type = "certificate", vault = "https://vend.vault.azure.net", 
         for name, may in (("first", "false"), ("second", vendable))
     )
     settings = parse_settings(profiles.encode(), {}, name="vend.toml")
-    assert first_key(settings) == TokenKey(profile, TENANT_ID, f"api://{profile}/.default")
+    expected = [TokenKey(name, tenants[at], f"api://{name}/.default") for name, at in asked]
+    assert first_keys(settings) == expected

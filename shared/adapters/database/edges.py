@@ -6,13 +6,14 @@ last; a removal that a copy tells leaves the edge unseen. Each function runs in 
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, func, insert, or_, select, update
 
 from shared.adapters.database.dialect import insert as insert_into
 from shared.adapters.database.tables import DIRECTORY_OBJECT, EDGE
 from shared.core.directory.checkpoint import Checkpoint, Copy
 from shared.core.directory.delta import Change, ObjectState
 from shared.core.directory.rules import is_too_much
+from shared.core.directory.streams import SINGLE
 
 _UNSEEN = 0
 """The generation of what no attempt has seen."""
@@ -22,12 +23,18 @@ _THIS = (
     & (EDGE.c.src == bindparam("this_src"))
     & (EDGE.c.dst == bindparam("this_dst"))
 )
+_OTHERS = (
+    (EDGE.c.kind == bindparam("this_kind"))
+    & (EDGE.c.src == bindparam("this_src"))
+    & (EDGE.c.dst != bindparam("this_dst"))
+)
 
 
 def apply(connection: Connection, checkpoint: Checkpoint, changes: Sequence[Change], *, now: float) -> tuple[int, int]:
     """Write the relationships of a page's objects, which have numbers already.
 
-    An object that only relationships name becomes a stub. One that is gone for good stays so: its own stream alone
+    A new manager takes the place of the one before, whether or not the page says that this one is gone. An object that
+    only relationships name becomes a stub. One that is gone for good stays so: its own stream alone
     brings it back.
 
     Returns:
@@ -51,24 +58,21 @@ def apply(connection: Connection, checkpoint: Checkpoint, changes: Sequence[Chan
         stamp = update(EDGE).where(_THIS, EDGE.c.generation != checkpoint.generation)
         stamped = connection.execute(stamp.values(generation=checkpoint.generation), _these(present)).rowcount
         new = written + stamped
-    if removed and checkpoint.is_copying:
-        connection.execute(update(EDGE).where(_THIS).values(generation=_UNSEEN), _these(removed))
-    elif removed:
-        written += connection.execute(delete(EDGE).where(_THIS), _these(removed)).rowcount
+    latest = {(row["kind"], row["src"]): row for row in present if row["kind"] in SINGLE}
+    for which, gone in ((_THIS, removed), (_OTHERS, [*latest.values()])):
+        if gone and checkpoint.is_copying:
+            connection.execute(update(EDGE).where(which).values(generation=_UNSEEN), _these(gone))
+        elif gone:
+            written += connection.execute(delete(EDGE).where(which), _these(gone)).rowcount
     return written, new
 
 
-def sweep(connection: Connection, copy: Copy) -> tuple[int, Mapping[str, int]]:
+def sweep(connection: Connection, copy: Copy, sources: Select[int]) -> tuple[int, Mapping[str, int]]:
     """Delete the edges that a complete copy has not seen, of the objects that it has seen.
 
     Returns:
         The number of edges that were deleted, and the losses that are not believed: how many, by their kind.
     """
-    sources = select(_OBJECT.object).where(
-        _OBJECT.tenant_id == copy.tenant_id,
-        _OBJECT.stream == copy.stream.name,
-        _OBJECT.generation >= copy.generation,
-    )
     written, held = 0, dict[str, int]()
     for relation, kind in copy.stream.relations.items():
         of_kind = (EDGE.c.kind == kind) & EDGE.c.src.in_(sources)

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, delete, func, insert, select, update
 
-from shared.adapters.database import edges
+from shared.adapters.database import credentials, edges
 from shared.adapters.database.dialect import insert as upsert_into
 from shared.adapters.database.dialect import lock_objects
 from shared.adapters.database.tables import DIRECTORY_OBJECT
@@ -64,6 +64,8 @@ def apply(
         _insert(connection, checkpoint, missing, now=now)
         before = {**before, **_read(connection, table, checkpoint, missing)}
     written = len(missing) + _update(connection, table, before, after, checkpoint.stream.name, now=now)
+    numbers = {oid: stored.number for oid, stored in before.items()}
+    written += credentials.apply(connection, checkpoint, changes, numbers, now=now)
     edges_written, new_edges = edges.apply(connection, checkpoint, changes, now=now)
     return written + edges_written, len(after) - seen + new_edges
 
@@ -79,9 +81,12 @@ def sweep(connection: Connection, table: Table, copy: Copy, *, now: float) -> tu
     """
     ours = (_OBJECT.tenant_id == copy.tenant_id) & (_OBJECT.stream == copy.stream.name)
     seen, active = _OBJECT.generation >= copy.generation, _OBJECT.state == ObjectState.ACTIVE.value
-    written, held = _clear(connection, table, copy, ours & seen & _OBJECT.removed_as.is_(None), now=now)
-    edges_written, edges_held = edges.sweep(connection, copy)
-    written, held = written + edges_written, {**held, **edges_held}
+    present = ours & seen & _OBJECT.removed_as.is_(None)
+    objects = select(_OBJECT.object).where(present)
+    written, held = _clear(connection, table, copy, present, now=now)
+    edges_written, edges_held = edges.sweep(connection, copy, objects)
+    credentials_written, credentials_held = credentials.sweep(connection, copy, objects, now=now)
+    written, held = written + edges_written + credentials_written, {**held, **edges_held, **credentials_held}
     unseen = ours & active & ~seen
     total, lost = _count(connection, ours & active), _count(connection, unseen)
     if copy.holds("objects", lost, is_doubtful=is_too_much(lost=lost, total=total)):
@@ -95,8 +100,7 @@ def sweep(connection: Connection, table: Table, copy: Copy, *, now: float) -> tu
     for state, which in removed.items():
         written += _set_state(connection, which, state, now=now)
     for some in batched(gone, _AT_ONCE, strict=False):
-        connection.execute(delete(table).where(table.c.object.in_(some)))
-        edges.drop(connection, some)
+        _drop(connection, table, some)
     away = _OBJECT.removed_as.is_not(None) | (_OBJECT.left_out.is_not(None) & ~seen)
     connection.execute(update(DIRECTORY_OBJECT).where(ours, away).values(removed_as=None, left_out=None))
     return written, held
@@ -109,13 +113,14 @@ def uncertain(connection: Connection, checkpoint: Checkpoint) -> Sequence[str]:
 
 
 def erase(connection: Connection, table: Table, checkpoint: Checkpoint, *, before: float) -> None:
-    """Erase the columns of objects that lie in the recycle bin since then.
+    """Erase the columns and credentials of objects that lie in the recycle bin since then.
 
     Their numbers and edges stay: an object that is restored all the same is back with its memberships, which Graph
     does not tell again.
     """
     these = select(_OBJECT.object).where(_in_state(checkpoint, ObjectState.DELETED), _OBJECT.state_changed_at <= before)
     connection.execute(delete(table).where(table.c.object.in_(these)))
+    credentials.drop(connection, these)
 
 
 def _in_state(checkpoint: Checkpoint, *states: ObjectState) -> ColumnElement[bool]:
@@ -195,12 +200,18 @@ def _update(
             seen.append(was.number)
     _write(connection, table, rows, headers)
     if gone:
-        connection.execute(delete(table).where(table.c.object.in_(gone)))
-        edges.drop(connection, gone)
+        _drop(connection, table, gone)
     if seen:
         generation = next(iter(after.values())).generation
         connection.execute(update(DIRECTORY_OBJECT).where(_OBJECT.object.in_(seen)).values(generation=generation))
     return len(rows) + moves
+
+
+def _drop(connection: Connection, table: Table, gone: Sequence[int]) -> None:
+    """Delete all that is known of objects that are gone for good."""
+    connection.execute(delete(table).where(table.c.object.in_(gone)))
+    credentials.drop(connection, gone)
+    edges.drop(connection, gone)
 
 
 def _write(connection: Connection, table: Table, rows: Sequence[_Row], headers: Sequence[_Row]) -> None:

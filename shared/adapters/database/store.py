@@ -7,17 +7,18 @@ that is stored twice changes nothing.
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 
-from sqlalchemy import ColumnElement, Connection, and_, func, inspect, null, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from shared.adapters.database import rows
+from shared.adapters.database import credentials, rows, standings
 from shared.adapters.database.database import Database
 from shared.adapters.database.dialect import insert, lease_clock
 from shared.adapters.database.migration import CURRENT, Version, migrate
 from shared.adapters.database.tables import SYNC_STREAM, Schema
 from shared.core.directory.checkpoint import BIN_DAYS, Checkpoint, LeaseHeld, LeaseLost, LossChanged, Progress, Stored
+from shared.core.directory.credentials import Ending
 from shared.core.directory.delta import Change, LinkKind, Page
 from shared.core.directory.standing import StreamStanding
 from shared.core.directory.streams import Stream
@@ -31,7 +32,6 @@ ATTEMPTS = 5
 
 
 _NO_PROGRESS = asdict(Progress())
-_STANDING = [SYNC_STREAM.c[field.name] for field in fields(StreamStanding)]
 
 
 class SqlStore:
@@ -113,7 +113,7 @@ class SqlStore:
         Raises:
             Unavailable: the database failed.
         """
-        return self._transaction(_standings) if self._database.is_there() else []
+        return self._transaction(standings.read) if self._database.is_there() else []
 
     def move(self, old: Checkpoint, new: Checkpoint, *, now: float) -> Checkpoint:
         """Move the checkpoint without a page; return the new one.
@@ -142,7 +142,7 @@ class SqlStore:
                 if checkpoint.is_copying:
                     swept, held = rows.sweep(connection, table, checkpoint.copy, now=now)
                     written += swept
-                    facts |= {"copied": checkpoint.generation, **_held(held)}
+                    facts |= {"copied": checkpoint.generation, **standings.held(held)}
                 this = _row(checkpoint.tenant_id, checkpoint.stream)
                 connection.execute(update(SYNC_STREAM).where(this).values(facts))
             moved = checkpoint.behind(page, new_objects=new_objects, now=now)
@@ -175,7 +175,7 @@ class SqlStore:
                 raise LossChanged(before)
             copy = replace(checkpoint.copy, generation=row.copied, held=frozenset(before), accepted=loss)
             written, held = rows.sweep(connection, table, copy, now=now)
-            connection.execute(update(SYNC_STREAM).where(this).values(_held(held)))
+            connection.execute(update(SYNC_STREAM).where(this).values(standings.held(held)))
             return Stored(moved, rows=written, held=held)
 
         stored = self._transaction(write)
@@ -205,6 +205,30 @@ class SqlStore:
             rows.apply(connection, table, checkpoint, changes, now=now)
             rows.erase(connection, table, checkpoint, before=now - BIN_DAYS * 86_400)
             return settled
+
+        return self._transaction(write)
+
+    def ending(self, checkpoint: Checkpoint, *, now: float) -> Sequence[Ending]:
+        """Return the credentials of a stream whose end is to be told; the earliest end first.
+
+        Raises:
+            Unavailable: the database failed.
+        """
+        table = self._schema.rows[checkpoint.stream.name]
+        return self._transaction(lambda connection: credentials.ending(connection, table, checkpoint, now=now))
+
+    def told(self, checkpoint: Checkpoint, told: Sequence[Ending], *, now: float) -> Checkpoint:
+        """Note which ends were told; return the new checkpoint.
+
+        Raises:
+            LeaseLost: another run has taken over; nothing was stored.
+            Unavailable: the database failed.
+        """
+
+        def write(connection: Connection) -> Checkpoint:
+            moved = _move(connection, checkpoint, checkpoint.ends_told(), now=now)
+            credentials.remember(connection, told)
+            return moved
 
         return self._transaction(write)
 
@@ -261,34 +285,6 @@ class SqlStore:
 
 def _moves(connection: Connection) -> int:
     return int(connection.execute(select(func.coalesce(func.sum(SYNC_STREAM.c.page), 0))).scalar_one())
-
-
-def _held(losses: Mapping[str, int]) -> Mapping[str, str | None]:
-    return {"held": json.dumps(losses) if losses else None}
-
-
-def _standings(connection: Connection) -> Sequence[StreamStanding]:
-    inspector = inspect(connection)
-    if not inspector.has_table(SYNC_STREAM.name):
-        return []
-    names = {column["name"] for column in inspector.get_columns(SYNC_STREAM.name)}
-    if "bin_judged_at" not in names:
-        return []  # before version 2 instants were numbers; a run migrates them
-    wanted = [column if column.name in names else null().label(column.name) for column in _STANDING]
-    return [
-        StreamStanding(
-            tenant_id=row.tenant_id,
-            stream=row.stream,
-            fingerprint=row.fingerprint,
-            is_copying=row.is_copying,
-            complete_at=row.complete_at,
-            retry_at=row.retry_at,
-            again_at=row.again_at,
-            error=row.error,
-            held=json.loads(row.held or "{}"),
-        )
-        for row in connection.execute(select(*wanted).select_from(SYNC_STREAM))
-    ]
 
 
 def _move(connection: Connection, old: Checkpoint, new: Checkpoint, *, now: float) -> Checkpoint:

@@ -6,19 +6,22 @@
 | `sync_stream` | tenant and stream: its checkpoint and its lease |
 | `directory_object` | tenant and object: its number here, its state, when both changed, the attempt that saw it last |
 | `edge` | relationship between two objects, such as member and owner |
+| `credential` | certificate or secret of an object: its name and dates, and never a key |
 | `directory_<kind>` | object of a stream: the columns that the stream declares |
 | view `active_<stream>` | object that a reader should see |
 | view `group_members` | direct member of an active group |
+| view `expiring_credentials` | certificate or secret of an object that a reader should see |
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Executable,
     Identity,
     Index,
@@ -30,6 +33,7 @@ from sqlalchemy import (
     func,
     select,
     true,
+    union_all,
 )
 from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlalchemy.sql.ddl import CreateView
@@ -110,6 +114,22 @@ EDGE = Table(
     Index("edge_dst", "dst", "kind", "src"),
     sqlite_with_rowid=False,
 )
+CREDENTIAL = Table(
+    "credential",
+    _FIXED,
+    Column("object", _NUMBER, primary_key=True, autoincrement=False),
+    # One certificate for signing has two entries of other kinds with one id.
+    Column("kind", String(8), primary_key=True),
+    Column("key_id", String(36), primary_key=True),
+    Column("name", String),
+    Column("thumbprint", String),
+    Column("starts_at", Instant),
+    Column("ends_at", Instant),
+    Column("generation", Integer, nullable=False),
+    # Within how many days of its end somebody was told of it last.
+    Column("told_days", Integer),
+    Index("credential_ends_at", "ends_at"),
+)
 _TYPES = {str: String, bool: Boolean}
 
 
@@ -128,8 +148,10 @@ class Schema:
     def __init__(self, streams: Iterable[Stream]) -> None:
         streams = list(streams)
         self.rows = {stream.name: _row_table(stream) for stream in streams}
-        self.tables = (SCHEMA_VERSION, SYNC_STREAM, DIRECTORY_OBJECT, EDGE, *self.rows.values())
+        self.tables = (SCHEMA_VERSION, SYNC_STREAM, DIRECTORY_OBJECT, EDGE, CREDENTIAL, *self.rows.values())
         self.views = [*(_view(stream, self.rows[stream.name]) for stream in streams), _group_members()]
+        if with_credentials := [stream for stream in streams if stream.credentials]:
+            self.views.append(_expiring_credentials(with_credentials, self.rows))
 
     @cached_property
     def digest(self) -> str:
@@ -143,6 +165,13 @@ class Schema:
 def indexes(table: Table) -> list[Index]:
     """Return the indexes of a table in the order of their names; SQLAlchemy has them in a set."""
     return sorted(table.indexes, key=lambda index: str(index.name))
+
+
+def visible(stream: Stream, table: Table) -> ColumnElement[bool]:
+    """Return which objects of a stream a reader should see: those that are neither deleted nor disabled."""
+    # IS NOT false: an object is enabled if Graph has not said so.
+    enabled = true() if stream.enabled_by is None else table.c[stream.enabled_by].is_not(False)  # SQL
+    return and_(DIRECTORY_OBJECT.c.state == ObjectState.ACTIVE.value, enabled)
 
 
 def _row_table(stream: Stream) -> Table:
@@ -166,15 +195,13 @@ def _row_table(stream: Stream) -> Table:
 
 def _view(stream: Stream, table: Table) -> CreateView:
     """Return the view for readers: objects that are neither deleted nor disabled."""
-    # IS NOT false: an object is enabled if Graph has not said so.
-    enabled = true() if stream.enabled_by is None else table.c[stream.enabled_by].is_not(False)  # SQL
     return CreateView(
         select(
             *(DIRECTORY_OBJECT.c[name] for name in ("tenant_id", "id", "changed_at", "state_changed_at")),
             *(column for column in table.c if column.name != "object"),
         )
         .join_from(table, DIRECTORY_OBJECT, table.c.object == DIRECTORY_OBJECT.c.object)
-        .where(and_(DIRECTORY_OBJECT.c.state == ObjectState.ACTIVE.value, enabled)),
+        .where(visible(stream, table)),
         stream.view,
     )
 
@@ -195,3 +222,23 @@ def _group_members() -> CreateView:
         .where(EDGE.c.kind == "member", group.c.state == ObjectState.ACTIVE.value, member.c.state.in_(present)),
         "group_members",
     )
+
+
+def _expiring_credentials(streams: Sequence[Stream], rows: Mapping[str, Table]) -> CreateView:
+    """Return the view of the credentials of what a reader should see, also of those that have ended or never end."""
+    names = ("kind", "key_id", "name", "thumbprint", "starts_at", "ends_at")
+    parts = [
+        select(
+            DIRECTORY_OBJECT.c.tenant_id,
+            DIRECTORY_OBJECT.c.stream,
+            DIRECTORY_OBJECT.c.id,
+            rows[stream.name].c.app_id,
+            rows[stream.name].c.display_name,
+            *(CREDENTIAL.c[name] for name in names),
+        )
+        .join_from(CREDENTIAL, DIRECTORY_OBJECT, DIRECTORY_OBJECT.c.object == CREDENTIAL.c.object)
+        .join(rows[stream.name], rows[stream.name].c.object == CREDENTIAL.c.object)
+        .where(visible(stream, rows[stream.name]))
+        for stream in streams
+    ]
+    return CreateView(union_all(*parts), "expiring_credentials")

@@ -229,6 +229,10 @@ class Checkpoint:
         """Return the checkpoint after an administrator has accepted a loss."""
         return self._with(self.progress)
 
+    def ends_told(self) -> "Checkpoint":
+        """Return the checkpoint after the ends of credentials were told."""
+        return replace(self, page=self.page + 1)
+
     def waiting(self, *, until: float) -> "Checkpoint":
         """Return the checkpoint after Graph has named a wait."""
         return self._with(replace(self.progress, retry_at=until))

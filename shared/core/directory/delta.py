@@ -3,21 +3,20 @@
 https://learn.microsoft.com/graph/delta-query-overview
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
 
+from shared.core.directory.credentials import Credential, CredentialKind, read_credentials
 from shared.core.directory.streams import TYPES, Column, Stream
+from shared.core.directory.text import storable
 from shared.core.errors import BadAnswer, UnreadableAnswer
 from shared.core.names import is_guid
 from shared.core.origins import origin_of
 from shared.core.reply import json_object
 
 type ColumnValue = str | bool | None
-
-_HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 
 
 class LinkKind(StrEnum):
@@ -70,12 +69,14 @@ class Change:
         state: the state of the object.
         values: by the name of the column. A column that is absent has not changed.
         edges: its relationships that the page names. One that is absent has not changed.
+        credentials: by their kind and key id. Of a kind that the page names these are all that there are.
     """
 
     id: str
     state: ObjectState
     values: Mapping[str, ColumnValue] = field(default_factory=dict)
     edges: Mapping[Edge, EdgeChange] = field(default_factory=dict)
+    credentials: Mapping[CredentialKind, Mapping[str, Credential]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +143,13 @@ def read_page(body: bytes, stream: Stream, *, root: str) -> Page:
         mended = together(mended, {name: Mended(change.id, 1) for name in names})
         before = changes.get(change.id)
         if before is not None and before.state is change.state is ObjectState.ACTIVE:
-            values, edges = {**before.values, **change.values}, {**before.edges, **change.edges}
-            change = Change(change.id, change.state, values, edges)
+            change = Change(
+                change.id,
+                change.state,
+                {**before.values, **change.values},
+                {**before.edges, **change.edges},
+                {**before.credentials, **change.credentials},
+            )
         changes[change.id] = change
     return Page(list(changes.values()), link, kind, mended)
 
@@ -198,7 +204,14 @@ def _read_change(oid: str, item: Mapping[str, Any], stream: Stream) -> tuple[Cha
                 mended.append(name)
             else:
                 edges[Edge(kind, found[0])] = found[1]
-    return Change(oid, ObjectState.ACTIVE, values, edges), mended
+    credentials = dict[CredentialKind, Mapping[str, Credential]]()
+    for name, of_kind in stream.credentials.items():
+        if name in item:
+            held, number = read_credentials(item[name], of_kind)
+            mended += [name] * number
+            if held is not None:
+                credentials[of_kind] = held
+    return Change(oid, ObjectState.ACTIVE, values, edges, credentials), mended
 
 
 def _read_edge(other: Any) -> tuple[str, EdgeChange] | None:  # noqa: ANN401  # any JSON value
@@ -214,5 +227,5 @@ def _read_edge(other: Any) -> tuple[str, EdgeChange] | None:  # noqa: ANN401  # 
 def _storable(value: Any, column: Column) -> ColumnValue:  # noqa: ANN401  # any JSON value
     """Return a value as databases take it: Unicode without NUL, and null in place of another type."""
     if isinstance(value, column.kind):
-        return _HALF_A_PAIR.sub("\ufffd", value.replace("\0", "")) if isinstance(value, str) else value
+        return storable(value) if isinstance(value, str) else value
     return None

@@ -11,8 +11,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import urlencode
 
+from shared.core.directory.credentials import CredentialKind
+
 COPY_VERSION = 1
 """Raised when every row must be read again although no `$select` changes: a property moves to another column."""
+
+
+SINGLE = frozenset({"manager"})
+"""The kinds of edges of which an object has one at most."""
 
 
 class Lookup(StrEnum):
@@ -44,12 +50,16 @@ class Stream:
     """One kind of directory object.
 
     Args:
-        name: the name in settings, in the store and in `active_<name>`, the view for readers.
+        name: the name in settings and in the store.
         path: the path in Graph's API, after the version.
         type: the OData type of an object, without its namespace.
-        table: the name of the table that holds the columns.
+        permission: the least application permission of Graph that reads it.
+        table: the name of the table that holds the columns: `directory_` and a noun.
         properties: by Graph's name, the column of each property that is copied.
         relations: by Graph's name, the kind of edge that each relationship to other objects is stored as.
+        credentials: by Graph's name, the kind of credentials that each property holds. The stream then has the
+            columns `app_id` and `display_name`.
+        derived: other OData types whose objects the stream brings, such as those of agents.
         enabled_by: the column in which Graph says whether an object is enabled. The view for readers leaves out an
             object for which the column is false. None: the view has every object that is not deleted.
     """
@@ -57,25 +67,28 @@ class Stream:
     name: str
     path: str
     type: str
+    permission: str
     table: str
     properties: Mapping[str, Column]
     relations: Mapping[str, str] = field(default_factory=dict)
+    credentials: Mapping[str, CredentialKind] = field(default_factory=dict)
+    derived: tuple[str, ...] = ()
     enabled_by: str | None = None
 
     @property
     def view(self) -> str:
         """The name of the view for readers."""
-        return f"active_{self.name}"
+        return f"active_{self.table.removeprefix('directory_')}s"
 
     def first_link(self, root: str) -> str:
         """Return the URL that starts a copy. Graph makes every later link."""
-        names = (*self.properties, *self.relations)
+        names = (*self.properties, *self.credentials, *self.relations)
         return f"{root}/v1.0/{self.path}/delta?{urlencode({'$select': ','.join(names)}, safe=',$')}"
 
     def objects_link(self, root: str, ids: Sequence[str]) -> str:
         """Return the URL of some objects with all columns; of those that are active, as other reads are."""
         names = ",".join(f"'{oid}'" for oid in ids)
-        query = {"$filter": f"id in ({names})", "$select": ",".join(("id", *self.properties))}
+        query = {"$filter": f"id in ({names})", "$select": ",".join(("id", *self.properties, *self.credentials))}
         return f"{root}/v1.0/{self.path}?{urlencode(query, safe=',$()')}"
 
     def bin_link(self, root: str) -> str:
@@ -92,6 +105,7 @@ USERS = Stream(
     name="users",
     path="users",
     type="user",
+    permission="User.Read.All",
     table="directory_user",
     properties={
         "accountEnabled": Column("account_enabled", bool),
@@ -107,12 +121,14 @@ USERS = Stream(
         "userPrincipalName": Column("user_principal_name", lookup=Lookup.ANY_CASE),
         "userType": Column("user_type"),
     },
+    relations={"manager": "manager"},
     enabled_by="account_enabled",
 )
 GROUPS = Stream(
     name="groups",
     path="groups",
     type="group",
+    permission="GroupMember.Read.All",
     table="directory_group",
     properties={
         "createdDateTime": Column("created_at"),
@@ -125,6 +141,48 @@ GROUPS = Stream(
     },
     relations={"members": "member", "owners": "owner"},
 )
-STREAMS: Mapping[str, Stream] = {stream.name: stream for stream in (USERS, GROUPS)}
-TYPES: Mapping[str, str] = {f"#microsoft.graph.{stream.type}": stream.name for stream in STREAMS.values()}
+_CREDENTIALS = {"keyCredentials": CredentialKind.KEY, "passwordCredentials": CredentialKind.SECRET}
+# No owners: Graph's delta query has them of groups alone.
+SERVICE_PRINCIPALS = Stream(
+    name="servicePrincipals",
+    path="servicePrincipals",
+    type="servicePrincipal",
+    derived=("agentIdentity", "agentIdentityBlueprintPrincipal"),
+    permission="Application.Read.All",
+    table="directory_service_principal",
+    properties={
+        "accountEnabled": Column("account_enabled", bool),
+        "appDisplayName": Column("app_display_name"),
+        "appId": Column("app_id", lookup=Lookup.EXACT),
+        "appOwnerOrganizationId": Column("app_owner_organization_id"),
+        "appRoleAssignmentRequired": Column("app_role_assignment_required", bool),
+        "description": Column("description"),
+        "displayName": Column("display_name", lookup=Lookup.ANY_CASE),
+        "servicePrincipalType": Column("service_principal_type"),
+        "signInAudience": Column("sign_in_audience"),
+    },
+    credentials=_CREDENTIALS,
+    enabled_by="account_enabled",
+)
+APPLICATIONS = Stream(
+    name="applications",
+    path="applications",
+    type="application",
+    derived=("agentIdentityBlueprint",),
+    permission="Application.Read.All",
+    table="directory_application",
+    properties={
+        "appId": Column("app_id", lookup=Lookup.EXACT),
+        "createdDateTime": Column("created_at"),
+        "description": Column("description"),
+        "displayName": Column("display_name", lookup=Lookup.ANY_CASE),
+        "publisherDomain": Column("publisher_domain"),
+        "signInAudience": Column("sign_in_audience"),
+    },
+    credentials=_CREDENTIALS,
+)
+STREAMS: Mapping[str, Stream] = {stream.name: stream for stream in (USERS, GROUPS, SERVICE_PRINCIPALS, APPLICATIONS)}
+TYPES: Mapping[str, str] = {
+    f"#microsoft.graph.{type_}": stream.name for stream in STREAMS.values() for type_ in (stream.type, *stream.derived)
+}
 """By the OData type of an object at the other end of a relationship, the stream that brings it."""

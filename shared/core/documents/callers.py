@@ -6,8 +6,10 @@ A mistake costs the caller that has it, and nobody else:
     in an entry: unknown key, wrong value ...   the entry is refused: its keys are still its keys, and open nothing
     keys of an entry that cannot be read whole  also, nobody falls under `"*"`: it could be one of these keys
     a grant that no deployed profile resolves   it gives nothing and keeps its place; other grants of the entry stand
+    an identity that no issuer resolves         it is nobody's; keys and other identities of the entry stand
     two grants for one scope and tenant         a warning: the first one decides, resolved or not
-    TOML, the top level, a key of two callers   the document is refused
+    TOML, the top level                         the document is refused
+    a key or an identity of two callers         the same
 
 So whatever is removed from a good document, or spoiled in it, nobody gets more than before. Of a document with mistakes
 that holds for everything but the mistakes: one that is taken out withholds nothing any more. Each is named, and a
@@ -20,8 +22,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from shared.core.documents.identities import identity_mistakes, owners_of_identities, unknown_identities
 from shared.core.documents.table import dotted, read_table
 from shared.core.documents.toml import DocumentError, parse_toml
+from shared.core.identity_token import Subject
 from shared.core.names import is_default_scope, is_guid, is_sha256
 from shared.core.policy import (
     EVERYBODY,
@@ -38,6 +42,7 @@ from shared.core.rules import NOTHING, breaks, items
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
 _CLOSED = "stands for nobody, because the keys of another entry cannot be read whole"
+_KEY_ALONE = "gives to a key alone, without any identity token"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,16 +66,18 @@ class CallersDocument:
         generation: raised, it makes every worker drop its cached tokens.
         callers: the entries without mistakes, by name.
         owners: name of the entry that has a key, by the SHA-256 of the key; refused entries keep their keys.
+        identities: name of the entry that has an identity; those that no issuer resolves are nobody's.
         is_open: whether `"*"` counts; not while the keys of some entry cannot be read whole.
         refused: names of the entries with mistakes.
-        unresolved: names of the callers with a grant that no profile resolves.
-        mistakes: of the refused entries and of the unresolved grants, each by its dotted key.
+        unresolved: names of the callers with a grant that no profile resolves, or an identity that no issuer does.
+        mistakes: of the refused entries and of what is unresolved, each by its dotted key.
         warnings: what is probably not meant, each by its dotted key.
     """
 
     generation: int
     callers: Mapping[str, Caller]
     owners: Mapping[str, str]
+    identities: Mapping[Subject, str]
     is_open: bool
     refused: frozenset[str]
     unresolved: frozenset[str]
@@ -88,6 +95,10 @@ class CallersDocument:
         if owner is None and host_checked and self.is_open:
             owner = EVERYBODY
         return self.callers.get(owner) if owner else None
+
+    def caller_with(self, identity: Subject) -> Caller | None:
+        """Return the caller that has an identity."""
+        return self.callers.get(self.identities.get(identity, ""))
 
     @property
     def served(self) -> frozenset[str]:
@@ -115,25 +126,32 @@ class CallersDocument:
 
     def _takes_all_from(self, caller: Caller, offers: Mapping[str, Offer]) -> bool:
         """Return whether mistakes of this document leave a caller nothing of what it had in the one before."""
-        # A caller is the same one by its name and by its keys: either may be what was spoiled.
+        # A caller is the same one by its name, its keys and its identities: each may be what was spoiled.
         names = {caller.name, *(self.owners[digest] for digest in caller.key_sha256 if digest in self.owners)}
+        names |= {self.identities[each.owner] for each in caller.identity if each.owner in self.identities}
         if names & self.refused or (caller.name in self.callers and caller.name not in self.served):
             return True
         if not names & self.unresolved:
             return False
         if not any(True for _ in pairs_served(caller, offers)):
             return False
-        left = (pair for name in names & self.callers.keys() for pair in pairs_served(self.callers[name], offers))
+        provable = [
+            self.callers[name] for name in names & {*self.owners.values(), *self.identities.values()} & {*self.callers}
+        ]
+        left = (pair for each in provable for pair in pairs_served(each, offers))
         return not any(is_served(caller, *pair, offers) for pair in left)
 
 
-def parse_callers(text: bytes, offers: Mapping[str, Offer] | None, *, name: str) -> CallersDocument:
+def parse_callers(
+    text: bytes, offers: Mapping[str, Offer] | None, *, name: str, issuers: Mapping[str, str] | None = None
+) -> CallersDocument:
     """Read the document.
 
     Args:
         text: the document.
         offers: what the profiles can be asked for; None where that is not known, and nothing is held against it.
         name: of the document, in mistakes that have no place in it.
+        issuers: tenants of the issuers by their names, "" for one that is not Entra; None where that is not known.
 
     Raises:
         DocumentError: with every mistake, where one of them concerns the document as a whole.
@@ -151,17 +169,26 @@ def parse_callers(text: bytes, offers: Mapping[str, Offer] | None, *, name: str)
     file = read_table(CallersFile, table, at="", mistakes=mistakes)
     owners, shared = _owners(entries)
     found = {each: _read_entry(each, entry) for each, entry in entries.items()}
+    readable = [caller for caller, _ in found.values() if caller is not NOTHING]
+    identities, shared_identities = owners_of_identities(readable)
+    unknown = {} if issuers is None else {c.name: [*unknown_identities(c, issuers)] for c in readable}
     callers = {each: caller for each, (caller, wrong) in found.items() if not wrong}
     unresolved: Mapping[str, list[str]] = {
-        each: gaps
-        for each, (caller, _) in found.items()
-        if offers is not None and caller is not NOTHING and (gaps := _unresolved(caller, offers))
+        caller.name: gaps
+        for caller in readable
+        if (
+            gaps := [m for _, m in unknown.get(caller.name, ())]
+            + ([] if offers is None else _unresolved(caller, offers))
+        )
     }
+    nobodys = {each for gaps in unknown.values() for each, _ in gaps}
     of_entries = [m for each, (_, wrong) in found.items() for m in (*wrong, *unresolved.get(each, ()))]
-    if mistakes or shared:
-        raise DocumentError([*mistakes, *shared, *of_entries])
-    is_open = all(_keys_are_whole(each, entry) for each, entry in entries.items())
+    if mistakes or shared or shared_identities:
+        raise DocumentError([*mistakes, *shared, *shared_identities, *of_entries])
+    is_open = all(_keys_are_whole(each, entry, is_good=each in callers) for each, entry in entries.items())
     warnings = [] if is_open or EVERYBODY not in entries else [f"{dotted('callers', EVERYBODY)}: {_CLOSED}"]
+    if is_open and EVERYBODY in callers and identities:
+        warnings.append(f"{dotted('callers', EVERYBODY)}: {_KEY_ALONE}")
     if offers is not None:
         warnings += [warning for caller in callers.values() for warning in _overlaps(caller, offers)]
         warnings += [warning for each in unresolved if each in callers for warning in _withheld(callers[each], offers)]
@@ -169,6 +196,7 @@ def parse_callers(text: bytes, offers: Mapping[str, Offer] | None, *, name: str)
         generation=file.generation,
         callers=callers,
         owners=owners,
+        identities={each: owner for each, owner in identities.items() if each not in nobodys},
         is_open=is_open,
         refused=frozenset(found.keys() - callers.keys()),
         unresolved=frozenset(unresolved.keys() & callers.keys()),
@@ -195,9 +223,9 @@ def _is_key(value: object) -> bool:
     return isinstance(value, str) and is_sha256(value)
 
 
-def _keys_are_whole(name: str, entry: object) -> bool:
-    """Return whether all keys of an entry are known."""
-    if name == EVERYBODY and isinstance(entry, dict) and "key_sha256" not in entry:
+def _keys_are_whole(name: str, entry: object, *, is_good: bool) -> bool:
+    """Return whether all keys of an entry are known; a good one that has identities need not have any."""
+    if isinstance(entry, dict) and "key_sha256" not in entry and (name == EVERYBODY or is_good):
         return True
     keys = _listed_keys(entry)
     return bool(keys) and all(map(_is_key, keys))
@@ -225,8 +253,9 @@ def _caller_mistakes(at: str, caller: Caller) -> list[str]:
         found.append(f'{at}: "*" is neither admin nor in mode "audit"')
     if everybody and breaks(lambda keys: not keys, caller.key_sha256):
         found.append(f'{at}.key_sha256: "*" stands for the keys of nobody else, and has none')
-    if not everybody and breaks(len, caller.key_sha256):
-        found.append(f"{at}.key_sha256: is missing")
+    if not everybody and breaks(lambda keys, identity: keys or identity, caller.key_sha256, caller.identity):
+        found.append(f"{at}.key_sha256: is missing, and so is identity")
+    found += identity_mistakes(at, caller)
     found += [
         f"{at}.key_sha256[{index}]: is not 64 lower-case hex digits"
         for index, digest in items(caller.key_sha256)

@@ -11,6 +11,7 @@ from typing import Any
 
 from shared.core.directory.streams import STREAMS, USERS
 from shared.core.documents.credentials import CertificateFileSettings, CertificateSettings, CredentialSettings
+from shared.core.documents.issuers import IssuerSettings, issuer_mistakes
 from shared.core.documents.places import is_blob, is_proxy, is_url
 from shared.core.documents.table import Unset, dotted, read_table
 from shared.core.documents.toml import DocumentError, parse_toml
@@ -167,6 +168,7 @@ class Settings:
     """vend.toml as a whole."""
 
     profiles: Mapping[str, Profile]
+    issuers: Mapping[str, IssuerSettings] = field(default_factory=dict)
     cloud: str = "public"
     callers: str = "callers.toml"
     app_checked_routes: bool = False
@@ -186,6 +188,11 @@ class Settings:
     def offers(self) -> Mapping[str, Offer]:
         """What policy may grant, by profile."""
         return {name: profile.offer for name, profile in self.profiles.items()}
+
+    @property
+    def tenants_of_issuers(self) -> Mapping[str, str]:
+        """The tenant of each issuer that is Entra, and "" for the others, by name."""
+        return {name: issuer.trusted.tenant_id for name, issuer in self.issuers.items()}
 
 
 def is_on_azure(environ: Mapping[str, str]) -> bool:
@@ -270,6 +277,7 @@ def _across(settings: Settings, *, on_azure: bool) -> list[str]:
         found += _callers_mistakes(settings.callers, home)
     if breaks(len, settings.profiles):
         found.append("profiles: there is none")
+    found += issuer_mistakes(settings.issuers, home)
     for name, cloud in tables(settings.clouds).items():
         if on_azure and settings.allow_custom_cloud is False:
             found.append(f"{dotted('clouds', name)}: on Azure a custom cloud needs allow_custom_cloud = true")

@@ -6,10 +6,11 @@ https://learn.microsoft.com/entra/identity-platform/claims-challenge
 import json
 import re
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from shared.core.encoding import from_any_base64, is_any_base64
 from shared.core.errors import InvalidRequest
+from shared.core.strict_json import read_strict
 
 ALLOWED = frozenset({"nbf", "acrs", "xms_rp_ipaddr", "xms_caeerror"})
 """Members of `access_token` that a caller may pass on; what vend is capable of, `xms_cc`, its profile says alone."""
@@ -30,8 +31,8 @@ def read_claims(text: str) -> str:
         InvalidRequest: it is neither, repeats a key at any depth, or asks for something that is not `ALLOWED`.
     """
     try:
-        claims = json.loads(_plain(_from_header(text)), object_pairs_hook=_object, parse_constant=_no_constant)
-    except (ValueError, RecursionError):
+        claims = read_strict(_plain(_from_header(text)))
+    except ValueError:
         raise InvalidRequest("claims is neither JSON nor its base64", hint=_HINT) from None
     if not _is_demand(claims):
         raise InvalidRequest(
@@ -86,7 +87,6 @@ def _from_header(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    # As text and never as bytes: of those, json would guess the encoding, and take UTF-16 and a byte order mark.
     return from_any_base64(text).decode() if is_any_base64(text) else text
 
 
@@ -116,18 +116,6 @@ def _is_wanted(wanted: object) -> bool:
 def _is_word(value: object) -> bool:
     """Return whether a value is what such claims hold: moments, names, addresses; no number, no half of a character."""
     return isinstance(value, str) and value.isascii() and value.isprintable()
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object of pairs, or raise: json would keep the last of two with one name and say nothing."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name is repeated")
-    return found
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
 
 
 def _text(claims: dict[str, Any]) -> str:

@@ -11,12 +11,12 @@ from itertools import chain
 from types import MappingProxyType
 
 from shared.core.entra.aadsts import meaning
+from shared.core.entra.proof_fault import ProofFault
 from shared.core.errors import (
     BadAnswer,
     CredentialRefused,
     FederationPending,
     OperatorError,
-    ProofFault,
     RegionRefused,
     ScopeRefused,
     TimedOut,

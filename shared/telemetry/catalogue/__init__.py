@@ -19,6 +19,8 @@ from shared.telemetry.catalogue.callers import (
     CallersRefused,
     CallersUnread,
     CallersWarning,
+    IssuerKeysChanged,
+    IssuerUnread,
 )
 from shared.telemetry.catalogue.credentials import (
     CredentialAccepted,
@@ -29,6 +31,7 @@ from shared.telemetry.catalogue.credentials import (
     RegistrationImpossible,
 )
 from shared.telemetry.catalogue.directory import (
+    DirectoryCredentialEnds,
     SyncBinUnread,
     SyncDisabled,
     SyncFailed,
@@ -77,6 +80,8 @@ EVENTS: tuple[type[Event], ...] = (
     CallersWarning,
     CallersInvalid,
     CallersUnread,
+    IssuerKeysChanged,
+    IssuerUnread,
     SettingsInvalid,
     ReadinessChanged,
     SyncRequested,
@@ -87,6 +92,7 @@ EVENTS: tuple[type[Event], ...] = (
     SyncBinUnread,
     SyncFailed,
     SyncSkipped,
+    DirectoryCredentialEnds,
     SyncDisabled,
 )
 """Every event, in the order of the documentation."""

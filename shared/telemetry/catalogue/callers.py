@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from shared.telemetry.catalogue.fields import InForce, KeptDocument, Mistakes, Newest
+from shared.telemetry.catalogue.fields import InForce, Kept, KeptDocument, Mistakes, Newest
 from shared.telemetry.event import About, Doc, Event
 
 
@@ -62,3 +62,28 @@ class CallersUnread(Event):
 
     outcome: KeptDocument
     cause: Annotated[str, Doc("name of the document, and a short name of the cause")]
+
+
+@dataclass(slots=True, kw_only=True)
+class IssuerKeysChanged(Event):
+    """An issuer of identity tokens has other keys than before; a token by a key that is gone is refused from now on."""
+
+    about = About("issuer_keys_changed")
+
+    issuer: Annotated[str, Doc("name of the issuer in `vend.toml`")]
+    count: Annotated[int, Doc("number of its keys that can verify a token", {"minimum": 1})]
+
+
+@dataclass(slots=True, kw_only=True)
+class IssuerUnread(Event):
+    """The keys of an issuer of identity tokens cannot be read, and nothing changes."""
+
+    about = About(
+        "issuer_unread",
+        remedy="see that the issuer is up and that the app may reach it; the last good keys serve for two days, and "
+        "without any its callers get 503",
+    )
+
+    issuer: Annotated[str, Doc("name of the issuer in `vend.toml`")]
+    outcome: Annotated[Kept, Doc("whether earlier keys stay in force")]
+    cause: Annotated[str, Doc("a short name of the cause")]

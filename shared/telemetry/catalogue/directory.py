@@ -77,7 +77,7 @@ class SyncHeld(Event):
 
     stream: Stream
     tenant_id: TenantId
-    kind: Annotated[str, Doc("`objects`, or the column that has no value any more")]
+    kind: Annotated[str, Doc("`objects`, a relationship, a property of credentials, or a column without values")]
     number: Annotated[int, Doc("how many would be lost", {"minimum": 1})]
 
 
@@ -120,6 +120,24 @@ class SyncSkipped(Event):
     stream: Stream
     tenant_id: TenantId
     cause: Cause
+
+
+@dataclass(slots=True, kw_only=True)
+class DirectoryCredentialEnds(Event):
+    """Certificates or secrets in the directory end soon. Each is told 30, 7 and 1 days before its end, once each."""
+
+    about = About(
+        "directory_credential_ends",
+        remedy="tell the owners of these objects, or remove what nobody uses; the view `expiring_credentials` has the "
+        "names and the other ends",
+    )
+
+    stream: Stream
+    tenant_id: TenantId
+    number: Annotated[int, Doc("how many certificates and secrets are told with this event", {"minimum": 1})]
+    days: Annotated[int, Doc("within how many days the first of them ends", {"enum": [1, 7, 30]})]
+    first_end: Annotated[str, Doc("when the first of them ends", {"format": "date-time"})]
+    object_ids: Annotated[list[str], Doc("whose they are, the first end first; at most 10", {"maxItems": 10})]
 
 
 @dataclass(slots=True, kw_only=True)

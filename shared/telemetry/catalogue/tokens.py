@@ -34,6 +34,10 @@ class TokenAnswered(Event):
     correlation_id: Annotated[str, Doc("the id of the answer, which its body has too")]
     route: Annotated[str, Doc("the path behind `/api/`")]
     caller: Annotated[str, Doc("name of the caller in the callers document")] | None = None
+    issuer: Annotated[str, Doc("name of the issuer in `vend.toml` whose identity token proved the caller")] | None = (
+        None
+    )
+    subject: Annotated[str, Doc("subject of that token; of Entra an object ID")] | None = None
     profile: Profile | None = None
     tenant_id: TenantId | None = None
     scope: Scope | None = None

@@ -13,13 +13,15 @@ from sqlalchemy import create_engine, inspect
 from shared.adapters.database.migration import CURRENT, Version
 from shared.core.directory.checkpoint import LeaseLost
 from shared.core.directory.delta import Change, LinkKind, ObjectState, Page
-from shared.core.directory.streams import STREAMS, USERS, Column, Lookup, Stream
+from shared.core.directory.streams import APPLICATIONS, STREAMS, USERS, Column, Lookup, Stream
 from shared.core.errors import OperatorError, Unavailable
 from tests.adapters.database.directory_copy import GADGETS, NOW, ROOT, Copy, active, oid
 from tests.tables import DATA
 
 # A database of each schema version, as `.dump` of SQLite writes it; the newest one too. Version 0 had no number.
 SAMPLES = sorted((DATA / "databases").glob("version_*.sql"))
+WITH_MANAGERS = 3
+"""The version from which the link of users is made for managers too."""
 NEXT = Version(number=CURRENT.number + 1, writable_by=CURRENT.number)
 MORE_USERS = replace(USERS, properties={**USERS.properties, "city": Column("city", lookup=Lookup.EXACT)})
 
@@ -84,21 +86,26 @@ def test_times_become_text(file: Path) -> None:
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.stem)
 def test_a_released_database_becomes_a_fresh_one(sample: Path, file: Path, tmp_path: Path) -> None:
-    """Migrated, it has the schema of a new one. Rows and link are as they were, and the sync continues there."""
+    """Migrated, it has the schema of a new one, and the rows are as they were.
+
+    The sync continues at its link. Before version 3 that was made without the managers: a new copy begins.
+    """
     load(sample, file)
+    released = int(sample.stem.removeprefix("version_"))
     with vend(tmp_path / "fresh.db", *STREAMS.values()) as copy:
         copy.begin()
     with vend(file, *STREAMS.values()) as copy:
         before = content(copy)
         checkpoint = copy.begin()
         assert schema(file) == schema(tmp_path / "fresh.db")
-        assert (checkpoint.link, checkpoint.page, checkpoint.is_copying) == (
-            f"{ROOT}/v1.0/users/delta?$deltatoken=sample-2",
-            4,
-            False,
-        )
-        assert content(copy) == before
-        copy.round(active(3, display_name="Zoe"), checkpoint=checkpoint)
+        found = (checkpoint.link, checkpoint.page, checkpoint.is_copying)
+        if released < WITH_MANAGERS:
+            assert found == (USERS.first_link(ROOT), 5, True)
+        else:
+            assert found == (f"{ROOT}/v1.0/users/delta?$deltatoken=sample-2", 4, False)
+        # The last query is the checkpoint.
+        assert content(copy)[: -1 if checkpoint.is_copying else None] == before[: -1 if checkpoint.is_copying else None]
+        copy.round(active(1, display_name="Ann O'Hara"), active(3, display_name="Zoe"), checkpoint=checkpoint)
         assert {key: row["display_name"] for key, row in copy.rows().items()} == {
             oid(1): "Ann O'Hara",
             oid(3): "Zoe",
@@ -214,6 +221,19 @@ def test_a_rollback_works_where_the_newer_version_allows_it(file: Path) -> None:
         newer.round(active(1, display_name="Anna", city="Bonn"), active(2), checkpoint=checkpoint)
         rows = newer.rows()
         assert (rows[oid(1)]["display_name"], rows[oid(1)]["city"], rows[oid(2)]["city"]) == ("Anna", "Bonn", None)
+
+
+def test_a_rolled_back_app_passes_over_credentials(file: Path) -> None:
+    """The version before 3 knows neither their streams nor their table. It writes, and they are as they were."""
+    load(SAMPLES[3], file)
+    before_3 = Version(number=2, writable_by=2, steps={2: CURRENT.steps[2]})
+    queries = ("select * from credential", "select * from directory_application", "select * from expiring_credentials")
+    with vend(file, *STREAMS.values(), stream=APPLICATIONS) as newer, vend(file, USERS, version=before_3) as older:
+        before = [newer.query(sql) for sql in queries]
+        older.round(active(1, display_name="Anna"), Change(oid(3), ObjectState.PURGED))
+        assert [newer.query(sql) for sql in queries] == before
+        assert newer.begin().link == f"{ROOT}/1"
+        assert len(before[-1]) == 2
 
 
 # What an addition cannot express: the column gets another name, and its values another form.

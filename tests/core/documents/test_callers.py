@@ -1,6 +1,6 @@
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -8,12 +8,15 @@ import pytest
 
 from shared.core.documents.callers import CallersDocument, parse_callers
 from shared.core.documents.toml import DocumentError
+from shared.core.identity_token import Subject
 from shared.core.policy import EVERYBODY
-from tests.core.test_policy import OFFERS
-from tests.tables import case_id, cases
+from tests.core.test_policy import OFFERS, ONE
+from tests.tables import DATA, case_id, cases
 
 KEYS = [hashlib.sha256(bytes([number])).hexdigest() for number in range(6)]
 NOBODY = hashlib.sha256(b"a key of nobody").hexdigest()
+
+ISSUERS: Mapping[str, str] = {"cluster": "", "entra": ONE}
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
 OVER = "not_after = 2027-01-01T00:00:00Z\n"
@@ -51,9 +54,9 @@ class Succession:
 CASES = cases("callers.toml", CallersCase, beside=["succession"])
 
 
-def parsed(document: str) -> CallersDocument:
+def parsed(document: str, issuers: Mapping[str, str] = ISSUERS) -> CallersDocument:
     """Read a document."""
-    return parse_callers(document.encode(), OFFERS, name="callers.toml")
+    return parse_callers(document.encode(), OFFERS, name="callers.toml", issuers=issuers)
 
 
 @pytest.mark.parametrize("case", CASES, ids=case_id)
@@ -91,6 +94,41 @@ def test_a_key_of_a_refused_entry_stays_its_key() -> None:
     assert everybody is not None
     assert everybody.name == EVERYBODY
     assert document.caller_of(NOBODY, host_checked=False) is None
+
+
+def test_an_identity_of_a_refused_entry_opens_nothing() -> None:
+    """REL-64: it stays its identity, as a key stays its key; one that no issuer resolves is nobody's."""
+    of_a, of_b = 'identity = [{ issuer = "cluster", subject = "a" }]', 'identity = [{ issuer = "gone", subject = "b" }]'
+    document = parsed(f"[callers.a]\n{of_a}\ncolour = 1\n[callers.b]\n{of_b}\n")
+    assert document.caller_with(Subject("cluster", "a")) is None
+    assert document.caller_with(Subject("gone", "b")) is None
+    with pytest.raises(DocumentError):
+        parsed(f"[callers.a]\n{of_a}\ncolour = 1\n[callers.b]\n{of_a}\n")
+
+
+def test_an_object_of_entra_is_found_by_its_tenant_too() -> None:
+    """Its GUIDs may be written in either case; a subject of the same text is another identity."""
+    object_id = "ABCDEF00-0000-0000-0000-000000000001"
+    identity = f'{{ issuer = "entra", object_id = "{object_id}", tenant_id = "{ONE.upper()}" }}'
+    document = parsed(f"[callers.a]\nidentity = [{identity}]\n")
+    assert document.mistakes == ()
+    found = document.caller_with(Subject("entra", object_id.lower(), ONE))
+    assert found is not None
+    assert document.caller_with(Subject("entra", object_id.lower())) is None
+
+
+@pytest.mark.parametrize(
+    ("sample", "served"),
+    [
+        ("callers_before_identity.toml", {"billing", "operator", EVERYBODY}),
+        ("callers_with_identity.toml", {"billing", "sync", "both", EVERYBODY}),
+    ],
+)
+def test_a_recorded_document_is_read_as_it_was_meant(sample: str, served: set[str]) -> None:
+    """What the version before wrote, this one reads; in the other sample stands what that one makes of `identity`."""
+    document = parsed((DATA / "documents" / sample).read_text())
+    assert document.mistakes == ()
+    assert document.served == frozenset(served)
 
 
 def caller_text(name: str, keys: list[str], more: str = "") -> str:

@@ -1,7 +1,7 @@
 """Laws about edits of callers documents: what is removed or spoiled gives nobody more, unless the document says so."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from datetime import datetime, timedelta
 from functools import reduce
@@ -14,25 +14,42 @@ from shared.core.documents.callers import CallersDocument
 from shared.core.documents.table import dotted
 from shared.core.documents.toml import DocumentError
 from shared.core.errors import PolicyDenied
+from shared.core.identity_token import Subject
 from shared.core.policy import EVERYBODY, Caller, decide
 from shared.core.request import TokenRequest
-from tests.core.documents.test_callers import KEYS, NOBODY, NOW, keys_of, parsed
+from tests.core.documents.test_callers import ISSUERS, KEYS, NOBODY, NOW, keys_of, parsed
 from tests.core.test_policy import CLIENT, OFFERS, ONE, TWO
 
 # Of each profile that can be vended, its tenants and scopes.
 HAS = {name: (offer.tenants, offer.scopes) for name, offer in OFFERS.items() if offer.vendable}
+IDENTITIES: Mapping[Subject, dict[str, str]] = {
+    **{Subject("cluster", name): {"issuer": "cluster", "subject": name} for name in ("one", "two")},
+    Subject("entra", CLIENT, ONE): {"issuer": "entra", "object_id": CLIENT, "tenant_id": ONE},
+}
+UNKNOWN: list[dict[str, str]] = [
+    {"issuer": "gone", "subject": "one"},
+    {"issuer": "entra", "subject": CLIENT},
+    {"issuer": "entra", "object_id": CLIENT, "tenant_id": TWO},
+]
+"""Identities that no issuer resolves."""
+SUBJECTS = (*IDENTITIES, Subject("gone", "one"), Subject("entra", CLIENT), Subject("cluster", CLIENT, ONE))
 TENANTS, SCOPES = (ONE, TWO), tuple(dict.fromkeys(scope for offer in OFFERS.values() for scope in offer.scopes))
 
 type Path = tuple[str | int, ...]
 type Given = tuple[str | None, str | None, bool]
 """What the law is about, for each key: a tenant, a scope, and whether its caller is an administrator."""
+type Proof = str | Subject
+"""What a caller proves itself with: a key by its hash, or the identity of a token."""
 
 
-def given_by(document: CallersDocument) -> dict[str, set[Given]]:
-    """List what each key may have, by asking for everything there is."""
-    found = {digest: document.caller_of(digest, host_checked=True) for digest in (*KEYS, NOBODY)}
+def given_by(document: CallersDocument) -> dict[Proof, set[Given]]:
+    """List what each key and each identity may have, by asking for everything there is."""
+    found: dict[Proof, Caller | None] = {
+        **{digest: document.caller_of(digest, host_checked=True) for digest in (*KEYS, NOBODY)},
+        **{identity: document.caller_with(identity) for identity in SUBJECTS},
+    }
     given = {caller: set(_given_to(caller)) for caller in set(found.values())}
-    return {digest: given[caller] for digest, caller in found.items()}
+    return {proof: given[caller] for proof, caller in found.items()}
 
 
 def _given_to(caller: Caller | None) -> Iterator[Given]:
@@ -51,13 +68,24 @@ def _given_to(caller: Caller | None) -> Iterator[Given]:
 
 
 @st.composite
-def documents(draw: st.DrawFn, grants: st.SearchStrategy[list[dict[str, Any]]]) -> dict[str, Any]:
-    """Make the tables of a document whose only mistakes are those of its grants; entries of a caller may overlap."""
+def documents(
+    draw: st.DrawFn, grants: st.SearchStrategy[list[dict[str, Any]]], unknown: Sequence[dict[str, str]] = ()
+) -> dict[str, Any]:
+    """Make the tables of a document.
+
+    Its only mistakes are those of its grants and its `unknown` identities; entries of a caller may overlap.
+    """
     names = draw(st.lists(st.sampled_from(["a", "b", "c"]), unique=True, max_size=3))
     keys = iter(draw(st.permutations(KEYS)))
+    identities = iter(draw(st.permutations([*IDENTITIES.values(), *unknown])))
     entries: dict[str, Any] = {}
     for name in names:
-        entry = {"key_sha256": [next(keys) for _ in range(draw(st.integers(1, 2)))]}
+        entry: dict[str, Any] = {}
+        how = draw(st.sampled_from(["keys", "identity", "both"]))
+        if how != "identity":
+            entry["key_sha256"] = [next(keys) for _ in range(draw(st.integers(1, 2)))]
+        if how != "keys":
+            entry["identity"] = [dict(next(identities))]
         entries[name] = entry | draw(
             st.fixed_dictionaries(
                 {},
@@ -156,8 +184,8 @@ class Editor:
             self.freed |= self._entries.get(str(path[1]), set())
 
 
-def gets_more(before: dict[str, set[Given]], editor: Editor) -> bool:
-    """Return whether a key gets more by the edited document than before, if that is taken.
+def gets_more(before: dict[Proof, set[Given]], editor: Editor) -> bool:
+    """Return whether a key or an identity gets more by the edited document than before, if that is taken.
 
     Three things mean more when they are gone, because the operator says so: `tenants`, without which an entry is about
     all of them; `not_after`, without which it has no end; and a key that no entry has any more, which falls under `"*"`
@@ -167,13 +195,13 @@ def gets_more(before: dict[str, set[Given]], editor: Editor) -> bool:
         after = given_by(parsed(_text(editor.table)))
     except DocumentError:
         return False
-    freed = {digest: before[NOBODY] if digest in editor.freed else set() for digest in before}
-    return any(not after[digest] <= before[digest] | freed[digest] for digest in before)
+    freed = {proof: before[NOBODY] if proof in editor.freed else set() for proof in before}
+    return any(not after[proof] <= before[proof] | freed[proof] for proof in before)
 
 
 @given(table=documents(st.lists(RESOLVED, min_size=1, max_size=3)), data=st.data())
 def test_what_is_removed_or_spoiled_gives_nobody_more(table: dict[str, Any], data: st.DataObject) -> None:
-    """REL-64, the law: of a good document, however much is removed or spoiled, nothing new is given to any key."""
+    """REL-64, the law: of a good document, nothing that is removed or spoiled gives a key or an identity more."""
     base = parsed(_text(table))
     assert not base.mistakes
     before = given_by(base)
@@ -191,10 +219,20 @@ def test_what_is_removed_or_spoiled_gives_nobody_more(table: dict[str, Any], dat
         assert not gets_more(before, editor)
 
 
+@given(table=documents(st.lists(RESOLVED, min_size=1, max_size=3)), name=st.sampled_from(sorted(ISSUERS)))
+def test_an_issuer_that_is_gone_gives_nobody_more(table: dict[str, Any], name: str) -> None:
+    """The same law for `[issuers]`: the identities of one that is gone, or is of another kind, are nobody's."""
+    before = given_by(parsed(_text(table)))
+    for others in ({}, {name: TWO}, {name: ""}):
+        issuers = {each: tenant for each, tenant in ISSUERS.items() if each != name} | others
+        after = given_by(parsed(_text(table), issuers))
+        assert all(after[proof] <= before[proof] for proof in before)
+
+
 @st.composite
 def taken_documents(draw: st.DrawFn) -> dict[str, Any]:
     """Make the tables of a document with mistakes that cost callers their grants or their entry, and nobody else."""
-    editor = Editor(draw(documents(st.lists(RESOLVED | UNRESOLVED, min_size=1, max_size=3))))
+    editor = Editor(draw(documents(st.lists(RESOLVED | UNRESOLVED, min_size=1, max_size=3), UNKNOWN)))
     for _ in range(draw(st.integers(0, 2))):
         if paths := list(_paths(editor.table, least=2)):
             how = draw(st.sampled_from(["spoil", "rename"]))
