@@ -1,4 +1,4 @@
-"""Where a copy may be kept: the same runs of the sync over a file, and over a file in a blob."""
+"""Where a copy may be kept: the same runs of the sync over a file, over a file in a blob, and over PostgreSQL."""
 
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 import httpx
+import pytest
 
 from emulator.blob.app import BlobStorage
 from shared.adapters.database.blob_file import BlobFile
@@ -24,6 +25,7 @@ from shared.directory.run import FileRun, Plan
 from shared.directory.source import DirectorySource
 from shared.directory.sync import DirectoryStore, Sync
 from shared.telemetry.event import Reports
+from tests.adapters.database.postgresql_server import PostgresqlServer, ServerDatabase
 from tests.api.shop import InPlace
 from tests.clock import FakeClock, fake_system, no_sleep
 
@@ -35,7 +37,7 @@ WRITER = "the identity of the app"
 class Place(Protocol):
     """A place of a copy; `file` is what a reader opens."""
 
-    file: Path
+    file: Path | ServerDatabase
 
     async def run(
         self, sources: Sequence[DirectorySource], *, reports: Reports, seconds: float, order: Order | None
@@ -64,6 +66,32 @@ class InFile(Place):
         self, sources: Sequence[DirectorySource], *, reports: Reports, seconds: float, order: Order | None
     ) -> None:
         """Run the sync once."""
+        await sync_of(sources, self._clock, self._store, reports).run(seconds=seconds, order=order)
+
+    def close(self) -> None:
+        """Close the store."""
+        self._store.close()
+
+
+class OnServer(Place):
+    """A database of a PostgreSQL server, whose clock is that of the run.
+
+    Args:
+        database: the database.
+        clock: both clocks.
+        streams: all that there are.
+    """
+
+    def __init__(self, database: ServerDatabase, clock: FakeClock, streams: Iterable[Stream]) -> None:
+        self.file = database
+        self._clock = clock
+        self._store = SqlStore(database.open(), streams=streams)
+
+    async def run(
+        self, sources: Sequence[DirectorySource], *, reports: Reports, seconds: float, order: Order | None
+    ) -> None:
+        """Run the sync once."""
+        self.file.set_clock(self._clock.wall())
         await sync_of(sources, self._clock, self._store, reports).run(seconds=seconds, order=order)
 
     def close(self) -> None:
@@ -165,4 +193,16 @@ def _storage(clock: FakeClock) -> BlobStorage:
     return storage
 
 
-PLACES: Mapping[str, Callable[[Path, FakeClock, Iterable[Stream]], Place]] = {"a file": InFile, "a blob": InBlob}
+FILES: Mapping[str, Callable[[Path, FakeClock, Iterable[Stream]], Place]] = {"a file": InFile, "a blob": InBlob}
+PLACES = [*FILES, pytest.param("PostgreSQL", marks=pytest.mark.slow)]
+"""The parameters of a test over every place."""
+
+type OpenPlace = Callable[[FakeClock, Iterable[Stream]], Place]
+
+
+def opener(place: str, folder: Path, request: pytest.FixtureRequest) -> OpenPlace:
+    """Return what opens an empty copy in a place."""
+    if (in_file := FILES.get(place)) is not None:
+        return partial(in_file, folder)
+    server: PostgresqlServer = request.getfixturevalue("postgresql")
+    return partial(OnServer, server.new_database())

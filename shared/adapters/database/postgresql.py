@@ -50,10 +50,10 @@ _NOT_MADE: Mapping[str, str] = {
     "SSL": "TLS",
     "authentication": "28P01",
     "pg_hba.conf": "28000",
+    "too many connections": "53300",
+    "remaining connection slots": "53300",
     "role ": "28000",
     "database ": "3D000",
-    "too many": "53300",
-    "remaining connection slots": "53300",
     "read-only": "25006",
     "starting up": "57P03",
 }

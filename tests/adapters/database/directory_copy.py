@@ -48,6 +48,15 @@ def active(number: int, **values: ColumnValue) -> Change:
     return Change(oid(number), ObjectState.ACTIVE, values)
 
 
+def query(where: Path | ServerDatabase, sql: str) -> list[dict[str, Any]]:
+    """Run a query with nothing but SQLite, or as another user of the server."""
+    if not isinstance(where, Path):
+        return where.query(sql)
+    with closing(sqlite3.connect(where)) as connection:
+        connection.row_factory = sqlite3.Row
+        return [dict(row) for row in connection.execute(sql)]
+
+
 class _OnItsClock:
     """A store whose database has the clock of its caller; leases go by the clock of the database."""
 
@@ -114,9 +123,5 @@ class Copy:
         return {row["id"]: row for row in found if row["tenant_id"] == self.tenant_id}
 
     def query(self, sql: str) -> list[dict[str, Any]]:
-        """Run a query with nothing but SQLite, or as another user of the server."""
-        if not isinstance(self.file, Path):
-            return self.file.query(sql)
-        with closing(sqlite3.connect(self.file)) as connection:
-            connection.row_factory = sqlite3.Row
-            return [dict(row) for row in connection.execute(sql)]
+        """Run a query."""
+        return query(self.file, sql)

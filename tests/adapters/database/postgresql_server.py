@@ -42,6 +42,7 @@ class Front:
 
     Attributes:
         passwords: what clients proved themselves with.
+        context: the server side of TLS.
         port: where it listens.
     """
 
@@ -49,7 +50,7 @@ class Front:
         self.passwords: list[str] = []
         self.port = 0
         self._server = server
-        self._context = context
+        self.context = context
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
@@ -82,7 +83,7 @@ class Front:
             if await reader.readexactly(8) != _SSL_REQUEST:
                 return  # the client would go on in the clear
             writer.write(b"S")
-            await writer.start_tls(self._context)
+            await writer.start_tls(self.context)
             server_reader, server_writer = await asyncio.open_unix_connection(self._server)
             with closing(server_writer):
                 ways = _copy(reader, server_writer, self._witness), _copy(server_reader, writer)
@@ -107,6 +108,7 @@ class PostgresqlServer:
     """A server with one user, who proves itself by a password in the clear, as with a token of Entra.
 
     Attributes:
+        authority: issues the certificates of the front.
         front: what a client connects to.
         ca_file: the roots that a client trusts.
     """
@@ -115,7 +117,7 @@ class PostgresqlServer:
         self._folder = folder
         self._data = folder / "data"
         self._numbers = count(1)
-        authority = CertificateAuthority()
+        self.authority = authority = CertificateAuthority()
         self.ca_file = authority.write(folder)
         self.front = Front(folder / ".s.PGSQL.5432", authority.server_context("localhost"))
 
@@ -174,14 +176,16 @@ class ServerDatabase:
         self._server = server
         self._name = name
 
-    def open(self, password: Callable[[str], str] = lambda _refused: PASSWORD, *, host: str = "localhost") -> Database:
+    def open(
+        self, password: Callable[[str], str] = lambda _refused: PASSWORD, *, ca_file: str | None = None
+    ) -> Database:
         """Return it as the app's user connects to it."""
         server = Server(
-            host=host,
+            host="localhost",
             port=self._server.front.port,
             database=self._name,
             user=USER,
-            ca_file=str(self._server.ca_file),
+            ca_file=str(self._server.ca_file) if ca_file is None else ca_file,
         )
         return on_server(server, password)
 
@@ -190,6 +194,11 @@ class ServerDatabase:
         with self._server.administer(self._name) as connection:
             rows = connection.cursor(row_factory=dict_row).execute(query.encode(), parameters).fetchall()
         return [{name: _plain(value) for name, value in row.items()} for row in rows]
+
+    def dump(self) -> bytes:
+        """Read every row of every table."""
+        tables = self.query("select tablename from pg_tables where schemaname = 'public'")
+        return "".join(str(self.query(f"select * from {table['tablename']}")) for table in tables).encode()  # noqa: S608  # ours
 
     def execute(self, statements: str) -> None:
         """Run statements as the owner of the server."""
