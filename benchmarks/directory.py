@@ -26,6 +26,7 @@ from sqlalchemy.orm import Session, declarative_base
 from benchmarks.rows import VEND, Goal, Row, Scale, compared
 from benchmarks.timing import MILLI
 from emulator.seed import TENANT_ID
+from shared.adapters.database.sqlite import in_file
 from shared.adapters.database.store import SqlStore
 from shared.core.directory.order import Order
 from shared.core.directory.streams import STREAMS, USERS
@@ -167,7 +168,7 @@ def _copy(file: Path, users: int) -> None:
             await sync.run(seconds=7_200, order=Order(seconds=200))
             return time.perf_counter() - began
 
-    store = SqlStore(file, streams=STREAMS.values())
+    store = SqlStore(in_file(file), streams=STREAMS.values())
     took = asyncio.run(run("users"))
     asyncio.run(run("groups"))
     del written[:]

@@ -43,6 +43,7 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "shared/core/directory/rules.py": ("tests/adapters/database/test_store.py", "tests/directory/test_directory.py"),
     "shared/core/directory/text.py": ("tests/core/directory/test_delta.py",),
     "shared/core/documents/credentials.py": _DOCUMENTS,
+    "shared/core/documents/sync.py": _DOCUMENTS,
     "shared/core/documents/identities.py": _DOCUMENTS,
     "shared/core/documents/issuers.py": (*_DOCUMENTS, "tests/callers/test_identity_tokens.py"),
     "shared/core/documents/places.py": _DOCUMENTS,

@@ -166,6 +166,7 @@ def build(environ: Mapping[str, str], *, root: Path, events: Events, system: Sys
         is_needed={
             STORAGE_SCOPE: lambda: callers.facts.in_force is None,
             settings.home.vault_scope: token_check.has_none,
+            settings.home.database_scope: lambda: False,  # the sync alone needs it, and has a check
         },
         min_remaining=limits.min_remaining_failing_seconds,
     )
@@ -178,7 +179,7 @@ def build(environ: Mapping[str, str], *, root: Path, events: Events, system: Sys
         settings,
         root=root,
         tokens=tokens,
-        get_token=identity.storage_token,
+        identity=identity,
         network=network,
         system=system,
         events=events,

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, Phase, settings
 
 from emulator.cloud import LocalCloud
 from emulator.tour.site import Site, app_settings, start
+from tests.adapters.database.postgresql_server import PostgresqlServer, running
 from tests.clock import FakeClock
 from tests.contract import check
 from tests.emulator.client import Clock
@@ -48,6 +49,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def measured() -> Mapping[str, str]:
     """The settings by which coverage follows into the app's process; none where nothing is measured."""
     return {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresqlServer]:
+    """One PostgreSQL server; each test makes a database of its own."""
+    with running() as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

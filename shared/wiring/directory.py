@@ -1,12 +1,13 @@
 """Settings -> the sync of the directory: the timer's job, the run that an administrator asks for, and the check."""
 
+import asyncio
 import hashlib
 import os
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from functools import cache, partial
+from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,8 +17,9 @@ from shared.core.check import Check, State
 from shared.core.directory.order import Order
 from shared.core.directory.standing import StreamStanding
 from shared.core.directory.streams import STREAMS
-from shared.core.documents.settings import Settings, SyncSettings
-from shared.core.token import AccessToken, TokenKey, Tokens
+from shared.core.documents.settings import Settings
+from shared.core.documents.sync import SyncSettings
+from shared.core.token import TokenKey, Tokens
 from shared.directory.check import DirectoryCheck
 from shared.directory.graph import Graph
 from shared.directory.report import Report
@@ -27,6 +29,8 @@ from shared.system import System
 from shared.telemetry import catalogue
 from shared.telemetry.event import Reports
 from shared.telemetry.events import Events
+from shared.wiring.database_token import DatabaseToken
+from shared.wiring.identity import OwnIdentity
 
 type Job = Callable[[], Coroutine[Any, Any, None]]
 """What a timer runs."""
@@ -68,7 +72,7 @@ def build_sync(
     *,
     root: Path,
     tokens: Tokens,
-    get_token: Callable[[str | None], Awaitable[AccessToken]],
+    identity: OwnIdentity,
     network: Network,
     system: System,
     events: Events,
@@ -80,7 +84,7 @@ def build_sync(
         settings: without mistakes.
         root: where a relative path starts.
         tokens: have those for Graph.
-        get_token: returns a token of the app's own for Azure Storage, and not the one of this SHA-256, if any.
+        identity: the app's own, for Azure Storage and for a database.
         network: makes the way to Graph, and to the blob of the store.
         system: clocks, sleep, ids and the folder of the local copy of a blob.
         events: the report of a run.
@@ -104,9 +108,10 @@ def build_sync(
     # Late: a worker that only answers requests never imports the database.
     @cache
     def in_a_file() -> _Runs:
+        from shared.adapters.database.sqlite import in_file  # noqa: PLC0415
         from shared.adapters.database.store import SqlStore  # noqa: PLC0415
 
-        store = SqlStore(root / ours.file, streams=STREAMS.values())
+        store = SqlStore(in_file(root / ours.file), streams=STREAMS.values())
         open_things.callback(store.close)
         return make_sync(store, events)
 
@@ -117,22 +122,36 @@ def build_sync(
         from shared.adapters.database.blob_file import BlobFile  # noqa: PLC0415
         from shared.adapters.database.blob_requests import BlobRequests  # noqa: PLC0415
         from shared.adapters.database.kept_copy import KeptCopy  # noqa: PLC0415
+        from shared.adapters.database.sqlite import in_file  # noqa: PLC0415
         from shared.adapters.database.store import SqlStore  # noqa: PLC0415
         from shared.directory.run import FileRun, Plan  # noqa: PLC0415
 
         assert send is not None
         copy = KeptCopy(system.temporary() / _folder_of(ours.store))
-        requests = BlobRequests(ours.store, get_token=get_token, send=send, sleep=system.sleep)
+        requests = BlobRequests(ours.store, get_token=identity.storage_token, send=send, sleep=system.sleep)
         return FileRun(
             BlobFile(requests, copy=copy, new_id=system.new_id, pool=pool()),
             plan=Plan(sources=sources, interval=interval, clock=system.clock),
-            open_store=partial(SqlStore, copy.file, streams=STREAMS.values()),
+            open_store=lambda: SqlStore(in_file(copy.file), streams=STREAMS.values()),
             make_sync=make_sync,
             pool=pool(),
             events=events,
         )
 
-    runs = in_a_blob if ours.is_blob else in_a_file
+    @cache
+    def on_a_server() -> _Runs:
+        from shared.adapters.database.postgresql import Server, on_server  # noqa: PLC0415
+        from shared.adapters.database.store import SqlStore  # noqa: PLC0415
+
+        assert ours.address is not None
+        server = Server(**asdict(ours.address), ca_file=settings.network.ca_file)
+        token = DatabaseToken(identity.database_token, loop=asyncio.get_running_loop())
+        password = (lambda _: ours.password) if ours.password else token.password
+        store = SqlStore(on_server(server, password), streams=STREAMS.values())
+        open_things.callback(store.close)
+        return make_sync(store, events)
+
+    runs = in_a_blob if ours.is_blob else on_a_server if ours.address else in_a_file
 
     async def run(seconds: float, order: Order | None = None) -> Sequence[Report]:
         reports = await runs().run(seconds=seconds, order=order)

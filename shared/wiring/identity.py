@@ -31,10 +31,12 @@ class OwnIdentity:
     Args:
         tokens: of the identity, by their scope.
         scopes: those that may be asked for.
+        database_scope: the one for a PostgreSQL server.
     """
 
-    def __init__(self, tokens: TokenCache, *, scopes: frozenset[str]) -> None:
+    def __init__(self, tokens: TokenCache, *, scopes: frozenset[str], database_scope: str = "") -> None:
         self.tokens = tokens
+        self._database_scope = database_scope
         self._scopes = scopes
         self.credential = SdkCredential(self._token, scopes=scopes)
 
@@ -55,7 +57,12 @@ class OwnIdentity:
         """Return a token for Azure Storage, and not the one of this SHA-256, if any."""
         return await self._token(STORAGE_SCOPE, rejected)
 
+    async def database_token(self, rejected: str | None) -> AccessToken:
+        """Return a token for a PostgreSQL server, and not the one of this SHA-256, if any."""
+        return await self._token(self._database_scope, rejected)
+
     async def _token(self, scope: str, rejected: str | None) -> AccessToken:
+        assert scope in self._scopes
         return (await self.tokens.get(TokenKey(NAME, "", scope), rejected=rejected)).token
 
 
@@ -73,7 +80,11 @@ def build_identity(
     """
     source = ManagedIdentity(settings.identity_client_id, environ=environ, network=network, clock=system.clock)
     scopes = frozenset({STORAGE_SCOPE, settings.home.vault_scope})
-    return _identity(source, scopes, limits=settings.limits, system=system, events=events)
+    if settings.sync is None or settings.sync.address is None:
+        return _identity(source, scopes, limits=settings.limits, system=system, events=events)
+    database = settings.home.database_scope
+    scopes |= {database}
+    return _identity(source, scopes, limits=settings.limits, system=system, events=events, database_scope=database)
 
 
 def build_federated(
@@ -94,7 +105,13 @@ def build_federated(
 
 
 def _identity(
-    source: ManagedIdentity, scopes: frozenset[str], *, limits: Limits, system: System, events: Events
+    source: ManagedIdentity,
+    scopes: frozenset[str],
+    *,
+    limits: Limits,
+    system: System,
+    events: Events,
+    database_scope: str = "",
 ) -> OwnIdentity:
     tokens = TokenCache(
         _Persistent(source, limits=limits, system=system).acquire,
@@ -104,7 +121,7 @@ def _identity(
         events=events,
         report=identity_failed,
     )
-    return OwnIdentity(tokens, scopes=scopes)
+    return OwnIdentity(tokens, scopes=scopes, database_scope=database_scope)
 
 
 class _Persistent:

@@ -25,6 +25,6 @@ def load_settings(environ: Mapping[str, str], *, root: Path) -> Settings:
     except OSError as error:
         raise DocumentError([f"{path.name}: cannot be read ({type(error).__name__})"]) from None
     settings = parse_settings(text, environ, name=path.name)
-    if settings.sync and not settings.sync.is_blob and not (root / settings.sync.file).parent.is_dir():
+    if settings.sync and settings.sync.is_file and not (root / settings.sync.file).parent.is_dir():
         raise DocumentError(["sync.store: the folder of the file does not exist"])
     return settings

@@ -24,6 +24,7 @@ HARMLESS = {"os.listdir", "os.scandir", "os.putenv", "os.unsetenv", "socket.__ne
 """
 BUILD = """
 from pathlib import Path
+from shared.adapters.database.sqlite import in_file
 from shared.adapters.database.store import SqlStore
 from shared.core.directory.streams import STREAMS
 from shared.runtime import build
@@ -35,7 +36,7 @@ sys.addaudithook(watch)
 for name in NAMES:
     environ = {**ENVIRON, "VEND_CONFIG": name}
     build(environ, root=Path(FOLDER), events=Events(lines.append, wall=lambda: 0.0, worker="w"), system=System())
-SqlStore(f"sqlite:///{FOLDER}/directory.db", streams=STREAMS.values())
+SqlStore(in_file(Path(FOLDER) / "directory.db"), streams=STREAMS.values())
 assert lines == [], lines
 """
 SETTINGS = """

@@ -30,7 +30,7 @@ PURE = {
     "hmac", "itertools", "json", "math", "operator", "re", "string", "tomllib", "types", "typing", "urllib.parse",
 }  # fmt: skip
 """The standard library that the core may use: nothing here does I/O, reads a clock or draws a random number."""
-CLIENTS = ("azure.core", "azure.keyvault", "httpcore", "sqlalchemy")
+CLIENTS = ("azure.core", "azure.keyvault", "certifi", "httpcore", "psycopg", "sqlalchemy")
 """Third-party clients of outside systems, and what they need: only adapters import them."""
 SHARED_BY_ADAPTERS = {"azure.core"}
 """The base of the Azure SDKs; any other client belongs to one adapter, so that one place shows all that is asked."""

@@ -10,7 +10,8 @@ from shared.core.directory.delta import LinkKind, Page
 from shared.core.directory.streams import USERS
 from shared.core.documents.content import Content
 from shared.core.documents.credentials import CertificateFileSettings, SecretSettings
-from shared.core.documents.settings import Network, SyncSettings
+from shared.core.documents.settings import Network
+from shared.core.documents.sync import SyncSettings
 from shared.core.policy import Caller
 from shared.core.proofs import Credentials
 from shared.core.reply import Reply
@@ -48,7 +49,7 @@ CANARY = "C4N4RY"
         Reply(200, CANARY.encode()),
         Secret(None, "authorization", CANARY),
         SecretSettings(value=CANARY),
-        SyncSettings(profile="directory", store=f"postgresql://user:{CANARY}@host/vend"),
+        SyncSettings(profile="directory", store=f"postgresql://user:{CANARY}@host/vend", password=CANARY),
     ],
     ids=lambda value: type(value).__name__,
 )

@@ -22,6 +22,7 @@ from emulator.graph.lists import Lists
 from emulator.graph.rows import Reading
 from emulator.graph.switches import Switches
 from emulator.refusal import Refusal
+from shared.adapters.database.sqlite import in_file
 from shared.adapters.database.store import LEASE_SECONDS, SqlStore
 from shared.core.directory.order import Order
 from shared.core.directory.streams import STREAMS
@@ -112,7 +113,7 @@ class Model:
     def sync(self, *, killed_at: int = 0) -> list[Mapping[str, Any]]:
         """Run the sync once in a process of its own, which may be killed; list its events."""
         self._doom, lines = Doom(killed_at), list[str]()
-        store = SqlStore(self._file, streams=STREAMS.values())
+        store = SqlStore(in_file(self._file), streams=STREAMS.values())
         graph = Graph(get_token=self._token, get=self._get, clock=self.clock, sleep=no_sleep, new_id=lambda: "an-id")
         sync = Sync(
             sources=[DirectorySource(tenant_id=TENANT, root=ROOT, streams=tuple(STREAMS.values()), graph=graph)],

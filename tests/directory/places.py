@@ -1,4 +1,4 @@
-"""Where a copy may be kept: the same runs of the sync over a file, and over a file in a blob."""
+"""Where a copy may be kept: the same runs of the sync over a file, over a file in a blob, and over PostgreSQL."""
 
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Protocol
 
 import httpx
+import pytest
 
 from emulator.blob.app import BlobStorage
 from shared.adapters.database.blob_file import BlobFile
 from shared.adapters.database.blob_requests import BlobRequests
 from shared.adapters.database.kept_copy import KeptCopy
+from shared.adapters.database.sqlite import in_file
 from shared.adapters.database.store import SqlStore
 from shared.core.directory.order import Order
 from shared.core.directory.streams import Stream
@@ -23,6 +25,7 @@ from shared.directory.run import FileRun, Plan
 from shared.directory.source import DirectorySource
 from shared.directory.sync import DirectoryStore, Sync
 from shared.telemetry.event import Reports
+from tests.adapters.database.postgresql_server import PostgresqlServer, ServerDatabase
 from tests.api.shop import InPlace
 from tests.clock import FakeClock, fake_system, no_sleep
 
@@ -34,7 +37,7 @@ WRITER = "the identity of the app"
 class Place(Protocol):
     """A place of a copy; `file` is what a reader opens."""
 
-    file: Path
+    file: Path | ServerDatabase
 
     async def run(
         self, sources: Sequence[DirectorySource], *, reports: Reports, seconds: float, order: Order | None
@@ -57,12 +60,38 @@ class InFile(Place):
     def __init__(self, folder: Path, clock: FakeClock, streams: Iterable[Stream]) -> None:
         self.file = folder / "directory.db"
         self._clock = clock
-        self._store = SqlStore(self.file, streams=streams)
+        self._store = SqlStore(in_file(self.file), streams=streams)
 
     async def run(
         self, sources: Sequence[DirectorySource], *, reports: Reports, seconds: float, order: Order | None
     ) -> None:
         """Run the sync once."""
+        await sync_of(sources, self._clock, self._store, reports).run(seconds=seconds, order=order)
+
+    def close(self) -> None:
+        """Close the store."""
+        self._store.close()
+
+
+class OnServer(Place):
+    """A database of a PostgreSQL server, whose clock is that of the run.
+
+    Args:
+        database: the database.
+        clock: both clocks.
+        streams: all that there are.
+    """
+
+    def __init__(self, database: ServerDatabase, clock: FakeClock, streams: Iterable[Stream]) -> None:
+        self.file = database
+        self._clock = clock
+        self._store = SqlStore(database.open(), streams=streams)
+
+    async def run(
+        self, sources: Sequence[DirectorySource], *, reports: Reports, seconds: float, order: Order | None
+    ) -> None:
+        """Run the sync once."""
+        self.file.set_clock(self._clock.wall())
         await sync_of(sources, self._clock, self._store, reports).run(seconds=seconds, order=order)
 
     def close(self) -> None:
@@ -104,7 +133,7 @@ class InBlob(Place):
         new_id: Callable[[], str] = lambda: f"{id(self)}-{next(self._ids)}"  # noqa: E731
         run = FileRun(
             BlobFile(requests, copy=self.copy, new_id=new_id, pool=InPlace()),
-            open_store=partial(SqlStore, self.copy.file, streams=self._streams),
+            open_store=lambda: SqlStore(in_file(self.copy.file), streams=self._streams),
             plan=Plan(sources=sources, interval=INTERVAL, clock=self._clock),
             make_sync=partial(sync_of, sources, self._clock),
             pool=InPlace(),
@@ -164,4 +193,16 @@ def _storage(clock: FakeClock) -> BlobStorage:
     return storage
 
 
-PLACES: Mapping[str, Callable[[Path, FakeClock, Iterable[Stream]], Place]] = {"a file": InFile, "a blob": InBlob}
+FILES: Mapping[str, Callable[[Path, FakeClock, Iterable[Stream]], Place]] = {"a file": InFile, "a blob": InBlob}
+PLACES = [*FILES, pytest.param("PostgreSQL", marks=pytest.mark.slow)]
+"""The parameters of a test over every place."""
+
+type OpenPlace = Callable[[FakeClock, Iterable[Stream]], Place]
+
+
+def opener(place: str, folder: Path, request: pytest.FixtureRequest) -> OpenPlace:
+    """Return what opens an empty copy in a place."""
+    if (in_file := FILES.get(place)) is not None:
+        return partial(in_file, folder)
+    server: PostgresqlServer = request.getfixturevalue("postgresql")
+    return partial(OnServer, server.new_database())

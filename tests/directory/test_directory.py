@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -18,17 +17,17 @@ from shared.core.token import AccessToken, Acquired, TokenSource
 from shared.directory.graph import Graph
 from shared.directory.source import DirectorySource
 from shared.telemetry.events import Events
-from tests.adapters.database.directory_copy import ROOT, TENANT, oid
+from tests.adapters.database.directory_copy import ROOT, TENANT, oid, query
 from tests.clock import FakeClock, no_sleep
-from tests.directory.places import PLACES
+from tests.directory.places import PLACES, OpenPlace, opener
 from tests.tables import case_id, cases
 
 EDGES = """
-    select source.id, other.id from edge
+    select source.id as source, other.id as other from edge
     join directory_object as source on source.object = src join directory_object as other on other.object = dst
 """
 CREDENTIALS = """
-    select id, kind, key_id, coalesce(substr(ends_at, 1, 10), 'never')
+    select id, kind, key_id, ends_at
     from credential join directory_object using (object)
 """
 IDS = {name: oid(number) for number, name in enumerate("ABCDKLMN", 1)}
@@ -85,9 +84,9 @@ def whole(item: Any) -> Any:  # noqa: ANN401  # any JSON value
 class Site:
     """A Graph whose answers are a table, and the copy of it."""
 
-    def __init__(self, folder: Path, place: str) -> None:
+    def __init__(self, open_place: OpenPlace) -> None:
         self.clock = FakeClock()
-        self._place = PLACES[place](folder, self.clock, STREAMS.values())
+        self._place = open_place(self.clock, STREAMS.values())
         self.file = self._place.file
         self.answers: dict[str, Answered | tuple[Answered, ...]] = {}
         self.read: list[str] = []
@@ -110,29 +109,28 @@ class Site:
     def objects(self) -> Mapping[str, Mapping[str, Any]]:
         """Read every object with its columns, by the name of its id."""
         names = {value: name for name, value in IDS.items()}
-        with closing(sqlite3.connect(self.file)) as connection:
-            connection.row_factory = sqlite3.Row
-            rows = {row["object"]: dict(row) for row in connection.execute("select * from directory_object")}
-            for stream in STREAMS.values():
-                for row in connection.execute(f"select * from {stream.table}"):  # noqa: S608  # ours
-                    rows[row["object"]] |= dict(row)
+        rows = {row["object"]: row for row in query(self.file, "select * from directory_object")}
+        for stream in STREAMS.values():
+            for row in query(self.file, f"select * from {stream.table}"):  # noqa: S608  # ours
+                rows[row["object"]] |= row
         return {names[row["id"]]: row for row in rows.values()}
 
     def pairs(self, sql: str) -> list[str]:
         """Read pairs of ids by their names."""
         names = {value: name for name, value in IDS.items()}
-        with closing(sqlite3.connect(self.file)) as connection:
-            return sorted(f"{names[source]}>{names[other]}" for source, other in connection.execute(sql))
+        rows = [row.values() for row in query(self.file, sql)]
+        return sorted(f"{names[source]}>{names[other]}" for source, other in rows)
 
     def credentials(self) -> list[str]:
         """Read every credential: the name of its object, its kind, the name of its key id, and the day of its end."""
         names = {value: name for name, value in IDS.items()}
-        with closing(sqlite3.connect(self.file)) as connection:
-            rows = connection.execute(CREDENTIALS).fetchall()
-        return sorted(f"{names[oid]} {kind} {names[key_id]} {end}" for oid, kind, key_id, end in rows)
+        rows = [row.values() for row in query(self.file, CREDENTIALS)]
+        return sorted(f"{names[oid]} {kind} {names[key_id]} {(end or 'never')[:10]}" for oid, kind, key_id, end in rows)
 
     def bytes(self) -> bytes:
-        """Read the files of the database."""
+        """Read the files of the database, or all that a server has of it."""
+        if not isinstance(self.file, Path):
+            return self.file.dump()
         return b"".join(file.read_bytes() for file in self.file.parent.glob(f"{self.file.name}*"))
 
     def close(self) -> None:
@@ -165,7 +163,7 @@ class Site:
 @pytest.fixture(params=PLACES)
 def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
     """A Graph without answers, and an empty copy in each place."""
-    with closing(Site(tmp_path, request.param)) as made:
+    with closing(Site(opener(request.param, tmp_path, request))) as made:
         yield made
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from shared.adapters.database.blob_file import LEASE_SECONDS
-from shared.adapters.database.sqlite import fold
+from shared.adapters.database.sqlite import fold, in_file
 from shared.adapters.database.store import SqlStore
 from shared.core.directory.checkpoint import BIN_SECONDS
 from shared.core.directory.order import Order
@@ -361,7 +361,7 @@ def test_a_file_that_is_slow_to_fetch_has_as_long_to_be_put(ours: Machine, other
 def test_a_lease_of_a_stream_in_the_file_keeps_nobody_out(ours: Machine, clock: FakeClock, tmp_path: Path) -> None:
     """Whoever put the file has ended: its own lease excludes others."""
     file = tmp_path / "left.db"
-    store = SqlStore(file, streams=STREAMS_HERE)
+    store = SqlStore(in_file(file), streams=STREAMS_HERE)
     store.begin(USERS, tenant_id=TENANT, root=ROOT, now=NOW)
     store.close()
     fold(file)

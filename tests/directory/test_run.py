@@ -20,7 +20,7 @@ from shared.directory.source import DirectorySource
 from shared.telemetry.events import Events
 from tests.adapters.database.directory_copy import GADGETS, ROOT, TENANT, Copy, oid
 from tests.clock import FakeClock
-from tests.directory.places import PLACES
+from tests.directory.places import PLACES, OpenPlace, opener
 
 SECONDS = 240.0
 
@@ -34,9 +34,9 @@ def page(*objects: int, next_: str = "", delta: str = "") -> str:
 class Book:
     """A Graph whose pages are written down by the end of their links, and the store that they are copied to."""
 
-    def __init__(self, folder: Path, place: str, streams: tuple[Stream, ...] = (USERS,)) -> None:
+    def __init__(self, open_place: OpenPlace, streams: tuple[Stream, ...] = (USERS,)) -> None:
         self.clock = FakeClock()
-        self._place = PLACES[place](folder, self.clock, [*STREAMS.values(), GADGETS])
+        self._place = open_place(self.clock, [*STREAMS.values(), GADGETS])
         self.file = self._place.file
         self.pages: dict[str, str | Exception] = {}
         self.read: list[str] = []
@@ -80,7 +80,7 @@ class Book:
 @pytest.fixture(params=PLACES)
 def book(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Book]:
     """A Graph and an empty store in each place."""
-    with closing(Book(tmp_path, request.param)) as made:
+    with closing(Book(opener(request.param, tmp_path, request))) as made:
         yield made
 
 
@@ -221,10 +221,10 @@ def test_a_forgotten_link_starts_a_new_copy_in_the_same_run(book: Book) -> None:
     ids=["outage", "defect", "next link", "FND-H2 delta link"],
 )
 def test_a_failure_of_one_stream_stops_no_other(
-    tmp_path: Path, place: str, trouble: str | Exception, cause: str
+    request: pytest.FixtureRequest, tmp_path: Path, place: str, trouble: str | Exception, cause: str
 ) -> None:
     """REL-39, SEC-12: each stream has an event, without a word of what came, and the lease is free."""
-    with closing(Book(tmp_path, place, (USERS, GADGETS))) as book:
+    with closing(Book(opener(place, tmp_path, request), (USERS, GADGETS))) as book:
         book.pages |= {"users/delta": trouble, "gadgets/delta": page(1, delta="end"), "end": page(2, delta="end")}
         failed, finished = sorted(book.run(), key=lambda event: event["event"])
         assert (failed["event"], failed["stream"], failed["cause"]) == ("sync_failed", "users", cause)

@@ -17,7 +17,6 @@ import traceback
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
-from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from shared.adapters.blob import NAME
 from shared.adapters.database.blob_file import BlobFile
 from shared.adapters.database.blob_requests import BlobRequests
 from shared.adapters.database.kept_copy import KeptCopy
+from shared.adapters.database.sqlite import in_file
 from shared.adapters.database.store import SqlStore
 from shared.adapters.http import Network, client_tls, exactly, read_roots
 from shared.core.directory.streams import STREAMS
@@ -129,15 +129,15 @@ async def run(
                 )
 
             if not folder:
-                in_file = SqlStore(Path(store), streams=STREAMS.values())
-                await make_sync(in_file, events).run(seconds=60)
-                in_file.close()
+                stored = SqlStore(in_file(Path(store)), streams=STREAMS.values())
+                await make_sync(stored, events).run(seconds=60)
+                stored.close()
             else:
                 copy = KeptCopy(Path(folder))
                 requests = BlobRequests(url, get_token=get_storage_token, send=send, sleep=asyncio.sleep)
                 in_blob = FileRun(
                     BlobFile(requests, copy=copy, new_id=System().new_id, pool=pool),
-                    open_store=partial(SqlStore, copy.file, streams=STREAMS.values()),
+                    open_store=lambda: SqlStore(in_file(copy.file), streams=STREAMS.values()),
                     make_sync=make_sync,
                     plan=Plan(sources=[source], interval=0.0, clock=late),
                     pool=pool,

@@ -148,7 +148,7 @@ def worker(settings: Settings, tmp_path: Path) -> Iterator[Wired]:
                 settings,
                 root=tmp_path,
                 tokens=NoTokens(),
-                get_token=no_token,
+                identity=identity,
                 network=network,
                 system=system,
                 events=events,
@@ -196,14 +196,15 @@ def test_the_blob_of_the_sync_has_a_way_of_its_own(tmp_path: Path) -> None:
     text = SETTINGS.replace("sqlite:///FOLDER/directory.db", blob)
     settings = parse_settings(text.encode(), {}, name="vend.toml")
     network, system = Ledger(), fake_system(FakeClock())
+    events = Events(lambda _: None, wall=system.clock.wall, worker="w")
     build_sync(
         settings,
         root=tmp_path,
         tokens=NoTokens(),
-        get_token=no_token,
+        identity=build_identity(settings, {}, network=network, system=system, events=events),
         network=network,
         system=system,
-        events=Events(lambda _: None, wall=system.clock.wall, worker="w"),
+        events=events,
         open_things=AsyncExitStack(),
     )
     (way,) = network.ways["Azure Storage"]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, Select, Table, bindparam, delete, func, select, tuple_, update
 
-from shared.adapters.database.sqlite import insert
+from shared.adapters.database.dialect import insert
 from shared.adapters.database.tables import CREDENTIAL, DIRECTORY_OBJECT, visible
 from shared.core.directory.checkpoint import Checkpoint, Copy
 from shared.core.directory.credentials import DAY_SECONDS, NOTICE_DAYS, Credential, CredentialKind, Ending, notice_days
@@ -62,7 +62,7 @@ def apply(
             seen.append(key)
     gone = [key for key in before if key[:2] in given and key not in after]
     if rows:
-        upsert = insert(CREDENTIAL)
+        upsert = insert(connection, CREDENTIAL)
         values = {name: upsert.excluded[name] for name in rows[0] if name not in {"object", "kind", "key_id"}}
         connection.execute(upsert.on_conflict_do_update(index_elements=["object", "kind", "key_id"], set_=values), rows)
     _stamp(connection, seen, checkpoint.generation)

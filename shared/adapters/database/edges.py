@@ -6,9 +6,9 @@ last; a removal that a copy tells leaves the edge unseen. Each function runs in 
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, func, insert, or_, select, update
 
-from shared.adapters.database.sqlite import insert
+from shared.adapters.database.dialect import insert as insert_into
 from shared.adapters.database.tables import DIRECTORY_OBJECT, EDGE
 from shared.core.directory.checkpoint import Checkpoint, Copy
 from shared.core.directory.delta import Change, ObjectState
@@ -54,7 +54,7 @@ def apply(connection: Connection, checkpoint: Checkpoint, changes: Sequence[Chan
     written = new = 0
     if present:
         rows = [{**row, "generation": checkpoint.generation} for row in present]
-        written = connection.execute(insert(EDGE).on_conflict_do_nothing(), rows).rowcount
+        written = connection.execute(insert_into(connection, EDGE).on_conflict_do_nothing(), rows).rowcount
         stamp = update(EDGE).where(_THIS, EDGE.c.generation != checkpoint.generation)
         stamped = connection.execute(stamp.values(generation=checkpoint.generation), _these(present)).rowcount
         new = written + stamped
@@ -110,11 +110,13 @@ def _insert_stubs(connection: Connection, checkpoint: Checkpoint, streams: Mappi
 
 def _numbers(connection: Connection, checkpoint: Checkpoint, ids: Iterable[str]) -> Mapping[str, int]:
     found = connection.execute(
-        select(_OBJECT.id, _OBJECT.object).where(
+        select(_OBJECT.id, _OBJECT.object)
+        .where(
             _OBJECT.tenant_id == checkpoint.tenant_id,
             _OBJECT.id.in_(list(ids)),
             _OBJECT.state != ObjectState.PURGED.value,
         )
+        .with_for_update()
     )
     return {oid: number for oid, number in found}  # noqa: C416  # mypy knows the types of a tuple's parts
 

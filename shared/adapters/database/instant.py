@@ -1,9 +1,10 @@
-"""Instants in a database: one fixed form of text, so that readers can compare and sort them."""
+"""Instants in a database: `timestamptz`, or in SQLite one fixed form of text, so that readers can compare and sort."""
 
 from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import Dialect, String
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy import DateTime, Dialect, String
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 
 class Instant(TypeDecorator[float]):
@@ -12,13 +13,22 @@ class Instant(TypeDecorator[float]):
     impl = String(27)
     cache_ok = True
 
-    def process_bind_param(self, value: float | None, dialect: Dialect) -> str | None:  # noqa: ARG002  # SQLAlchemy's
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return what the database calls it."""
+        return DateTime(timezone=True) if dialect.name == "postgresql" else String(27)
+
+    def process_bind_param(self, value: float | None, dialect: Dialect) -> datetime | str | None:
         """Write an instant."""
         if value is None:
             return None
+        instant = datetime.fromtimestamp(value, UTC)
+        if dialect.name == "postgresql":
+            return instant
         # Not strftime: it writes the year 1 with one digit.
-        return datetime.fromtimestamp(value, UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+        return instant.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
-    def process_result_value(self, value: str | float | None, dialect: Dialect) -> float | None:  # noqa: ARG002  # SQLAlchemy's
+    def process_result_value(self, value: datetime | str | float | None, dialect: Dialect) -> float | None:  # noqa: ARG002  # SQLAlchemy's
         """Read an instant. A database that is not migrated yet, of before version 2, has seconds."""
-        return datetime.fromisoformat(value).timestamp() if isinstance(value, str) else value
+        if isinstance(value, str):
+            value = datetime.fromisoformat(value)
+        return value.timestamp() if isinstance(value, datetime) else value

@@ -28,6 +28,7 @@ from sqlalchemy import Connection, Row, Table, delete, insert, inspect, select, 
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 from sqlalchemy.sql.ddl import DropView
 
+from shared.adapters.database.dialect import lock_schema
 from shared.adapters.database.tables import SCHEMA_VERSION, SYNC_STREAM, Schema, indexes
 from shared.core.errors import OperatorError
 
@@ -111,16 +112,27 @@ def migrate(connection: Connection, schema: Schema, version: Version) -> None:
     Raises:
         OperatorError: a newer version wrote the database, and this version may not write it.
     """
+    if _number_to_migrate(connection, schema, version) is None:
+        return
+    lock_schema(connection)
+    # Again: another run may have migrated it meanwhile.
+    if (number := _number_to_migrate(connection, schema, version)) is not None:
+        _migrate(connection, schema, version, number)
+
+
+def _number_to_migrate(connection: Connection, schema: Schema, version: Version) -> int | None:
+    """Return the number of a database that needs a migration, and None for another one; errors as in `migrate`."""
     number, writable_by, declaration = _recorded(connection) or (version.number, version.writable_by, "")
-    if number > version.number:
-        if writable_by > version.number:
-            raise OperatorError(
-                cause=f"a newer vend wrote this database (schema {number}); this one writes schema {version.number}: "
-                "deploy the newer vend again, or remove the database, and the next run copies anew"
-            )
-        return
-    if (number, declaration) == (version.number, schema.digest):
-        return
+    if number > version.number and writable_by > version.number:
+        raise OperatorError(
+            cause=f"a newer vend wrote this database (schema {number}); this one writes schema {version.number}: "
+            "deploy the newer vend again, or remove the database, and the next run copies anew"
+        )
+    is_ours = number > version.number or (number, declaration) == (version.number, schema.digest)
+    return None if is_ours else number
+
+
+def _migrate(connection: Connection, schema: Schema, version: Version, number: int) -> None:
     # First: SQLite refuses to rename or drop what a view names.
     for view in schema.views:
         connection.execute(DropView(view.table, if_exists=True))

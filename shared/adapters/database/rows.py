@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from itertools import batched
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, delete, func, insert, select, update
 
 from shared.adapters.database import credentials, edges
-from shared.adapters.database.sqlite import insert
+from shared.adapters.database.dialect import insert as upsert_into
+from shared.adapters.database.dialect import lock_objects
 from shared.adapters.database.tables import DIRECTORY_OBJECT
 from shared.core.directory.checkpoint import Checkpoint, Copy
 from shared.core.directory.delta import Change, ObjectState
@@ -45,6 +46,8 @@ def apply(
     Returns:
         The number of rows that were written, and of objects that this attempt had not seen.
     """
+    others = {edge.other for change in changes for edge in change.edges}
+    lock_objects(connection, checkpoint.tenant_id, others.union(change.id for change in changes))
     before = _read(connection, table, checkpoint, [change.id for change in changes])
     after = {
         change.id: told(
@@ -136,6 +139,7 @@ def _read(connection: Connection, table: Table, checkpoint: Checkpoint, ids: Ite
         select(*header, _OBJECT.changed_at, _OBJECT.state_changed_at, table.c.object, *columns)
         .outerjoin_from(DIRECTORY_OBJECT, table, table.c.object == _OBJECT.object)
         .where(_OBJECT.tenant_id == checkpoint.tenant_id, _OBJECT.id.in_(list(ids)))
+        .with_for_update(of=DIRECTORY_OBJECT)
     )
     stored = {}
     for number, oid, state, generation, removed_as, left_out, changed_at, state_changed_at, row, *values in found:
@@ -158,7 +162,7 @@ def _insert(connection: Connection, checkpoint: Checkpoint, missing: Mapping[str
         "state_changed_at": now,
         "changed_at": now,
     }
-    rows = [{"id": oid, **common, **_header(known)} for oid, known in missing.items()]
+    rows = [{"id": oid, **common, **_header(missing[oid])} for oid in sorted(missing)]
     connection.execute(insert(DIRECTORY_OBJECT), rows)
 
 
@@ -212,7 +216,7 @@ def _drop(connection: Connection, table: Table, gone: Sequence[int]) -> None:
 
 def _write(connection: Connection, table: Table, rows: Sequence[_Row], headers: Sequence[_Row]) -> None:
     if rows:
-        upsert = insert(table)
+        upsert = upsert_into(connection, table)
         columns = {column.name: upsert.excluded[column.name] for column in table.c if column.name != "object"}
         connection.execute(upsert.on_conflict_do_update(index_elements=["object"], set_=columns), rows)
     if headers:

@@ -1,4 +1,4 @@
-"""SQLite: how a connection is set up, how a transaction begins, INSERT ... ON CONFLICT, and what its errors mean."""
+"""SQLite: how a connection is set up, how a transaction begins, and what its errors mean."""
 
 import sqlite3
 from collections.abc import Mapping
@@ -7,13 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
-from sqlalchemy.dialects import sqlite
 
+from shared.adapters.database.database import Database
 from shared.core.errors import Unavailable
-
-insert = sqlite.insert
-"""INSERT with ON CONFLICT, which SQLAlchemy has for each dialect alone."""
-
 
 _COPY_ANEW = "move the file away, and the next run copies anew"
 REMEDIES: Mapping[str, str] = {
@@ -30,7 +26,16 @@ REMEDIES: Mapping[str, str] = {
 """By the name of a primary error code without its prefix: https://sqlite.org/rescode.html."""
 
 
-def remedy_for(name: str) -> str | None:
+def in_file(file: Path) -> Database:
+    """Return the database in a file; nothing is opened before its first connection."""
+    return Database(engine=_make_engine(file), is_there=file.exists, name_of=_name_of, remedy_for=_remedy_for)
+
+
+def _name_of(error: BaseException) -> str:
+    return str(getattr(error, "sqlite_errorname", type(error).__name__))
+
+
+def _remedy_for(name: str) -> str | None:
     """Return what to do about an error by its name, which may be that of an extended code."""
     return REMEDIES.get(name.removeprefix("SQLITE_").partition("_")[0])
 
@@ -48,16 +53,15 @@ def fold(file: Path) -> None:
             busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             (mode,) = connection.execute("PRAGMA journal_mode = DELETE").fetchone()
     except sqlite3.Error as error:
-        name = str(getattr(error, "sqlite_errorname", type(error).__name__))
+        name = _name_of(error)
     else:
         if not busy and mode == "delete":
             return
         name = "BUSY"
-    raise Unavailable(cause=f"the store failed: {name}", remedy=remedy_for(name))
+    raise Unavailable(cause=f"the store failed: {name}", remedy=_remedy_for(name))
 
 
-def make_engine(file: Path) -> Engine:
-    """Return an engine; nothing is opened before its first connection."""
+def _make_engine(file: Path) -> Engine:
     engine = create_engine(URL.create("sqlite", database=str(file)))
     event.listen(engine, "do_connect", _keep_private)
     event.listen(engine, "connect", _set_up)

@@ -8,14 +8,14 @@ that is stored twice changes nothing.
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 
 from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, update
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from shared.adapters.database import credentials, rows, standings
+from shared.adapters.database.database import Database
+from shared.adapters.database.dialect import insert, lease_clock
 from shared.adapters.database.migration import CURRENT, Version, migrate
-from shared.adapters.database.sqlite import insert, make_engine, remedy_for
 from shared.adapters.database.tables import SYNC_STREAM, Schema
 from shared.core.directory.checkpoint import BIN_DAYS, Checkpoint, LeaseHeld, LeaseLost, LossChanged, Progress, Stored
 from shared.core.directory.credentials import Ending
@@ -27,6 +27,8 @@ from shared.core.errors import Unavailable
 LEASE_SECONDS = 180.0
 """How long a run may store nothing before another run takes the stream over. Each page renews the lease. Shorter than
 the life of a page token, so that a run that was killed costs no new copy."""
+ATTEMPTS = 5
+"""How often a transaction runs, where others write the same rows at the same time."""
 
 
 _NO_PROGRESS = asdict(Progress())
@@ -36,14 +38,13 @@ class SqlStore:
     """A database that holds the directory.
 
     Args:
-        file: the database.
+        database: where it is.
         streams: the declarations of all streams, also of those that are not synced.
         version: the schema version of this code.
     """
 
-    def __init__(self, file: Path, *, streams: Iterable[Stream], version: Version = CURRENT) -> None:
-        self._file = file
-        self._engine = make_engine(file)
+    def __init__(self, database: Database, *, streams: Iterable[Stream], version: Version = CURRENT) -> None:
+        self._database = database
         self._schema = Schema(streams)
         self._version = version
 
@@ -67,7 +68,7 @@ class SqlStore:
         def take(connection: Connection) -> Checkpoint:
             migrate(connection, self._schema, self._version)
             connection.execute(
-                insert(SYNC_STREAM)
+                insert(connection, SYNC_STREAM)
                 .values(
                     tenant_id=tenant_id,
                     stream=stream.name,
@@ -79,10 +80,11 @@ class SqlStore:
                 )
                 .on_conflict_do_nothing(index_elements=["tenant_id", "stream"])
             )
+            clock = lease_clock(connection, now=now)
             taken = connection.execute(
                 update(SYNC_STREAM)
-                .where(this, or_(SYNC_STREAM.c.lease_until.is_(None), SYNC_STREAM.c.lease_until <= now))
-                .values(fence=SYNC_STREAM.c.fence + 1, lease_until=now + LEASE_SECONDS)
+                .where(this, or_(SYNC_STREAM.c.lease_until.is_(None), SYNC_STREAM.c.lease_until <= clock))
+                .values(fence=SYNC_STREAM.c.fence + 1, lease_until=_lease_end(connection, now))
             )
             if taken.rowcount != 1:
                 raise LeaseHeld
@@ -111,7 +113,7 @@ class SqlStore:
         Raises:
             Unavailable: the database failed.
         """
-        return self._transaction(standings.read) if self._file.exists() else []
+        return self._transaction(standings.read) if self._database.is_there() else []
 
     def move(self, old: Checkpoint, new: Checkpoint, *, now: float) -> Checkpoint:
         """Move the checkpoint without a page; return the new one.
@@ -260,20 +262,25 @@ class SqlStore:
 
     def close(self) -> None:
         """Close the connections."""
-        self._engine.dispose()
+        self._database.engine.dispose()
 
     def _transaction[T](self, work: Callable[[Connection], T]) -> T:
-        """Run work in a transaction, which an exception rolls back.
+        """Run work in a transaction, which an exception rolls back; once more where another run wrote the same rows.
 
         No context manager does this: an error that leaves one has the original error as its context.
         """
-        try:
-            with self._engine.begin() as connection:
-                return work(connection.execution_options(preserve_rowcount=True))
-        except SQLAlchemyError as error:
-            failure = _failure(error)
+        name = ""
+        for _ in range(ATTEMPTS):
+            try:
+                with self._database.engine.begin() as connection:
+                    return work(connection.execution_options(preserve_rowcount=True))
+            except SQLAlchemyError as error:
+                original = error.orig if isinstance(error, DBAPIError) else None
+                name = self._database.name_of(original) if original else type(error).__name__
+            if name not in self._database.conflicts:
+                break
         # Outside of the except block: the original error holds the statement and the rows.
-        raise failure
+        raise Unavailable(cause=f"the store failed: {name}", remedy=self._database.remedy_for(name))
 
 
 def _moves(connection: Connection) -> int:
@@ -295,7 +302,7 @@ def _claim(connection: Connection, checkpoint: Checkpoint, *, now: float) -> Non
     claimed = connection.execute(
         update(SYNC_STREAM)
         .where(_held_by(checkpoint), SYNC_STREAM.c.page == checkpoint.page)
-        .values(page=SYNC_STREAM.c.page + 1, lease_until=now + LEASE_SECONDS)
+        .values(page=SYNC_STREAM.c.page + 1, lease_until=_lease_end(connection, now))
     )
     if claimed.rowcount != 1:
         raise LeaseLost
@@ -318,11 +325,8 @@ def _save(connection: Connection, checkpoint: Checkpoint) -> None:
     )
 
 
-def _failure(error: SQLAlchemyError) -> Unavailable:
-    """Return the failure with the database's own name for it, which no value is part of."""
-    original = error.orig if isinstance(error, DBAPIError) else None
-    name = str(getattr(original, "sqlite_errorname", type(error).__name__))
-    return Unavailable(cause=f"the store failed: {name}", remedy=remedy_for(name))
+def _lease_end(connection: Connection, now: float) -> ColumnElement[float]:
+    return lease_clock(connection, now=now, later=LEASE_SECONDS)
 
 
 def _row(tenant_id: str, stream: Stream) -> ColumnElement[bool]:

@@ -18,10 +18,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     ColumnElement,
     Executable,
+    Identity,
     Index,
     Integer,
     MetaData,
@@ -41,6 +43,8 @@ from shared.core.directory.delta import ObjectState
 from shared.core.directory.streams import Lookup, Stream
 
 _FIXED = MetaData()
+_NUMBER = Integer().with_variant(BigInteger(), "postgresql")
+"""Of an object. SQLite counts in 64 bits anyway, and by this name alone never uses a number again."""
 # Every version of vend reads the columns of this table in every other version: they keep their names and types.
 SCHEMA_VERSION = Table(
     "schema_version",
@@ -83,7 +87,7 @@ DIRECTORY_OBJECT = Table(
     _FIXED,
     # A number of our own, which is never used again: relations between objects refer to it, and there are many times
     # more of them.
-    Column("object", Integer, primary_key=True),
+    Column("object", _NUMBER, Identity(), primary_key=True),
     Column("tenant_id", String(36), nullable=False),
     Column("id", String(36), nullable=False),
     Column("stream", String(32), nullable=False),
@@ -104,8 +108,8 @@ EDGE = Table(
     _FIXED,
     Column("kind", String(8), primary_key=True),
     # Numbers of objects: `src` has the relationship, `dst` is at its other end.
-    Column("src", Integer, primary_key=True, autoincrement=False),
-    Column("dst", Integer, primary_key=True, autoincrement=False),
+    Column("src", _NUMBER, primary_key=True, autoincrement=False),
+    Column("dst", _NUMBER, primary_key=True, autoincrement=False),
     Column("generation", Integer, nullable=False),
     Index("edge_dst", "dst", "kind", "src"),
     sqlite_with_rowid=False,
@@ -113,7 +117,7 @@ EDGE = Table(
 CREDENTIAL = Table(
     "credential",
     _FIXED,
-    Column("object", Integer, primary_key=True, autoincrement=False),
+    Column("object", _NUMBER, primary_key=True, autoincrement=False),
     # One certificate for signing has two entries of other kinds with one id.
     Column("kind", String(8), primary_key=True),
     Column("key_id", String(36), primary_key=True),
@@ -175,7 +179,7 @@ def _row_table(stream: Stream) -> Table:
     table = Table(
         stream.table,
         MetaData(),
-        Column("object", Integer, primary_key=True, autoincrement=False),
+        Column("object", _NUMBER, primary_key=True, autoincrement=False),
         *(Column(column.name, _TYPES[column.kind]) for column in stream.properties.values()),
     )
     for column in stream.properties.values():

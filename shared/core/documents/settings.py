@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.core.directory.streams import STREAMS, USERS
 from shared.core.documents.credentials import CertificateFileSettings, CertificateSettings, CredentialSettings
 from shared.core.documents.issuers import IssuerSettings, issuer_mistakes
 from shared.core.documents.places import is_blob, is_proxy, is_url
+from shared.core.documents.sync import SyncSettings, store_mistakes
 from shared.core.documents.table import Unset, dotted, read_table
 from shared.core.documents.toml import DocumentError, parse_toml
 from shared.core.entra.clouds import CLOUDS, Cloud
@@ -114,53 +114,6 @@ class Network:
         """List what is wrong with values that have the right type."""
         is_wrong = breaks(lambda proxy: not proxy or is_proxy(proxy), self.proxy)
         return [f"{at}.proxy: must be an http or https URL"] if is_wrong else []
-
-
-_SQLITE_SCHEME = "sqlite:///"
-# No options, no folder, and no database in memory, which every connection has for itself.
-_SQLITE = re.compile(_SQLITE_SCHEME + r"(?!:memory:$)[^?]*[^?/]")
-
-MOST_MINUTES = 1_440
-"""Of the interval between two rounds: the recycle bin is looked into once a day."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SyncSettings:
-    """`[sync]`: which profile reads the directory, and where the copy is kept."""
-
-    profile: str
-    store: str = field(repr=False)
-    streams: tuple[str, ...] = (USERS.name,)
-    interval_minutes: int = 15
-
-    def mistakes(self, at: str) -> list[str]:
-        """List what is wrong with values that have the right type."""
-        found = [
-            f"{at}.streams[{index}]: must be one of {', '.join(STREAMS)}"
-            for index, name in items(self.streams)
-            if name not in STREAMS
-        ]
-        found += [
-            f"{at}.streams[{index}]: stands there twice"
-            for index, name in items(self.streams)
-            if name in STREAMS and name in self.streams[:index]
-        ]
-        if breaks(lambda store: _SQLITE.fullmatch(store) or is_blob(store), self.store):
-            what = "must be sqlite:///PATH, or the https URL of a blob: host, container and name, and nothing else"
-            found.append(f"{at}.store: {what}")
-        if breaks(lambda minutes: 1 <= minutes <= MOST_MINUTES, self.interval_minutes):
-            found.append(f"{at}.interval_minutes: must be from 1 to {MOST_MINUTES}")
-        return found
-
-    @property
-    def is_blob(self) -> bool:
-        """Whether the file lies in a blob."""
-        return self.store.startswith("https://")
-
-    @property
-    def file(self) -> str:
-        """The path of the database; a relative one starts in the folder of the app."""
-        return self.store.removeprefix(_SQLITE_SCHEME)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -302,18 +255,8 @@ def _callers_mistakes(place: str, home: Cloud | None) -> list[str]:
     return []
 
 
-def _store_mistakes(store: str, home: Cloud | None, *, on_azure: bool) -> list[str]:
-    if store is NOTHING:
-        return []
-    if on_azure and _SQLITE.fullmatch(store):
-        return ["sync.store: on Azure each instance has a disk of its own; write the https URL of a blob"]
-    if home and is_blob(store) and (fault := home.blob_fault(store)):
-        return [f"sync.store: {fault}; a token for Azure Storage goes nowhere else"]
-    return []
-
-
 def _sync_mistakes(sync: SyncSettings, settings: Settings, home: Cloud | None, *, on_azure: bool) -> list[str]:
-    found = _store_mistakes(sync.store, home, on_azure=on_azure)
+    found = store_mistakes(sync, home, on_azure=on_azure)
     if breaks(lambda name, profiles: name in profiles, sync.profile, settings.profiles):
         return [*found, "sync.profile: there is no such profile"]
     profile = tables(settings.profiles).get(sync.profile)
@@ -330,7 +273,7 @@ def _cloud_mistakes(at: str, name: str, cloud: Cloud, *, on_azure: bool) -> list
     found = [f"{at}: this name is taken"] if name in CLOUDS else []
     found += [
         f"{at}.{key}: must be an https URL without a path"
-        for key in ("authority", "graph", "management")
+        for key in ("authority", "graph", "management", "database_audience")
         if breaks(is_bare_https, getattr(cloud, key))
     ]
     found += [

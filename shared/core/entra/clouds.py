@@ -14,6 +14,7 @@ from shared.core.origins import Origin, origin_of
 STORAGE_SCOPE = "https://storage.azure.com/.default"
 """Of a token for Azure Storage, in every cloud."""
 
+_PRIVATE_LINK = "is a private-link name: use the public one, which the private DNS zone resolves"
 _REGIONAL_HOSTS = {"login.microsoftonline.com": "login.microsoft.com"}
 """The public cloud's regions have a domain of their own; everywhere else they stand before the host."""
 _ZONES = r"z[0-9]{1,2}\.blob\.storage\.azure\.net"
@@ -33,6 +34,7 @@ class Cloud:
         blob, vault: what may receive a token for storage or for Key Vault: a domain below which each account or vault
             has its name, or one https origin.
         database: the domain below which PostgreSQL servers have their names, or one host.
+        database_audience: of the tokens that a PostgreSQL server takes.
         verify_vault_challenge: whether the challenge of a vault must name the domain of the vault.
     """
 
@@ -44,6 +46,7 @@ class Cloud:
     vault: str
     database: str
     verify_vault_challenge: bool
+    database_audience: str = "https://ossrdbms-aad.database.windows.net"
 
     def token_endpoint(self, tenant_id: str, *, region: str = "") -> str:
         """Return the URL that answers for a tenant; without a region it is also the audience of an assertion.
@@ -66,6 +69,19 @@ class Cloud:
     def vault_scope(self) -> str:
         """The scope of a token for Key Vault."""
         return "https://vault.azure.net/.default" if "://" in self.vault else f"https://{self.vault}/.default"
+
+    @property
+    def database_scope(self) -> str:
+        """The scope of a token for a PostgreSQL server."""
+        return f"{self.database_audience.removesuffix('/')}/.default"
+
+    def database_fault(self, host: str) -> str:
+        """Return why a host is no PostgreSQL server of this cloud; "" where it is one."""
+        if ".privatelink." in host:
+            return _PRIVATE_LINK
+        # A server in a network has one more label, that of its private zone.
+        is_there = re.fullmatch(rf"[a-z0-9-]{{3,63}}(\.[a-z0-9-]+)?\.{re.escape(self.database)}", host)
+        return "" if is_there or host == self.database else "is not in the cloud's database domain"
 
     def vault_fault(self, url: str) -> str:
         """Return why a URL is no vault of this cloud; "" where it is one."""
@@ -90,7 +106,7 @@ def _fault(origin: Origin | None, home: str, name: str, *, of: str, zones: str =
     if "://" in home:
         return "" if origin == origin_of(home) else f"is not in {of}"
     if ".privatelink." in origin.host:
-        return "is a private-link name: use the public one, which the private DNS zone resolves"
+        return _PRIVATE_LINK
     if origin.port == 443 and re.fullmatch(rf"{name}\.({re.escape(home)}|{zones})", origin.host):
         return ""
     return f"is not in {of}"
@@ -117,6 +133,7 @@ CLOUDS: Mapping[str, Cloud] = MappingProxyType(
             vault="vault.usgovcloudapi.net",
             database="postgres.database.usgovcloudapi.net",
             verify_vault_challenge=True,
+            database_audience="https://ossrdbms-aad.database.usgovcloudapi.net",
         ),
         "usgov-dod": Cloud(
             authority="https://login.microsoftonline.us",
@@ -127,6 +144,7 @@ CLOUDS: Mapping[str, Cloud] = MappingProxyType(
             vault="vault.usgovcloudapi.net",
             database="postgres.database.usgovcloudapi.net",
             verify_vault_challenge=True,
+            database_audience="https://ossrdbms-aad.database.usgovcloudapi.net",
         ),
         "china": Cloud(
             authority="https://login.partner.microsoftonline.cn",
@@ -137,6 +155,7 @@ CLOUDS: Mapping[str, Cloud] = MappingProxyType(
             vault="vault.azure.cn",
             database="postgres.database.chinacloudapi.cn",
             verify_vault_challenge=True,
+            database_audience="https://ossrdbms-aad.database.chinacloudapi.cn",
         ),
     }
 )

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from shared.adapters.database.migration import CURRENT, Version
+from shared.adapters.database.sqlite import in_file
 from shared.adapters.database.store import SqlStore
 from shared.core.directory.checkpoint import Checkpoint
 from shared.core.directory.delta import Change, ColumnValue, LinkKind, ObjectState, Page
 from shared.core.directory.streams import STREAMS, Column, Lookup, Stream
+from tests.adapters.database.postgresql_server import ServerDatabase
 
 TENANT = "7f3e9c52-1d6b-4a8f-9b0e-2c5d8a417e60"
 OTHER_TENANT = "0e6c2a41-9b7d-4f35-8c1a-d4e8b5f6a723"
@@ -46,12 +48,41 @@ def active(number: int, **values: ColumnValue) -> Change:
     return Change(oid(number), ObjectState.ACTIVE, values)
 
 
+def query(where: Path | ServerDatabase, sql: str) -> list[dict[str, Any]]:
+    """Run a query with nothing but SQLite, or as another user of the server."""
+    if not isinstance(where, Path):
+        return where.query(sql)
+    with closing(sqlite3.connect(where)) as connection:
+        connection.row_factory = sqlite3.Row
+        return [dict(row) for row in connection.execute(sql)]
+
+
+class _OnItsClock:
+    """A store whose database has the clock of its caller; leases go by the clock of the database."""
+
+    def __init__(self, store: SqlStore, database: ServerDatabase) -> None:
+        self._store = store
+        self._database = database
+        self._now: float | None = None
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # any method of the store
+        method = getattr(self._store, name)
+
+        def call(*arguments: object, **more: Any) -> object:  # noqa: ANN401  # as above
+            if (now := more.get("now", self._now)) is not None:
+                self._database.set_clock(now)
+                self._now = now
+            return method(*arguments, **more)
+
+        return call
+
+
 class Copy:
     """A store in a file, one stream of one tenant in it, and what a reader finds there."""
 
     def __init__(
         self,
-        file: Path,
+        file: Path | ServerDatabase,
         stream: Stream,
         *,
         tenant_id: str = TENANT,
@@ -61,8 +92,14 @@ class Copy:
         self.file = file
         self.tenant_id = tenant_id
         self.stream = stream
-        self.store = SqlStore(file, streams=streams, version=version)
+        database = in_file(file) if isinstance(file, Path) else file.open()
+        store = SqlStore(database, streams=streams, version=version)
+        self.store: SqlStore = store if isinstance(file, Path) else _OnItsClock(store, file)  # type: ignore[assignment]
         self.texts = [column.name for column in stream.properties.values() if column.kind is str]
+
+    def beside(self, stream: Stream, *, tenant_id: str = TENANT) -> "Copy":
+        """Open the database another time."""
+        return Copy(self.file, stream, tenant_id=tenant_id)
 
     def begin(self, *, now: float = NOW, root: str = ROOT) -> Checkpoint:
         """Take the lease of the stream."""
@@ -86,7 +123,5 @@ class Copy:
         return {row["id"]: row for row in found if row["tenant_id"] == self.tenant_id}
 
     def query(self, sql: str) -> list[dict[str, Any]]:
-        """Run a query with nothing but SQLite."""
-        with closing(sqlite3.connect(self.file)) as connection:
-            connection.row_factory = sqlite3.Row
-            return [dict(row) for row in connection.execute(sql)]
+        """Run a query."""
+        return query(self.file, sql)

@@ -1,0 +1,57 @@
+"""What SQLite and PostgreSQL say differently, for statements that run on both."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import ColumnElement, Connection, Table, func, literal, select, type_coerce
+from sqlalchemy.dialects import sqlite
+
+from shared.adapters.database.instant import Instant
+from shared.adapters.database.tables import DIRECTORY_OBJECT
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql
+
+_POSTGRESQL = "postgresql"
+_MIGRATION = 0x76656E64
+"""Of the advisory lock that a migration holds: "vend" in ASCII."""
+
+
+def insert(connection: Connection, table: Table) -> "sqlite.Insert | postgresql.Insert":
+    """Return INSERT with ON CONFLICT, which SQLAlchemy has for each dialect alone."""
+    if connection.dialect.name != _POSTGRESQL:
+        return sqlite.insert(table)
+    from sqlalchemy.dialects import postgresql  # noqa: PLC0415  # nobody waits for it with SQLite
+
+    return postgresql.insert(table)
+
+
+def lock_objects(connection: Connection, tenant_id: str, ids: Iterable[str]) -> None:
+    """Lock the objects of a page, and those at the other ends of its relationships, in the order of their ids.
+
+    A run of another stream waits here, and does not meet this one halfway: with one order there is no deadlock. In
+    SQLite there is one writer, whose transaction has the whole file.
+    """
+    if connection.dialect.name == _POSTGRESQL:
+        of_page = (DIRECTORY_OBJECT.c.tenant_id == tenant_id) & DIRECTORY_OBJECT.c.id.in_(list(ids))
+        connection.execute(
+            select(DIRECTORY_OBJECT.c.object).where(of_page).order_by(DIRECTORY_OBJECT.c.id).with_for_update()
+        ).all()
+
+
+def lease_clock(connection: Connection, *, now: float, later: float = 0.0) -> ColumnElement[float]:
+    """Return the instant some seconds after now, by the one clock that every run of this database reads.
+
+    A file of SQLite is on one machine, whose clock that is: `now`. Runs of one PostgreSQL database are on several
+    machines, whose clocks may differ by more than the length of a lease: the database's own clock decides.
+    """
+    if connection.dialect.name != _POSTGRESQL:
+        return literal(now + later, Instant)
+    return type_coerce(func.clock_timestamp() + timedelta(seconds=later), Instant)
+
+
+def lock_schema(connection: Connection) -> None:
+    """Keep every other migration out until the end of the transaction; in SQLite it has the whole file."""
+    if connection.dialect.name == _POSTGRESQL:
+        connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION)))
