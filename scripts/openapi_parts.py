@@ -104,13 +104,13 @@ def without_body(operation: Part) -> Part:
     return {**operation, "operationId": f"{operation['operationId']}_head", "responses": bare}
 
 
-def _form(own: Mapping[str, Part], example: Mapping[str, str]) -> Part:
+def _form(own: Mapping[str, Part], example: Mapping[str, str], *, required: tuple[str, ...] = ()) -> Part:
     schema = {
         "type": "object",
         "description": f"At most {BODY_LIMIT} bytes and {FIELDS} fields; name and value of each at most {FIELD_LIMIT} "
         "bytes. A field is sent once; an empty one counts as not sent, an unknown one is ignored.",
         "properties": {**_FORM, **own},
-        "required": ["grant_type", "scope"],
+        "required": ["grant_type", "scope", *required],
         "additionalProperties": {"type": "string"},
         "propertyNames": {"minLength": 1},
         "maxProperties": FIELDS,
@@ -160,9 +160,10 @@ _ASSERTION: Mapping[str, Part] = {
     "client_assertion": {
         "type": "string",
         "maxLength": TOKEN_LIMIT,
+        "pattern": "^[A-Za-z0-9_.-]+$",
         "description": "An identity token of the caller: of an issuer of vend.toml, which the operator has put down.",
     },
-    "client_assertion_type": {"type": "string", "description": f"`{ASSERTION_TYPE}`."},
+    "client_assertion_type": {"type": "string", "description": f"Beside an assertion: `{ASSERTION_TYPE}`."},
 }
 FUNCTION_KEY_REQUEST: Part = {
     "summary": "Get an app-only access token (RFC 6749 section 4.4).",
@@ -200,10 +201,12 @@ ENTRA_REQUEST: Part = {
     "requestBody": _form(
         {
             **_ASSERTION,
+            "client_assertion_type": {"const": ASSERTION_TYPE},
             "client_id": {"type": "string", "description": "The caller's name, or the client ID of a profile, a GUID."},
             "client_secret": _refused("client_secret or client_assertion, not both"),
         },
         {"client_id": "billing", "client_assertion_type": ASSERTION_TYPE, "client_assertion": "eyJhbGciOi..."},
+        required=("client_assertion", "client_assertion_type"),
     ),
 }
 DISCOVERY_REQUEST: Part = {

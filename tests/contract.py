@@ -65,7 +65,7 @@ def conforms(route: str, method: str, status: int, headers: Mapping[str, str], b
 def check(response: httpx.Response) -> None:
     """Fail a test whose client got an answer of the app that does not conform: an httpx hook for responses."""
     request, body = response.request, response.read()
-    if request.url.path not in DOCUMENT["paths"] or (response.status_code == 401 and not body):  # the host's own
+    if _documented(request.url.path) is None or (response.status_code == 401 and not body):  # the host's own
         return
     assert conforms(request.url.path, request.method, response.status_code, response.headers, body) == []
 
@@ -86,8 +86,17 @@ def event_conforms(line: str) -> list[str]:
 
 
 @cache
+def _documented(path: str) -> str | None:
+    """Return the path as the document has it, where a parameter may stand for a segment."""
+    if path in DOCUMENT["paths"]:
+        return path
+    templates = ((re.sub(r"\\{\w+\\}", "[^/]+", re.escape(each)), each) for each in DOCUMENT["paths"])
+    return next((each for pattern, each in templates if re.fullmatch(pattern, path)), None)
+
+
+@cache
 def _expected(route: str, method: str, status: int) -> Expected | None:
-    operations = DOCUMENT["paths"].get(route, {})
+    operations = DOCUMENT["paths"].get(_documented(route), {})
     operation = operations.get(method.lower())
     if operation is None and status == 405:  # told of another method, as each operation of the path tells it
         operation = next(iter(operations.values()), None)

@@ -184,7 +184,7 @@ def _check_times(claims: Mapping[str, Any], now: float) -> float:
 
 
 def _is_time(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < _FARTHEST
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _FARTHEST
 
 
 def _subject(claims: Mapping[str, Any], issuer: Issuer) -> Subject:

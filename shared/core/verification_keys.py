@@ -36,7 +36,7 @@ class TokenAlgorithm(StrEnum):
     ES256 = "ES256"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class VerificationKey:
     """One public key.
 

@@ -23,6 +23,7 @@ from shared.api.answers import Answer
 from shared.api.routes import ENTRA, FUNCTION_KEY, OAUTH, Route
 from shared.callers.recognition import VERIFIED
 from shared.core.documents.issuers import IssuerSettings
+from shared.core.identity_token import TOKEN_LIMIT
 from shared.core.request import ASSERTION_TYPE, Incoming
 from shared.core.verification_keys import KeySet, TokenAlgorithm, VerificationKey
 from tests.api.shop import ALLOW, ANYBODYS, EVERYBODY, FORM, KEY, MEDIA, OTHERS, TENANT, Shop, entry, good
@@ -233,7 +234,17 @@ def test_a_forged_token_beside_the_key_of_everybody(case: Forged) -> None:
     assert answer.status == (200 if case.is_of_others else 401)
 
 
-GOOD = {
+def as_long_as_it_may_be() -> str:
+    """Make a good token of exactly the longest size."""
+    claims = claims_of("billing", NOW)
+    # Not every length is that of a token: the parts are in base64, of which no length leaves a rest of one.
+    made = (signed({**claims, "x": "x" * size}, key=key) for key in ("ec", "rsa") for size in range(5_500, 6_100))
+    return next(token for token in made if len(token) == TOKEN_LIMIT)
+
+
+GOOD: Mapping[str, Callable[[], str]] = {
+    "as long as it may be": as_long_as_it_may_be,
+    "valid since 1970": lambda: signed(claims_of("billing", NOW, nbf=0)),
     "Kubernetes, its audience in a list": lambda: token_of("billing"),
     "its audience alone": lambda: signed(claims_of("billing", NOW, aud="vend-of-contoso")),
     "no nbf, no typ": lambda: signed(claims_of("billing", NOW, nbf=None), header={"typ": None}),

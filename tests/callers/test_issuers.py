@@ -14,14 +14,14 @@ from emulator.cloud import LocalCloud
 from emulator.network.faults import Fault, Kind
 from emulator.seed import IDENTITY_CLIENT_ID, IDENTITY_PRINCIPAL_ID, TENANT_ID, VEND, VEND_ID
 from shared.api.routes import ENTRA, FUNCTION_KEY
-from shared.callers.issuer_keys import FIRST_PAUSE_SECONDS, MAX_AGE_SECONDS, PAUSE_SECONDS
+from shared.callers.issuer_keys import FIRST_PAUSE_SECONDS, MAX_AGE_SECONDS, PAUSE_SECONDS, REFRESH_SECONDS
 from shared.callers.published_keys import published_keys
 from shared.core.documents.issuers import IssuerSettings
 from shared.core.errors import VendError
 from shared.core.reply import Reply
-from shared.core.verification_keys import KEYS, KeySet
+from shared.core.verification_keys import KEYS, KeySet, read_key, read_key_set
 from tests.api.shop import Shop, good
-from tests.callers.test_identity_tokens import BILLING, shown
+from tests.callers.test_identity_tokens import BILLING, decoded, encoded, shown
 from tests.clock import FakeClock, run_virtual
 from tests.in_process import GRAPH_SCOPE, App, suffering
 from tests.signer import AUDIENCE, URL, claims_of, public_jwk, signed
@@ -104,7 +104,9 @@ def test_an_issuer_that_is_away_for_a_day_is_not_noticed(
             fake_clock.tick(1)
             assert await status_of(new, issuer.token("billing", audience=AUDIENCE)) == 200
             with suffering(timeless.faults["issuer"], AWAY):
-                fake_clock.tick(MAX_AGE_SECONDS + 1)
+                fake_clock.tick(MAX_AGE_SECONDS)
+                assert await status_of(new, issuer.token("billing", audience=AUDIENCE)) == 200
+                fake_clock.tick(1)
                 assert await status_of(new, issuer.token("billing", audience=AUDIENCE)) == 503
 
     asyncio.run(story())
@@ -206,6 +208,30 @@ def test_an_issuer_that_hangs_delays_one_answer_a_minute(*, is_known: bool) -> N
     run_virtual(story, shop.clock)
 
 
+def test_keys_are_asked_for_again_before_a_token_must_wait() -> None:
+    """While fresh they are not, and an hour's rest costs the next token one answer of the issuer."""
+    began: list[float] = []
+
+    async def fetch(issuer: IssuerSettings) -> KeySet:
+        began.append(shop.clock().boot)
+        await asyncio.sleep(1)
+        return issuer.key_set
+
+    shop = Shop(Shop.token, fetch=fetch, document=BILLING)
+
+    async def story() -> None:
+        start = shop.clock().boot
+        for pause, waited in ((0, 1), (REFRESH_SECONDS - 2, 0), (1, 0), (1, 0), (60, 0)):
+            await asyncio.sleep(pause)
+            asked = shop.clock().boot
+            token = signed(claims_of("billing", shop.clock().wall))
+            assert (await shop.vendor.answer(ENTRA, shown(ENTRA, token))).status == 200
+            assert shop.clock().boot - asked == waited
+        assert [moment - start for moment in began] == [0, REFRESH_SECONDS]
+
+    run_virtual(story, shop.clock)
+
+
 def test_a_crowd_asks_an_issuer_once() -> None:
     """However many tokens come at the same time, and none of them waits for long when it hangs."""
     asked = 0
@@ -287,6 +313,26 @@ def test_an_answer_that_cannot_be_trusted_changes_nothing(metadata: object, keys
     with pytest.raises(VendError) as caught:
         asyncio.run(published_keys(issuer, Served({DISCOVERY: metadata, KEYS_URL: keys})))
     assert caught.value.cause == f"issuer a: {cause}"
+
+
+@pytest.mark.parametrize(("bits", "is_read"), [(2047, False), (2048, True), (4096, True), (4097, False)])
+def test_a_key_of_rsa_has_a_size(bits: int, *, is_read: bool) -> None:
+    """A smaller one is weak, and a larger one would cost a stranger's request too much."""
+    modulus = (1 << (bits - 1) | 1).to_bytes((bits + 7) // 8)
+    body = json.dumps({"keys": [{"kty": "RSA", "n": encoded(modulus), "e": "AQAB"}] * KEYS}).encode()
+    if is_read:
+        assert len(read_key_set(body, of="a").keys) == KEYS
+        return
+    with pytest.raises(VendError):
+        read_key_set(body, of="a")
+
+
+def test_a_key_on_the_curve_has_two_whole_coordinates() -> None:
+    """RFC 7518 section 6.2.1.2: with their zeros in front."""
+    key = public_jwk("ec")
+    for name in ("x", "y"):
+        with pytest.raises(ValueError, match="is no RSA key"):
+            read_key({**key, name: encoded(b"\0" + decoded(key[name]))})
 
 
 def test_a_bad_answer_leaves_the_keys_in_force() -> None:

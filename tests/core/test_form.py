@@ -37,6 +37,9 @@ def test_an_assertion_of_a_form_is_found() -> None:
     """RFC 7523 section 2.2: the first one, and nothing whose name only begins like it."""
     form = b"client_assertion_type=t&client%5Fassertion=a.b.c&client_assertion=d&client_id=e"
     assert client_of(form) == (b"e", b"", b"a.b.c")
+    fits = b"%63%6C%69%65%6E%74%5F%61ssertion"
+    assert len(fits) == CREDENTIAL_NAME_LIMIT
+    assert client_of(fits + b"=a.b.c").assertion == b"a.b.c"
 
 
 def test_a_name_is_looked_at_up_to_its_limit() -> None:

@@ -105,12 +105,12 @@ def test_memberships_are_those_of_a_model(
 
 
 def planned(step: str) -> str:
-    """Write a step of SQLite's plan as the page does: a table with the columns of the search, or an index of terms."""
+    """Write a step of SQLite's plan as the page does: a table with the columns of the search."""
     found = re.fullmatch(r"SEARCH (\w+) USING (?:(?:COVERING )?INDEX (\w+)|(?:INTEGER )?PRIMARY KEY) \((.*)\)", step)
     assert found, step
     table, index, terms = found.groups()
     if "<expr>" in terms:
-        return f"`{index}`"
+        return f"`{table}(lower({index.removeprefix(f'{table}_')}))`"
     return f"`{table}({', '.join(dict.fromkeys(re.findall(r'([a-z_]+)[=<>]', terms)))})`"
 
 

@@ -25,7 +25,7 @@ def break_settings(folder: Path) -> None:
 def break_callers(folder: Path) -> None:
     """Make two mistakes in callers.toml, one of which concerns everybody."""
     text = (folder / "callers.toml").read_text()
-    (folder / "callers.toml").write_text(f"colour = 1\n{text}\nadmin = 1\n")
+    (folder / "callers.toml").write_text("colour = 1\n" + text.replace("identity = ", "admin = 1\nidentity = "))
 
 
 CASES: list[tuple[str, Callable[[Path], object], str, list[str]]] = [

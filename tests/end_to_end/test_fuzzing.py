@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from emulator.seed import VEND
+from emulator.tour.site import SUBJECT
 from tests.contract import ROOT, event_conforms
 from tests.end_to_end.conftest import Resident
 
@@ -35,6 +37,7 @@ def test_made_up_requests_get_documented_answers(
         "SCHEMATHESIS_HOOKS": "tests.end_to_end.fuzz_hooks",
         "VEND_URL": f"http://127.0.0.1:{app.listen()}",
         "VEND_KEY": app.headers["x-functions-key"],
+        "VEND_TOKEN": app.cloud.issuer.token(SUBJECT, audience=VEND, lifetime=86_400),
     }
     command = [
         sys.executable,

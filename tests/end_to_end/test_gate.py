@@ -5,12 +5,14 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from urllib.parse import urlencode
 
 import httpx
 import pytest
 
-from emulator.seed import GRAPH
+from emulator.seed import GRAPH, TENANT_ID
 from emulator.tour.site import CALLER
+from shared.core.request import ASSERTION_TYPE
 from shared.runtime import NOISY, runtime
 from tests.contract import check
 from tests.end_to_end.conftest import FORM, Resident
@@ -28,6 +30,11 @@ DOORS = [
     ("msi_token", "GET", GET_TOKEN, "x-identity-header", "the app"),
     ("oauth2_token", "POST", "/api/oauth2/token", "authorization", "the app"),
 ]
+ENTRA_TOKEN = f"/api/entra/{TENANT_ID}/oauth2/v2.0/token"
+METADATA = f"/api/entra/{TENANT_ID}/v2.0/.well-known/openid-configuration"
+IDENTITY = ("entra_token", "entra_discovery")
+"""Functions that take no key at all: an identity token proves the caller, and metadata is for anybody."""
+ASSERTED = {"client_assertion_type": ASSERTION_TYPE}
 TIMERS = ("graph_sync", "certificate_rotation")
 
 
@@ -35,7 +42,7 @@ def test_each_function_has_its_gate(resident: Begin, tmp_path: Path) -> None:
     """FND-H9: where the host checks keys, no stranger reaches the app; the app checks the others, and none is open."""
     app = resident({})
     key = app.headers["x-functions-key"]
-    assert {name for name, *_ in DOORS} | {*TIMERS} == set(app.host.functions)
+    assert {name for name, *_ in DOORS} | {*TIMERS, *IDENTITY} == set(app.host.functions)
     with httpx.Client(base_url=f"http://localhost:{app.listen()}", trust_env=False) as client:
         for name, method, url, header, who in DOORS:
             body = FORM if method == "POST" else None
@@ -50,6 +57,11 @@ def test_each_function_has_its_gate(resident: Begin, tmp_path: Path) -> None:
             served = client.request(method, url, headers={**media, header: proof}, content=body)
             check(served)
             assert served.status_code == (403 if name in {"doctor", "sync"} else 200), name
+        media = {"content-type": app.headers["content-type"]}
+        for assertion, status in ((key, 401), ((tmp_path / f"{CALLER}.token").read_text(), 200)):
+            body = FORM + b"&" + urlencode({**ASSERTED, "client_assertion": assertion}).encode()
+            assert client.post(ENTRA_TOKEN, headers=media, content=body).status_code == status
+        assert client.get(METADATA).status_code == 200
         # The host starts a timer's function by hand for the holder of its master key.
         master = json.loads((tmp_path / "host.keys.json").read_text())["master"]
         for name in TIMERS:

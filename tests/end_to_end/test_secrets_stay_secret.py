@@ -14,9 +14,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from emulator.network.faults import Fault, Kind
-from emulator.seed import CERTIFICATE
-from emulator.tour.site import ROOT, SCOPE, Site, start
+from emulator.seed import CERTIFICATE, TENANT_ID
+from emulator.tour.site import CALLER, ROOT, SCOPE, Site, start
 from emulator.vault.policy import Policy
+from shared.core.request import ASSERTION_TYPE
 from tests.api.abuse import BAD_INPUT
 from tests.contract import check
 from tests.wire import EVERY_WAY, Change, Wire, basic, exchange, wire, with_texts
@@ -126,10 +127,32 @@ def led(loud: Site) -> Led:
         answer = exchange(sent, port)
         if not answer.startswith(b"HTTP/1.1 200 "):
             refusals.append(answer)
+    refusals += by_identity(loud)
     rotate(loud)
     good = httpx.post(f"{loud.app.url}/api/token", headers={"x-functions-key": loud.key}, data=GRANT, timeout=60)
     assert good.status_code == 200, (loud.folder / "app.log").read_text()[-3000:]
     return Led(b"\n".join(refusals), good.json()["access_token"])
+
+
+def by_identity(loud: Site) -> Iterator[bytes]:
+    """Show an identity token and a forged one at every door, and beside the key of another caller."""
+    good = identity_token(loud)
+    forged = f"{good.rpartition('.')[0]}.{'A' * 86}"
+    with httpx.Client(base_url=loud.app.url, trust_env=False, event_hooks={"response": [check]}, timeout=60) as client:
+        for token, key, status in ((good, loud.key, 200), (forged, loud.key, 401), (good, loud.admin_key, 401)):
+            headers = {"x-functions-key": key, "authorization": f"Bearer {token}"}
+            answers = [client.post("/api/token", headers=headers, data=GRANT)]
+            if key == loud.key:
+                form = {**GRANT, "client_assertion_type": ASSERTION_TYPE, "client_assertion": token}
+                doors = ("/api/oauth2/token", f"/api/entra/{TENANT_ID}/oauth2/v2.0/token")
+                answers += [client.post(door, data=form) for door in doors]
+            assert {answer.status_code for answer in answers} == {status}
+            yield from (answer.content for answer in answers if status != 200)
+
+
+def identity_token(loud: Site) -> str:
+    """Read the identity token of the caller."""
+    return (loud.folder / f"{CALLER}.token").read_text()
 
 
 def broken_upstream(loud: Site) -> Iterator[bytes]:
@@ -189,6 +212,7 @@ def secrets(loud: Site, led: Led) -> Mapping[str, str]:
         "master key": store["master"],
         "identity header": loud.cloud.identity_header,
         "access token": led.token,
+        "identity token": identity_token(loud),
         "sent by mistake": SENT_BY_MISTAKE,
         "of the table of bad input": "canary",
     }

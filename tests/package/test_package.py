@@ -121,7 +121,17 @@ assert not strangers, strangers
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     timers = ["graph_sync", "certificate_rotation"]
-    assert done.stdout.split() == ["token", "msi_token", "oauth2_token", "ready", "doctor", "sync", *timers]
+    assert done.stdout.split() == [
+        "token",
+        "msi_token",
+        "oauth2_token",
+        "entra_token",
+        "entra_discovery",
+        "ready",
+        "doctor",
+        "sync",
+        *timers,
+    ]
 
 
 def test_the_tour_goes_as_expected_on_the_package_alone(

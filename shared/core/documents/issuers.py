@@ -33,7 +33,7 @@ _MICROSOFTS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class InlineKey:
     """One of `[issuers.NAME] keys`: a public key as a JSON Web Key (RFC 7517)."""
 
