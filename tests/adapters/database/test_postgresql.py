@@ -66,7 +66,7 @@ def store_pages(store: SqlStore, stream: Stream, pages: list[list[Change]], star
     checkpoint = begin(store, stream)
     start.wait()
     for number, changes in enumerate(pages):
-        page = Page(changes, f"{ROOT}/{number}", LinkKind.NEXT)
+        page = Page(changes, f"{ROOT}/{number}", LinkKind.DELTA)  # a copy would only remember a purge
         checkpoint = store.commit(checkpoint, page, now=NOW).checkpoint
     store.release(checkpoint)
     return checkpoint.page
@@ -90,7 +90,7 @@ WAITING = "select 1 as is_so from pg_stat_activity where wait_event_type = 'Lock
 def test_users_purges_while_groups_inserts(open_store: Callable[[], SqlStore], database: ServerDatabase) -> None:
     """No edge leads to nobody: a purge that comes just before the edges are written waits for their page."""
     users, groups = open_store(), open_store()
-    of_users = users.commit(begin(users, USERS), Page([active(100)], f"{ROOT}/1", LinkKind.NEXT), now=NOW).checkpoint
+    of_users = users.commit(begin(users, USERS), Page([active(100)], f"{ROOT}/1", LinkKind.DELTA), now=NOW).checkpoint
     of_groups = begin(groups, GROUPS)
     purge = Page([Change(oid(100), ObjectState.PURGED, {})], f"{ROOT}/2", LinkKind.NEXT)
     purges: list[Future[Stored]] = []
