@@ -50,6 +50,8 @@ TOKEN_EXCHANGE_ID = "fb60f99c-7a34-4190-8149-302f77469936"
 KEY_VAULT_ID = "cfa8b339-82a2-471a-a3c9-0fc0be7a4093"
 MANAGEMENT_ID = "797f4846-ba00-4fd7-ba43-dac1f8f63013"
 STORAGE_ID = "e406a681-f3d4-42a8-90b6-c2b029497af1"
+POSTGRESQL_ID = "123cd850-d9df-40bd-94d5-c9f07b7fa203"
+POSTGRESQL = "https://ossrdbms-aad.database.windows.net"
 
 # Each national cloud has an audience of its own; these two ids are made up, so that no audience passes for another.
 FOREIGN_TOKEN_EXCHANGES = {
@@ -74,6 +76,7 @@ def seed(
     )
     directory.add_api(Api(KEY_VAULT_ID, name="Azure Key Vault", identifier_uris=frozenset({KEY_VAULT})))
     directory.add_api(Api(STORAGE_ID, name="Azure Storage", identifier_uris=frozenset({STORAGE})))
+    directory.add_api(Api(POSTGRESQL_ID, name="Azure OSSRDBMS Database", identifier_uris=frozenset({POSTGRESQL})))
     directory.add_api(
         Api(
             MANAGEMENT_ID,

@@ -14,11 +14,13 @@ import pytest
 from emulator.cloud import LocalCloud
 from emulator.network.faults import Fault, Kind
 from emulator.seed import CERTIFICATE, CLIENT_ID, DIRECTORY_CONTAINER, TENANT_ID
+from emulator.witness import audience_of
 from shared.core.limits import Limits
 from shared.directory.check import REMEMBERED_SECONDS
 from shared.runtime import build
 from shared.telemetry.events import Events
 from tests.adapters.database.directory_copy import oid
+from tests.adapters.database.postgresql_server import PASSWORD, PostgresqlServer
 from tests.clock import FakeClock, fake_system
 from tests.in_process import GRAPH_SCOPE, App, suffering, write_configuration
 
@@ -152,3 +154,29 @@ def test_a_sync_that_cannot_be_is_told(
 
     asyncio.run(run())
     assert [json.loads(line)["cause"] for line in lines if "sync_disabled" in line] == [cause]
+
+
+@pytest.mark.slow
+def test_the_store_may_be_postgresql(
+    timeless: LocalCloud,
+    fake_clock: FakeClock,
+    tmp_path: Path,
+    postgresql: PostgresqlServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The app's identity proves itself by a token for the database alone. A server elsewhere takes a password."""
+    database, front = postgresql.new_database(), postgresql.front
+    both = tmp_path / "roots.pem"
+    both.write_bytes(Path(timeless.ca_file).read_bytes() + postgresql.ca_file.read_bytes())
+    monkeypatch.setattr(timeless, "ca_file", both)
+    lines = settings(timeless, tmp_path, store=f"postgresql://vend@localhost:{front.port}/{database.name}")
+    front.passwords.clear()
+
+    async def story(more: str) -> list[str]:
+        async with App(timeless, fake_clock, tmp_path, settings=lines + more) as app:
+            return [event.get("outcome") or event["cause"] for event in await app.sync()]
+
+    assert asyncio.run(story("")) == ["the store failed: 28P01"]  # this server knows no token
+    assert {audience_of(token) for token in front.passwords} == {"https://ossrdbms-aad.database.windows.net"}
+    assert asyncio.run(story(f'sync.password = "{PASSWORD}"\n')) == ["complete"]
+    assert front.passwords[-1] == PASSWORD

@@ -174,7 +174,7 @@ class ServerDatabase:
 
     def __init__(self, server: PostgresqlServer, name: str) -> None:
         self._server = server
-        self._name = name
+        self.name = name
 
     def open(
         self, password: Callable[[str], str] = lambda _refused: PASSWORD, *, ca_file: str | None = None
@@ -183,7 +183,7 @@ class ServerDatabase:
         server = Server(
             host="localhost",
             port=self._server.front.port,
-            database=self._name,
+            database=self.name,
             user=USER,
             ca_file=str(self._server.ca_file) if ca_file is None else ca_file,
         )
@@ -191,7 +191,7 @@ class ServerDatabase:
 
     def query(self, query: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, Any]]:
         """Run a query, and write instants as a file has them."""
-        with self._server.administer(self._name) as connection:
+        with self._server.administer(self.name) as connection:
             rows = connection.cursor(row_factory=dict_row).execute(query.encode(), parameters).fetchall()
         return [{name: _plain(value) for name, value in row.items()} for row in rows]
 
@@ -202,7 +202,7 @@ class ServerDatabase:
 
     def execute(self, statements: str) -> None:
         """Run statements as the owner of the server."""
-        with self._server.administer(self._name) as connection:
+        with self._server.administer(self.name) as connection:
             connection.execute(statements.encode())
 
     def set_clock(self, now: float) -> None:
@@ -211,7 +211,7 @@ class ServerDatabase:
             "CREATE SCHEMA IF NOT EXISTS fake; GRANT USAGE ON SCHEMA fake TO public;"
             " CREATE OR REPLACE FUNCTION fake.clock_timestamp() RETURNS timestamptz LANGUAGE sql STABLE"
             f" AS 'SELECT to_timestamp({now})';"
-            f" ALTER DATABASE {self._name} SET search_path = public, fake, pg_catalog;"
+            f" ALTER DATABASE {self.name} SET search_path = public, fake, pg_catalog;"
             f" GRANT CREATE ON SCHEMA public TO {USER}"
         )
 

@@ -3,7 +3,7 @@
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
@@ -11,9 +11,9 @@ from sqlalchemy import Connection, event
 
 from shared.adapters.database.postgresql import REMEDIES
 from shared.adapters.database.store import LEASE_SECONDS, SqlStore
-from shared.core.directory.checkpoint import Checkpoint, LeaseHeld, LeaseLost
+from shared.core.directory.checkpoint import Checkpoint, LeaseHeld, LeaseLost, Stored
 from shared.core.directory.delta import Change, Edge, EdgeChange, LinkKind, ObjectState, Page
-from shared.core.directory.streams import STREAMS, USERS, Stream
+from shared.core.directory.streams import GROUPS, STREAMS, USERS, Stream
 from shared.core.errors import Unavailable
 from tests.adapters.database.directory_copy import NOW, ROOT, TENANT, active, oid
 from tests.adapters.database.postgresql_server import PASSWORD, PostgresqlServer, ServerDatabase
@@ -66,7 +66,7 @@ def store_pages(store: SqlStore, stream: Stream, pages: list[list[Change]], star
     checkpoint = begin(store, stream)
     start.wait()
     for number, changes in enumerate(pages):
-        page = Page(changes, f"{ROOT}/{number}", LinkKind.NEXT)
+        page = Page(changes, f"{ROOT}/{number}", LinkKind.DELTA)  # a copy would only remember a purge
         checkpoint = store.commit(checkpoint, page, now=NOW).checkpoint
     store.release(checkpoint)
     return checkpoint.page
@@ -84,8 +84,36 @@ def side_by_side(open_store: Callable[[], SqlStore], **pages: list[list[Change]]
         }
 
 
+WAITING = "select 1 as is_so from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+
+
 def test_users_purges_while_groups_inserts(open_store: Callable[[], SqlStore], database: ServerDatabase) -> None:
-    """No edge leads to nobody: a page locks its objects before it looks at what they are."""
+    """No edge leads to nobody: a purge that comes just before the edges are written waits for their page."""
+    users, groups = open_store(), open_store()
+    of_users = users.commit(begin(users, USERS), Page([active(100)], f"{ROOT}/1", LinkKind.DELTA), now=NOW).checkpoint
+    of_groups = begin(groups, GROUPS)
+    purge = Page([Change(oid(100), ObjectState.PURGED, {})], f"{ROOT}/2", LinkKind.NEXT)
+    purges: list[Future[Stored]] = []
+
+    def on_edges(_connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith("INSERT INTO edge") and not purges:
+            purges.append(pool.submit(users.commit, of_users, purge, now=NOW))
+            while not (purges[0].done() or database.query(WAITING)):
+                pass
+
+    event.listen(groups._database.engine, "before_cursor_execute", on_edges)  # noqa: SLF001  # no door leads there
+    with ThreadPoolExecutor(1) as pool:
+        groups.commit(of_groups, Page([group(1, 100)], f"{ROOT}/1", LinkKind.NEXT), now=NOW)
+        purges[0].result()
+    assert database.query("select state from directory_object order by id") == [
+        {"state": "active"},
+        {"state": "purged"},
+    ]
+    assert database.query(DANGLING) == []
+
+
+def test_purges_and_inserts_at_once_lose_no_page(open_store: Callable[[], SqlStore], database: ServerDatabase) -> None:
+    """Whatever the order of the objects in a page is."""
     people = range(100, 100 + MEMBERS)
     users = [
         [Change(oid(each), state, {}) for each in (people if turn % 2 else reversed(people))]
