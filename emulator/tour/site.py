@@ -48,8 +48,8 @@ SUBJECT = "system:serviceaccount:billing:billing"
 """Of the identity tokens that prove the caller, too."""
 ADMIN = "operator"
 """The name of the administrator, who gets no token."""
-SCHEDULES = MappingProxyType(  # as deployed
-    {"GRAPH_SYNC_SCHEDULE": "0 * * * * *", "CERTIFICATE_ROTATION_SCHEDULE": "0 30 * * * *"}
+SCHEDULES = MappingProxyType(  # the sync less often than deployed: its token would be signed for during the tour
+    {"GRAPH_SYNC_SCHEDULE": "0 */15 * * * *", "CERTIFICATE_ROTATION_SCHEDULE": "0 30 * * * *"}
 )
 ROTATION = f"""\
 application_object_id = "{OBJECT_ID}"
