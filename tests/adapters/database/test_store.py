@@ -41,7 +41,7 @@ def stream(request: pytest.FixtureRequest) -> Stream:
     return found
 
 
-@pytest.fixture(params=["a file", pytest.param("PostgreSQL", marks=pytest.mark.slow)])
+@pytest.fixture(params=["a file", pytest.param("PostgreSQL", marks=pytest.mark.nightly)])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path | ServerDatabase:
     """Where the store is."""
     if request.param == "a file":
