@@ -12,12 +12,13 @@ import typer
 
 from cli.document_store import WriteUnknown
 from cli.documents import Config
+from cli.event_log import Log
 from cli.host_keys import ResourceId
 from cli.keys import LOCAL_APP, App, key_digest
 from cli.left_keys import check_everybody, sweep
 from cli.made_keys import MadeKeys
 from cli.new_key import KeyFolder
-from cli.plan import Log, Plan, make_plan
+from cli.plan import Plan, make_plan
 from cli.screen import complain, counted, say, stop
 from cli.session import NOTHING_YET, As, Session, open_session
 from cli.wanted import File

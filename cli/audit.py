@@ -1,16 +1,13 @@
 """`./vend audit`: which caller a token was given to, by the id that Entra gave the token."""
 
-import os
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from cli.documents import ROOT, default_config, shown
-from cli.past_answer import token_events
-from cli.screen import BAD, GOOD, counted, misuse, say, say_table, stop
+from cli.event_log import Log, log_of_run, say_query, token_events
+from cli.screen import GOOD, counted, misuse, say, say_table, stop
 
 _UTI = re.compile(r"[A-Za-z0-9_-]{8,64}\Z")
 
@@ -29,30 +26,19 @@ def audit(
             "--uti", metavar="ID", callback=good_uti, help="Of the token: `uti`, the unique token identifier."
         ),
     ],
-    log: Annotated[
-        Path | None, typer.Option("--log", metavar="FILE", help="Where its events are; without it, that of `make run`.")
-    ] = None,
+    log: Log = None,
 ) -> None:
     """Name the callers that got a token, and when; without a log, print the query for Application Insights.
 
     Exit code 0: one caller got it, or the query was printed. 1: several callers share it, or the log has nothing.
     """
-    if log is None:
-        made = default_config(os.environ, root=ROOT).parent / "app.log"
-        log = made if made.exists() else None
-    if log is None:
-        say("Run this in the logs of the workspace vend-logs; a line takes some minutes to get there:")
-        say(_query(uti))
-        return
-    given = [event for event in token_events(log) if event.get("uti") == uti and event.get("outcome") == "vended"]
+    log = log or log_of_run()
+    events = token_events(log) if log else iter(())
+    given = [event for event in events if event.get("uti") == uti and event.get("outcome") == "vended"]
     if not given:
-        say(
-            f"{shown(log)} has nothing about it. Of an app in Azure, the logs of the workspace vend-logs have:",
-            style=BAD,
-        )
-        say(_query(uti))
-        raise typer.Exit(1)
-    callers = {str(event.get("caller")): event for event in given}
+        say_query(_query(uti), log)
+        return
+    callers = dict.fromkeys(str(event.get("caller")) for event in given)
     for caller in callers:
         say(caller, style=GOOD if len(callers) == 1 else "")
         say_table(_facts([event for event in given if event.get("caller") == caller]))

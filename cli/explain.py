@@ -10,6 +10,7 @@ import typer
 
 from cli.documents import Config, read_documents
 from cli.entries import good_scopes, good_tenants
+from cli.event_log import Log
 from cli.past_answer import explain_past, good_id
 from cli.screen import BAD, GOOD, say, say_table, stop
 from shared.core.errors import PolicyDenied
@@ -43,9 +44,7 @@ def explain(
             "--correlation-id", metavar="ID", callback=good_id, help="Of an answer of the app, in place of NAME."
         ),
     ] = None,
-    log: Annotated[
-        Path | None, typer.Option("--log", metavar="FILE", help="Where its events are; without it, that of `make run`.")
-    ] = None,
+    log: Log = None,
     config: Config = None,
 ) -> None:
     """Say which rule decides about a request of a caller, and why; or why an answer was as it was.

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from cli.differences import Difference, Right
-from cli.past_answer import token_events
+from cli.event_log import token_events
 
 SECONDS = 24 * 3600
 QUERY = (

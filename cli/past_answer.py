@@ -1,17 +1,15 @@
 """`./vend callers explain --correlation-id`: why the app answered as it did, from the event that it wrote then."""
 
-import json
-import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from cli.documents import ROOT, default_config, shown
-from cli.screen import BAD, GOOD, misuse, say, say_table, stop
+from cli.event_log import log_of_run, say_query, token_events
+from cli.screen import BAD, GOOD, misuse, say, say_table
 from shared.core.entra import aadsts
 from shared.core.names import is_guid
 
@@ -52,21 +50,12 @@ def explain_past(correlation_id: str, log: Path | None) -> None:
 
     Exit code 0: a token was given, or the query printed. 1: none was given, or the log has nothing about it.
     """
-    if log is None:
-        made = default_config(os.environ, root=ROOT).parent / "app.log"
-        log = made if made.exists() else None
-    if log is None:
-        say("Run this in the logs of the workspace vend-logs; a line takes some minutes to get there:")
-        say(_query(correlation_id))
-        return
-    event = next((found for found in token_events(log) if found.get("correlation_id") == correlation_id), None)
+    log = log or log_of_run()
+    events = token_events(log) if log else iter(())
+    event = next((found for found in events if found.get("correlation_id") == correlation_id), None)
     if event is None:
-        say(
-            f"{shown(log)} has nothing about it. Of an app in Azure, the logs of the workspace vend-logs have:",
-            style=BAD,
-        )
-        say(_query(correlation_id))
-        raise typer.Exit(1)
+        say_query(_query(correlation_id), log)
+        return
     given = event.get("outcome") == "vended"
     say("given" if given else "refused", style=GOOD if given else BAD)
     rows = [(name.removesuffix("_id"), str(event.get(name, ""))) for name in FACTS]
@@ -75,25 +64,6 @@ def explain_past(correlation_id: str, log: Path | None) -> None:
     say_table([*rows[:-1], answer, rows[-1], ("meaning", meaning), ("next", remedy)])
     if not given:
         raise typer.Exit(1)
-
-
-def token_events(log: Path) -> Iterator[Mapping[str, Any]]:
-    """Return the events of answers to requests for tokens; end with exit code 1 if the log cannot be read."""
-    try:
-        with log.open(errors="replace") as lines:
-            yield from _events(lines)
-    except OSError as error:
-        raise stop(f"{shown(log)} cannot be read ({type(error).__name__})") from None
-
-
-def _events(lines: Iterator[str]) -> Iterator[Mapping[str, Any]]:
-    for line in lines:
-        try:
-            event = json.loads(line[line.index("{") :])
-        except ValueError:
-            continue
-        if isinstance(event, dict) and event.get("event") == "token":
-            yield event
 
 
 def _explained(event: Mapping[str, Any]) -> tuple[str, str]:

@@ -5,7 +5,6 @@ It writes nothing. Exit code 0 says that the plan could be made, whether it has 
 """
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +15,8 @@ import typer
 
 from cli.callers_text import CannotEdit, generation_of
 from cli.differences import Difference, Right, differences
-from cli.documents import ROOT, Config, default_config
+from cli.documents import Config
+from cli.event_log import Log, log_of_run
 from cli.granted_roles import roles_of
 from cli.host_keys import ResourceId, slots_of
 from cli.http import function_key
@@ -30,10 +30,6 @@ from shared.core.documents.callers import CallersDocument, parse_callers
 from shared.core.policy import EVERYBODY
 
 PREFIX = "vend-"
-Log = Annotated[
-    Path | None,
-    typer.Option("--log", metavar="FILE", help="Where the app's events are; without it, that of `make run`."),
-]
 
 
 @dataclass(frozen=True)
@@ -148,10 +144,7 @@ def make_plan(context: typer.Context, session: Session, file: Path, log: Path | 
     held, now = session.keys_now()
     slots = [slot for slot, digest in held.items() if slot.startswith(PREFIX) and digest not in now.owners]
     moment = patience_of(context).now()
-    if log is None:
-        beside = default_config(os.environ, root=ROOT).parent / "app.log"
-        log = beside if beside.exists() else None
-    return Plan(session, wanted, slots, read_last_day(log, now=moment), moment)
+    return Plan(session, wanted, slots, read_last_day(log or log_of_run(), now=moment), moment)
 
 
 def show(made: Plan, roles: Mapping[Right, str]) -> None:

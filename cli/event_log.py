@@ -1,0 +1,53 @@
+"""The events that the app has logged: those of a `make run` lie in a file, those in Azure behind a query."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.documents import ROOT, default_config, shown
+from cli.screen import BAD, say, stop
+
+Log = Annotated[
+    Path | None,
+    typer.Option("--log", metavar="FILE", help="Where the app's events are; without it, that of `make run`."),
+]
+
+
+def log_of_run() -> Path | None:
+    """Return the log of a `make run`; None if there is none."""
+    made = default_config(os.environ, root=ROOT).parent / "app.log"
+    return made if made.exists() else None
+
+
+def say_query(query: str, log: Path | None) -> None:
+    """Print the query for Application Insights; end with exit code 1 where a log was read that has nothing."""
+    if log is None:
+        say("Run this in the logs of the workspace vend-logs; a line takes some minutes to get there:")
+        say(query)
+        return
+    say(f"{shown(log)} has nothing about it. Of an app in Azure, the logs of the workspace vend-logs have:", style=BAD)
+    say(query)
+    raise typer.Exit(1)
+
+
+def token_events(log: Path) -> Iterator[Mapping[str, Any]]:
+    """Return the events of answers to requests for tokens; end with exit code 1 if the log cannot be read."""
+    try:
+        with log.open(errors="replace") as lines:
+            yield from _events(lines)
+    except OSError as error:
+        raise stop(f"{shown(log)} cannot be read ({type(error).__name__})") from None
+
+
+def _events(lines: Iterator[str]) -> Iterator[Mapping[str, Any]]:
+    for line in lines:
+        try:
+            event = json.loads(line[line.index("{") :])
+        except ValueError:
+            continue
+        if isinstance(event, dict) and event.get("event") == "token":
+            yield event
