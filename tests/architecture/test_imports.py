@@ -36,7 +36,7 @@ SHARED_BY_ADAPTERS = {"azure.core"}
 """The base of the Azure SDKs; any other client belongs to one adapter, so that one place shows all that is asked."""
 ELSEWHERE = {"azure.functions": "function_app", "opentelemetry": "telemetry"}
 """Third-party libraries that one other room imports."""
-EVERYWHERE = {"cryptography", "jwt", "shared"}
+EVERYWHERE = {"cryptography", "shared"}
 NOT_DEPLOYED = {"benchmarks", "cli", "emulator", "scripts", "tests"}
 STRANGERS_TO = {
     "emulator": {"shared", "function_app", "tests", "cli", "benchmarks"},
@@ -102,7 +102,7 @@ def faults(room: str, name: str) -> Iterator[str]:
         yield f"deployed code imports {name}, which is not deployed"
     if top == "shared" and room != "function_app":
         yield from faults_between(room, name.split(".")[1], name)
-    if room == "core" and not any(within(name, module) for module in PURE | {"shared.core", "jwt", "cryptography"}):
+    if room == "core" and not any(within(name, module) for module in PURE | {"shared.core", "cryptography"}):
         yield f"the core is pure, and imports {name}"
     home = next((home for library, home in ELSEWHERE.items() if within(name, library)), None)
     if home is not None and home != room:
