@@ -41,7 +41,6 @@ class Report:
         pages: the number of pages that were stored.
         changes: the number of changes on them.
         rows: the number of rows that were written.
-        is_complete: the run read all that there was.
         held: the losses of a complete copy that are not believed: how many, by their kind.
         mended: by the property, the values that were stored in another form.
     """
@@ -55,10 +54,14 @@ class Report:
     pages: int = 0
     changes: int = 0
     rows: int = 0
-    is_complete: bool = False
     held: Mapping[str, int] = field(default_factory=dict)
     mended: Mapping[str, Mended] = field(default_factory=dict)
     _failure: UpstreamError | None = None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the run has read all that there was."""
+        return self.outcome == "complete"
 
     def stands(self, checkpoint: Checkpoint, *, now: float) -> None:
         """Note where the run is; `now` is in seconds since the epoch."""
@@ -78,8 +81,7 @@ class Report:
         self.pages += 1
         self.changes += len(page.changes)
         self.rows += stored.rows
-        self.is_complete = page.kind is LinkKind.DELTA
-        self.outcome = "complete" if self.is_complete else "to be continued"
+        self.outcome = "complete" if page.kind is LinkKind.DELTA else "to be continued"
         self.held = stored.held
         self.mended = together(self.mended, page.mended)
 

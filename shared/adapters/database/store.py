@@ -167,7 +167,7 @@ class SqlStore:
         table, this = self._schema.rows[checkpoint.stream.name], _row(checkpoint.tenant_id, checkpoint.stream)
 
         def write(connection: Connection) -> Stored:
-            moved = _move(connection, checkpoint, checkpoint.loss_accepted(), now=now)
+            moved = _move(connection, checkpoint, checkpoint.stepped(), now=now)
             row = connection.execute(select(SYNC_STREAM.c.copied, SYNC_STREAM.c.held).where(this)).one()
             before: Mapping[str, int] = json.loads(row.held or "{}")
             # A copy under way has marked what it will take away.
@@ -226,7 +226,7 @@ class SqlStore:
         """
 
         def write(connection: Connection) -> Checkpoint:
-            moved = _move(connection, checkpoint, checkpoint.ends_told(), now=now)
+            moved = _move(connection, checkpoint, checkpoint.stepped(), now=now)
             credentials.remember(connection, told)
             return moved
 

@@ -225,12 +225,8 @@ class Checkpoint:
         """Return the checkpoint after a look into the recycle bin."""
         return replace(self, page=self.page + 1, bin_judged_at=now)
 
-    def loss_accepted(self) -> "Checkpoint":
-        """Return the checkpoint after an administrator has accepted a loss."""
-        return self._with(self.progress)
-
-    def ends_told(self) -> "Checkpoint":
-        """Return the checkpoint after the ends of credentials were told."""
+    def stepped(self) -> "Checkpoint":
+        """Return the checkpoint after a step that leaves the link: a loss was accepted, or ends were told."""
         return replace(self, page=self.page + 1)
 
     def waiting(self, *, until: float) -> "Checkpoint":
