@@ -28,7 +28,8 @@ SEED = 15
 PIECES = (
     "%&", "&", "%", "=", "%41&", "%41", "%FF&", "a=1&", "client_id=%41&", "client_secret=%41&", "client%5Fsecret=%41&",
     "client_id=" + "%41" * 170 + "&", "client_secret=" + "%41" * 170 + "&", "&client_id=a&client_secret=" + "%41" * 171,
-    "client_id=billing&client_secret=" + "x" * 512 + "&", "grant_type=client_credentials&", "scope=%2f&", "+", ";", "x",
+    "client_id=billing&client_secret=" + "x" * 512 + "&", "client_idx=" + "x" * 490 + "&",
+    "grant_type=client_credentials&", "scope=%2f&", "+", ";", "x",
     "\xff", "a" * 32 + "=&", "%" * 32 + "=&",
 )  # fmt: skip
 CACHED_PER_SECOND, STRANGERS_PER_SECOND = 500, 200
