@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import astuple, fields
 
+from shared.adapters.key_vault import REMEDIES, RIGHTS, SECRET_RIGHTS, WITHOUT_RIGHTS
 from shared.core.entra.aadsts import known_codes, meaning
 from shared.core.limits import Limits, bounds
 
@@ -32,6 +33,12 @@ def entra_numbers() -> Mapping[str, str]:
     """Make the table of Entra's numbers, by their size, under the name that searches find."""
     rows = [(f"AADSTS{code}", *known) for code in sorted(known_codes()) if (known := meaning(code))]
     return {"numbers": table("number", "means", "do this", rows=rows)}
+
+
+def vault_codes() -> Mapping[str, str]:
+    """Make the table of Key Vault's codes; a code of missing rights has one remedy for each kind of credential."""
+    rows = [*REMEDIES.items(), *((code, f"{RIGHTS}. Of a `secret`: {SECRET_RIGHTS}") for code in WITHOUT_RIGHTS)]
+    return {"vault codes": table("code", "do this", rows=[(f"`{code}`", remedy) for code, remedy in sorted(rows)])}
 
 
 def limits() -> Mapping[str, str]:

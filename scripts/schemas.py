@@ -1,8 +1,8 @@
 """`make schemas`: write the contracts of docs/, each from the one place that decides it.
 
 An editor checks vend.toml and callers.toml by their schemas, a client of vend is made from the OpenAPI document, and
-a log reader knows by a schema what each event holds. docs/operations.md is written by hand but for its tables of events
-and metrics. A test fails while a file is not what this script makes.
+a log reader knows by a schema what each event holds. Pages are written by hand but for the tables between two
+comments. A test fails while a file is not what this script makes.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from scripts.event_schema import event_schema
 from scripts.event_tables import event_tables
 from scripts.openapi import openapi
-from scripts.page_tables import entra_numbers, limits, with_tables
+from scripts.page_tables import entra_numbers, limits, vault_codes, with_tables
 from shared.core.documents.callers import CallersFile
 from shared.core.documents.settings import Settings
 from shared.core.documents.table import LARGEST, kinds_of
@@ -57,7 +57,10 @@ def documents() -> Mapping[str, str]:
         CONFIGURATION.removeprefix("docs/"): page,
         **{
             name: with_tables((ROOT / "docs" / name).read_text(), tables)
-            for name, tables in {"operations.md": event_tables(), "errors.md": entra_numbers()}.items()
+            for name, tables in {
+                "operations.md": event_tables(),
+                "errors.md": {**entra_numbers(), **vault_codes()},
+            }.items()
         },
     }
 

@@ -156,6 +156,18 @@ def test_a_number_of_entras_is_found_by_its_name() -> None:
     assert found == sorted(known_codes())
 
 
+def test_every_part_and_every_failure_of_a_connection_is_documented() -> None:
+    """FND-D1: docs/errors.md has a row for each part that a cause can begin with, and for each way not to reach one."""
+    page = (ROOT / "docs" / "errors.md").read_text()
+    source = "\n".join(file.read_text() for file in ROOT.glob("shared/**/*.py"))
+    parts = {*re.findall(r'^NAME = "(.+)"', source, re.MULTILINE), *re.findall(r'\.upstream\("(\w+)"', source)}
+    assert {"Entra", "Key Vault"} <= parts
+    assert [part for part in sorted(parts) if f"\n| `{part}:` |" not in page] == []
+    failures = set(re.findall(r'cause=f"\{self\._name\}: ([\w ]+)"|_Unusable\("([\w ]+)"\)', source))
+    assert [text for text in map("".join, sorted(failures)) if f"`{text}`" not in page] == []
+    assert len(failures) >= 6
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_the_curl_line_of_the_readme_gets_a_token(site: Site) -> None:
