@@ -27,11 +27,16 @@ def say_query(query: str, log: Path | None) -> None:
     """Print the query for Application Insights; end with exit code 1 where a log was read that has nothing."""
     if log is None:
         say("Run this in the logs of the workspace vend-logs; a line takes some minutes to get there:")
-        say(query)
+        _say_lines(query)
         return
     say(f"{shown(log)} has nothing about it. Of an app in Azure, the logs of the workspace vend-logs have:", style=BAD)
-    say(query)
+    _say_lines(query)
     raise typer.Exit(1)
+
+
+def _say_lines(text: str) -> None:
+    for line in text.splitlines():
+        say(line)
 
 
 def token_events(log: Path) -> Iterator[Mapping[str, Any]]:

@@ -2,17 +2,16 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from cli.differences import Difference, Right
-from cli.event_log import token_events
+from cli.trail import given_since
 
 SECONDS = 24 * 3600
 QUERY = (
     "AppTraces | where TimeGenerated > ago(1d) | extend event = parse_json(Message)"
     ' | where event.event == "token" and event.outcome == "vended"'
-    " | summarize last = max(TimeGenerated) by tostring(event.caller), tostring(event.profile),"
+    " | summarize last_at = max(TimeGenerated) by tostring(event.caller), tostring(event.profile),"
     " tostring(event.tenant_id), tostring(event.scope)"
 )
 
@@ -50,16 +49,7 @@ def read_last_day(log: Path | None, *, now: float) -> LastDay:
     """
     if log is None:
         return LastDay(None)
-    used = set()
-    for event in token_events(log):
-        try:
-            is_late = datetime.fromisoformat(str(event["time"])).timestamp() > now - SECONDS
-        except (KeyError, ValueError):
-            continue
-        if is_late and event.get("outcome") == "vended":
-            right = Right(str(event.get("profile")), str(event.get("tenant_id")), str(event.get("scope")))
-            used.add((str(event.get("caller")), right))
-    return LastDay(used)
+    return LastDay({(each.caller, each.right) for each in given_since(log, now - SECONDS)})
 
 
 def _because(cuts: str) -> str:

@@ -54,7 +54,7 @@ def explain_past(correlation_id: str, log: Path | None) -> None:
     events = token_events(log) if log else iter(())
     event = next((found for found in events if found.get("correlation_id") == correlation_id), None)
     if event is None:
-        say_query(_query(correlation_id), log)
+        say_query(query_of_answer(correlation_id), log)
         return
     given = event.get("outcome") == "vended"
     say("given" if given else "refused", style=GOOD if given else BAD)
@@ -79,7 +79,7 @@ def _explained(event: Mapping[str, Any]) -> tuple[str, str]:
     return "", ""
 
 
-def _query(correlation_id: str) -> str:
+def query_of_answer(correlation_id: str) -> str:
     """Write it for the workspace's own tables; an id that is no GUID never gets here."""
     return (
         f'AppTraces | where Message has "{correlation_id}" | extend event = parse_json(Message)'

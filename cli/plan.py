@@ -176,16 +176,12 @@ def lines_of(each: Difference, roles: Mapping[Right, str]) -> Iterator[str]:
     if each.drops_keys:
         yield f"key      {counted(len(each.drops_keys), 'key')} not in the document any more; the host's are deleted"
     for right in each.gained:
-        yield f"gains    {_shown(right)}"
+        yield f"gains    {right}"
         yield f"  roles  {roles.get(right, '')}"
     for right in each.lost:
-        yield f"loses    {_shown(right)}"
+        yield f"loses    {right}"
     for name, (was, will) in each.values.items():
         yield f"changes  {name}: {was} -> {will}"
-
-
-def _shown(right: Right) -> str:
-    return f"{right.scope} (profile {right.profile}, tenant {right.tenant})"
 
 
 def _object(made: Plan, roles: Mapping[Right, str]) -> Mapping[str, object]:
