@@ -17,6 +17,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from scripts.event_schema import event_schema
 from scripts.event_tables import event_tables
+from scripts.figures import figures
 from scripts.openapi import openapi
 from scripts.page_tables import entra_numbers, limits, vault_codes, with_tables
 from shared.core.documents.callers import CallersFile
@@ -60,6 +61,7 @@ def documents() -> Mapping[str, str]:
             for name, tables in {
                 "operations.md": event_tables(),
                 "errors.md": {**entra_numbers(), **vault_codes()},
+                "comparison.md": figures(),
             }.items()
         },
     }
