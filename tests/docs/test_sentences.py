@@ -1,4 +1,4 @@
-"""README.md and docs/ are in plain English: their sentences are short."""
+"""The pages are in plain English: their sentences are short."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from tests.docs.test_docs import ROOT
 from tests.tables import case_id, cases
 
 MOST_WORDS = 30
-PAGES = sorted(str(page.relative_to(ROOT)) for page in (ROOT / "README.md", *ROOT.glob("docs/*.md")))
+PAGES = sorted(str(page.relative_to(ROOT)) for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
