@@ -17,8 +17,8 @@ from cli.screen import GOOD, complain, counted, misuse, progress, say, stop
 from shared.core.directory.streams import STREAMS
 
 FIRST_SECONDS, MOST_SECONDS = 5, 60
-"""How long the first run lasts, and a later one at most. Each lasts twice as long as the one before: the first shows at
-once how far it is, and where the copy lies in a blob, a longer one moves the blob less often."""
+"""How long the first run lasts, and a later one at most. Each run lasts twice as long as the one before. The first
+shows at once how far the sync is. Where the copy lies in a blob, a longer run moves the blob less often."""
 BESIDE_SECONDS = 60
 """What a request may last beside its run: a page that is under way, and the way of the copy to its blob."""
 AGAIN_SECONDS = 10

@@ -1,8 +1,8 @@
 """`make schemas`: write the contracts of docs/, each from the one place that decides it.
 
-An editor checks vend.toml and callers.toml by their schemas, a client of vend is made from the OpenAPI document, and
-a log reader knows by a schema what each event holds. Pages are written by hand but for the tables between two
-comments. A test fails while a file is not what this script makes.
+An editor checks vend.toml and callers.toml by their schemas. A client of vend is made from the OpenAPI document. A log
+reader knows by a schema what each event holds. Pages are written by hand but for the tables between two comments. A
+test fails while a file is not what this script makes.
 """
 
 import dataclasses

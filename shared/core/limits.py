@@ -29,8 +29,8 @@ class _Order(NamedTuple):
 
 
 _ORDERS = (
-    # httpcore leaves a connection open that is cancelled in the middle of its TLS handshake, so its own timeout for
-    # that, which it applies to TCP and to TLS, must end it first.
+    # httpcore leaves a connection open that is cancelled in the middle of its TLS handshake. So its own timeout, which
+    # it applies to TCP and to TLS, must end the handshake first.
     _Order(
         ("connect_seconds", "attempt_seconds"),
         lambda connect, attempt: 2 * connect < attempt,

@@ -1,7 +1,7 @@
 """Tokens and their freshness, as arithmetic on two clocks.
 
-A token is good while both clocks agree that it is: the wall clock reads its expiry, and the boot clock, which no
-jump of the wall clock and no suspend can fool, counts the seconds that Entra gave it from the moment we asked.
+A token is good while both clocks agree that it is. The wall clock reads its expiry. The boot clock counts the seconds
+that Entra gave it, from the moment we asked; no jump of the wall clock and no suspend changes that.
 
     asked        refresh_after          floor before expiry     expiry
       |  FRESH        |  STALE                 |  EXPIRED         |

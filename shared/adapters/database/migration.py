@@ -14,7 +14,7 @@ anew. It also raises every fence and frees every lease. A run of the old version
 commit, so it stores nothing in tables that it does not know.
 
 What an addition cannot express (a new name, another type, a removal) is a step: SQL that never changes again. If a step
-needs a column that an earlier version added, write that addition as the step of the earlier version too: a database
+needs a column that an earlier version added, write that addition as the step of the earlier version too. A database
 that is older than both has no such column yet.
 
 An older version may read and write a newer database (`writable_by`) if the newer one only added what the older one
