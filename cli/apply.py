@@ -27,7 +27,7 @@ Yes = Annotated[
     bool,
     typer.Option(
         "--yes",
-        help='Go on although a caller that was seen could be cut off, or a key gets what [callers."*"] may have.',
+        help='Go on even if a caller that was seen could be cut off, or a key gets what [callers."*"] may have.',
     ),
 ]
 

@@ -29,7 +29,7 @@ def check(
     except NotRead as good:
         profiles = counted(len(good.settings.profiles), "profile")
         say(f"{good.settings_file} is good: {profiles}.", style=GOOD)
-        say(f"{good.callers_file} is not read: with --remote it is, and your login goes there.")
+        say(f"{good.callers_file} was not read. --remote reads it, and sends your login there.")
         return
     for warning in documents.callers.warnings:
         say(f"warning: {warning}")

@@ -193,7 +193,7 @@ def _end(
         if mistakes:
             say(file)
         elif file == unchecked:
-            say(f"{file}: none so far; its profiles are looked at once those of vend.toml are good")
+            say(f"{file}: no mistake so far; its profiles are checked once vend.toml is good")
         for mistake in mistakes:
             say(f"  {mistake}")
     for warning in warnings:

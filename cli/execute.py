@@ -47,7 +47,7 @@ def execute(
 def environment(caller: Caller, app: App = LOCAL_APP) -> None:
     """Print what `exec` sets, as lines for sh: eval "$(./vend env CALLER)"."""
     given = _given(caller, app=app)
-    say("These lines hold the key: let no log and no history see them.", error=True)
+    say("These lines hold the key: keep them out of logs and of the history of your shell.", error=True)
     typer.echo(f"unset {' '.join(ELSEWHERE)}")
     for name, value in given.items():
         typer.echo(f"export {name}={shlex.quote(value)}")
@@ -56,7 +56,7 @@ def environment(caller: Caller, app: App = LOCAL_APP) -> None:
 def _given(caller: str, *, app: str) -> dict[str, str]:
     address = check_address(app, at="--app")
     if os.environ.get("IDENTITY_ENDPOINT"):
-        say("IDENTITY_ENDPOINT is set: the identity that this process has of its own is not used.", error=True)
+        say("IDENTITY_ENDPOINT is set: this process does not use its own identity.", error=True)
     return {
         "IDENTITY_ENDPOINT": f"{address}/api/msi/token",
         "IDENTITY_HEADER": key_of(caller, app=address),

@@ -80,7 +80,7 @@ def _explain(name: str, scope: str, tenant: str | None, config: Path | None) -> 
         grant = decide(caller, request, offers)
     except PolicyDenied as denied:
         raise _refused(
-            caller, denied.cause, "400 invalid_scope, and no word of why", _remedy(caller, request, offers)
+            caller, denied.cause, "400 invalid_scope, without the reason", _remedy(caller, request, offers)
         ) from None
     _given(caller, request, grant)
 
@@ -118,7 +118,7 @@ def _remedy(caller: Caller, request: TokenRequest, offers: Mapping[str, Offer]) 
         return "no profile in vend.toml has this scope: add it to one, then to the caller"
     vendable = {name: offer for name, offer in having.items() if offer.vendable}
     if not vendable:
-        return f"profile {', '.join(having)} has this scope, but vendable = false: it is nobody's to have"
+        return f"profile {', '.join(having)} has this scope, but vendable = false: no caller can have it"
     fitting = [name for name, offer in vendable.items() if request.tenant_id in {None, *offer.tenants}]
     if not fitting:
         return f"profile {', '.join(vendable)} has this scope, but not this tenant"

@@ -32,8 +32,8 @@ NOTICED = {
 KINDS = {
     "refuse": "nobody listens",
     "black_hole": "it takes connections and stays silent",
-    "garbage": "it answers what is no JSON",
-    "endless": "its answers have no end",
+    "garbage": "it answers with a body that is not JSON",
+    "endless": "its answers never end",
 }
 UNITS = {"s": 1, "m": 60, "h": 3600}
 LONGEST = timedelta(days=1)

@@ -171,4 +171,4 @@ class LocalHost:
         return json_object(answer.content)
 
     def _strange(self) -> typer.Exit:
-        return stop(f"{self._app} answers, but not as a Functions host does.", ELSE)
+        return stop(f"{self._app} answers, but its answer is not that of a Functions host.", ELSE)

@@ -33,7 +33,7 @@ def key_of(caller: str, *, app: str) -> str:
         return key_in_header({"key": key}, "key").key
     except UnknownCaller:
         raise stop(
-            f"What {source} holds is not the key of a caller.",
+            f"There is no usable key in {source}.",
             "A key has 16 to 512 visible ASCII characters, no comma.",
         ) from None
 

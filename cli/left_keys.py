@@ -20,7 +20,7 @@ from shared.core.policy import EVERYBODY
 
 Yes = Annotated[
     bool,
-    typer.Option("--yes", help='Go on although a key then gets what [callers."*"] may have; else nothing is done.'),
+    typer.Option("--yes", help='Go on even if a key then gets what [callers."*"] may have; else nothing is done.'),
 ]
 
 type Lost = Mapping[str, Collection[str]]
@@ -104,7 +104,7 @@ def sweep(session: Session, lost: Lost, after: CallersDocument) -> Swept:
         what = _of_everybody(now) or "nothing"
         complain(
             f"The host keeps its key {', '.join(foreign)}, which vend did not make. It gets {what}.",
-            "Delete it at the host: no command of vend's does.",
+            "Delete it at the host. No command of vend deletes it.",
         )
     if failed := len(deleted) < len(slots):
         _tell_left(now)

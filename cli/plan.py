@@ -116,7 +116,7 @@ def plan(
     context: typer.Context,
     file: File,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as one object of JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as one JSON object.")] = False,
     log: Log = None,
     admin: As = None,
     app: App = LOCAL_APP,
@@ -165,7 +165,7 @@ def show(made: Plan, roles: Mapping[Right, str]) -> None:
     if cuts:
         say(f"./vend apply needs --yes: {', '.join(cuts)} could be cut off.")
         if made.last_day.used is None:
-            say("There is no log here. Of an app in Azure, the logs of the workspace vend-logs tell who was seen:")
+            say("There is no log here. For an app in Azure, run this in the logs of the workspace vend-logs:")
             say(QUERY)
 
 

@@ -94,4 +94,4 @@ def _not_the_app(answer: httpx.Response) -> Unclear:
     if answer.status_code == HTTPStatus.UNAUTHORIZED:
         return Unclear("The host does not know the key that asks.", may_pass=True)
     may_pass = answer.is_server_error or answer.status_code == HTTPStatus.TOO_MANY_REQUESTS
-    return Unclear(f"What stands before the app answers {answer.status_code} from here.", may_pass=may_pass)
+    return Unclear(f"A proxy or gateway in front of the app answers {answer.status_code} from here.", may_pass=may_pass)

@@ -196,8 +196,8 @@ class AzureApp:
 
 
 _STRANGE = _Failure(
-    "Azure Resource Manager answers, but not as it does elsewhere.",
-    "Is `management` of the cloud right, and does nothing stand between?",
+    "The answer is not one of Azure Resource Manager.",
+    "Is `management` of the cloud right? Does a proxy answer in its place?",
     may_have_happened=True,
 )
 

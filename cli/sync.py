@@ -25,7 +25,7 @@ AGAIN_SECONDS = 10
 """After which a run is asked for again that another one kept from beginning."""
 LONGEST_WAIT_SECONDS = 300
 """How long this command waits for another run, or for Graph."""
-HELD = "docs/directory.md tells how to find out whether it is real, and how to accept it."
+HELD = "docs/directory.md says how to check whether the loss is real, and how to accept it."
 
 
 @dataclass(slots=True)
@@ -68,10 +68,10 @@ def sync(
     loss: Annotated[
         tuple[str, str, int] | None,
         typer.Option(
-            "--accept-loss", metavar="STREAM KIND NUMBER", help="Believe a loss that the event sync_held has told."
+            "--accept-loss", metavar="STREAM KIND NUMBER", help="Accept a loss that the event sync_held names."
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was done as one object of JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
     """Sync the directory now, whether it is due or not, and show how far each stream is.
 
@@ -183,7 +183,7 @@ class Runs:
             if answer.status_code != HTTPStatus.CONFLICT:
                 break
             if self._patience.clock() >= until:
-                raise stop("Another run has been at it all the time.", "Ask again later.")
+                raise stop("Another run held the streams all the time.", "Ask again later.")
             self._patience.sleep(AGAIN_SECONDS)
         self._add(answer)
 

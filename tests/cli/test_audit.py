@@ -48,9 +48,9 @@ def answer(days_ago: float, **fields: str) -> str:
         (answer(1, outcome="invalid_scope", reason="x"), ("--would-deny",), 0, "Nobody in "),
         (answer(91, reason="x"), ("--would-deny",), 0, "Nobody in "),
         (answer(1, reason="x"), ("--would-deny",), 1, "  x: 1 time, at "),
-        (answer(1, outcome="invalid_scope"), ("--given",), 1, "has nothing about it"),
+        (answer(1, outcome="invalid_scope"), ("--given",), 1, "has no such event"),
         (answer(2, token="a") + answer(1, token="b"), ("--given",), 0, "  token b: 1 time, at "),
-        ("no event\n" + answer(1, time="yesterday"), ("--given",), 1, "has nothing about it"),
+        ("no event\n" + answer(1, time="yesterday"), ("--given",), 1, "has no such event"),
     ],
 )
 def test_an_answer_counts_for_its_question(
