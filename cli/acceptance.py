@@ -16,7 +16,7 @@ SECONDS_BETWEEN = 2
 
 @dataclass(frozen=True, slots=True)
 class _Verdict:
-    """What an answer says of a key: why it does not open the app, "" where it does; and whether that may change."""
+    """The verdict of an answer about a key: why it does not open the app, or ""; and whether that may change."""
 
     reason: str
     may_change: bool = False

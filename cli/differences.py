@@ -1,4 +1,4 @@
-"""What two callers documents differ in, caller by caller: what each gets, and what it loses by that."""
+"""The differences between two callers documents: what each caller gains and loses."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Right:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """What becomes of one caller.
+    """The changes of one caller.
 
     Args:
         name: of the caller.

@@ -47,7 +47,7 @@ def explain(
     log: Log = None,
     config: Config = None,
 ) -> None:
-    """Say which rule decides about a request of a caller, and why; or why an answer was as it was.
+    """Explain which rule decides about a request of a caller, or why an answer was as it was.
 
     With --scope it reads the two documents and does not ask the app, so it says what the app will decide once it has
     read them too. A callers document in a blob is read by your own login. With --correlation-id it reads the log, or

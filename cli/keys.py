@@ -16,7 +16,7 @@ from shared.core.origins import origin_of
 from shared.core.request import key_in_header
 
 LOCAL_APP = "http://localhost:7071"
-"""What `make run` serves."""
+"""The address that `make run` serves."""
 
 App = Annotated[str, typer.Option("--app", metavar="URL", envvar="VEND_URL", help="Where vend runs.")]
 

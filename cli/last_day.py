@@ -18,7 +18,7 @@ QUERY = (
 
 @dataclass(frozen=True, slots=True)
 class LastDay:
-    """What callers were given within the last day.
+    """The rights that callers have used within the last day.
 
     Args:
         used: each caller with the right that it used; None where it is not known.
@@ -27,7 +27,7 @@ class LastDay:
     used: Collection[tuple[str, Right]] | None
 
     def cut_off(self, difference: Difference) -> str:
-        """Say why a change would cut a caller off that was seen; "" where it would not."""
+        """Return why a change would cut off a caller that was seen; "" if it would not."""
         if not difference.lost and not difference.cuts:
             return ""
         if self.used is None:

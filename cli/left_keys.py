@@ -29,7 +29,7 @@ type Lost = Mapping[str, Collection[str]]
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What became of the keys that callers have lost; what the host keeps is printed.
+    """The fate of keys that callers have lost; those that the host keeps are printed.
 
     Attributes:
         names: the callers of which the host had a key that vend made.

@@ -67,7 +67,7 @@ def explain_past(correlation_id: str, log: Path | None) -> None:
 
 
 def _explained(event: Mapping[str, Any]) -> tuple[str, str]:
-    """Say what the reason means, where it is a number of Entra's, and the next step."""
+    """Return the meaning of the reason, if it is a number of Entra's, and the next step."""
     reason = str(event.get("reason", ""))
     if code := re.search(r"\bAADSTS(\d{4,9})\b", reason):
         known = aadsts.meaning(int(code[1]))

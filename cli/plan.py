@@ -34,7 +34,7 @@ PREFIX = "vend-"
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to become of the callers document and of the keys of the host.
+    """The planned changes of the callers document and of the keys of the host.
 
     Args:
         session: of the command.
@@ -67,7 +67,7 @@ class Plan:
 
     @cached_property
     def differences(self) -> list[Difference]:
-        """What becomes of each caller that changes."""
+        """The changes of each caller that changes."""
         made = {name: key_digest(name) for name in self.keyless}
         documents = self.session.documents
         return list(
@@ -123,7 +123,7 @@ def plan(
     resource_id: ResourceId = None,
     config: Config = None,
 ) -> None:
-    """Say what `./vend apply FILE` would change: callers, what they gain and lose, and keys of the host.
+    """Show what `./vend apply FILE` would change: what callers gain and lose, and keys of the host.
 
     Exit code 0: the plan is printed, with changes or without. 1: it cannot be made.
     """

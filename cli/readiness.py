@@ -1,4 +1,4 @@
-"""What a worker of the app says of the callers document that it goes by, and the mistakes that the app has found."""
+"""The callers document that a worker of the app goes by, and the mistakes that the app has found."""
 
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -25,7 +25,7 @@ class Unclear(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What one worker says.
+    """The report of one worker.
 
     Args:
         worker: its id.

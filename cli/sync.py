@@ -20,7 +20,7 @@ FIRST_SECONDS, MOST_SECONDS = 5, 60
 """How long the first run lasts, and a later one at most. Each run lasts twice as long as the one before. The first
 shows at once how far the sync is. Where the copy lies in a blob, a longer run moves the blob less often."""
 BESIDE_SECONDS = 60
-"""What a request may last beside its run: a page that is under way, and the way of the copy to its blob."""
+"""The time that a request may take beside its run: for a page under way, and for the copy on its way to the blob."""
 AGAIN_SECONDS = 10
 """After which a run is asked for again that another one kept from beginning."""
 LONGEST_WAIT_SECONDS = 300
@@ -30,7 +30,7 @@ HELD = "docs/directory.md says how to check whether the loss is real, and how to
 
 @dataclass(slots=True)
 class Stream:
-    """What all runs together did to one stream of a tenant."""
+    """The result of all runs together for one stream of a tenant."""
 
     name: str
     tenant_id: str

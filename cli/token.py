@@ -34,7 +34,7 @@ class Vended:
 
     @property
     def sha256(self) -> str:
-        """What the token is called where it must not be shown."""
+        """The name of the token, where the token itself must not be shown."""
         return hashlib.sha256(self.token.encode()).hexdigest()
 
 
@@ -147,7 +147,7 @@ def _past(body: Mapping[str, Any]) -> str:
 
 
 def _next(status: int, body: Mapping[str, Any], *, why: str, past: str) -> str:
-    """Say what whoever sees this error should do."""
+    """Return the next step after this error."""
     match status, body:
         case 401, {"error": _}:
             return "see in callers.toml whether it has the SHA-256 of this key, and whether not_after is over"

@@ -65,7 +65,7 @@ def given_since(log: Path, since: float) -> Iterator[Given]:
 
 
 def occasions(given: Iterable[Given]) -> str:
-    """Say how often and when."""
+    """Describe how often and when."""
     moments = sorted(each.at for each in given)
     first, last = (f"{moment:%Y-%m-%d %H:%M:%S}" for moment in (moments[0], moments[-1]))
     return (

@@ -43,7 +43,7 @@ TOKEN_LIFETIME = 86_400
 SCOPE = f"{GRAPH}/.default"
 CALLER = "billing"
 STREAMS = ("users", "groups", "servicePrincipals", "applications")
-"""What the sync copies."""
+"""The streams that the sync copies."""
 SUBJECT = "system:serviceaccount:billing:billing"
 """Of the identity tokens that prove the caller, too."""
 ADMIN = "operator"

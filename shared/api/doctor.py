@@ -1,4 +1,4 @@
-"""What an administrator may know of a worker: `GET /api/doctor`, with every mistake of the callers document."""
+"""`GET /api/doctor`: the state of a worker for administrators, with every mistake of the callers document."""
 
 from functools import partial
 from typing import Protocol

@@ -63,7 +63,7 @@ def read_form(form: bytes, *, of: str = "form") -> dict[str, str]:
 
 
 class ClientFields(NamedTuple):
-    """What a client proves itself with in a form, still escaped; empty where there is none."""
+    """The credentials in a form, still escaped; empty where there are none."""
 
     id: bytes
     secret: bytes

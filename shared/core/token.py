@@ -49,7 +49,7 @@ class Clock(Protocol):
 
 
 class TokenKey(NamedTuple):
-    """Whose token it is: exact strings, never joined into one. Requests with equal keys share a cache entry."""
+    """The owner of a token: exact strings, never joined into one. Requests with equal keys share a cache entry."""
 
     profile: str
     tenant_id: str
@@ -77,7 +77,7 @@ class TokenSource(Enum):
 
 
 class TokenFacts(NamedTuple):
-    """What a token and its answer say of themselves, as far as events tell it; None where they say nothing."""
+    """The facts that a token and its answer state, as far as events report them; None where they state nothing."""
 
     audience: str | None = None
     has_roles: bool | None = None

@@ -35,7 +35,7 @@ from shared.directory.sync import DirectoryStore, Sync
 from shared.telemetry.event import Event, Reports
 
 PUT_SECONDS = 30.0
-"""What the host leaves for the put, after the time of a run. A file that takes longer to fetch needs more."""
+"""The time that the host leaves for the put, after the time of a run. A file that takes longer to fetch needs more."""
 RENEW_SECONDS = 20.0
 """How often the lease of the file is renewed, which is for a minute."""
 
@@ -90,7 +90,7 @@ class _Held:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a run syncs, and when.
+    """The sources of a run, and when a stream is due.
 
     Args:
         sources: what is copied.

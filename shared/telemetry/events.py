@@ -70,7 +70,7 @@ class Events:
         self._observe(event)
 
     def defer(self, event: Event) -> None:
-        """Keep an event of background work until the next invocation; the oldest one beyond the buffer is lost.
+        """Buffer an event of background work until the next invocation; a full buffer drops its oldest one.
 
         Raises:
             ValueError: as in `emit`.

@@ -95,7 +95,7 @@ class TokenCache:
 
     @property
     def counters(self) -> Counters:
-        """What has happened until now."""
+        """The counts up to now."""
         # A hit does the least: it numbers its entry. Every use that was not a lookup by a miss was a hit.
         return replace(self._counters, hits=self._uses - self._lookups)
 

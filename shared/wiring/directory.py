@@ -33,7 +33,7 @@ from shared.wiring.database_token import DatabaseToken
 from shared.wiring.identity import OwnIdentity
 
 type Job = Callable[[], Coroutine[Any, Any, None]]
-"""What a timer runs."""
+"""The job that a timer runs."""
 type Runs = Callable[[Order], Awaitable[Sequence[Report]]]
 
 SYNC_SECONDS = 240.0

@@ -1,4 +1,4 @@
-"""What Entra's error numbers mean to the operator of vend, and what mends them.
+"""Entra's error numbers: their meaning to the operator of vend, and the remedy.
 
 Numbers: https://learn.microsoft.com/entra/identity-platform/reference-error-codes. Microsoft may change them any day,
 so no answer is decided by this table: it explains, in events, in `./vend callers explain` and in docs/errors.md. A
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Meaning(NamedTuple):
-    """What one number says, and what to do about it."""
+    """The meaning of one number, and its remedy."""
 
     meaning: str
     remedy: str
