@@ -126,7 +126,7 @@ def secrets(monkeypatch: pytest.MonkeyPatch) -> Secrets:
     return left
 
 
-@pytest.fixture(params=["make run", "Azure"])
+@pytest.fixture(params=["Azure", pytest.param("make run", marks=pytest.mark.slow)])
 def desk(
     request: pytest.FixtureRequest,
     run: Run,
