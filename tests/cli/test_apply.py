@@ -129,6 +129,7 @@ def test_one_command_makes_many_callers(shop: Desk) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("desk", ["Azure", pytest.param("make run", marks=pytest.mark.nightly)], indirect=True)
 def test_it_is_killed_before_each_request_and_repeated(shop: Desk, wire: Wire) -> None:
     """Wherever it ends, each caller of the document has its key, and the repeat ends in the same state."""
     start, keys, nth = shop.document, shop.keys.read(), 0
@@ -261,6 +262,7 @@ def test_every_caller_whose_key_is_lost_gets_a_new_one(shop: Desk) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("desk", ["Azure", pytest.param("make run", marks=pytest.mark.nightly)], indirect=True)
 def test_a_rekey_is_killed_before_each_request_and_repeated(shop: Desk, wire: Wire) -> None:
     """Of the keys that it left at the host none stays that no caller has."""
     nth, start = 0, shop.document
