@@ -236,6 +236,24 @@ def test_a_vault_without_the_right_to_secrets_says_which(client: Client, fake_cl
     client.cloud.vault.assign(IDENTITY_PRINCIPAL_ID, kinds.READS_SECRETS)
 
 
+def test_a_role_of_the_identity_counts_with_the_token_that_it_has(client: Client, fake_clock: FakeClock) -> None:
+    """REL-35: no refusal for want of a role has another token asked for, whose endpoint keeps it for up to a day."""
+    cloud, credential = client.cloud, kinds.vault_secret(client)
+    cloud.vault.unassign(IDENTITY_PRINCIPAL_ID, kinds.READS_SECRETS)
+
+    async def story() -> None:
+        before = len(cloud.identity.requests)
+        async with app_of(client, fake_clock, credential) as app:
+            for _ in range(10):
+                assert (await app.ask()).status == 502
+                fake_clock.tick(61)
+            cloud.vault.assign(IDENTITY_PRINCIPAL_ID, kinds.READS_SECRETS)
+            assert (await app.ask()).status == 200
+        assert len(cloud.identity.requests) - before == 1
+
+    asyncio.run(story())
+
+
 def test_a_vault_that_lacks_the_secret_says_so(client: Client, fake_clock: FakeClock) -> None:
     """REL-25: 502, and the remedy is to compare the names."""
     credential = kinds.vault_secret(client).replace(client.vault_secret, "another-name")
