@@ -286,15 +286,16 @@ def test_an_identity_that_the_app_does_not_have_is_named(client: Client, fake_cl
     asyncio.run(story())
 
 
+@pytest.mark.parametrize("status_of_part", [429, 500, 503])
 @pytest.mark.parametrize(
     ("part", "make"), [("vault", kinds.in_vault), ("identity", kinds.federated)], ids=["vault", "identity"]
 )
 def test_a_kind_that_cannot_make_its_proof_is_passed_over(
-    client: Client, fake_clock: FakeClock, part: str, make: Callable[[Client], str]
+    client: Client, fake_clock: FakeClock, part: str, make: Callable[[Client], str], status_of_part: int
 ) -> None:
     """REL-23, REL-32: what makes the proof of the first is away: the second proves the request, and nothing rests."""
     credentials = make(client), kinds.setting_secret(client)
-    away = Fault(kind=Kind.STATUS, status=503)
+    away = Fault(kind=Kind.STATUS, status=status_of_part)
 
     async def story() -> None:
         async with app_of(client, fake_clock, *credentials) as app:
