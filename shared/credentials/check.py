@@ -33,7 +33,8 @@ def standing(chain: Chain, now: Moment) -> Standing | None:
     if serving is None:
         return None
     due = datetime.fromtimestamp(now.wall, UTC) - ACTIVATION_DELAY - TRIAL
-    return Standing(serving.not_after, any(link.created and link.created <= due for link in chain.refused))
+    made = serving.created or datetime.min.replace(tzinfo=UTC)
+    return Standing(serving.not_after, any(link.created and made < link.created <= due for link in chain.refused))
 
 
 def check_credentials(standings: Iterable[Standing | None], now: Moment) -> Check:
