@@ -5,7 +5,6 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +16,14 @@ from emulator.tour.site import ROOT
 from shared.core.directory.credentials import Credential, CredentialKind
 from shared.core.directory.delta import Change, Edge, EdgeChange, ObjectState
 from shared.core.directory.streams import APPLICATIONS, GROUPS, SERVICE_PRINCIPALS, STREAMS, USERS
-from tests.adapters.database.directory_copy import OTHER_TENANT, TENANT, Copy, active, oid
-from tests.adapters.database.postgresql_server import PostgresqlServer, ServerDatabase
+from tests.adapters.database.directory_copy import OTHER_TENANT, TENANT, WHERE, Copy, Where, active, maker, oid
+from tests.adapters.database.postgresql_server import ServerDatabase
 
 PAGE = (ROOT / "docs" / "directory.md").read_text()
 QUERIES = re.findall(r"^```sql\n(.*?)^```\n\nPlan: (.*?)\n\n", PAGE, re.MULTILINE | re.DOTALL)
 BY_ID, BY_NAME, BY_MAIL, GROUPS_OF, MEMBERS_OF, MANAGER_OF, BY_APP_ID, *ENDS = (query for query, _ in QUERIES)
 ACTIVE, DELETED = ObjectState.ACTIVE, ObjectState.DELETED
 DAY = 86_400.0
-
-type Where = Path | ServerDatabase
 
 
 def runs_on(where: Where, query: str) -> bool:
@@ -68,14 +65,10 @@ class Tenant:
         return set(found)
 
 
-@pytest.fixture(params=["a file", pytest.param("PostgreSQL", marks=pytest.mark.slow)])
+@pytest.fixture(params=WHERE)
 def new_place(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Where]:
     """Make an empty database in each place."""
-    if request.param == "a file":
-        numbers = count(1)
-        return lambda: tmp_path / f"directory_{next(numbers)}.db"
-    server: PostgresqlServer = request.getfixturevalue("postgresql")
-    return server.new_database
+    return maker(request.param, tmp_path, request)
 
 
 @pytest.fixture
