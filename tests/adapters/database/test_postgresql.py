@@ -238,6 +238,20 @@ def test_a_server_that_fails_is_named(
     assert (caught.value.cause, caught.value.remedy) == (f"the store failed: {name}", REMEDIES[remedy])
 
 
+def test_a_view_of_a_reader_is_in_the_way_of_a_migration(
+    open_store: Callable[[], SqlStore], database: ServerDatabase
+) -> None:
+    """DIR-08: what was built on the views is not taken away. It is named, and nothing is changed."""
+    begin(open_store(), USERS)
+    database.execute("CREATE VIEW ours AS SELECT id FROM active_users; UPDATE schema_version SET number = 2")
+    with pytest.raises(Unavailable) as caught:
+        begin(open_store(), GROUPS)
+    assert (caught.value.cause, caught.value.remedy) == ("the store failed: 2BP01", REMEDIES["2BP01"])
+    assert database.query("select number from schema_version") == [{"number": 2}]
+    database.execute("DROP VIEW ours")
+    begin(open_store(), GROUPS)
+
+
 def test_a_run_that_is_cut_off_anywhere_leaves_a_page_or_nothing(
     open_store: Callable[[], SqlStore], database: ServerDatabase
 ) -> None:
