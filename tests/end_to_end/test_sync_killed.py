@@ -305,7 +305,7 @@ def change_applications(cloud: LocalCloud) -> None:
     indirect=["place"],
 )
 def test_a_killed_sync_is_made_up_for(cloud: LocalCloud, stream: Stream, start: str, place: Place, step: int) -> None:
-    """TST-05: a run is killed before its first, second, third... call, until one ends. The next run completes each.
+    """REL-45, TST-05: a run is killed before its first, second... call, until one ends. The next run completes each.
 
     So the link in the database is never ahead of the rows, and a migration is never half done. No new copy begins. A
     blob is what it was, or has all that the killed run has read.
