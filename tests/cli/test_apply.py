@@ -299,14 +299,14 @@ def test_either_names_or_all(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("seconds", "says"),
     [
-        (20 * 86400, "1 key, until 2030-01-31 00:00 UTC  graph"),
-        (14 * 86400 - 1, "until 2030-01-31 00:00 UTC (ends in 13 days)"),
+        (30 * 86400, "1 key, until 2030-01-31 00:00 UTC  graph"),
+        (30 * 86400 - 1, "until 2030-01-31 00:00 UTC (ends in 29 days)"),
         (86400 + 1, "until 2030-01-31 00:00 UTC (ends in 1 day)"),
         (0, "until 2030-01-31 00:00 UTC (over: it is refused)"),
     ],
 )
 def test_the_list_warns_before_the_time_of_a_caller_is_over(shop: Desk, seconds: int, says: str) -> None:
-    """Two weeks before, so that somebody moves it in time; and afterwards."""
+    """From 30 days before, so that somebody moves it in time; and afterwards."""
     end = datetime(2030, 1, 31, tzinfo=UTC)
     shop.document = shop.document.replace("[callers.gone]", "[callers.gone]\nnot_after = 2030-01-31T00:00:00Z")
     shop.now = lambda: end.timestamp() - seconds

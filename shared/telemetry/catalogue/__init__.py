@@ -14,6 +14,7 @@ from shared.telemetry.catalogue.app import (
     SettingsInvalid,
 )
 from shared.telemetry.catalogue.callers import (
+    CallerEnds,
     CallersChanged,
     CallersInvalid,
     CallersRefused,
@@ -78,6 +79,7 @@ EVENTS: tuple[type[Event], ...] = (
     CallersChanged,
     CallersRefused,
     CallersWarning,
+    CallerEnds,
     CallersInvalid,
     CallersUnread,
     IssuerKeysChanged,
