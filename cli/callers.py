@@ -14,7 +14,6 @@ from typing import Annotated
 import typer
 
 from cli.callers_text import names_of, with_caller, with_keys, without_caller
-from cli.document_store import WriteUnknown
 from cli.documents import Config
 from cli.entries import Profile, Tenants, entries_of, good_scopes, shown_entries
 from cli.host_keys import ResourceId, slots_of
@@ -89,7 +88,7 @@ def add(  # noqa: PLR0913  # typer reads the options from the signature
     keys = MadeKeys.make(session, names, key_file=key_file, key_folder=key_folder)
     with _told(keys, "Not added"):
         change = _addition(keys.digests, entries, end)
-        _write(session, change, keys)
+        keys.write(change)
         until = f" until {end:%Y-%m-%d %H:%M %Z}" if end else ""
         keys.tell(f"Written: {', '.join(keys.digests)} may have {shown_entries(entries)}{until}.")
         keys.confirm(change)
@@ -132,7 +131,7 @@ def roll(
     keys = MadeKeys.make(session, names, key_file=key_file, key_folder=key_folder)
     with _told(keys, "Not rolled"):
         change = _second_keys(keys.digests, held)
-        _write(session, change, keys)
+        keys.write(change)
         rolled = list(keys.digests)
         several = len(rolled) > 1
         keys.tell(f"Written: {', '.join(rolled)} {'have' if several else 'has'} a second key, and both are good.")
@@ -238,17 +237,6 @@ def _second_keys(digests: Mapping[str, str], held: Mapping[str, tuple[str, ...]]
         is_in=lambda document: all(document.owners.get(digest) == name for name, digest in digests.items()),
         grants=True,
     )
-
-
-def _write(session: Session, change: Change, keys: MadeKeys) -> None:
-    """Write the document; where it stays as it was, its new keys go again."""
-    try:
-        session.write(change)
-    except WriteUnknown:
-        raise
-    except typer.Exit:
-        keys.take_back()
-        raise
 
 
 @contextmanager
