@@ -36,7 +36,8 @@ def example(language: str, sign: str) -> str:
     return found
 
 
-CURL, VARIABLES, EXEC = example("sh", "curl"), example("sh", "IDENTITY_ENDPOINT"), example("sh", "vend exec")
+CURL, VARIABLES = example("sh", "curl"), example("sh", "IDENTITY_ENDPOINT")
+EXEC, EXEC_WITHOUT_KEY = example("sh", '"$VEND_CALLER" -- '), example("sh", "--identity-file")
 URLLIB, HTTPX, AUTHLIB = (
     example("python", "request = urllib.request.Request("),
     example("python", "httpx.Client"),
@@ -149,6 +150,15 @@ def test_exec_gets_a_token_for_a_program(own_site: Site, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
+def test_exec_shows_an_identity_token_for_a_program(own_site: Site, tmp_path: Path) -> None:
+    """The line as it stands there, without a key."""
+    (tmp_path / "vend").symlink_to(ROOT / "vend")
+    (tmp_path / "my_service.py").write_text(WORKLOAD["python"])
+    secure = f"export VEND_URL={own_site.url}\nunset VEND_KEY"
+    assert int(run(own_site, f"{secure}\n{EXEC_WITHOUT_KEY}", folder=tmp_path)) > 500
+
+
+@pytest.mark.slow
 def test_the_authlib_example_gets_a_user(own_site: Site) -> None:
     """The session gets its token from vend and a user from Graph."""
     assert python(own_site, AUTHLIB) in names(own_site)
@@ -183,6 +193,7 @@ def test_every_example_is_run() -> None:
         VARIABLES,
         IDENTITY,
         EXEC,
+        EXEC_WITHOUT_KEY,
         URLLIB,
         LISTING,
         HTTPX,
