@@ -13,7 +13,7 @@ from cli.documents import Config
 from cli.event_log import Log
 from cli.host_keys import ResourceId
 from cli.keys import LOCAL_APP, App, key_digest
-from cli.left_keys import check_everybody, sweep
+from cli.left_keys import check_everybody, kept_keys_told, sweep
 from cli.lost_keys import tell_lost
 from cli.made_keys import MadeKeys
 from cli.new_key import KeyFolder
@@ -60,7 +60,8 @@ def apply(
         raise stop("Nothing was written.", f"./vend plan {file} tells more. To go on all the same: --yes")
     after = session.check(plan.change({name: key_digest(name) for name in plan.keyless}))
     check_everybody(session, plan.lost, after, yes=yes)
-    _make(plan, _keys(plan, key_folder) if plan.keyless else None)
+    with kept_keys_told(session, plan.lost, after):
+        _make(plan, _keys(plan, key_folder) if plan.keyless else None)
     for name in session.documents.callers.callers:
         if name in plan.lost and name not in plan.wanted.keyed and (made := session.documents.key_file(name)):
             made.unlink(missing_ok=True)

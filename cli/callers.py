@@ -18,7 +18,7 @@ from cli.documents import Config
 from cli.entries import Profile, Tenants, entries_of, good_scopes, shown_entries
 from cli.host_keys import ResourceId, slots_of
 from cli.keys import LOCAL_APP, App, key_digest
-from cli.left_keys import Yes, check_everybody, sweep
+from cli.left_keys import Yes, check_everybody, kept_keys_told, sweep
 from cli.made_keys import MadeKeys
 from cli.moment import FORMS, moment
 from cli.new_key import KeyFile, KeyFolder
@@ -168,7 +168,8 @@ def revoke(
     after = session.check(change)
     check_everybody(session, lost, after, yes=yes)
     if known:
-        session.write(change)
+        with kept_keys_told(session, lost, after):
+            session.write(change)
         say(f"Written: {', '.join(known)} {'are no callers' if len(known) > 1 else 'is no caller'} any more.")
         for name in known:
             if made := documents.key_file(name):
@@ -266,7 +267,8 @@ def _finish(session: Session, held: Mapping[str, tuple[str, ...]], *, yes: bool)
     after = session.check(change)
     check_everybody(session, old, after, yes=yes)
     if rolled:
-        session.write(change)
+        with kept_keys_told(session, old, after):
+            session.write(change)
         which = "keys of {} are" if len(rolled) > 1 else "key of {} is"
         say(f"Written: the old {which.format(', '.join(rolled))} not in the document any more.")
     swept = sweep(session, old, after)

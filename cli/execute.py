@@ -16,6 +16,7 @@ from typing import Annotated
 
 import typer
 
+from cli.entries import good_tenants
 from cli.http import check_address
 from cli.keys import LOCAL_APP, App, key_of
 from cli.screen import misuse, say, stop
@@ -50,7 +51,12 @@ IdentityFile = Annotated[
 ]
 Tenant = Annotated[
     str | None,
-    typer.Option("--tenant", metavar="GUID", envvar="AZURE_TENANT_ID", help="Whose tokens, with --identity-file."),
+    typer.Option(
+        "--tenant",
+        metavar="GUID",
+        callback=good_tenants,
+        help="The tenant of the tokens, with --identity-file; else AZURE_TENANT_ID.",
+    ),
 ]
 
 
@@ -109,13 +115,12 @@ def _given(caller: str, identity_file: Path | None, tenant: str | None, *, app: 
 def _workload_identity(caller: str, identity_file: Path, tenant: str | None, address: str) -> dict[str, str]:
     if not address.startswith("https://"):
         raise misuse("--app", "clients of Entra speak to https alone")
-    if tenant is None:
-        raise misuse("--tenant", "is needed beside --identity-file, or AZURE_TENANT_ID")
-    if not is_guid(tenant):
-        raise misuse("--tenant", "must be a GUID")
+    wanted = tenant or os.environ.get("AZURE_TENANT_ID", "")
+    if not is_guid(wanted):
+        raise misuse("--tenant", "is needed beside --identity-file, or AZURE_TENANT_ID, as a GUID")
     return {
         "AZURE_AUTHORITY_HOST": f"{address}/api/entra",
-        "AZURE_TENANT_ID": tenant,
+        "AZURE_TENANT_ID": wanted,
         "AZURE_CLIENT_ID": caller,
         "AZURE_FEDERATED_TOKEN_FILE": str(identity_file.absolute()),
     }
