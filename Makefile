@@ -18,8 +18,8 @@ MAKEFLAGS += --no-print-directory
 BEGAN := $(shell date +%s)
 PYTHON := .venv/bin/python
 UV := .tools/bin/uv
-# A file of tests stays in one process: its tests share servers.
-PARALLEL := -n 2 --dist loadfile
+# A file of tests stays in one process: its tests share servers. tests/conftest.py has the order of the files.
+PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 INSTALL = $(UV) pip sync --quiet --require-hashes --python $(PYTHON)
 
 help:

@@ -25,6 +25,13 @@ settings.register_profile("mutants", PATIENT, derandomize=True, database=None, p
 settings.load_profile("vend")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that have slow tests: a file stays in one process, and the last ones must be short."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="module")
 def clock() -> Clock:
     """The cloud's time, standing still at the real one so that the libraries, which have their own, agree with it."""

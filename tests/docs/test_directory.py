@@ -79,6 +79,7 @@ NUMBERS = (*range(6), *range(100, 104))
 graphs = st.dictionaries(st.sampled_from(NUMBERS[:6]), st.sets(st.sampled_from(NUMBERS), max_size=4), max_size=6)
 
 
+@pytest.mark.slow
 @given(graph=graphs, deleted=st.sets(st.sampled_from(NUMBERS)))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
 def test_memberships_are_those_of_a_model(

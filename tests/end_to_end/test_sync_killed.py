@@ -183,8 +183,8 @@ def change_applications(cloud: LocalCloud) -> None:
     [
         (USERS, "a first copy", "a file"),
         (USERS, "changes", "a file"),
-        (USERS, "a database of version 0", "a file"),
-        (USERS, "a first copy", "a blob"),
+        pytest.param(USERS, "a database of version 0", "a file", marks=pytest.mark.nightly),
+        pytest.param(USERS, "a first copy", "a blob", marks=pytest.mark.nightly),
         (USERS, "changes", "a blob"),
         (STREAMS["applications"], "changes", "a file"),
     ],

@@ -1,13 +1,12 @@
 """The events of the callers document."""
 
-from dataclasses import dataclass
 from typing import Annotated
 
 from shared.telemetry.catalogue.fields import InForce, Kept, KeptDocument, Mistakes, Newest
-from shared.telemetry.event import About, Doc, Event
+from shared.telemetry.event import About, Doc, Event, declared
 
 
-@dataclass(slots=True, kw_only=True)
+@declared
 class CallersChanged(Event):
     """This worker has put a new callers document in force."""
 
@@ -18,7 +17,7 @@ class CallersChanged(Event):
     in_force: InForce
 
 
-@dataclass(slots=True, kw_only=True)
+@declared
 class CallersRefused(Event):
     """The callers document that this worker has put in force has mistakes, which cost the callers that have them."""
 
@@ -32,7 +31,7 @@ class CallersRefused(Event):
     mistakes: Mistakes
 
 
-@dataclass(slots=True, kw_only=True)
+@declared
 class CallersWarning(Event):
     """Something in the callers document that this worker has put in force is probably not meant."""
 
@@ -42,7 +41,7 @@ class CallersWarning(Event):
     warnings: Annotated[list[str], Doc("each by its dotted key")]
 
 
-@dataclass(slots=True, kw_only=True)
+@declared
 class CallerEnds(Event):
     """The time of callers is over soon. A worker tells each end 30, 7 and 1 days before, once each."""
 
@@ -58,7 +57,7 @@ class CallerEnds(Event):
     callers: Annotated[list[str], Doc("their names, the first end first; at most 10", {"maxItems": 10})]
 
 
-@dataclass(slots=True, kw_only=True)
+@declared
 class CallersInvalid(Event):
     """The callers document has mistakes that concern all callers, and changes nothing."""
 
@@ -70,7 +69,7 @@ class CallersInvalid(Event):
     mistakes: Mistakes
 
 
-@dataclass(slots=True, kw_only=True)
+@declared
 class CallersUnread(Event):
     """The callers document cannot be read, and nothing changes."""
 
@@ -80,7 +79,7 @@ class CallersUnread(Event):
     cause: Annotated[str, Doc("name of the document, and a short name of the cause")]
 
 
-@dataclass(slots=True, kw_only=True)
+@declared
 class IssuerKeysChanged(Event):
     """An issuer of identity tokens has other keys than before; a token by a key that is gone is refused from now on."""
 
@@ -90,7 +89,7 @@ class IssuerKeysChanged(Event):
     count: Annotated[int, Doc("number of its keys that can verify a token", {"minimum": 1})]
 
 
-@dataclass(slots=True, kw_only=True)
+@declared
 class IssuerUnread(Event):
     """The keys of an issuer of identity tokens cannot be read, and nothing changes."""
 
