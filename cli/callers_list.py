@@ -7,16 +7,17 @@ import typer
 from cli.documents import Config, read_documents
 from cli.patience import patience_of
 from cli.screen import counted, say
+from shared.core.notice import NOTICE_DAYS
 from shared.core.policy import EVERYBODY, Caller, Mode
 
-NEAR = timedelta(days=14)
-"""How long before its end a caller is named."""
+NEAR = timedelta(days=max(NOTICE_DAYS))
+"""How long before its end a caller is marked: from when the app tells of it, too."""
 
 
 def show(context: typer.Context, config: Config = None) -> None:
     """List the callers, one in a line: keys, limits, and what each may have.
 
-    A line tells where the time of a caller is over, or ends within 14 days.
+    A line tells where the time of a caller is over, or ends within 30 days.
 
     What is wrong with the document, ./vend check says.
     """

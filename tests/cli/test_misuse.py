@@ -19,6 +19,7 @@ MALFORMED = {
     "--correlation-id": ("x", f"{ID}0", f"{{{ID}}}"),
     "--for": ("5", "0s", "25h", "-5m", "5m\n"),
     "--how": ("slowly", "200", "600"),
+    "--identity-file": ("/nowhere/token", "/"),
     "--mode": ("open", "AUDIT"),
     "--not-after": ("tomorrow", "2027-13-01", "0001-01-01T00:00+01:00", "9999-12-31T23:59-23:59"),
     "--rate": ("0", "-1", "1.5", "\u0661", "1" * 10),

@@ -60,6 +60,7 @@ def test_the_life_of_a_caller_is_as_the_page_tells_it(cloud: LocalCloud, tmp_pat
 def test_a_command_prints_what_the_page_shows(site: Site, tmp_path: Path, command: str, expected: str) -> None:
     """Every line as it is, but for ids, times and numbers."""
     shutil.copy(ROOT / "vend.toml", tmp_path)
+    (tmp_path / "billing.token").write_text("x")
     environ = {
         "VEND_URL": site.app.url,
         "VEND_KEY_FILE": str(site.folder / ("operator.key" if " --as operator" in command else "billing.key")),

@@ -12,6 +12,7 @@ from shared.telemetry.catalogue.app import (
     SettingsInvalid,
 )
 from shared.telemetry.catalogue.callers import (
+    CallerEnds,
     CallersChanged,
     CallersInvalid,
     CallersRefused,
@@ -76,6 +77,7 @@ EVENTS: tuple[type[Event], ...] = (
     CallersChanged,
     CallersRefused,
     CallersWarning,
+    CallerEnds,
     CallersInvalid,
     CallersUnread,
     IssuerKeysChanged,

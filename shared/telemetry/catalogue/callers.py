@@ -42,6 +42,22 @@ class CallersWarning(Event):
 
 
 @declared
+class CallerEnds(Event):
+    """The time of callers is over soon. A worker tells each end 30, 7 and 1 days before, once each."""
+
+    about = About(
+        "caller_ends",
+        remedy="move the end by `./vend callers set NAME --not-after`, or revoke the caller; `./vend callers list` "
+        "has every end",
+    )
+
+    number: Annotated[int, Doc("how many callers are told with this event", {"minimum": 1})]
+    days: Annotated[int, Doc("within how many days the first of them ends", {"enum": [1, 7, 30]})]
+    first_end: Annotated[str, Doc("when the first of them ends", {"format": "date-time"})]
+    callers: Annotated[list[str], Doc("their names, the first end first; at most 10", {"maxItems": 10})]
+
+
+@declared
 class CallersInvalid(Event):
     """The callers document has mistakes that concern all callers, and changes nothing."""
 
