@@ -17,8 +17,10 @@ from cli.explain import explain
 from cli.faults import break_part, mend_part
 from cli.plan import plan
 from cli.rekey import rekey
+from cli.status import status
 from cli.sync import sync
 from cli.token import token
+from cli.watch import watch
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -47,6 +49,8 @@ def _options(
 
 
 app.command("check")(check)
+app.command("status")(status)
+app.command("watch")(watch)
 app.command("token")(token)
 app.command("exec")(execute)
 app.command("env")(environment)

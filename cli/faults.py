@@ -5,7 +5,7 @@ The local cloud itself ends the fault when its time is over, so the command need
 
 import re
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated
 from urllib.parse import quote
@@ -13,7 +13,9 @@ from urllib.parse import quote
 import httpx
 import typer
 
+from cli.duration import duration
 from cli.http import ask, check_address, json_object
+from cli.running import unless_named
 from cli.screen import BAD, GOOD, counted, say, say_table, stop
 
 LOCAL_CLOUD = "http://127.0.0.1:8440"
@@ -35,12 +37,17 @@ KINDS = {
     "garbage": "it answers what is no JSON",
     "endless": "its answers have no end",
 }
-UNITS = {"s": 1, "m": 60, "h": 3600}
-LONGEST = timedelta(days=1)
 
 Part = Annotated[str, typer.Argument(metavar="PART", help=f"One of {', '.join(NOTICED)}.")]
 Control = Annotated[
-    str, typer.Option("--control", metavar="URL", envvar="VEND_CONTROL", help="Control API of the local cloud.")
+    str,
+    typer.Option(
+        "--control",
+        metavar="URL",
+        envvar="VEND_CONTROL",
+        callback=unless_named("control"),
+        help="Control API of the local cloud. Without it: that of `make run`.",
+    ),
 ]
 
 
@@ -62,7 +69,7 @@ def break_part(
 
     The local cloud mends itself when the time is over, whether or not this terminal is still there.
     """
-    fault, lasts = _fault(how), _duration(time)
+    fault, lasts = _fault(how), duration(time)
     if lasts:
         fault["lasts_seconds"] = lasts.total_seconds()
     _drive("PUT", part, control=control, fault=fault)
@@ -94,13 +101,3 @@ def _fault(how: str) -> dict[str, object]:
     if re.fullmatch(r"429|5[0-9]{2}", how):
         return {"kind": "status", "status": int(how)}
     raise typer.BadParameter(f"must be {', '.join(KINDS)}, 429, or a status from 500 to 599", param_hint="--how")
-
-
-def _duration(text: str) -> timedelta | None:
-    if not text:
-        return None
-    found = re.fullmatch(r"([0-9]{1,6})([smh])", text)
-    lasts = timedelta(seconds=int(found[1]) * UNITS[found[2]]) if found else timedelta(0)
-    if not timedelta(0) < lasts <= LONGEST:
-        raise typer.BadParameter("must be a time such as 30s, 5m or 1h, at most 24h", param_hint="--for")
-    return lasts

@@ -1,0 +1,148 @@
+"""`./vend status`: on one screen, whether the app can serve, and what it goes by."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from http import HTTPStatus
+from typing import Annotated, Any
+
+import httpx
+import typer
+
+from cli.event_log import events_of, log_of_run
+from cli.http import NoAnswer, Secret, check_address, function_key, json_object, send
+from cli.keys import LOCAL_APP, App, key_of
+from cli.readiness import Unclear, read_mistakes
+from cli.screen import BAD, GOOD, complain, counted, say, say_table, stop
+
+ADMIN = "operator"
+"""The administrator that `make run` makes."""
+SERVING = frozenset({"ready", "degraded"})
+NOBODY = "`make run` starts one on this machine; for another: --app URL, or VEND_URL."
+NOT_READ = "not known: {}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """What one worker of the app says of itself.
+
+    Args:
+        app: its address.
+        status: ready, degraded or not_ready.
+        worker: its id.
+        callers: the callers document that it goes by.
+        checks: name, state and detail of each.
+        credentials: by which each profile proved itself last, from the log of a `make run`; empty without one.
+        mistakes: of the callers document; None where the key is not that of an administrator.
+    """
+
+    app: str
+    status: str
+    worker: str
+    callers: Mapping[str, Any]
+    checks: Sequence[Mapping[str, str]]
+    credentials: Sequence[Mapping[str, str]]
+    mistakes: Sequence[str] | None
+
+
+def status(
+    name: Annotated[
+        str,
+        typer.Option(
+            "--as",
+            metavar="CALLER",
+            help="Whose key asks. With `admin = true` it also sees the mistakes of the callers.",
+        ),
+    ] = ADMIN,
+    app: App = LOCAL_APP,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the same as one object of JSON.")] = False,
+) -> None:
+    """Say whether the app can serve, which checks it made, and which callers document is in force.
+
+    One worker answers; ask again to see another. The key of CALLER is found as for `./vend token`.
+
+    Exit code 0: that worker can serve, perhaps with a warning. 1: it cannot, or there is no answer.
+    """
+    address = check_address(app, at="--app")
+    found = _ask(address, function_key(key_of(name, app=address), app=address))
+    if as_json:
+        typer.echo(json.dumps(asdict(found)))
+    else:
+        _print(found)
+    if found.status not in SERVING:
+        raise typer.Exit(1)
+
+
+def _ask(address: str, secret: Secret) -> Status:
+    try:
+        answer = send(httpx.Request("GET", f"{address}/api/health/ready"), secret=secret)
+    except NoAnswer as failure:
+        raise stop(str(failure), NOBODY) from None
+    match json_object(answer.content):
+        case {"status": str(status), "worker": str(worker), "callers": dict(callers), "checks": list(checks)}:
+            return Status(
+                app=address,
+                status=status,
+                worker=worker,
+                callers=callers,
+                checks=checks,
+                credentials=list(_credentials()),
+                mistakes=_mistakes(address, secret),
+            )
+    if answer.status_code == HTTPStatus.UNAUTHORIZED:
+        raise stop(
+            "The host does not know the key that asks.", "Is it the key of another app? A new one can take 60 s."
+        )
+    raise stop(f"{address} answers {answer.status_code}, but not as vend does.", "Is it the address of vend?")
+
+
+def _mistakes(address: str, secret: Secret) -> list[str] | None:
+    try:
+        return read_mistakes(address, secret)
+    except Unclear:
+        return None
+
+
+def _credentials() -> Sequence[Mapping[str, str]]:
+    """Return the last credential of each profile that Entra accepted, by the log of a `make run`."""
+    log = log_of_run()
+    found: dict[str, Mapping[str, str]] = {}
+    for event in events_of(log, "credential_accepted") if log else ():
+        row = {"profile": event.get("profile"), "credential": event.get("credential"), "since": event.get("time")}
+        found[str(event.get("profile"))] = {name: str(value) for name, value in row.items()}
+    return list(found.values())
+
+
+def _print(found: Status) -> None:
+    style = {"ready": GOOD, "not_ready": BAD}.get(found.status, "")
+    say(f"{found.status.replace('_', ' ')}  {found.app}, worker {found.worker}", style=style)
+    width = max(len(each.get("name", "")) for each in found.checks)
+    for each in found.checks:
+        is_ok = each.get("state") == "ok"
+        say(
+            f"{each.get('name', ''):{width}}  {each.get('state', ''):8}  {each.get('detail', '')}",
+            style="" if is_ok else BAD,
+        )
+    rows = [("callers document", _document(found.callers))]
+    rows += [
+        ("credential", f"{each['profile']}: {each['credential']}, since {each['since'][11:16]} UTC")
+        for each in found.credentials
+    ]
+    say_table(rows)
+    for mistake in found.mistakes or ():
+        complain(f"callers document: {mistake}")
+    bad = [each.get("name", "") for each in found.checks if each.get("state") != "ok"]
+    if bad:
+        sections = ", ".join(f"docs/runbook.md#{name}" for name in bad)
+        say(f"What to do: {sections}; ./vend watch shows the events.")
+
+
+def _document(facts: Mapping[str, Any]) -> str:
+    in_force, newest, refused = facts.get("in_force"), facts.get("newest"), facts.get("refused")
+    if in_force is None:
+        return "none in force"
+    shown = f"{in_force} in force, generation {facts.get('generation')}"
+    if newest != in_force:
+        shown += f"; the newer one, {newest}, is refused"
+    return shown + (f"; {counted(refused, 'caller')} refused" if isinstance(refused, int) and refused else "")
