@@ -1,6 +1,5 @@
 """`./vend status`: on one screen, whether the app can serve, and what it goes by."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
@@ -13,7 +12,7 @@ from cli.event_log import events_of, log_of_run
 from cli.http import NoAnswer, Secret, check_address, function_key, json_object, send
 from cli.keys import LOCAL_APP, App, key_of
 from cli.readiness import Unclear, read_mistakes
-from cli.screen import BAD, GOOD, complain, counted, say, say_table, stop
+from cli.screen import BAD, GOOD, AsJson, complain, counted, say, say_json, say_table, stop
 
 ADMIN = "operator"
 """The administrator that `make run` makes."""
@@ -56,7 +55,7 @@ def status(
     ] = ADMIN,
     app: App = LOCAL_APP,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the same as one object of JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Say whether the app can serve, which checks it made, and which callers document is in force.
 
@@ -67,7 +66,7 @@ def status(
     address = check_address(app, at="--app")
     found = _ask(address, function_key(key_of(name, app=address), app=address))
     if as_json:
-        typer.echo(json.dumps(asdict(found)))
+        say_json(asdict(found))
     else:
         _print(found)
     if found.status not in SERVING:

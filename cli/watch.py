@@ -48,14 +48,13 @@ def watch(
 
     Exit code 0: the time is over, the app has stopped, or Ctrl-C was pressed. 1: there is nothing to watch.
     """
-    lasts = duration(time)
+    lasts, address = duration(time), check_address(app, at="--app")
     log = log or log_of_run()
     if log is None and caller is None:
         raise stop(
             "There is no log of a `make run` here.",
             "Start one: make run. For another log: --log FILE. To ask an app as a caller: ./vend watch CALLER",
         )
-    address = check_address(app, at="--app")
     seen = _Caller(caller, scope or _first_scope(caller), address) if caller else None
     say(f"Watching {' and '.join(_watched(log, seen))}. Ctrl-C ends it.")
     with suppress(KeyboardInterrupt):
