@@ -39,6 +39,8 @@ CERTIFICATE = "vend"
 CONTAINER = "configuration"
 DIRECTORY_CONTAINER = "directory"
 GRAPH = "https://graph.microsoft.com"
+GRAPH_ROLES = frozenset({"User.Read.All"})
+"""What the first application may do there."""
 ORDERS_ID = "5d0e8f3a-b742-4c96-a1f8-37c9e6d2b104"
 ORDERS = f"api://{ORDERS_ID}"
 INVOICES_ID = "a9f1c3d7-6e20-4b58-9c4d-82b7e05f1a36"
@@ -126,7 +128,7 @@ def seed(
     )
     directory.consent(OPERATOR_CLIENT_ID, tenant_id=TENANT_ID, object_id=OPERATOR_PRINCIPAL_ID)
     principal = directory.consent(CLIENT_ID, tenant_id=TENANT_ID)
-    directory.grant(principal.object_id, resource=GRAPH, roles=frozenset({"User.Read.All"}))
+    directory.grant(principal.object_id, resource=GRAPH, roles=GRAPH_ROLES)
     directory.add_identity(
         ManagedIdentity(
             IDENTITY_CLIENT_ID,

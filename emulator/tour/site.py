@@ -32,6 +32,7 @@ from emulator.seed import (
 )
 from emulator.tour.app import App
 from emulator.tour.ports import FREE, Ports, write_addresses
+from emulator.tour.spoil import lost_keys, spoiled
 
 ROOT = Path(__file__).parents[2]
 TOKEN_LIFETIME = 86_400
@@ -229,7 +230,10 @@ def start(
     keys = {name: generate() for name in (CALLER, SHOP, ADMIN)}
     write_configuration(cloud, folder, keys, limits=limits)
     write_keys(folder / "host.keys.json", keys)
-    cloud.management.add_site(APP_RESOURCE_ID, KeyFile(folder / "host.keys.json"))
+    host_keys = KeyFile(folder / "host.keys.json")
+    cloud.management.add_site(APP_RESOURCE_ID, host_keys)
+    cloud.rehearsals.add("callers", spoiled(folder / "callers.toml"))
+    cloud.rehearsals.add("keys", lost_keys(host_keys))
     settings = {**app_settings(cloud, folder / "vend.toml"), **settings}
     write_local_settings(folder / "local.settings.json", settings)
     app = stack.enter_context(
