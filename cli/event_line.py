@@ -47,5 +47,5 @@ def _api(scope: str) -> str:
 
 
 def _value(value: object) -> str:
-    shown = value if isinstance(value, str) else json.dumps(value)
-    return json.dumps(shown, ensure_ascii=False) if " " in shown or not shown else shown
+    is_plain = isinstance(value, str) and value and " " not in value
+    return str(value) if is_plain else json.dumps(value, ensure_ascii=False)

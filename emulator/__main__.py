@@ -1,12 +1,14 @@
 """`make run`: the local cloud and the app on this machine, a tour of six steps, and then they continue to serve.
 
 `--once` (`make demo`) ends after the tour, with exit code 1 if a step failed. `--cloud` (`make cloud`) starts the cloud
-alone, for the tests of other projects. Every file is written to `.run/`, which is removed at the end. With `--once` the
-folder is `.run-demo/`, and it stays if a step failed. `--port` moves everything to a row of ports.
+alone, for the tests of other projects: until Ctrl-C, or while a program runs. `--port` moves everything to a row of
+ports. Every file is written to `.run/`, which is removed at the end. With `--once` the folder is `.run-demo/`, and it
+stays if a step failed. A program gets a folder of its own.
 """
 
 import argparse
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -15,11 +17,13 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from emulator.cloud import LocalCloud
+from emulator.foreign import EXPORTABLE, login, run
 from emulator.network.holder import holder
 from emulator.network.serve import HOST, listening_socket
-from emulator.seed import CERTIFICATE, CLIENT_ID, CONTAINER, IDENTITY_CLIENT_ID, TENANT_ID
+from emulator.seed import CERTIFICATE, CLIENT_ID, CONTAINER, GRAPH, IDENTITY_CLIENT_ID, ORDERS, TENANT_ID
 from emulator.tour.app import SiteError
 from emulator.tour.ports import FREE, LENGTH, Ports, serving, write_addresses
 from emulator.tour.site import AT_ONCE, CALLER, ROOT, SCOPE, SHOP, SHOP_SCOPES, Site, start
@@ -39,24 +43,32 @@ def main(arguments: Sequence[str], *, prepare: Callable[[Site], object] = lambda
     parser.add_argument("--once", action="store_true", help="end after the tour; exit 1 if a step failed")
     parser.add_argument("--cloud", action="store_true", help="start the cloud alone, without the app")
     parser.add_argument(
+        "command", nargs="*", metavar="-- CMD", help="with --cloud: a program; the cloud serves while it runs"
+    )
+    parser.add_argument(
         "--port",
         type=_first_port,
         help="of the app; the parts of the cloud take the next ones; without it, the usual ones",
     )
     options = parser.parse_args(arguments)
+    if options.command:
+        if not options.cloud:
+            parser.error("a program is for --cloud")
+        with TemporaryDirectory() as own, LocalCloud(Path(own), ports=_ports(options).parts) as cloud:
+            sys.exit(_serve_cloud(cloud, Path(own), options.command))
     # A demo has its own ports and folder, because `make run` may be serving.
     folder = ROOT / (".run-demo" if options.once else ".run")
     kept = False
-    ports = Ports.following(options.port) if options.port else FREE if options.once else Ports.usual()
+    ports = _ports(options)
     if address := serving(folder):
         sys.exit(f"A run of this clone serves already, at {address}. End it first, by Ctrl-C in its terminal.")
     _check_ports(*ports.parts.values(), *(() if options.cloud else (ports.app,)))
     try:
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(mode=0o700)
+        folder.mkdir(mode=0o700, exist_ok=True)  # a volume of a container stays
         with ExitStack() as stack:
             if options.cloud:
-                _serve_cloud(stack.enter_context(LocalCloud(folder, ports=ports.parts, users=USERS)), folder)
+                _serve_cloud(stack.enter_context(LocalCloud(folder, ports=ports.parts, users=USERS)), folder, ())
                 return
             site = start(stack, folder, ports=ports, limits=AT_ONCE, users=USERS)
             prepare(site)
@@ -87,6 +99,12 @@ def _check_ports(*ports: int) -> None:
                 f"Port {port} on {HOST} is taken{by}.\n"
                 "If it is an earlier run of yours, end that one. To run beside it, take other ports: make run PORT=9000"
             )
+
+
+def _ports(options: argparse.Namespace) -> Ports:
+    if options.port:
+        return Ports.following(options.port)
+    return FREE if options.once or options.command else Ports.usual()
 
 
 def _first_port(text: str) -> int:
@@ -124,27 +142,32 @@ def _serve(site: Site) -> None:
     ended.wait()
 
 
-def _serve_cloud(cloud: LocalCloud, folder: Path) -> None:
+def _serve_cloud(cloud: LocalCloud, folder: Path, command: Sequence[str]) -> int:
+    """Serve until Ctrl-C, or while a program runs; return the exit code."""
+    variables = login(cloud, folder)
+    if command:
+        return run(command, variables)
     write_addresses(folder, cloud, app=None)
     about = {
-        "Entra": cloud.authority,
-        "Key Vault": cloud.vault_url,
+        "tenant": f"{TENANT_ID}, a client {CLIENT_ID}",
+        "Entra": f"{cloud.authority}, for {GRAPH} or {ORDERS}",
+        "log in": "by AZURE_CLIENT_SECRET, or by AZURE_CLIENT_CERTIFICATE_PATH, below",
+        "Key Vault": f"{cloud.vault_url}: {CERTIFICATE!r} signs and stays, {EXPORTABLE!r} can be downloaded",
         "Graph": cloud.graph_url,
         "Blob Storage": f"{cloud.blob_url}/{CONTAINER}",
         "management": cloud.management_url,
         "issuer": f"{cloud.issuer_url}, tokens by POST {cloud.control}/issuer/tokens",
-        "managed identity": f"IDENTITY_ENDPOINT={cloud.identity_endpoint}",
-        "": f"IDENTITY_HEADER={cloud.identity_header}",
-        "control": f"{cloud.control}: /faults, /clock, /requests/entra, /applications, /directory",
-        "CA": str(cloud.ca_file.relative_to(ROOT)),
-        "tenant": TENANT_ID,
-        "client": f"{CLIENT_ID}, certificate {CERTIFICATE!r} in the vault",
-        "identity": f"{IDENTITY_CLIENT_ID} (may sign, may not read secrets)",
+        "identity": f"{IDENTITY_CLIENT_ID}, at IDENTITY_ENDPOINT: may sign, make certificates and download them",
+        "control": f"{cloud.control}: /faults, /rehearsals, /clock, /requests/entra, /applications, /directory",
     }
     for name, value in about.items():
-        say(f"{name:<18}{value}")
-    say("Serving. Ctrl-C stops everything and removes .run/")
+        say(f"{name:<14}{value}")
+    say("\nFor the shell of a client (secrets of this run alone):")
+    for name, value in variables.items():
+        say(f"export {name}={shlex.quote(value)}")
+    say("\nServing. Ctrl-C stops everything and removes .run/")
     _ended().wait()
+    return 0
 
 
 def _ended(also: Callable[[], object] = lambda: None) -> threading.Event:

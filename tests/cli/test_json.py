@@ -33,7 +33,7 @@ UNKNOWN_ID = "00247c49-88b0-4b49-83e1-d12496541153"
     ids=lambda value: " ".join(value[:2]) if isinstance(value, tuple) else "",
 )
 def test_facts_are_json(run: Run, site: Site, words: tuple[str, ...], code: int, facts: dict[str, Any]) -> None:
-    """One object alone on stdout, with the exit code that the command has without it; no token, no key."""
+    """FND-E5. One object alone on stdout, with the exit code that the command has without it; no token, no key."""
     ask(site)
     caller = "operator" if "operator" in words else "billing"
     environ = {

@@ -47,7 +47,7 @@ def watch(run: Run, site: Site, *words: str, meanwhile: Callable[[], object] = l
 
 
 def test_each_event_is_a_line(run: Run, site: Site) -> None:
-    """Who got what, from where, how fast and which token, or why not; other events by name; nothing from before."""
+    """FND-E7. Who got which token, from where and how fast, or why not; other events by name; none from before."""
 
     def happen() -> None:
         ask(site)
@@ -102,7 +102,7 @@ def test_what_a_caller_sees_is_shown_as_it_is(
 
 
 def test_it_ends_with_the_app(run: Run, tmp_path: Path) -> None:
-    """The host says so in its last line; without this the command would be left behind by a killed `make run`."""
+    """FND-E15. The host says so in its last line; else a killed `make run` would leave the command behind."""
     log = tmp_path / "app.log"
     log.touch()
     time = Time(lambda: log.write_text("Stopped; dropped 0 log lines that belonged to no running invocation\n"))

@@ -22,7 +22,7 @@ def taken() -> socket.socket:
 
 
 def test_the_process_in_the_way_is_named(taken: socket.socket) -> None:
-    """By its id and its command: a run that was killed may have left one behind. A free port has none."""
+    """FND-E15. By its id and its command: a run that was killed may have left one behind. A free port has none."""
     port = taken.getsockname()[1]
     with taken:
         assert holder(port).startswith(f"process {os.getpid()} (")
