@@ -36,16 +36,11 @@ def say_query(query: str, log: Path | None) -> None:
 
 def token_events(log: Path) -> Iterator[Mapping[str, Any]]:
     """Return the events of answers to requests for tokens; end with exit code 1 if the log cannot be read."""
-    return events_of(log, "token")
-
-
-def events_of(log: Path, name: str) -> Iterator[Mapping[str, Any]]:
-    """Return the events of one name, the oldest first; end with exit code 1 if the log cannot be read."""
     try:
         with log.open(errors="replace") as lines:
             for line in lines:
                 event = parse_event(line)
-                if event is not None and event["event"] == name:
+                if event is not None and event["event"] == "token":
                     yield event
     except OSError as error:
         raise stop(f"{shown(log)} cannot be read ({type(error).__name__})") from None

@@ -8,10 +8,9 @@ from typing import Annotated, Any
 import httpx
 import typer
 
-from cli.event_log import events_of, log_of_run
 from cli.http import NoAnswer, Secret, check_address, function_key, json_object, send
 from cli.keys import LOCAL_APP, App, key_of
-from cli.readiness import Unclear, read_mistakes
+from cli.readiness import Diagnosis, Unclear, read_diagnosis
 from cli.screen import BAD, GOOD, AsJson, complain, counted, say, say_json, say_table, stop
 
 ADMIN = "operator"
@@ -31,8 +30,8 @@ class Status:
         worker: its id.
         callers: the callers document that it goes by.
         checks: name, state and detail of each.
-        credentials: by which each profile proved itself last, from the log of a `make run`; empty without one.
-        mistakes: of the callers document; None where the key is not that of an administrator.
+        credentials: by which each profile proves itself; None where the key is not that of an administrator.
+        mistakes: of the callers document; None as before.
     """
 
     app: str
@@ -40,7 +39,7 @@ class Status:
     worker: str
     callers: Mapping[str, Any]
     checks: Sequence[Mapping[str, str]]
-    credentials: Sequence[Mapping[str, str]]
+    credentials: Sequence[Mapping[str, Any]] | None
     mistakes: Sequence[str] | None
 
 
@@ -50,7 +49,7 @@ def status(
         typer.Option(
             "--as",
             metavar="CALLER",
-            help="Whose key asks. With `admin = true` it also sees the mistakes of the callers.",
+            help="Whose key asks. With `admin = true` it also sees mistakes of the callers and credentials.",
         ),
     ] = ADMIN,
     app: App = LOCAL_APP,
@@ -80,14 +79,15 @@ def _ask(address: str, secret: Secret) -> Status:
         raise stop(str(failure), NOBODY) from None
     match json_object(answer.content):
         case {"status": str(status), "worker": str(worker), "callers": dict(callers), "checks": list(checks)}:
+            known = _diagnosis(address, secret)
             return Status(
                 app=address,
                 status=status,
                 worker=worker,
                 callers=callers,
                 checks=checks,
-                credentials=list(_credentials()),
-                mistakes=_mistakes(address, secret),
+                credentials=known.credentials if known else None,
+                mistakes=known.mistakes if known else None,
             )
     if answer.status_code == HTTPStatus.UNAUTHORIZED:
         raise stop(
@@ -96,21 +96,11 @@ def _ask(address: str, secret: Secret) -> Status:
     raise stop(f"{address} answers {answer.status_code}, but not as vend does.", "Is it the address of vend?")
 
 
-def _mistakes(address: str, secret: Secret) -> list[str] | None:
+def _diagnosis(address: str, secret: Secret) -> Diagnosis | None:
     try:
-        return read_mistakes(address, secret)
+        return read_diagnosis(address, secret)
     except Unclear:
         return None
-
-
-def _credentials() -> Sequence[Mapping[str, str]]:
-    """Return the last credential of each profile that Entra accepted, by the log of a `make run`."""
-    log = log_of_run()
-    found: dict[str, Mapping[str, str]] = {}
-    for event in events_of(log, "credential_accepted") if log else ():
-        row = {"profile": event.get("profile"), "credential": event.get("credential"), "since": event.get("time")}
-        found[str(event.get("profile"))] = {name: str(value) for name, value in row.items()}
-    return list(found.values())
 
 
 def _print(found: Status) -> None:
@@ -124,10 +114,8 @@ def _print(found: Status) -> None:
             style="" if is_ok else BAD,
         )
     rows = [("callers document", _document(found.callers))]
-    rows += [
-        ("credential", f"{each['profile']}: {each['credential']}, since {each['since'][11:16]} UTC")
-        for each in found.credentials
-    ]
+    rows += [("credential", _credential(each)) for each in found.credentials or ()]
+
     say_table(rows)
     for mistake in found.mistakes or ():
         complain(f"callers document: {mistake}")
@@ -135,6 +123,15 @@ def _print(found: Status) -> None:
     if bad:
         sections = ", ".join(f"docs/runbook.md#{name}" for name in bad)
         say(f"What to do: {sections}; ./vend watch shows the events.")
+
+
+def _credential(serving: Mapping[str, Any]) -> str:
+    ends, is_accepted, resting = (serving.get(name) for name in ("ends", "is_accepted", "resting"))
+    words = [f"{serving.get('profile')}: {serving.get('credential') or 'none is known yet'}"]
+    words += [f"until {ends[:10]}"] if isinstance(ends, str) else []
+    words += [] if is_accepted or not serving.get("credential") else ["not yet accepted by Entra"]
+    words += [f"{counted(len(resting), 'other')} refused"] if isinstance(resting, list) and resting else []
+    return ", ".join(words)
 
 
 def _document(facts: Mapping[str, Any]) -> str:
