@@ -114,6 +114,22 @@ def _first_port(text: str) -> int:
     return int(text)
 
 
+def trial(app: str) -> Sequence[str]:
+    """Return what is printed once the tour is over: what can be tried with the app at this host and port."""
+    return (
+        "",
+        f'Try it (the keys of "{CALLER}" and "{SHOP}" are in .run/{CALLER}.key and .run/{SHOP}.key):',
+        f'  curl -s {app}/api/token -H "x-functions-key: $(cat .run/{CALLER}.key)" \\',
+        f"       -d grant_type=client_credentials -d scope={SCOPE}",
+        f"  ./vend token {SHOP} --scope {SHOP_SCOPES[0]}",
+        "  ./vend status",
+        f"  ./vend break entra --for 5m && ./vend watch {CALLER}      the caller does not notice",
+        "  .venv/bin/python -m sqlite3 .run/directory.db 'select * from active_users limit 5'",
+        f"Serving on http://{app}. Ctrl-C stops everything and removes .run/",
+        "Every event of the app, as it comes:",
+    )
+
+
 def _serve(site: Site) -> None:
     app = f"localhost:{site.app.url.rpartition(':')[2]}"
     # Its first line says that it follows the log; it ends by itself where this process is killed, with the host.
@@ -128,14 +144,8 @@ def _serve(site: Site) -> None:
     with watching:
         assert watching.stdout is not None
         watching.stdout.readline()
-        say(f'\nTry it (the keys of "{CALLER}" and "{SHOP}" are in .run/{CALLER}.key and .run/{SHOP}.key):')
-        say(f'  curl -s {app}/api/token -H "x-functions-key: $(cat .run/{CALLER}.key)" \\')
-        say(f"       -d grant_type=client_credentials -d scope={SCOPE}")
-        say(f"  ./vend token {SHOP} --scope {SHOP_SCOPES[0]}")
-        say("  ./vend status")
-        say(f"  ./vend break entra --for 5m && ./vend watch {CALLER}      the caller does not notice")
-        say("  .venv/bin/python -m sqlite3 .run/directory.db 'select * from active_users limit 5'")
-        say(f"Serving on http://{app}. Ctrl-C stops everything and removes .run/\nEvery event of the app, as it comes:")
+        for line in trial(app):
+            say(line)
         ended = _ended(watching.terminate)
         for line in watching.stdout:
             say(line.rstrip())

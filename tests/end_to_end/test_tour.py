@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from emulator.__main__ import main
+from emulator.__main__ import main, trial
 from emulator.network.faults import Fault, Kind
 from emulator.tour.site import ROOT, SCOPE, Site
 from emulator.tour.tour import OTHER_SCOPE
@@ -40,6 +40,7 @@ def test_the_demo_is_the_one_of_the_page(capsys: pytest.CaptureFixture[str]) -> 
     shown = page[page.index("Local Entra, Key Vault, Graph") : page.index("All six steps as expected.")]
     *printed, _ = shape(capsys.readouterr().out)  # the last line leads to `make run`
     assert printed == [*shape(shown), "All six steps as expected."]
+    assert "\n".join(trial("localhost:7071")) in page
     assert not (ROOT / ".run-demo").exists()
 
 
