@@ -1,4 +1,4 @@
-# make run      start everything on this machine, vend one token, keep serving
+# make run      start everything on this machine, vend one token, keep serving; PORT=9000 for other ports
 # make demo     the same once; exits 0 or 1
 # make cloud    start the local cloud alone, for the tests of others
 # make test     the whole suite
@@ -18,6 +18,7 @@ MAKEFLAGS += --no-print-directory
 BEGAN := $(shell date +%s)
 PYTHON := .venv/bin/python
 UV := .tools/bin/uv
+AT := $(addprefix --port ,$(PORT))
 # A file of tests stays in one process: its tests share servers. tests/conftest.py has the order of the files.
 PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 INSTALL = $(UV) pip sync --quiet --require-hashes --python $(PYTHON)
@@ -26,13 +27,13 @@ help:
 	@sed -n 's/^# make/make/p' Makefile
 
 run: .venv/local
-	@exec $(PYTHON) -m emulator
+	@exec $(PYTHON) -m emulator $(AT)
 
 demo: .venv/local
-	@exec $(PYTHON) -m emulator --once
+	@exec $(PYTHON) -m emulator --once $(AT)
 
 cloud: .venv/local
-	@exec $(PYTHON) -m emulator --cloud
+	@exec $(PYTHON) -m emulator --cloud $(AT)
 
 test: .venv/dev .venv/node
 	@$(PYTHON) -m pytest $(PARALLEL) -m "not nightly" --cov --cov-report=term $(ARGS)
@@ -67,6 +68,7 @@ bench: .venv/dev $(if $(ONLY),$(if $(filter directory,$(ONLY)),.venv/msgraph),.v
 
 # Two stages in one environment: `make run` installs no test tools.
 .venv/local: requirements/local.txt .venv/pyvenv.cfg $(UV)
+	@echo "Installing what vend needs into .venv; this needs a package index, and about 15 s." >&2
 	@$(INSTALL) requirements/local.txt
 	@printf 'First run: Python 3.13 and %d packages into .venv ............... %d s\n' \
 		"$$(ls -d .venv/lib/python3.13/site-packages/*.dist-info | wc -l)" "$$(($$(date +%s) - $(BEGAN)))"

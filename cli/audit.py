@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.event_log import Log, log_of_run, say_query, token_events
-from cli.screen import GOOD, counted, misuse, say, say_table, stop
+from cli.screen import GOOD, AsJson, counted, misuse, say, say_json, say_table, stop
 
 _UTI = re.compile(r"[A-Za-z0-9_-]{8,64}\Z")
 
@@ -27,6 +27,8 @@ def audit(
         ),
     ],
     log: Log = None,
+    *,
+    as_json: AsJson = False,
 ) -> None:
     """Name the callers that got a token, and when; without a log, print the query for Application Insights.
 
@@ -35,10 +37,14 @@ def audit(
     log = log or log_of_run()
     events = token_events(log) if log else iter(())
     given = [event for event in events if event.get("uti") == uti and event.get("outcome") == "vended"]
+    callers = dict.fromkeys(str(event.get("caller")) for event in given)
+    if as_json:
+        by_caller = {caller: [event for event in given if event.get("caller") == caller] for caller in callers}
+        say_json({"callers": [{"name": caller, **dict(_facts(by_caller[caller]))} for caller in callers]})
+        raise typer.Exit(0 if len(callers) == 1 else 1)
     if not given:
         say_query(_query(uti), log)
         return
-    callers = dict.fromkeys(str(event.get("caller")) for event in given)
     for caller in callers:
         say(caller, style=GOOD if len(callers) == 1 else "")
         say_table(_facts([event for event in given if event.get("caller") == caller]))

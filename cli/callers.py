@@ -44,7 +44,7 @@ def add(  # noqa: PLR0913  # typer reads the options from the signature
     *,
     not_after: Annotated[
         str | None,
-        typer.Option("--not-after", metavar="DATE", help=f"The keys are unknown from then on: {FORMS}."),
+        typer.Option("--not-after", metavar="DATE", help=f"When the entry ends: {FORMS}."),
     ] = None,
     profile: Profile = None,
     tenant: Tenants = None,
