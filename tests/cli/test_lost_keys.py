@@ -10,7 +10,8 @@ import pytest
 
 from emulator.host.keys import KeyFile, Keys, generate
 from emulator.seed import TENANT_ID, VEND
-from emulator.tour.site import ADMIN, AT_ONCE, SCOPE, App, Site, app_settings, start
+from emulator.tour.app import App
+from emulator.tour.site import ADMIN, AT_ONCE, SCOPE, Site, app_settings, start
 from shared.core.request import ASSERTION_TYPE
 from tests.cli.conftest import Run
 from tests.conftest import measured
