@@ -109,7 +109,7 @@ def read_diagnosis(app: str, secret: Secret) -> Diagnosis:
             credentials = body.get("credentials")
             return Diagnosis(
                 [f"{each['at']}: {each['what']}" for each in mistakes if isinstance(each, dict) and "at" in each],
-                credentials if isinstance(credentials, list) else [],
+                [each for each in credentials if isinstance(each, dict)] if isinstance(credentials, list) else [],
             )
         case HTTPStatus.FORBIDDEN, {"correlation_id": _}:
             raise Unclear("the caller of --as is no admin")

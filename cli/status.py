@@ -78,7 +78,12 @@ def _ask(address: str, secret: Secret) -> Status:
     except NoAnswer as failure:
         raise stop(str(failure), NOBODY) from None
     match json_object(answer.content):
-        case {"status": str(status), "worker": str(worker), "callers": dict(callers), "checks": list(checks)}:
+        case {
+            "status": str(status),
+            "worker": str(worker),
+            "callers": dict(callers),
+            "checks": [dict(), *_] as checks,
+        } if all(isinstance(each, dict) for each in checks):
             known = _diagnosis(address, secret)
             return Status(
                 app=address,
@@ -115,7 +120,6 @@ def _print(found: Status) -> None:
         )
     rows = [("callers document", _document(found.callers))]
     rows += [("credential", _credential(each)) for each in found.credentials or ()]
-
     say_table(rows)
     for mistake in found.mistakes or ():
         complain(f"callers document: {mistake}")
@@ -126,11 +130,15 @@ def _print(found: Status) -> None:
 
 
 def _credential(serving: Mapping[str, Any]) -> str:
-    ends, is_accepted, resting = (serving.get(name) for name in ("ends", "is_accepted", "resting"))
-    words = [f"{serving.get('profile')}: {serving.get('credential') or 'none is known yet'}"]
+    credential, ends, resting = serving.get("credential"), serving.get("ends"), serving.get("resting") or []
+    words = [f"{serving.get('profile')}: {credential or 'none is known yet'}"]
     words += [f"until {ends[:10]}"] if isinstance(ends, str) else []
-    words += [] if is_accepted or not serving.get("credential") else ["not yet accepted by Entra"]
-    words += [f"{counted(len(resting), 'other')} refused"] if isinstance(resting, list) and resting else []
+    if credential in resting:
+        words.append("refused")
+    elif credential and not serving.get("is_accepted"):
+        words.append("not tried yet")
+    others = [each for each in resting if each != credential]
+    words += [f"{counted(len(others), 'other')} refused"] if others else []
     return ", ".join(words)
 
 

@@ -57,6 +57,26 @@ def test_json_has_the_same(run: Run, site: Site) -> None:
 
 
 @pytest.mark.parametrize(
+    ("serving", "says"),
+    [
+        ({"credential": "vault/2", "is_accepted": True, "resting": ["vault/1"]}, "graph: vault/2, 1 other refused"),
+        ({"credential": "vault/2", "is_accepted": False, "resting": ["vault/2"]}, "graph: vault/2, refused"),
+        ({"credential": "vault/2", "is_accepted": False, "resting": []}, "graph: vault/2, not tried yet"),
+        ({"credential": None, "is_accepted": False, "resting": []}, "graph: none is known yet"),
+    ],
+    ids=["fallback", "refused", "fresh", "unread"],
+)
+def test_the_credential_of_each_profile_is_named(
+    run: Run, oracle: tuple[Oracle, str], serving: dict[str, object], says: str
+) -> None:
+    """Which link of the chain serves, and whether Entra refuses others or this one."""
+    answering, url = oracle
+    told = {"mistakes": [], "credentials": [{"profile": "graph", "ends": None, **serving}]}
+    answering.answer = JSONResponse(report("ready") | told)  # readiness and the doctor in one
+    assert f"credential        {says}" in run("status", "--app", url, VEND_KEY=KEY).stdout.splitlines()
+
+
+@pytest.mark.parametrize(
     ("answer", "code", "says"),
     [
         (JSONResponse(report("not_ready"), 503), 1, "token  failed    none can be had: Entra: timeout ?[2J"),
@@ -72,10 +92,11 @@ def test_json_has_the_same(run: Run, site: Site) -> None:
             f"callers document  {A} in force, generation 3; the newer one, {B}, is refused; 2 callers refused",
         ),
         (JSONResponse(report("not_ready", in_force=None), 503), 1, "callers document  none in force"),
+        (JSONResponse(report("ready") | {"checks": ["x"]}), 1, "URL answers 200, but not as vend does."),
         (Response(status_code=401), 1, "The host does not know the key that asks."),
         (Response("<html>"), 1, "URL answers 200, but not as vend does."),
     ],
-    ids=["failed", "next", "degraded", "refused", "none", "key", "stranger"],
+    ids=["failed", "next", "degraded", "refused", "none", "checks", "key", "stranger"],
 )
 def test_the_exit_code_says_whether_it_serves(
     run: Run, oracle: tuple[Oracle, str], answer: Response, code: int, says: str
