@@ -23,8 +23,8 @@ class Elsewhere(AbstractContextManager["Elsewhere"]):
     """Serves from `with` to its end.
 
     Args:
-        serve: importable by its name; gets one end of a pipe and `argument`, sends an `Address` once it serves, answers
-            every wish with something, and returns when the pipe is closed.
+        serve: importable by its name. It gets one end of a pipe and `argument`, and sends an `Address` once it serves.
+            It answers every wish with something, and returns when the pipe is closed.
         argument: can be pickled.
     """
 

@@ -16,7 +16,7 @@ SECONDS_BETWEEN = 2
 
 @dataclass(frozen=True, slots=True)
 class _Verdict:
-    """What an answer says of a key: why it does not open the app, "" where it does; and whether that may change."""
+    """The verdict of an answer about a key: why it does not open the app, or ""; and whether that may change."""
 
     reason: str
     may_change: bool = False
@@ -40,7 +40,7 @@ def await_acceptance(app: str, keys: Mapping[str, str], *, patience: Patience) -
             left = {name: left[name] for name, each in verdicts.items() if each.may_change}
             seconds = until - patience.clock()
             if not left or seconds <= 0:
-                late = {name: f"{verdicts[name].reason} After {LONGEST_SECONDS} s it was still so." for name in left}
+                late = {name: f"{verdicts[name].reason} It was still so after {LONGEST_SECONDS} s." for name in left}
                 return unsure | late
             show(f"Waiting for {counted(len(left), 'key')}, for up to {seconds:.0f} s.")
             patience.sleep(SECONDS_BETWEEN)
@@ -65,4 +65,6 @@ def _verdict(answer: Answer) -> _Verdict:
             _Verdict(f"vend answers {answer.status_code}.", may_change=True) if answer.is_server_error else _Verdict("")
         )
     may_change = answer.is_server_error or answer.status_code == HTTPStatus.TOO_MANY_REQUESTS
-    return _Verdict(f"What stands before the app answers {answer.status_code} from here.", may_change=may_change)
+    return _Verdict(
+        f"A proxy or gateway in front of the app answers {answer.status_code} from here.", may_change=may_change
+    )

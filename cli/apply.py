@@ -26,7 +26,7 @@ Yes = Annotated[
     bool,
     typer.Option(
         "--yes",
-        help='Go on although a caller that was seen could be cut off, or a key gets what [callers."*"] may have.',
+        help='Go on even if a caller that was seen could be cut off, or a key gets what [callers."*"] may have.',
     ),
 ]
 
@@ -73,7 +73,7 @@ def apply(
 
 
 def _keys(plan: Plan, key_folder: KeyFolder) -> MadeKeys:
-    """Have the keys made that are missing: all of them, or none."""
+    """Make the missing keys at the host: all of them, or none."""
     keys = MadeKeys.make(plan.session, plan.keyless, key_folder=key_folder, repeats=True)
     if keys.missing:
         keys.take_back()

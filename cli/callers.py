@@ -107,7 +107,7 @@ def roll(
     resource_id: ResourceId = None,
     config: Config = None,
 ) -> None:
-    """Give callers a second key; both are good until --finish removes the old one.
+    """Add a second key to callers; both are good until --finish removes the old one.
 
     A key is printed once, alone on stdout, behind the name where there are several; or written to --key-file or
     --key-folder; or, at a `make run`, to .run/NAME.key.

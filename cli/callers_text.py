@@ -84,7 +84,7 @@ def with_keys(text: str, name: str, keys: Sequence[str], *, over: Sequence[str])
 
 
 def with_new_keys(text: str, name: str, keys: Sequence[str], *, without: str | None) -> str:
-    """Give an entry that has no keys its first ones.
+    """Add the first keys to an entry that has none.
 
     Args:
         text: the document.

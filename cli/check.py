@@ -40,7 +40,7 @@ def check(
             say_json({"good": True, "mistakes": [], "warnings": [], "profiles": number, "callers": None})
             return
         say(f"{good.settings_file} is good: {counted(number, 'profile')}.", style=GOOD)
-        say(f"{good.callers_file} is not read: with --remote it is, and your login goes there.")
+        say(f"{good.callers_file} was not read. --remote reads it, and sends your login there.")
         return
     profiles, callers = len(documents.settings.profiles), len(documents.callers.callers)
     warnings = list(documents.callers.warnings)

@@ -1,4 +1,4 @@
-"""What two callers documents differ in, caller by caller: what each gets, and what it loses by that."""
+"""The differences between two callers documents: what each caller gains and loses."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,10 +23,13 @@ class Right:
     tenant: str
     scope: str
 
+    def __str__(self) -> str:
+        return f"{self.scope} (profile {self.profile}, tenant {self.tenant})"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """What becomes of one caller.
+    """The changes of one caller.
 
     Args:
         name: of the caller.
@@ -66,7 +69,7 @@ def differences(
         old, new = before.callers.get(name), after.callers.get(name)
         if old == new and name not in before.refused:
             continue
-        had, gets = _rights(old, offers), _rights(new, offers)
+        had, gets = rights_of(old, offers), rights_of(new, offers)
         keys = tuple(digest for digest, owner in before.owners.items() if owner == name)
         dropped = tuple(digest for digest in keys if after.owners.get(digest) != name)
         values = dict(_values(old, new, offers))
@@ -82,7 +85,7 @@ def differences(
         )
 
 
-def _rights(caller: Caller | None, offers: Mapping[str, Offer]) -> set[Right]:
+def rights_of(caller: Caller | None, offers: Mapping[str, Offer]) -> set[Right]:
     """Return what a caller gets, whichever app registration it asks for."""
     if caller is None:
         return set()

@@ -25,7 +25,7 @@ from shared.adapters.file import read_file
 from shared.core.documents.content import DOCUMENT_BYTES
 
 STORAGE = "https://storage.azure.com"
-"""What a token for blobs is made for, in every cloud."""
+"""The resource of a token for blobs, in every cloud."""
 API_VERSION = "2023-11-03"
 WRITER = "Storage Blob Data Contributor"
 LONGEST_CODE = 64

@@ -26,7 +26,7 @@ from shared.core.rules import NOTHING
 
 ROOT = Path(__file__).parents[1]
 RUNNING = Path(".run")
-"""What `make run` writes and takes away again."""
+"""The folder that `make run` writes, and removes at its end."""
 
 Config = Annotated[
     Path | None,
@@ -53,7 +53,7 @@ class Documents:
 
     @property
     def host_keys(self) -> Path | None:
-        """What `make run` wrote down of the keys of its host; None where vend.toml is not of a `make run`."""
+        """The file in which `make run` keeps the keys of its host; None if vend.toml is not that of a `make run`."""
         made = self.config.parent / "host.keys.json"
         return made if made.exists() else None
 

@@ -26,12 +26,20 @@ def log_of_run() -> Path | None:
 def say_query(query: str, log: Path | None) -> None:
     """Print the query for Application Insights; end with exit code 1 where a log was read that has nothing."""
     if log is None:
-        say("Run this in the logs of the workspace vend-logs; a line takes some minutes to get there:")
-        say(query)
+        say("Run this in the logs of the workspace vend-logs; an event takes some minutes to arrive:")
+        _say_lines(query)
         return
-    say(f"{shown(log)} has nothing about it. Of an app in Azure, the logs of the workspace vend-logs have:", style=BAD)
-    say(query)
+    say(
+        f"{shown(log)} has no such event. For an app in Azure, run this in the logs of the workspace vend-logs:",
+        style=BAD,
+    )
+    _say_lines(query)
     raise typer.Exit(1)
+
+
+def _say_lines(text: str) -> None:
+    for line in text.splitlines():
+        say(line)
 
 
 def token_events(log: Path) -> Iterator[Mapping[str, Any]]:

@@ -89,7 +89,7 @@ def environment(
     """Print what `exec` sets, as lines for sh: eval "$(./vend env CALLER)"."""
     given = _given(caller, identity_file, tenant, app=app)
     if identity_file is None:
-        say("These lines hold the key: let no log and no history see them.", error=True)
+        say("These lines hold the key: keep them out of logs and of the history of your shell.", error=True)
     typer.echo(f"unset {' '.join(name for name in _dropped(identity_file) if name not in given)}")
     for name, value in given.items():
         typer.echo(f"export {name}={shlex.quote(value)}")
@@ -107,7 +107,7 @@ def _given(caller: str, identity_file: Path | None, tenant: str | None, *, app: 
     else:
         found = _workload_identity(caller, identity_file, tenant, address)
     if os.environ.get("IDENTITY_ENDPOINT"):
-        say("IDENTITY_ENDPOINT is set: the identity that this process has of its own is not used.", error=True)
+        say("IDENTITY_ENDPOINT is set: this process does not use its own identity.", error=True)
     # HTTP libraries would add an Authorization header of a .netrc entry for this host.
     return {**found, "NETRC": os.devnull}
 

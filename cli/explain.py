@@ -49,7 +49,7 @@ def explain(
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Say which rule decides about a request of a caller, and why; or why an answer was as it was.
+    """Explain which rule decides about a request of a caller, or why an answer was as it was.
 
     With --scope it reads the two documents and does not ask the app, so it says what the app will decide once it has
     read them too. A callers document in a blob is read by your own login. With --correlation-id it reads the log, or
@@ -82,7 +82,7 @@ def _explain(name: str, scope: str, tenant: str | None, config: Path | None, *, 
     try:
         grant = decide(caller, request, offers)
     except PolicyDenied as denied:
-        answer, remedy = "400 invalid_scope, and no word of why", _remedy(caller, request, offers)
+        answer, remedy = "400 invalid_scope, without the reason", _remedy(caller, request, offers)
         raise _refused(caller, denied.cause, answer, remedy, as_json=as_json) from None
     _given(caller, request, grant, as_json=as_json)
 
@@ -126,7 +126,7 @@ def _remedy(caller: Caller, request: TokenRequest, offers: Mapping[str, Offer]) 
         return "no profile in vend.toml has this scope: add it to one, then to the caller"
     vendable = {name: offer for name, offer in having.items() if offer.vendable}
     if not vendable:
-        return f"profile {', '.join(having)} has this scope, but vendable = false: it is nobody's to have"
+        return f"profile {', '.join(having)} has this scope, but vendable = false: no caller can have it"
     fitting = [name for name, offer in vendable.items() if request.tenant_id in {None, *offer.tenants}]
     if not fitting:
         return f"profile {', '.join(vendable)} has this scope, but not this tenant"

@@ -13,7 +13,7 @@ from cli.http import NoAnswer, Question, Secret, json_object, send_all
 from cli.token import claims_of
 from shared.core.policy import Offer
 
-NO_ADMIN = "not known: --as names the caller whose key asks for a token that tells them"
+NO_ADMIN = "not known: name a caller that may have such a token, by --as"
 
 
 def roles_of(

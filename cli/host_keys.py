@@ -71,7 +71,7 @@ class HostKeys(Protocol):
         """
 
     def make(self, names: Sequence[str]) -> Mapping[str, str]:
-        """Have keys made, each in place of what has its name; return the values of those that were made."""
+        """Make keys, each in place of the key of its name; return the values of those that were made."""
 
     def delete(self, names: Sequence[str]) -> frozenset[str]:
         """Delete keys, and return the names of those that are gone; one that is not there is no failure."""
@@ -143,7 +143,7 @@ class LocalHost:
         return self._master
 
     def make(self, names: Sequence[str]) -> Mapping[str, str]:
-        """Have keys made, each in place of what has its name; return the values of those that were made."""
+        """Make keys, each in place of the key of its name; return the values of those that were made."""
         made: dict[str, str] = {}
         with suppress(typer.Exit):  # the reason is printed
             for name in names:
@@ -171,4 +171,4 @@ class LocalHost:
         return json_object(answer.content)
 
     def _strange(self) -> typer.Exit:
-        return stop(f"{self._app} answers, but not as a Functions host does.", ELSE)
+        return stop(f"{self._app} answers, but its answer is not that of a Functions host.", ELSE)

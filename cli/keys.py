@@ -17,7 +17,7 @@ from shared.core.origins import origin_of
 from shared.core.request import key_in_header
 
 LOCAL_APP = "http://localhost:7071"
-"""What `make run` serves."""
+"""The address that `make run` serves."""
 
 App = Annotated[
     str,
@@ -43,7 +43,7 @@ def key_of(caller: str, *, app: str) -> str:
         return key_in_header({"key": key}, "key").key
     except UnknownCaller:
         raise stop(
-            f"What {source} holds is not the key of a caller.",
+            f"There is no usable key in {source}.",
             "A key has 16 to 512 visible ASCII characters, no comma.",
         ) from None
 

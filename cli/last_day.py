@@ -2,24 +2,23 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 from cli.differences import Difference, Right
-from cli.event_log import token_events
+from cli.trail import given_since
 
 SECONDS = 24 * 3600
 QUERY = (
     "AppTraces | where TimeGenerated > ago(1d) | extend event = parse_json(Message)"
     ' | where event.event == "token" and event.outcome == "vended"'
-    " | summarize last = max(TimeGenerated) by tostring(event.caller), tostring(event.profile),"
+    " | summarize last_at = max(TimeGenerated) by tostring(event.caller), tostring(event.profile),"
     " tostring(event.tenant_id), tostring(event.scope)"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class LastDay:
-    """What callers were given within the last day.
+    """The rights that callers have used within the last day.
 
     Args:
         used: each caller with the right that it used; None where it is not known.
@@ -28,7 +27,7 @@ class LastDay:
     used: Collection[tuple[str, Right]] | None
 
     def cut_off(self, difference: Difference) -> str:
-        """Say why a change would cut a caller off that was seen; "" where it would not."""
+        """Return why a change would cut off a caller that was seen; "" if it would not."""
         if not difference.lost and not difference.cuts:
             return ""
         if self.used is None:
@@ -50,16 +49,7 @@ def read_last_day(log: Path | None, *, now: float) -> LastDay:
     """
     if log is None:
         return LastDay(None)
-    used = set()
-    for event in token_events(log):
-        try:
-            is_late = datetime.fromisoformat(str(event["time"])).timestamp() > now - SECONDS
-        except (KeyError, ValueError):
-            continue
-        if is_late and event.get("outcome") == "vended":
-            right = Right(str(event.get("profile")), str(event.get("tenant_id")), str(event.get("scope")))
-            used.add((str(event.get("caller")), right))
-    return LastDay(used)
+    return LastDay({(each.caller, each.right) for each in given_since(log, now - SECONDS)})
 
 
 def _because(cuts: str) -> str:

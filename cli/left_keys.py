@@ -22,7 +22,7 @@ from shared.core.policy import EVERYBODY
 
 Yes = Annotated[
     bool,
-    typer.Option("--yes", help='Go on although a key then gets what [callers."*"] may have; else nothing is done.'),
+    typer.Option("--yes", help='Go on even if a key then gets what [callers."*"] may have; else nothing is done.'),
 ]
 
 type Lost = Mapping[str, Collection[str]]
@@ -31,7 +31,7 @@ type Lost = Mapping[str, Collection[str]]
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What became of the keys that callers have lost; what the host keeps is printed.
+    """The fate of keys that callers have lost; those that the host keeps are printed.
 
     Attributes:
         names: the callers of which the host had a key that vend made.
@@ -105,7 +105,7 @@ def sweep(session: Session, lost: Lost, after: CallersDocument) -> Swept:
     if foreign:
         complain(
             f"The host keeps its key {', '.join(foreign)}, which vend did not make. It gets {_given_to_others(now)}.",
-            "Delete it at the host: no command of vend's does.",
+            "Delete it at the host. No command of vend deletes it.",
         )
     if failed := len(deleted) < len(slots):
         _tell_left(now)

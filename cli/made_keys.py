@@ -56,7 +56,7 @@ class MadeKeys:
         key_folder: Path | None,
         repeats: bool = False,
     ) -> Self:
-        """Have a key made for each, and hand them over; end with exit code 1 where that worked for none.
+        """Make a key for each at the host, and hand the keys over; end with exit code 1 if none was made.
 
         Args:
             session: of the command.
@@ -95,11 +95,11 @@ class MadeKeys:
 
     @property
     def digests(self) -> Mapping[str, str]:
-        """What the document has of each, by the name of its caller."""
+        """The digest of each key for the document, by the name of its caller."""
         return {name: key_digest(key.value) for name, key in self._keys.items()}
 
     def tell(self, line: str, *, style: str = "") -> None:
-        """Say something about them, to stderr where stdout is the keys'."""
+        """Print a line about them, to stderr if stdout is for the keys."""
         say(line, style=style, error=any(key.output.is_printed for key in self._keys.values()))
 
     def write(self, change: Change) -> None:

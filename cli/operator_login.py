@@ -1,4 +1,4 @@
-"""Who operates vend: the login that `az` or `azd` has already. No browser opens, and nothing is kept."""
+"""The operator's login, which `az` or `azd` has already. No browser opens, and nothing is kept."""
 
 import logging
 
@@ -6,7 +6,7 @@ from cli.screen import stop
 
 
 def operator_token(resource: str) -> str:
-    """Have a token made for the operator, or end with exit code 1.
+    """Get a token for the operator, or end with exit code 1.
 
     Args:
         resource: whose token, such as https://management.azure.com.

@@ -55,9 +55,9 @@ def explain_past(correlation_id: str, log: Path | None, *, as_json: bool = False
     event = next((found for found in events if found.get("correlation_id") == correlation_id), None)
     if event is None:
         if as_json:
-            say_json({"given": None, "query": _query(correlation_id)})
+            say_json({"given": None, "query": query_of_answer(correlation_id)})
             raise typer.Exit(0 if log is None else 1)
-        say_query(_query(correlation_id), log)
+        say_query(query_of_answer(correlation_id), log)
         return
     given = event.get("outcome") == "vended"
     if as_json:
@@ -74,7 +74,7 @@ def explain_past(correlation_id: str, log: Path | None, *, as_json: bool = False
 
 
 def _explained(event: Mapping[str, Any]) -> tuple[str, str]:
-    """Say what the reason means, where it is a number of Entra's, and the next step."""
+    """Return the meaning of the reason, if it is a number of Entra's, and the next step."""
     reason = str(event.get("reason", ""))
     if code := re.search(r"\bAADSTS(\d{4,9})\b", reason):
         known = aadsts.meaning(int(code[1]))
@@ -86,7 +86,7 @@ def _explained(event: Mapping[str, Any]) -> tuple[str, str]:
     return "", ""
 
 
-def _query(correlation_id: str) -> str:
+def query_of_answer(correlation_id: str) -> str:
     """Write it for the workspace's own tables; an id that is no GUID never gets here."""
     return (
         f'AppTraces | where Message has "{correlation_id}" | extend event = parse_json(Message)'

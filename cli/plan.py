@@ -34,7 +34,7 @@ PREFIX = "vend-"
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to become of the callers document and of the keys of the host.
+    """The planned changes of the callers document and of the keys of the host.
 
     Args:
         session: of the command.
@@ -67,7 +67,7 @@ class Plan:
 
     @cached_property
     def differences(self) -> list[Difference]:
-        """What becomes of each caller that changes."""
+        """The changes of each caller that changes."""
         made = {name: key_digest(name) for name in self.keyless}
         documents = self.session.documents
         return list(
@@ -116,14 +116,14 @@ def plan(
     context: typer.Context,
     file: File,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as one object of JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as one JSON object.")] = False,
     log: Log = None,
     admin: As = None,
     app: App = LOCAL_APP,
     resource_id: ResourceId = None,
     config: Config = None,
 ) -> None:
-    """Say what `./vend apply FILE` would change: callers, what they gain and lose, and keys of the host.
+    """Show what `./vend apply FILE` would change: what callers gain and lose, and keys of the host.
 
     Exit code 0: the plan is printed, with changes or without. 1: it cannot be made.
     """
@@ -165,7 +165,7 @@ def show(made: Plan, roles: Mapping[Right, str]) -> None:
     if cuts:
         say(f"./vend apply needs --yes: {', '.join(cuts)} could be cut off.")
         if made.last_day.used is None:
-            say("There is no log here. Of an app in Azure, the logs of the workspace vend-logs tell who was seen:")
+            say("There is no log here. For an app in Azure, run this in the logs of the workspace vend-logs:")
             say(QUERY)
 
 
@@ -176,16 +176,12 @@ def lines_of(each: Difference, roles: Mapping[Right, str]) -> Iterator[str]:
     if each.drops_keys:
         yield f"key      {counted(len(each.drops_keys), 'key')} not in the document any more; the host's are deleted"
     for right in each.gained:
-        yield f"gains    {_shown(right)}"
+        yield f"gains    {right}"
         yield f"  roles  {roles.get(right, '')}"
     for right in each.lost:
-        yield f"loses    {_shown(right)}"
+        yield f"loses    {right}"
     for name, (was, will) in each.values.items():
         yield f"changes  {name}: {was} -> {will}"
-
-
-def _shown(right: Right) -> str:
-    return f"{right.scope} (profile {right.profile}, tenant {right.tenant})"
 
 
 def _object(made: Plan, roles: Mapping[Right, str]) -> Mapping[str, object]:

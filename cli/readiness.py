@@ -1,4 +1,4 @@
-"""What a worker of the app says of the callers document that it goes by, and the mistakes that the app has found."""
+"""The callers document that a worker of the app goes by, and the mistakes that the app has found."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Unclear(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What one worker says.
+    """The report of one worker.
 
     Args:
         worker: its id.
@@ -122,4 +122,4 @@ def _not_the_app(answer: httpx.Response) -> Unclear:
     if answer.status_code == HTTPStatus.UNAUTHORIZED:
         return Unclear("The host does not know the key that asks.", may_pass=True)
     may_pass = answer.is_server_error or answer.status_code == HTTPStatus.TOO_MANY_REQUESTS
-    return Unclear(f"What stands before the app answers {answer.status_code} from here.", may_pass=may_pass)
+    return Unclear(f"A proxy or gateway in front of the app answers {answer.status_code} from here.", may_pass=may_pass)

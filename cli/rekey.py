@@ -33,7 +33,7 @@ def rekey(
     resource_id: ResourceId = None,
     config: Config = None,
 ) -> None:
-    """Give callers a new key in place of those that the host has lost.
+    """Replace the keys of callers that the host has lost.
 
     A key goes to --key-folder, or to stdout, behind the name where there are several; or, at a `make run`, to
     .run/NAME.key.

@@ -37,7 +37,7 @@ HOST_FAILED = re.compile(
     r"error \((ServiceUnavailable|InternalServerError|BadGateway|GatewayTimeout|TooManyRequests|Conflict)\)"
     r" from host runtime"
 )
-"""What a host that restarts makes of an answer: 400 with these words."""
+"""The answer of a host that restarts: 400 with these words."""
 NO_RIGHT = "AuthorizationFailed"
 """The code of 403 where a role lacks the action."""
 LOCKED = "ScopeLocked"
@@ -89,7 +89,7 @@ class AzureApp:
         return key
 
     def make(self, names: Sequence[str]) -> Mapping[str, str]:
-        """Have keys made, each in place of what has its name; return the values of those that were made."""
+        """Make keys, each in place of the key of its name; return the values of those that were made."""
         made: dict[str, str] = {}
         unsure: list[str] = []
         for batch in itertools.batched(names, AT_ONCE, strict=False):
@@ -196,8 +196,8 @@ class AzureApp:
 
 
 _STRANGE = _Failure(
-    "Azure Resource Manager answers, but not as it does elsewhere.",
-    "Is `management` of the cloud right, and does nothing stand between?",
+    "The answer is not one of Azure Resource Manager.",
+    "Is `management` of the cloud right? Does a proxy answer in its place?",
     may_have_happened=True,
 )
 

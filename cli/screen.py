@@ -1,4 +1,4 @@
-"""What a command prints: results to stdout, errors to stderr, one thing a line, coloured only in a terminal.
+"""Prints for commands: results to stdout, errors to stderr, one thing a line, coloured only in a terminal.
 
 Much of it was written by others, such as the claims of a token: what could steer a terminal becomes a question mark.
 """
@@ -52,20 +52,20 @@ def progress() -> Iterator[Callable[[str], None]]:
 
 
 def complain(what: str, hint: str = "") -> None:
-    """Say what is wrong and what helps."""
+    """Print an error and a hint."""
     say(what, style=BAD, error=True)
     if hint:
         say(hint, error=True)
 
 
 def stop(what: str, hint: str = "") -> typer.Exit:
-    """Say what is wrong and what helps; what it returns is to be raised, and ends the command with exit code 1."""
+    """Print an error and a hint; raise what it returns to end the command with exit code 1."""
     complain(what, hint)
     return typer.Exit(1)
 
 
 def misuse(option: str | typer.CallbackParam, rule: str, hint: str = "") -> typer.Exit:
-    """Say which option is malformed and what helps; what it returns is to be raised, and ends with exit code 2."""
+    """Print which option is malformed, and a hint; raise what it returns to end the command with exit code 2."""
     name = option if isinstance(option, str) else next(iter(option.opts), "")
     stop(f"{name if name.startswith('-') else name.upper()}: {rule}", hint)
     return typer.Exit(2)

@@ -174,14 +174,16 @@ class Session:
 
     def _failed(self, reason: str) -> typer.Exit:
         """Print why the change does not count yet, with the app's own mistakes where an admin asks."""
-        say(f"{self.documents.callers_file} is written, but that is all that is certain.", error=True)
+        say(f"{self.documents.callers_file} is written. Whether every worker goes by it is not known.", error=True)
         if self._admin is None:
-            return stop(reason, "What the app finds wrong: --as ADMIN, a caller with admin = true, or its log.")
+            return stop(
+                reason, "The mistakes that the app reports: --as ADMIN, a caller with admin = true, or its log."
+            )
         try:
             mistakes = read_mistakes(self.app, self._admin)
         except Unclear as failure:
-            return stop(reason, f"What the app finds wrong is not known: {failure}.")
-        ended = stop(reason, "The app finds this wrong:" if mistakes else "The app finds no mistake.")
+            return stop(reason, f"The mistakes that the app reports are not known: {failure}.")
+        ended = stop(reason, "The app reports:" if mistakes else "The app reports no mistake.")
         for mistake in mistakes:
             say(f"  {mistake}", error=True)
         return ended

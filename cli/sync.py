@@ -17,20 +17,20 @@ from cli.screen import GOOD, complain, counted, misuse, progress, say, stop
 from shared.core.directory.streams import STREAMS
 
 FIRST_SECONDS, MOST_SECONDS = 5, 60
-"""How long the first run lasts, and a later one at most. Each lasts twice as long as the one before: the first shows at
-once how far it is, and where the copy lies in a blob, a longer one moves the blob less often."""
+"""How long the first run lasts, and a later one at most. Each run lasts twice as long as the one before. The first
+shows at once how far the sync is. Where the copy lies in a blob, a longer run moves the blob less often."""
 BESIDE_SECONDS = 60
-"""What a request may last beside its run: a page that is under way, and the way of the copy to its blob."""
+"""The time that a request may take beside its run: for a page under way, and for the copy on its way to the blob."""
 AGAIN_SECONDS = 10
 """After which a run is asked for again that another one kept from beginning."""
 LONGEST_WAIT_SECONDS = 300
 """How long this command waits for another run, or for Graph."""
-HELD = "docs/directory.md tells how to find out whether it is real, and how to accept it."
+HELD = "docs/directory.md says how to check whether the loss is real, and how to accept it."
 
 
 @dataclass(slots=True)
 class Stream:
-    """What all runs together did to one stream of a tenant."""
+    """The result of all runs together for one stream of a tenant."""
 
     name: str
     tenant_id: str
@@ -68,10 +68,10 @@ def sync(
     loss: Annotated[
         tuple[str, str, int] | None,
         typer.Option(
-            "--accept-loss", metavar="STREAM KIND NUMBER", help="Believe a loss that the event sync_held has told."
+            "--accept-loss", metavar="STREAM KIND NUMBER", help="Accept a loss that the event sync_held names."
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what was done as one object of JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
     """Sync the directory now, whether it is due or not, and show how far each stream is.
 
@@ -183,7 +183,7 @@ class Runs:
             if answer.status_code != HTTPStatus.CONFLICT:
                 break
             if self._patience.clock() >= until:
-                raise stop("Another run has been at it all the time.", "Ask again later.")
+                raise stop("Another run held the streams all the time.", "Ask again later.")
             self._patience.sleep(AGAIN_SECONDS)
         self._add(answer)
 

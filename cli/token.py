@@ -34,7 +34,7 @@ class Vended:
 
     @property
     def sha256(self) -> str:
-        """What the token is called where it must not be shown."""
+        """The name of the token, where the token itself must not be shown."""
         return hashlib.sha256(self.token.encode()).hexdigest()
 
 
@@ -102,7 +102,7 @@ def _read(answer: httpx.Response, *, why: str, address: str) -> Vended:
         case {"access_token": str(secret), "token_source": str(source), "expires_in": int(seconds)}:
             return Vended(secret, source, seconds)
         case _:
-            raise stop(f"{address} answers 200, but not as vend does.", "Is it the address of vend?")
+            raise stop(f"{address} answers 200, but the answer is not one of vend.", "Is it the address of vend?")
 
 
 def _show(answer: httpx.Response, vended: Vended) -> None:
@@ -136,7 +136,7 @@ def _refused(answer: httpx.Response, body: Mapping[str, Any], *, why: str, addre
     again = f"after {wait} s" if body.get("retryable") and wait else "changes nothing" if body else ""
     say_table(
         [
-            ("what", description or f"not an answer of vend, but of what stands before it at {address}"),
+            ("what", description or f"not an answer of vend: a proxy or gateway answers at {address}"),
             ("hint", str(body.get("hint", ""))),
             ("correlation_id", str(body.get("correlation_id", ""))),
             ("retry", again),
@@ -154,7 +154,7 @@ def _past(body: Mapping[str, Any]) -> str:
 
 
 def _next(status: int, body: Mapping[str, Any], *, why: str, past: str) -> str:
-    """Say what whoever sees this error should do."""
+    """Return the next step after this error."""
     match status, body:
         case 401, {"error": _}:
             return "see in callers.toml whether it has the SHA-256 of this key, and whether not_after is over"

@@ -34,7 +34,7 @@ File = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the callers document is to be, but for the hashes of the keys.
+    """The wanted callers document, without the hashes of the keys.
 
     Args:
         text: of the file.

@@ -70,9 +70,9 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
     `clock` is `now` plus what a test or the control API has added; every part reads it. Once entered the cloud has
     `ca_file`, the URLs `authority`, `vault_url`, `graph_url`, `blob_url`, `management_url`, `issuer_url`,
     `identity_endpoint` and `control`, and the `identity_header` of the identity endpoint. Tests inspect and change its
-    parts: `directory`, the one store, with the `objects` of the seeded tenant, its `people` and its `evolution`,
-    `tokens`, `entra`, `vault`, `identity`, `graph`, `blob`, `management`, `issuer`, `faults`, `rehearsals`. A further
-    part is a name in PARTS, a URL and one `_open`.
+    parts. `directory` is the one store, with the `objects` of the seeded tenant, its `people` and its `evolution`. The
+    others: `tokens`, `entra`, `vault`, `identity`, `graph`, `blob`, `management`, `issuer`, `faults`, `rehearsals`. A
+    further part is a name in PARTS, a URL and one `_open`.
 
     `users` is how many people the tenant has, with the other objects in proportion, or a `Size` that names them all.
 

@@ -9,8 +9,8 @@ Plain HTTP, open to every process that reaches loopback on this machine: it prot
     GET    /requests/entra     token requests by tenant, client and scope
 
 Credentials of applications are in `emulator.control_directory`, the objects of the tenant in
-`emulator.control_objects`, the switches of Graph in `emulator.control_graph`, the tokens and keys of the issuer that is
-not Entra in `emulator.control_issuer`, situations to rehearse in `emulator.rehearsals`.
+`emulator.control_objects`, the switches of Graph in `emulator.control_graph`. The tokens and keys of the issuer that is
+not Entra are in `emulator.control_issuer`, the situations to rehearse in `emulator.rehearsals`.
 """
 
 import json

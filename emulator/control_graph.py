@@ -1,9 +1,11 @@
 """The switches of Graph's delta query, by the control API of the local cloud.
 
-GET    /graph/delta           every switch of `emulator.graph.switches`
-PUT    /graph/delta           {"page_size": 5}; a switch that the body does not name stays
-DELETE /graph/delta           the defaults
-POST   /graph/revoke_tokens   refuse every next link and delta link that was issued until now
+Its routes:
+
+    GET    /graph/delta           every switch of `emulator.graph.switches`
+    PUT    /graph/delta           {"page_size": 5}; a switch that the body does not name stays
+    DELETE /graph/delta           the defaults
+    POST   /graph/revoke_tokens   refuse every next link and delta link that was issued until now
 """
 
 from collections.abc import Mapping

@@ -1,17 +1,19 @@
 """The objects of the seeded tenant, by the control API of the local cloud.
 
-GET    /objects                            the true state: objects, edges and credentials
-POST   /objects/{kind}                     {"displayName": ...}; "@odata.type" makes an agent; the answer has the id
-PATCH  /objects/{id}                       {"department": null} clears a property
-DELETE /objects/{id}                       into the recycle bin, where the kind has one
-POST   /objects/{id}/restore
-POST   /objects/{id}/purge
-PUT    /objects/{id}/{relation}/{target}   members, owners or manager
-DELETE /objects/{id}/{relation}/{target}
-POST   /objects/{id}/credentials           {"name": ..., "lifetime_seconds": 3600}: a secret; the answer has its key id
-DELETE /objects/{id}/credentials/{key_id}
-POST   /evolution                          {"steps": 100} makes random changes; the answer has the position of the log
-PUT    /recycle_bin                        {"days": 30}
+Its routes:
+
+    GET    /objects                            the true state: objects, edges and credentials
+    POST   /objects/{kind}                     {"displayName": ...}; "@odata.type" makes an agent; answers the id
+    PATCH  /objects/{id}                       {"department": null} clears a property
+    DELETE /objects/{id}                       into the recycle bin, where the kind has one
+    POST   /objects/{id}/restore
+    POST   /objects/{id}/purge
+    PUT    /objects/{id}/{relation}/{target}   members, owners or manager
+    DELETE /objects/{id}/{relation}/{target}
+    POST   /objects/{id}/credentials           {"name": ..., "lifetime_seconds": 3600}: a secret; answers its key id
+    DELETE /objects/{id}/credentials/{key_id}
+    POST   /evolution                          {"steps": 100} makes random changes; answers the position of the log
+    PUT    /recycle_bin                        {"days": 30}
 """
 
 import uuid

@@ -1,4 +1,4 @@
-"""What the verbs of the control API share: a JSON object in, a JSON object out, and their mistakes."""
+"""The shared part of the verbs of the control API: a JSON object in, a JSON object out, and their mistakes."""
 
 import json
 from collections.abc import Awaitable, Callable, Mapping

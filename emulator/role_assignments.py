@@ -1,4 +1,4 @@
-"""Who may do what in one part of the local cloud: Azure roles as sets of actions, denied by default."""
+"""Role assignments of one part of the local cloud: Azure roles as sets of actions, denied by default."""
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
@@ -16,7 +16,7 @@ class RoleAssignments:
         self._held: dict[str, set[str]] = {}
 
     def assign(self, principal_id: str, role: str) -> None:
-        """Give a role; giving it twice changes nothing.
+        """Assign a role; assigning it twice changes nothing.
 
         Raises:
             KeyError: there is no such role.
@@ -30,6 +30,6 @@ class RoleAssignments:
         self._held.get(principal_id, set()).discard(role)
 
     def permit(self, principal_id: str, action: str) -> bool:
-        """Tell whether one of the principal's roles holds the action (named without the provider's prefix)."""
+        """Return whether one of the principal's roles holds the action (named without the provider's prefix)."""
         held = self._held.get(principal_id, ())
         return any(fnmatchcase(action, pattern) for role in held for pattern in self._roles[role])

@@ -41,11 +41,11 @@ def build(root: Path, to: Path, *, uv: Path) -> Path:
 
     Args:
         root: the checkout.
-        to: the folder that receives `package/`, which azd deploys, and `vend.zip`, the same files as one.
+        to: the folder that receives `package/`, which azd deploys, and the same files as one archive.
         uv: the program that installs packages.
 
     Returns:
-        The path of `vend.zip`.
+        The path of the archive, whose name has the version; archives of other versions are removed.
 
     Raises:
         PackageError: `vend.toml` names a file that cannot be packed.
@@ -58,10 +58,18 @@ def build(root: Path, to: Path, *, uv: Path) -> Path:
         shutil.copyfile(root / name, folder / name)
     _install(root / "requirements.txt", folder / PACKAGES, uv=uv)
     _compile(folder)
-    archive = to / "vend.zip"
+    for old in to.glob("vend*.zip"):
+        old.unlink()
+    archive = to / archive_name(root)
     _pack(folder, archive)
     (folder / ".funcignore").write_text(FUNCIGNORE)
     return archive
+
+
+def archive_name(root: Path) -> str:
+    """Return the name of the archive of a checkout: it has the version of `pyproject.toml`."""
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    return f"{project['name']}-{project['version']}.zip"
 
 
 def own_files(root: Path) -> set[str]:

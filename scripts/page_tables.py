@@ -1,8 +1,16 @@
 """Tables in a page that derive from code: each stands between two comments."""
 
+import re
 from collections.abc import Iterable, Mapping
+from dataclasses import astuple, fields
 
+from shared.adapters.key_vault import REMEDIES, RIGHTS, SECRET_RIGHTS, WITHOUT_RIGHTS
 from shared.core.entra.aadsts import known_codes, meaning
+from shared.core.limits import Limits, bounds
+
+_UNITS = {"seconds": "s", "bytes": "bytes", "per_minute": "a minute", "fraction_min": "share", "fraction_max": "share"}
+"""By how the name of a limit ends; of any other it is a number."""
+_LIMIT = re.compile(rf"\b(?:{'|'.join(each.name for each in fields(Limits))})\b")
 
 
 def with_tables(page: str, tables: Mapping[str, str]) -> str:
@@ -25,3 +33,26 @@ def entra_numbers() -> Mapping[str, str]:
     """Make the table of Entra's numbers, by their size, under the name that searches find."""
     rows = [(f"AADSTS{code}", *known) for code in sorted(known_codes()) if (known := meaning(code))]
     return {"numbers": table("number", "means", "do this", rows=rows)}
+
+
+def vault_codes() -> Mapping[str, str]:
+    """Make the table of Key Vault's codes; a code of missing rights has one remedy for each kind of credential."""
+    rows = [*REMEDIES.items(), *((code, f"{RIGHTS}. Of a `secret`: {SECRET_RIGHTS}") for code in WITHOUT_RIGHTS)]
+    return {"vault codes": table("code", "do this", rows=[(f"`{code}`", remedy) for code, remedy in sorted(rows)])}
+
+
+def limits() -> Mapping[str, str]:
+    """Make the table of `[limits]`."""
+    rows = [
+        (f"`{knob.name}`", f"{value}", _unit(knob.name), _range(knob.name), knob.metadata["why"])
+        for knob, value in zip(fields(Limits), astuple(Limits()), strict=True)
+    ]
+    return {"limits": table("key", "default", "unit", "range", "bounds", rows=rows)}
+
+
+def _unit(name: str) -> str:
+    return next((unit for end, unit in _UNITS.items() if name.endswith(end)), "number")
+
+
+def _range(name: str) -> str:
+    return _LIMIT.sub(r"`\g<0>`", ", ".join(("above 0", *bounds(name))))

@@ -1,8 +1,8 @@
 """`make schemas`: write the contracts of docs/, each from the one place that decides it.
 
-An editor checks vend.toml and callers.toml by their schemas, a client of vend is made from the OpenAPI document, and
-a log reader knows by a schema what each event holds. docs/operations.md is written by hand but for its tables of events
-and metrics. A test fails while a file is not what this script makes.
+An editor checks vend.toml and callers.toml by their schemas. A client of vend is made from the OpenAPI document. A log
+reader knows by a schema what each event holds. Pages are written by hand but for the tables between two comments. A
+test fails while a file is not what this script makes.
 """
 
 import dataclasses
@@ -17,8 +17,9 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from scripts.event_schema import event_schema
 from scripts.event_tables import event_tables
+from scripts.figures import figures
 from scripts.openapi import openapi
-from scripts.page_tables import entra_numbers, with_tables
+from scripts.page_tables import entra_numbers, limits, vault_codes, with_tables
 from shared.core.documents.callers import CallersFile
 from shared.core.documents.settings import Settings
 from shared.core.documents.table import LARGEST, kinds_of
@@ -45,7 +46,7 @@ _ROW = re.compile(r"^\| `(?:\[+(?P<table>[^]]+)\]+)? ?(?P<key>\w*)` \|[^|]*\| (?
 
 def documents() -> Mapping[str, str]:
     """Make every file: its text, by its name in docs/."""
-    page = (ROOT / CONFIGURATION).read_text()
+    page = with_tables((ROOT / CONFIGURATION).read_text(), limits())
     made: Mapping[str, Schema] = {
         "vend.schema.json": file_schema(Settings, "vend.toml", page, variables=True),
         "callers.schema.json": file_schema(CallersFile, "callers.toml", page, variables=False),
@@ -54,9 +55,14 @@ def documents() -> Mapping[str, str]:
     }
     return {
         **{name: json.dumps(document, indent=2, ensure_ascii=False) + "\n" for name, document in made.items()},
+        CONFIGURATION.removeprefix("docs/"): page,
         **{
             name: with_tables((ROOT / "docs" / name).read_text(), tables)
-            for name, tables in {"operations.md": event_tables(), "errors.md": entra_numbers()}.items()
+            for name, tables in {
+                "operations.md": event_tables(),
+                "errors.md": {**entra_numbers(), **vault_codes()},
+                "comparison.md": figures(),
+            }.items()
         },
     }
 

@@ -61,7 +61,7 @@ type Vend = Callable[[Route, Incoming], Awaitable[Answer]]
 
 
 class Runtime:
-    """What one worker process answers with.
+    """The parts that answer in one worker process.
 
     Args:
         vend: answers a request for a token that came by a route.
@@ -215,7 +215,7 @@ def build(environ: Mapping[str, str], *, root: Path, events: Events, system: Sys
 
 
 def quiet_libraries() -> None:
-    """Keep the lines of libraries out of the log, unless the operator has set a level for them."""
+    """Silence the lines of libraries, unless the operator has set a level for them."""
     for name in NOISY:
         logger = logging.getLogger(name)
         if logger.level == logging.NOTSET:

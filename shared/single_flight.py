@@ -38,7 +38,7 @@ class _Flight[T]:
 
 
 class Flights[K: Hashable, T]:
-    """What is under way on this event loop.
+    """The work under way on this event loop.
 
     A flight belongs to no caller: when the caller that started it leaves, those that joined it are served all the same.
 

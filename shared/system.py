@@ -1,4 +1,4 @@
-"""What the machine gives: clocks, sleep, chance, ids, threads and a folder, as one value that a test can replace."""
+"""Clocks, sleep, chance, ids, threads and a folder of the machine, as one value that a test can replace."""
 
 import asyncio
 import random
@@ -40,7 +40,7 @@ def _uuid() -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class System:
-    """What no pure function can know.
+    """The facts that no pure function can know.
 
     Args:
         clock: both clocks.

@@ -51,7 +51,7 @@ class Lease:
         self._extend(now)
 
     def release(self, lease_id: str) -> None:
-        """Free the lease.
+        """Release the lease.
 
         Raises:
             Refusal: it is not the lease of this id.
@@ -97,7 +97,7 @@ class Lease:
             self.forget()
 
     def forget(self) -> None:
-        """Be free."""
+        """Forget who holds the lease, if anybody does."""
         self._id, self._until, self._is_broken = "", -math.inf, False
 
     def is_held(self, now: float) -> bool:

@@ -1,4 +1,4 @@
-"""What one storage account holds: blobs, the blocks of those to come, and leases."""
+"""The content of one storage account: blobs, the blocks of those to come, and leases."""
 
 import secrets
 from collections.abc import Callable, Mapping, Sequence
@@ -58,7 +58,7 @@ class Blobs:
         return stored
 
     def put_block(self, at: tuple[str, str], block_id: str, content: bytes) -> None:
-        """Keep a block for a list to come.
+        """Store a block for a list to come.
 
         Raises:
             Refusal: its id is not as long as those of the others.

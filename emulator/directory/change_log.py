@@ -54,7 +54,7 @@ class ChangeLog:
         self._changes.append(change)
 
     def postpone(self, change: Change) -> None:
-        """Keep a change until its time."""
+        """Hold a change back until its time."""
         heapq.heappush(self._late, (change.time, next(self._order), change))
 
     def settle(self, now: float) -> None:

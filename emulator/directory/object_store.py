@@ -23,7 +23,7 @@ DAY = 86400
 
 @dataclass
 class _Changed:
-    """What differs from the population with which the tenant began."""
+    """The differences from the population with which the tenant began."""
 
     objects: dict[str, DirectoryObject] = field(default_factory=dict)
     edges: dict[Edge, tuple[str, ...]] = field(default_factory=dict)  # by relationship and the object that has it

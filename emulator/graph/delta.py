@@ -25,7 +25,7 @@ type Document = dict[str, object]
 
 @dataclass(frozen=True)
 class Place:
-    """What a skip token stands for: where the next page of a round begins.
+    """The meaning of a skip token: where the next page of a round begins.
 
     Args:
         offset: among the ids of the round.
@@ -54,13 +54,13 @@ class Place:
 
     @property
     def selection(self) -> Selection:
-        """What the rows have."""
+        """The selection of properties of the round."""
         return self.round.selection
 
 
 @dataclass(frozen=True)
 class Bookmark:
-    """What a delta token stands for: after which change the next round begins, and after which the last one did."""
+    """The meaning of a delta token: after which change the next round begins, and after which the last one did."""
 
     objects: ObjectStore
     kind: Kind

@@ -21,7 +21,7 @@ type Document = dict[str, object]
 
 @dataclass(frozen=True)
 class Listing:
-    """What a skip token of a list stands for.
+    """The meaning of a list's skip token.
 
     Args:
         ids: which objects are listed; None: those of the kind, in the order of their creation.

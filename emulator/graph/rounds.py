@@ -17,7 +17,7 @@ from emulator.graph.switches import Switches
 
 @dataclass(frozen=True)
 class Changed:
-    """What a round has to tell about one object; `properties` None: everything."""
+    """The part of one object that a round reports; `properties` None: everything."""
 
     properties: frozenset[str] | None = None
     edges: tuple[Edge, ...] = ()  # that were added or removed

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Issued[T]:
-    """What a token stands for, when it was made (epoch seconds), and whether it was revoked since."""
+    """The meaning of a token, when it was made (epoch seconds), and whether it was revoked since."""
 
     what: T
     time: float
@@ -26,7 +26,7 @@ class Tokens[T]:
         return token
 
     def find(self, token: str) -> Issued[T] | None:
-        """Look a token up; it can be used any number of times."""
+        """Find a token; it can be used any number of times."""
         return self._issued.get(token)
 
     def revoke(self) -> None:

@@ -276,7 +276,7 @@ def _json(status: int, content: Mapping[str, Any] | None) -> Answer:
 
 
 def _has_length(headers: Iterable[tuple[str, str]]) -> bool:
-    """Tell whether the length of the body is announced: the real host hands on no other body, a chunked one neither.
+    """Return whether the length of the body is announced: the real host hands on no other body, a chunked one neither.
 
     Source: `ToRpcHttp` in GrpcMessageConversionExtensions.
     """

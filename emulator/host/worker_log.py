@@ -1,4 +1,4 @@
-"""What becomes of a log line on its way from a Python worker to the reader of the host's log.
+"""The way of a log line from a Python worker to the reader of the host's log.
 
 The worker sends the formatted message and nothing else: `extra` is lost. The host takes a line only while the
 invocation it names is running: a line of a background task that outlives its invocation, or of a plain thread, is

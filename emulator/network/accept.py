@@ -1,7 +1,7 @@
 """Accepts connections on a loopback port: each is a task, and no task and no socket outlives the end of that.
 
-asyncio's own server can wait for ever when it is closed: a connection that is lost within the handshake of TLS is never
-reported to its stream, and one that is accepted while the server closes is counted although nobody serves it.
+asyncio's own server can wait for ever when it is closed. A connection that is lost within the TLS handshake is never
+reported to its stream. One that is accepted while the server closes is counted although nobody serves it.
 """
 
 import asyncio

@@ -34,7 +34,7 @@ class Connection:
 
     @property
     def fault(self) -> Fault | None:
-        """What is to happen to it, unless that was switched off since."""
+        """The fault of this connection, unless it was switched off since."""
         return None if self._off.is_set() else self._fault
 
     def suffer(self, fault: Fault, off: asyncio.Event) -> None:

@@ -43,7 +43,7 @@ SHOP = "shop"
 """The name of a second caller, which has another profile with two scopes."""
 SHOP_SCOPES = (f"{ORDERS}/.default", f"{INVOICES}/.default")
 STREAMS = ("users", "groups", "servicePrincipals", "applications")
-"""What the sync copies."""
+"""The streams that the sync copies."""
 SUBJECT = "system:serviceaccount:billing:billing"
 """Of the identity tokens that prove the caller, too."""
 ADMIN = "operator"

@@ -1,4 +1,4 @@
-"""What the tour says of a tenant: counted in the directory of the cloud, and in the copy of it."""
+"""The lines of the tour about a tenant: counted in the directory of the cloud, and in the copy of it."""
 
 import sqlite3
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""What the local vault answers: certificates, keys and secrets as the documents that the SDKs read."""
+"""The answers of the local vault: certificates, keys and secrets as the documents that the SDKs read."""
 
 import base64
 from dataclasses import dataclass

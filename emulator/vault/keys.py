@@ -62,8 +62,8 @@ def sign(version: Version, *, algorithm: str, value: str, now: float) -> str:
     """Sign a digest (base64url) and return the signature as base64url.
 
     Raises:
-        Refusal: 403, the version is disabled, its key may not sign, or `now` is outside its validity; 400, the
-            algorithm does not fit the key or the digest does not fit the algorithm.
+        Refusal: 403 if the version is disabled, its key may not sign, or `now` is outside its validity; 400 if
+            algorithm, key and digest do not fit each other.
     """
     _refuse_by_state(version, now)
     chosen = ALGORITHMS.get(algorithm)

@@ -1,4 +1,4 @@
-"""What the roles of the local vault allow: Azure's, as sets of data actions.
+"""The roles of the local vault: Azure's, as sets of data actions.
 
 The built-in roles hold what https://learn.microsoft.com/azure/role-based-access-control/built-in-roles/security lists.
 """

@@ -1,4 +1,4 @@
-"""What the local vault holds: certificates by name, their versions, and the ones that were deleted."""
+"""The content of the local vault: certificates by name, their versions, and the ones that were deleted."""
 
 import datetime as dt
 import re

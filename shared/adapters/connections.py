@@ -32,7 +32,7 @@ HEAD_BYTES = 32 * 1024
 """The most that is received until the headers of an answer end, with all interim answers (RFC 9110 section 15.2)."""
 READ_BYTES = 16 * 1024
 HEAD_READ_BYTES = 4 * 1024
-"""What is received at once. The smallest interim answer has 25 bytes, and is parsed before anything else can run."""
+"""The most that is received at once. An interim answer has 25 bytes at least, and is parsed before others run."""
 FRAMED = 2
 """How many times the body may be received: chunks have frames (RFC 9112 section 7.1), and good servers long chunks."""
 RECEIVED_BYTES = 256 * 1024
@@ -155,7 +155,7 @@ class Connections:
 
 @dataclass(slots=True)
 class _Meter:
-    """What an exchange may still receive, in bytes; so many at once; and what it has received."""
+    """The bytes that an exchange may still receive, in all and at once, and those that it has received."""
 
     left: int
     at_once: int

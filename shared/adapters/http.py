@@ -27,7 +27,7 @@ type Allows = Callable[[Origin], bool]
 
 
 class Network:
-    """What all upstreams share.
+    """The settings that all upstreams share.
 
     Args:
         tls: the client side of TLS.

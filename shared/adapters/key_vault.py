@@ -32,10 +32,10 @@ NAME = "Key Vault"
 KEYS = 32
 """How many key versions of one vault have a client at once: more than profiles name certificates in one vault."""
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
-_RIGHTS = "the app's identity needs certificates/read and keys/sign in this vault, and no more"
-_SECRET_RIGHTS = "the app's identity needs secrets/getSecret and secrets/readMetadata on this one secret"
-_WITHOUT_RIGHTS = frozenset({"ForbiddenByRbac", "ForbiddenByPolicy", "AccessDenied"})
-_REMEDIES: Mapping[str, str] = {
+RIGHTS = "the app's identity needs certificates/read and keys/sign in this vault, and no more"
+SECRET_RIGHTS = "the app's identity needs secrets/getSecret and secrets/readMetadata on this one secret"
+WITHOUT_RIGHTS = frozenset({"ForbiddenByRbac", "ForbiddenByPolicy", "AccessDenied"})
+REMEDIES: Mapping[str, str] = {
     "ForbiddenByFirewall": "let the app through the vault's firewall: its subnet, or its outbound addresses",
     "ForbiddenByConnection": "the vault takes private connections alone: give the app a private endpoint and its DNS",
     "KeyDisabled": "enable this version of the certificate, or make a new one",
@@ -126,11 +126,11 @@ class KeyVault:
 
     async def secret_versions(self, name: str) -> Sequence[VersionSummary]:
         """List the versions of a secret; errors as in `certificate_versions`."""
-        return await self._translated(lambda: self._secrets_of(name), rights=_SECRET_RIGHTS)
+        return await self._translated(lambda: self._secrets_of(name), rights=SECRET_RIGHTS)
 
     async def secret(self, name: str, version: str) -> str:
         """Return what one version of a secret holds; errors as in `certificate_versions`."""
-        found = await self._translated(lambda: self._secret_client().get_secret(name, version), rights=_SECRET_RIGHTS)
+        found = await self._translated(lambda: self._secret_client().get_secret(name, version), rights=SECRET_RIGHTS)
         _check_name(found, name)
         return found.value or ""
 
@@ -140,7 +140,7 @@ class KeyVault:
     async def _versions(self, name: str) -> list[VersionSummary]:
         return await _listed(self._certificate_client().list_properties_of_certificate_versions(name), name)
 
-    async def _translated[T](self, work: Callable[[], Awaitable[T]], *, rights: str = _RIGHTS) -> T:
+    async def _translated[T](self, work: Callable[[], Awaitable[T]], *, rights: str = RIGHTS) -> T:
         """Run a call of the SDK, once more with a newer token where the vault has rejected one that looked good."""
         try:
             return await self._tried(work, rights=rights)
@@ -175,7 +175,7 @@ class KeyVault:
         if status in {408, 429} or status >= 500:
             return Unavailable(cause=cause, upstream_wait=wait)
         kind = _TokenRejected if status == 401 else OperatorError
-        return kind(cause=cause, remedy=rights if code in _WITHOUT_RIGHTS else _REMEDIES.get(code))
+        return kind(cause=cause, remedy=rights if code in WITHOUT_RIGHTS else REMEDIES.get(code))
 
     def _certificate_client(self) -> "CertificateClient":
         if self._certificates is None:
@@ -252,9 +252,9 @@ def _code(body: bytes) -> str:
     found = ""
     message = error.get("message") if isinstance(error, dict) else None
     if isinstance(message, str) and (number := _AKV.search(message)):
-        found = number[0] if number[0] in _REMEDIES else ""
+        found = number[0] if number[0] in REMEDIES else ""
     while isinstance(error, dict):
         code = error.get("code")
-        found = code if isinstance(code, str) and (code in _REMEDIES or code in _WITHOUT_RIGHTS) else found
+        found = code if isinstance(code, str) and (code in REMEDIES or code in WITHOUT_RIGHTS) else found
         error = error.get("innererror") or error.get("innerError")
     return found

@@ -1,1 +1,1 @@
-"""What is asked of the app over HTTP, and how it answers."""
+"""The HTTP routes of the app: requests in, answers out."""

@@ -1,4 +1,4 @@
-"""Who may ask about the app itself, and run its jobs: callers with `admin = true`."""
+"""Administrators: callers with `admin = true`, who may ask about the app itself and run its jobs."""
 
 from collections.abc import Awaitable
 from typing import Protocol

@@ -1,4 +1,4 @@
-"""What an administrator may know of a worker: `GET /api/doctor`.
+"""The state of a worker for administrators: `GET /api/doctor`.
 
 It has every mistake of the callers document, and the credential by which each profile proves itself.
 """

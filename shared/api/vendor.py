@@ -28,7 +28,7 @@ _AT_ONCE = 0.1
 
 
 class Callers(Protocol):
-    """Who calls."""
+    """Identifies callers."""
 
     def revalidate(self, now: float) -> Awaitable[None] | None:
         """Return what must be awaited before a caller is identified, or None; `now` is by the boot clock."""
@@ -48,7 +48,7 @@ class Callers(Protocol):
 
 @dataclass(slots=True)
 class _Trail:
-    """What is known of a request; it becomes the audit event."""
+    """The facts known about a request so far; they become the audit event."""
 
     route: Route
     correlation_id: str

@@ -1,1 +1,1 @@
-"""Who calls: the callers document as it is now."""
+"""The callers: the document in force, and how a request is matched to one."""

@@ -1,4 +1,4 @@
-"""What a worker says about its callers document, in figures that any caller may read."""
+"""The state of a worker's callers document, in figures that any caller may read."""
 
 from typing import NamedTuple
 

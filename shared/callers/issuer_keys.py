@@ -3,8 +3,8 @@
 Theory of operation
 ===================
 
-A worker has one set of keys in force, with two instants of the boot clock: when the last good answer was asked for, and
-when the last attempt was made.
+A worker has one set of keys in force, with two instants of the boot clock. One is when the last good answer was asked
+for, the other when the last attempt was made.
 
     age of the last good answer     a token
     under `REFRESH_SECONDS`         is judged by the set in force

@@ -65,7 +65,7 @@ class Source(Protocol):
 
     @property
     def name(self) -> str:
-        """What events call it."""
+        """The name of the document in events."""
 
     def read(self, etag: str) -> Awaitable[Content | None]:
         """Return the document, or None where its ETag is this one; raise a `VendError` where it cannot be read."""

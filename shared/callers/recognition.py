@@ -1,4 +1,4 @@
-"""Who calls: by a key, or by an identity token that says who.
+"""Identifies the caller, by a key or by an identity token.
 
 A token that was verified lately is not verified again. It is remembered by its SHA-256, until its end, and only as long
 as the keys of its issuer are the ones that it was verified with. The caller is looked up at every request, so that a
@@ -21,7 +21,7 @@ VERIFIED = 1_000
 
 
 class _Verified(NamedTuple):
-    """What is kept of a token; nothing of it leads back to the token."""
+    """The facts that are kept of a token; none of them leads back to the token."""
 
     identity: Subject
     expires_on: float

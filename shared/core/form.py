@@ -63,7 +63,7 @@ def read_form(form: bytes, *, of: str = "form") -> dict[str, str]:
 
 
 class ClientFields(NamedTuple):
-    """What a client proves itself with in a form, still escaped; empty where there is none."""
+    """The credentials in a form, still escaped; empty where there are none."""
 
     id: bytes
     secret: bytes
@@ -75,7 +75,7 @@ def client_of(form: bytes) -> ClientFields:
 
     Where the first two were found, the third is not looked for.
 
-    This runs before the caller is known, so its work is bounded whatever is sent: it looks at the first `FIELDS` fields
+    This runs before the caller is known, so its work is bounded whatever is sent. It looks at the first `FIELDS` fields
     and at names up to `CREDENTIAL_NAME_LIMIT`, and decodes nothing.
     """
     first: dict[str | None, bytes] = {}

@@ -40,7 +40,7 @@ _TYPES = frozenset({None, "jwt", "at+jwt", "application/at+jwt", "client-authent
 
 
 class Subject(NamedTuple):
-    """Whose token it is: exact strings, never joined into one."""
+    """The owner of a token: exact strings, never joined into one."""
 
     issuer: str
     """The name of the issuer in the configuration."""

@@ -1,86 +1,178 @@
 """`[limits]`: every bound in time, number and size that can be turned. Each promise is per worker process."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from typing import NamedTuple
 
 from shared.core.rules import breaks
-
-type _Order = Callable[..., bool]
 
 PIECE_IDLE_SECONDS = 30.0
 """How long Azure Storage may be silent while it takes a piece of a file."""
 PIECE_SECONDS = 60.0
 """For a piece as a whole: 70 KiB a second are enough."""
 
-_ORDERS: Mapping[tuple[str, ...], tuple[_Order, str]] = {
-    # httpcore leaves a connection open that is cancelled in the middle of its TLS handshake, so its own timeout for
-    # that, which it applies to TCP and to TLS, must end it first.
-    ("connect_seconds", "attempt_seconds"): (
+
+class _Order(NamedTuple):
+    """A rule between limits.
+
+    Args:
+        names: which ones, in the order in which `holds` takes them.
+        holds: whether they agree.
+        breaker: the one of them that is named as the mistake.
+        must: what it must be, in words.
+    """
+
+    names: tuple[str, ...]
+    holds: Callable[..., bool]
+    breaker: str
+    must: str
+
+
+_ORDERS = (
+    # httpcore leaves a connection open that is cancelled in the middle of its TLS handshake. So its own timeout, which
+    # it applies to TCP and to TLS, must end the handshake first.
+    _Order(
+        ("connect_seconds", "attempt_seconds"),
         lambda connect, attempt: 2 * connect < attempt,
-        "connect_seconds: must be less than half of attempt_seconds",
+        "connect_seconds",
+        "less than half of attempt_seconds",
     ),
-    ("graph_first_byte_seconds", "graph_page_seconds"): (
+    _Order(
+        ("graph_first_byte_seconds", "graph_page_seconds"),
         lambda first, whole: first <= whole,
-        "graph_first_byte_seconds: must be at most graph_page_seconds",
+        "graph_first_byte_seconds",
+        "at most graph_page_seconds",
     ),
-    ("connect_seconds", "graph_page_seconds"): (
+    _Order(
+        ("connect_seconds", "graph_page_seconds"),
         lambda connect, whole: 2 * connect < whole,
-        "graph_page_seconds: must be more than twice connect_seconds",
+        "graph_page_seconds",
+        "more than twice connect_seconds",
     ),
-    ("refresh_fraction_min", "refresh_fraction_max"): (
+    _Order(
+        ("refresh_fraction_min", "refresh_fraction_max"),
         lambda least, most: least <= most < 1,
-        "refresh_fraction_max: must lie between refresh_fraction_min and 1",
+        "refresh_fraction_max",
+        "at least refresh_fraction_min, and less than 1",
     ),
-    ("expiry_margin_seconds", "min_remaining_failing_seconds", "min_remaining_seconds"): (
+    _Order(
+        ("expiry_margin_seconds", "min_remaining_failing_seconds", "min_remaining_seconds"),
         lambda margin, failing, ordinary: margin < failing <= ordinary,
-        "min_remaining_failing_seconds: must be more than expiry_margin_seconds, and at most min_remaining_seconds",
+        "min_remaining_failing_seconds",
+        "more than expiry_margin_seconds, and at most min_remaining_seconds",
     ),
-    ("failure_first_seconds", "failure_max_seconds"): (
+    _Order(
+        ("failure_first_seconds", "failure_max_seconds"),
         lambda first, most: first <= most,
-        "failure_max_seconds: must be at least failure_first_seconds",
+        "failure_max_seconds",
+        "at least failure_first_seconds",
     ),
-    ("callers_refresh_seconds", "callers_must_check_seconds", "callers_max_age_seconds"): (
+    _Order(
+        ("callers_refresh_seconds", "callers_must_check_seconds", "callers_max_age_seconds"),
         lambda refresh, must, most: refresh <= must <= most,
-        "callers_must_check_seconds: must lie between callers_refresh_seconds and callers_max_age_seconds",
+        "callers_must_check_seconds",
+        "at least callers_refresh_seconds, and at most callers_max_age_seconds",
     ),
-}
-"""Which limits must agree: their names, the rule, and the mistake by the key that breaks it."""
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The knobs, with the values that production runs with; docs/configuration.md says what each is for."""
+    """The knobs, with the values that production runs with, and what each bounds."""
 
-    connect_seconds: float = 2
-    read_idle_seconds: float = 5
-    attempt_seconds: float = 8
-    caller_budget_seconds: float = 20
-    attempts_per_flight: int = 2
-    failure_first_seconds: float = 5
-    failure_max_seconds: float = 240
-    failure_permanent_seconds: float = 60
-    retry_after_cap_seconds: float = 3_600
-    refresh_fraction_min: float = 0.55
-    refresh_fraction_max: float = 0.65
-    short_wait_seconds: float = 1
-    min_remaining_seconds: float = 300
-    min_remaining_failing_seconds: float = 60
-    expiry_margin_seconds: float = 10
-    forced_refresh_interval_seconds: float = 30
-    shed_after_seconds: float = 5
-    waiting_max: int = 64
-    claims_per_minute: int = 6
-    cache_entries: int = 1_000
-    upstream_body_bytes: int = 100 * 1024
-    graph_first_byte_seconds: float = 60
-    graph_page_seconds: float = 120
-    graph_page_bytes: int = 8 * 1024 * 1024
-    vault_reread_seconds: float = 6 * 3600
-    callers_refresh_seconds: float = 15
-    callers_must_check_seconds: float = 30
-    callers_deadline_seconds: float = 2
-    callers_max_age_seconds: float = 24 * 3600
-    unknown_keys_per_minute: int = 60
+    connect_seconds: float = field(default=2, metadata={"why": "to connect, and again for TLS"})
+    read_idle_seconds: float = field(default=5, metadata={"why": "between two pieces of an answer"})
+    attempt_seconds: float = field(default=8, metadata={"why": "one request to an outside service as a whole"})
+    caller_budget_seconds: float = field(
+        default=20,
+        metadata={
+            "why": "the longest that a caller waits for a token, then 504. "
+            "A worker without a callers document adds up to `attempt_seconds`"
+        },
+    )
+    attempts_per_flight: int = field(
+        default=2,
+        metadata={"why": "tries of one flight, a second apart; one alone where Entra named a wait or refused"},
+    )
+    failure_first_seconds: float = field(
+        default=5,
+        metadata={
+            "why": "how long a first passing failure is remembered, and Entra is not asked; it grows by half each time"
+        },
+    )
+    failure_max_seconds: float = field(default=240, metadata={"why": "the most that this grows to"})
+    failure_permanent_seconds: float = field(default=60, metadata={"why": "how long a refusal is remembered"})
+    retry_after_cap_seconds: float = field(
+        default=3_600, metadata={"why": "the longest wait that vend takes from Entra's `Retry-After`"}
+    )
+    refresh_fraction_min: float = field(
+        default=0.55, metadata={"why": "a token is refreshed when at least this much of its life is left"}
+    )
+    refresh_fraction_max: float = field(
+        default=0.65,
+        metadata={
+            "why": "a token is refreshed when at most this much of its life is left; "
+            "drawn between the two for each token"
+        },
+    )
+    short_wait_seconds: float = field(
+        default=1, metadata={"why": "how long a caller waits for a newer token in the last minutes of a cached one"}
+    )
+    min_remaining_seconds: float = field(
+        default=300,
+        metadata={
+            "why": "the least remaining life with which a token is served at once; a tenth of its life if that is less"
+        },
+    )
+    min_remaining_failing_seconds: float = field(
+        default=60,
+        metadata={
+            "why": "the least remaining life with which a token is served while no newer one comes. "
+            "Of a token that lives less than ten minutes, half of its life if that is less"
+        },
+    )
+    expiry_margin_seconds: float = field(
+        default=10, metadata={"why": "subtracted from `expires_in`, for network time and the caller's clock"}
+    )
+    forced_refresh_interval_seconds: float = field(
+        default=30, metadata={"why": "between two flights for the same challenge, or for rejected tokens of a key"}
+    )
+    shed_after_seconds: float = field(
+        default=5, metadata={"why": "the age from which a flight counts as late; two fifths of it after an outage"}
+    )
+    waiting_max: int = field(
+        default=64, metadata={"why": "requests that may wait for late flights; the youngest beyond it get 503"}
+    )
+    claims_per_minute: int = field(default=6, metadata={"why": "claims challenges of one caller; beyond it 429"})
+    cache_entries: int = field(
+        default=1_000, metadata={"why": "tokens that are cached; the least recently used one is evicted"}
+    )
+    upstream_body_bytes: int = field(default=100 * 1024, metadata={"why": "the largest answer of an outside service"})
+    graph_first_byte_seconds: float = field(
+        default=60, metadata={"why": "between two pieces of a page of Graph, the first one included"}
+    )
+    graph_page_seconds: float = field(default=120, metadata={"why": "one page of Graph as a whole"})
+    graph_page_bytes: int = field(default=8 * 1024 * 1024, metadata={"why": "the largest page of Graph"})
+    vault_reread_seconds: float = field(
+        default=6 * 3600, metadata={"why": "how long the facts of a certificate are used before they are read again"}
+    )
+    callers_refresh_seconds: float = field(
+        default=15, metadata={"why": "the age from which the callers document is checked in the background"}
+    )
+    callers_must_check_seconds: float = field(
+        default=30, metadata={"why": "the age from which the callers document is checked before an answer"}
+    )
+    callers_deadline_seconds: float = field(default=2, metadata={"why": "how long an answer waits for that check"})
+    callers_max_age_seconds: float = field(
+        default=24 * 3600, metadata={"why": "how long the last good callers document stays in force"}
+    )
+    unknown_keys_per_minute: int = field(
+        default=60,
+        metadata={
+            "why": "refusals that are logged individually on the routes whose keys vend alone checks; "
+            "further ones are counted"
+        },
+    )
 
     @property
     def of_graph(self) -> "Limits":
@@ -106,6 +198,13 @@ class Limits:
         values = {knob.name: getattr(self, knob.name) for knob in fields(self)}
         found = [f"{at}.{name}: must be above 0" for name, value in values.items() if breaks(lambda x: x > 0, value)]
         found += [
-            f"{at}.{mistake}" for names, (rule, mistake) in _ORDERS.items() if breaks(rule, *map(values.get, names))
+            f"{at}.{order.breaker}: must be {order.must}"
+            for order in _ORDERS
+            if breaks(order.holds, *map(values.get, order.names))
         ]
         return found
+
+
+def bounds(name: str) -> list[str]:
+    """Return what a limit must be beside above 0, in words."""
+    return [order.must for order in _ORDERS if order.breaker == name]

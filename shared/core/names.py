@@ -12,7 +12,7 @@ SHA256 = "[0-9a-f]{64}"
 SCOPE_TOKEN = r"[\x21\x23-\x5b\x5d-\x7e]+"
 """Pattern of a scope of any kind: visible ASCII without the quote and the backslash (RFC 6749 section 3.3)."""
 DEFAULT_SUFFIX = "/.default"
-"""What follows the resource in a scope of client credentials.
+"""The suffix of a resource in a scope of client credentials.
 
 https://learn.microsoft.com/entra/identity-platform/scopes-oidc#the-default-scope
 """

@@ -1,4 +1,4 @@
-"""Who may have what: a caller and a request -> a grant, or a denial with its reason.
+"""The policy: a caller and a request -> a grant, or a denial with its reason.
 
 Default deny, exact match. The caller never learns the reason; the event and the operator do.
 """
@@ -19,7 +19,7 @@ EVERYBODY = "*"
 
 
 class Mode(StrEnum):
-    """What happens to a request that a caller's entries do not list."""
+    """The treatment of a request that a caller's entries do not list."""
 
     ENFORCE = "enforce"
     """It is denied."""
@@ -41,7 +41,7 @@ class Allow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Whose identity token proves a caller: a subject of an issuer, or an object of a tenant where that is Entra."""
+    """The owner of identity tokens that prove a caller: a subject of an issuer, or with Entra an object of a tenant."""
 
     issuer: str
     subject: str = ""
@@ -50,7 +50,7 @@ class Identity:
 
     @property
     def owner(self) -> Subject:
-        """Whose tokens they are."""
+        """The owner of these tokens."""
         return Subject(self.issuer, self.subject or self.object_id.lower(), self.tenant_id.lower())
 
 
@@ -75,7 +75,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """What a profile can be asked for, as far as policy needs to know."""
+    """The tenants and scopes of a profile, as far as policy needs them."""
 
     tenants: tuple[str, ...]
     scopes: tuple[str, ...]
@@ -87,7 +87,7 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What the deployed vend.toml has that a callers document names.
+    """The part of the deployed vend.toml that a callers document refers to.
 
     Args:
         offers: what the profiles can be asked for.

@@ -1,4 +1,4 @@
-"""What a caller proves itself with, and where an identity token stands: a Bearer or a client assertion.
+"""The proofs of a caller, and where an identity token stands: a Bearer or a client assertion.
 
 Nothing is verified here. Strangers send such requests, so no more is looked at than the longest token has
 (RFC 6750 section 2.1, RFC 7523 section 2.2).
@@ -19,14 +19,14 @@ _TOKEN = re.compile(rb"[A-Za-z0-9_.-]+\Z")
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a caller proves itself with."""
+    """The credentials of a caller."""
 
     key: str = field(repr=False)
     """Empty where an identity token is all that was shown."""
     name: str | None = None
     """The caller that it says it is, where the protocol has it say so."""
     token: str | None = field(default=None, repr=False)
-    """What may be an identity token."""
+    """The text that may be an identity token."""
 
 
 def bearer_token(headers: Mapping[str, str]) -> str | None:

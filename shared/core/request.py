@@ -1,4 +1,4 @@
-"""What a caller sends, in any of the three protocols -> one `TokenRequest`, or an error that says what to change.
+"""Requests of callers in any of the three protocols -> one `TokenRequest`, or an error that says what to change.
 
 What differs between the protocols is read here; `shared/api/routes.py` says which takes what.
 """
@@ -68,16 +68,16 @@ class Incoming:
 
     @property
     def query(self) -> str:
-        """What stands behind the question mark, as it was sent: the host's own reading joins what was sent twice."""
+        """The raw query, as it was sent: the host's own reading joins fields that were sent twice."""
         return self.url.partition("?")[2]
 
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """What a caller asks for, in valid form; whether it may have it is policy."""
+    """A valid request of a caller; whether it may have the token is policy."""
 
     scopes: tuple[str, ...]
-    """What it may mean, the likeliest first: in the managed-identity protocol a trailing slash may be meant, or not."""
+    """The scopes that it may mean, the likeliest first: the managed-identity protocol may add a trailing slash."""
     tenant_id: str | None = None
     claims: str | None = None
     """Of a claims challenge, in canonical form."""

@@ -1,7 +1,7 @@
 """Tokens and their freshness, as arithmetic on two clocks.
 
-A token is good while both clocks agree that it is: the wall clock reads its expiry, and the boot clock, which no
-jump of the wall clock and no suspend can fool, counts the seconds that Entra gave it from the moment we asked.
+A token is good while both clocks agree that it is. The wall clock reads its expiry. The boot clock counts the seconds
+that Entra gave it, from the moment we asked; no jump of the wall clock and no suspend changes that.
 
     asked        refresh_after          floor before expiry     expiry
       |  FRESH        |  STALE                 |  EXPIRED         |
@@ -49,7 +49,7 @@ class Clock(Protocol):
 
 
 class TokenKey(NamedTuple):
-    """Whose token it is: exact strings, never joined into one. Requests with equal keys share a cache entry."""
+    """The owner of a token: exact strings, never joined into one. Requests with equal keys share a cache entry."""
 
     profile: str
     tenant_id: str
@@ -77,7 +77,7 @@ class TokenSource(Enum):
 
 
 class TokenFacts(NamedTuple):
-    """What a token and its answer say of themselves, as far as events tell it; None where they say nothing."""
+    """The facts that a token and its answer state, as far as events report them; None where they state nothing."""
 
     audience: str | None = None
     has_roles: bool | None = None

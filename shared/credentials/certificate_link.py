@@ -27,7 +27,7 @@ class Signer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LinkFacts:
-    """What a link is, as `Link` has it."""
+    """The id and the dates of a link, as `Link` has them."""
 
     id: str
     created: datetime | None = None

@@ -42,7 +42,7 @@ RETRY_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """What a refusal has left of a link; both times are by the boot clock.
+    """The memory of a refused link; both times are by the boot clock.
 
     Args:
         error: the refusal; it is never raised itself.

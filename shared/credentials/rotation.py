@@ -86,7 +86,7 @@ class Send(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppRegistration:
-    """Whose certificates are registered.
+    """The app registration at which certificates are registered, and its profile.
 
     Args:
         profile: name of the profile.

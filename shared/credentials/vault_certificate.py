@@ -12,7 +12,7 @@ from shared.system import System
 
 
 class Certificates(Protocol):
-    """What this credential needs of Key Vault; it raises the errors of `Credential.read`."""
+    """The calls of Key Vault that this credential makes; they raise the errors of `Credential.read`."""
 
     @property
     def url(self) -> str:

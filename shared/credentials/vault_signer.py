@@ -8,7 +8,7 @@ from shared.core.entra.jws import Algorithm
 
 
 class Vault(Protocol):
-    """What signing needs of Key Vault; it raises the errors of `Link.proof`."""
+    """The call of Key Vault that signs; it raises the errors of `Link.proof`."""
 
     async def certificate(self, name: str, version: str) -> tuple[Certificate, str]:
         """Return one version of a certificate, and the id of its key."""

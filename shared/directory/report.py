@@ -1,4 +1,4 @@
-"""What one run did to one stream, and what is told of it."""
+"""The report of one run about one stream, and its events."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ class Names(TypedDict):
 
 @dataclass(slots=True)
 class Report:
-    """What one run did to one stream, as far as it came.
+    """The result of one run for one stream, as far as it came.
 
     Args:
         names: which stream it is.

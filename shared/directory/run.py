@@ -1,7 +1,7 @@
 """A run of the sync whose store is a file that lies elsewhere: fetched, synced here, and put back whole.
 
-The file has the rows and the links, so putting it is the one commit of a run: before that nothing of the run is stored,
-and no event says so. The order of the steps:
+The file has the rows and the links, so putting it is the one commit of a run. Before that nothing of the run is stored,
+and no event reports it as stored. The order of the steps:
 
 0. Without an order: ask the file where the streams stand, and leave at once if none is due. No lease is needed.
 1. The lease of the file. Another run that holds it has the work, and this one is skipped.
@@ -12,8 +12,8 @@ and no event says so. The order of the steps:
 5. If a checkpoint has moved, put the file. Else it stays as it is.
 6. Emit the events, and free the lease.
 
-The lease is renewed all the while. A renewal that is refused ends the run at once, and so does the condition of the
-put: what this run has read is thrown away, and the next one reads it again.
+The lease is renewed all the while. A renewal that is refused ends the run at once, and so does a put whose condition
+fails. What this run has read is discarded, and the next one reads it again.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ from shared.directory.sync import DirectoryStore, Sync
 from shared.telemetry.event import Event, Reports
 
 PUT_SECONDS = 30.0
-"""What the host leaves for the put, after the time of a run. A file that takes longer to fetch needs more."""
+"""The time that the host leaves for the put, after the time of a run. A file that takes longer to fetch needs more."""
 RENEW_SECONDS = 20.0
 """How often the lease of the file is renewed, which is for a minute."""
 
@@ -90,7 +90,7 @@ class _Held:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a run syncs, and when.
+    """The sources of a run, and when a stream is due.
 
     Args:
         sources: what is copied.

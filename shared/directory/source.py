@@ -1,4 +1,4 @@
-"""What is copied, and which of it a run is about."""
+"""The tenants and streams that are copied, and those that a run is about."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Pages(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DirectorySource:
-    """What is copied, and from where.
+    """The streams of one tenant, and the Graph that they are copied from.
 
     Args:
         tenant_id: the tenant.

@@ -303,7 +303,7 @@ class Sync:
         return await self._call(self._told, checkpoint, ending)
 
     async def _note(self, error: UpstreamError, checkpoint: Checkpoint) -> None:
-        """Keep with the checkpoint why the run failed, unless it is the store that failed."""
+        """Store with the checkpoint why the run failed, unless the store itself failed."""
         failed = checkpoint.failed(error.public_cause, chance=self._chance(), now=self._clock().wall)
         with suppress(Unavailable):
             await self._call(self._move, checkpoint, failed)

@@ -1,1 +1,1 @@
-"""What is reported about what happened: events, and the metrics that derive from them."""
+"""Events, and the metrics that derive from them."""

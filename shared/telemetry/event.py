@@ -35,7 +35,7 @@ class Instrument(NamedTuple):
 
 
 class Feed(NamedTuple):
-    """What one event adds to an instrument.
+    """The amount that one event adds to an instrument.
 
     Args:
         instrument: what the event is counted by.
@@ -51,7 +51,7 @@ class Feed(NamedTuple):
 
 
 class About(NamedTuple):
-    """What is declared about an event beside its fields.
+    """The declaration of an event, beside its fields.
 
     Args:
         name: what the field `event` of the line says; alerts and queries depend on it.

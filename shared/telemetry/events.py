@@ -1,8 +1,8 @@
 """Writes events: one line of ASCII JSON each, as the message of an ordinary log record.
 
 Why the message and nothing else: the Functions worker hands the host the formatted message alone, so `extra` is lost,
-and a traceback would break the line. Why a buffer: the host drops lines that do not belong to an invocation that is
-still running, so an event of background work waits here and leaves with the next invocation.
+and a traceback would break the line. Why a buffer: the host drops lines that do not belong to a running invocation. So
+an event of background work waits here and leaves with the next invocation.
 
 Only events of the catalogue are written, and only their fields, so that no secret is logged by adding an argument.
 """
@@ -70,7 +70,7 @@ class Events:
         self._observe(event)
 
     def defer(self, event: Event) -> None:
-        """Keep an event of background work until the next invocation; the oldest one beyond the buffer is lost.
+        """Buffer an event of background work until the next invocation; a full buffer drops its oldest one.
 
         Raises:
             ValueError: as in `emit`.

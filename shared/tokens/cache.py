@@ -25,9 +25,9 @@ The token and the failure of an entry change where a flight succeeds (`_store`) 
 claims other than `nbf` alone is stored nowhere (`forced_refresh.py`). The kill switch (`clear`) replaces all entries at
 once: a flight that is under way then lands in an entry that nobody reads.
 
-A reader may rely on this: a token that `hit` returns has at least `min_remaining_failing_seconds` left by both clocks,
-or half of its life if it lives for less than ten minutes,
-and a token that was asked for earlier never replaces one that was asked for later.
+A reader may rely on two things. A token that `hit` returns has at least `min_remaining_failing_seconds` left by both
+clocks, or half of its life if it lives for less than ten minutes. A token that was asked for earlier never replaces one
+that was asked for later.
 """
 
 import asyncio
@@ -95,7 +95,7 @@ class TokenCache:
 
     @property
     def counters(self) -> Counters:
-        """What has happened until now."""
+        """The counts up to now."""
         # A hit does the least: it numbers its entry. Every use that was not a lookup by a miss was a hit.
         return replace(self._counters, hits=self._uses - self._lookups)
 

@@ -1,4 +1,4 @@
-"""What a cache knows of one key, and what an observer may see of it."""
+"""The cache entry of one key, and the view of it for observers."""
 
 from dataclasses import dataclass
 from math import inf
@@ -14,7 +14,7 @@ NEVER = Moment(-inf, -inf)
 
 
 class Entry:
-    """What is known of one key.
+    """The state of one key.
 
     Attributes:
         token: the cached one.
@@ -67,7 +67,7 @@ class EntryView(NamedTuple):
 
 @dataclass(slots=True)
 class Counters:
-    """What has happened since this worker started."""
+    """Counts since this worker started."""
 
     hits: int = 0
     """Answers from the cache, stale ones among them."""

@@ -1,4 +1,4 @@
-"""What a cache remembers of a flight that failed."""
+"""The memory of failed flights."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

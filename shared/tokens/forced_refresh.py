@@ -29,7 +29,7 @@ CHALLENGES = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What a flight is for, beside its key; equal demands share one.
+    """The demand of a flight, beside its key; equal demands share one flight.
 
     Args:
         caller: whose the claims are; `EVERYBODY` for `nbf` alone.
@@ -46,11 +46,11 @@ class Demand:
 
 
 type Route = tuple[TokenKey, Demand | None]
-"""What a flight is for: a key, and a demand where there is one."""
+"""The purpose of a flight: a key, and a demand where there is one."""
 
 
 class Step(Enum):
-    """What the cache does with the request."""
+    """The way in which the cache treats the request."""
 
     ORDINARY = "ordinary"
     """Answer it like a request without a demand."""

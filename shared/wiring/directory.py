@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from shared.directory.report import Report
 
 type Job = Callable[[], Coroutine[Any, Any, None]]
-"""What a timer runs."""
+"""The job that a timer runs."""
 type Run = Callable[[Order], Awaitable[Sequence["Report"]]]
 
 SYNC_SECONDS = 240.0

@@ -43,8 +43,9 @@ class OwnIdentity:
     async def exchange_token(self, claims: str | None) -> str:
         """Return a token for a federated credential, which proves a client.
 
-        The endpoint of an identity takes no claims. With those of a challenge, the token that is cached counts as
-        rejected, so that no revoked one is used again; where no other can be had, it is the answer all the same.
+        The endpoint of an identity takes no claims. With the claims of a challenge, the cached token counts as
+        rejected, so that no revoked one is used again. If no other token can be acquired, the cached one is returned
+        all the same.
         """
         (scope,) = self._scopes
         key = TokenKey(NAME, "", scope)

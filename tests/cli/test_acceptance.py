@@ -35,12 +35,12 @@ class Script:
     [
         ([HOST_REFUSES, HOST_REFUSES, VEND_REFUSES, APP], 4, ""),
         ([NOT_READY, APP], 2, ""),
-        ([NOT_READY], LONGEST_SECONDS // 2 + 1, "vend answers 503. After 90 s it was still so."),
-        ([HOST_REFUSES], LONGEST_SECONDS // 2 + 1, "The host does not know the key. After 90 s it was still so."),
-        ([VEND_REFUSES], LONGEST_SECONDS // 2 + 1, "vend does not know the key. After 90 s it was still so."),
-        ([(403, "<html>Ip Forbidden")], 1, "What stands before the app answers 403 from here."),
+        ([NOT_READY], LONGEST_SECONDS // 2 + 1, "vend answers 503. It was still so after 90 s."),
+        ([HOST_REFUSES], LONGEST_SECONDS // 2 + 1, "The host does not know the key. It was still so after 90 s."),
+        ([VEND_REFUSES], LONGEST_SECONDS // 2 + 1, "vend does not know the key. It was still so after 90 s."),
+        ([(403, "<html>Ip Forbidden")], 1, "A proxy or gateway in front of the app answers 403 from here."),
         ([(503, ""), (429, ""), APP], 3, ""),
-        ([(200, "[]")], 1, "What stands before the app answers 200 from here."),
+        ([(200, "[]")], 1, "A proxy or gateway in front of the app answers 200 from here."),
     ],
     ids=["in a while", "not ready yet", "not ready", "never", "never by vend", "a firewall", "busy", "somebody else"],
 )

@@ -97,7 +97,7 @@ def test_callers_are_held_against_good_profiles_alone(run: Run, tmp_path: Path) 
     """A profile with a mistake makes none of the callers who use it, and it is said that they were not looked at."""
     callers = CALLERS.replace("api://b/", "api://c/")
     bad = run("check", "--config", write(tmp_path, SETTINGS.replace("api://a/.default", "api://a"), callers))
-    assert "callers.toml: none so far; its profiles are looked at once those of vend.toml are good\n" in bad.stdout
+    assert "callers.toml: no mistake so far; its profiles are checked once vend.toml is good\n" in bad.stdout
     good = run("check", "--config", write(tmp_path, SETTINGS, callers))
     assert "vend.toml" not in good.stdout
     assert "  callers.auditor.allow[0].scopes[0]: the profile does not have this scope\n" in good.stdout
@@ -125,7 +125,7 @@ def test_callers_in_a_blob_are_read_once_it_is_known_how(run: Run, tmp_path: Pat
     (tmp_path / "vend.toml").write_text(text)
     local = run("check", "--config", config, PATH="")
     assert (local.exit_code, local.stderr) == (0, "")
-    assert local.stdout.splitlines()[1] == f"{blob} is not read: with --remote it is, and your login goes there."
+    assert local.stdout.splitlines()[1] == f"{blob} was not read. --remote reads it, and sends your login there."
     done = run("check", "--config", config, "--remote", PATH="")
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr.startswith("Neither az nor azd gives a token for https://storage.azure.com.\n")

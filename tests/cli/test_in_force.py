@@ -170,6 +170,6 @@ def test_an_admin_reads_what_the_app_finds_wrong(shop: Desk) -> None:
     done = shop.do(*COMMANDS["allow"], "--as", "boss")
     assert done.exit_code == 1
     assert done.stderr.splitlines()[-2:] == [
-        "The app finds this wrong:",
+        "The app reports:",
         "  callers.x.allow[0].scopes[0]: the profile does not have this scope",
     ]

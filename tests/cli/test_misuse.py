@@ -17,6 +17,7 @@ MALFORMED = {
     "--app": ("HTTP://vend.example", "vend.example", "https://vend.example/api", "https://a@vend.example", ""),
     "--control": ("http://cloud.example", "8440"),
     "--correlation-id": ("x", f"{ID}0", f"{{{ID}}}"),
+    "--days": ("0", "-1", "1.5", "90d", "3651"),
     "--for": ("5", "0s", "25h", "-5m", "5m\n"),
     "--how": ("slowly", "200", "600"),
     "--identity-file": ("/nowhere/token", "/"),

@@ -62,7 +62,7 @@ def test_what_a_refusal_names_next_gives_the_reason(site: Site) -> None:
 
 
 def test_in_azure_a_query_finds_it(run: Run, tmp_path: Path) -> None:
-    """Without a log, or with one that has nothing about it, the query is there to be pasted, with this id in it."""
+    """Without a log, or with one that has no such event, the query is there to be pasted, with this id in it."""
     (tmp_path / "vend.toml").touch()
     without = run(*EXPLAIN, ID, VEND_CONFIG=str(tmp_path / "vend.toml"))
     assert without.exit_code == 0
@@ -104,7 +104,7 @@ UTI = "aZ09_-8vQUWFvJk1E2cAAA"
     [
         (("billing", "billing"), 0, "2 times, first 2026-11-23T14:43:17.123+00:00"),
         (("billing", "reports"), 1, "2 callers share this token"),
-        ((), 1, "has nothing about it"),
+        ((), 1, "has no such event"),
     ],
     ids=["one", "shared", "none"],
 )

@@ -105,7 +105,7 @@ def test_the_roles_are_said_to_be_unknown_where_nobody_asks(desk: Desk) -> None:
     wanted.write_text(f'{BILLING}[callers.new]\nallow = [{{ profile = "graph", scopes = ["{scope}"] }}]\n')
     done = desk.do("plan", str(wanted))
     assert done.exit_code == 0, done.output
-    assert "    roles  not known: --as names the caller whose key asks for a token that tells them\n" in done.stdout
+    assert "    roles  not known: name a caller that may have such a token, by --as\n" in done.stdout
     assert "There is no log here." in done.stdout
 
 

@@ -190,7 +190,7 @@ def test_what_azure_refuses_ends_the_command(desk: Desk, cloud: LocalCloud, case
     [
         ("no login", "Log in with `az login` or `azd auth login`, and repeat."),
         ("no ARM", "Does your network reach Azure Resource Manager?"),
-        ("no JSON", "Is `management` of the cloud right, and does nothing stand between?"),
+        ("no JSON", "Is `management` of the cloud right? Does a proxy answer in its place?"),
     ],
 )
 def test_without_azure_nothing_is_made(

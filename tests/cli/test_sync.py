@@ -103,7 +103,7 @@ GOES_ON, FAILED = {"outcome": "to be continued"}, {"outcome": "failed", "cause":
             0,
             "users  complete",
         ),
-        ([BUSY], (), ["seconds=5"] * 31, [10] * 30, 1, "Another run has been at it all the time."),
+        ([BUSY], (), ["seconds=5"] * 31, [10] * 30, 1, "Another run held the streams all the time."),
         ([ran(users=FAILED, groups=GOES_ON)], (), ["seconds=5"], [], 1, "users  failed (Graph: HTTP 403), 1 page"),
         (
             [ran(users={"outcome": "skipped", "waiting_seconds": 40}), ran(users={})],

@@ -179,8 +179,8 @@ def test_the_keys_of_make_run_are_for_its_own_app(tmp_path: Path) -> None:
     ("environ", "says"),
     [
         ({}, "There is no key for billing.\n"),
-        ({"VEND_KEY": "short"}, "What VEND_KEY holds is not the key of a caller.\n"),
-        ({"VEND_KEY": f"{KEY},{KEY}"}, "What VEND_KEY holds is not the key of a caller.\n"),
+        ({"VEND_KEY": "short"}, "There is no usable key in VEND_KEY.\n"),
+        ({"VEND_KEY": f"{KEY},{KEY}"}, "There is no usable key in VEND_KEY.\n"),
         ({"VEND_KEY_FILE": "/nowhere"}, "/nowhere cannot be read (FileNotFoundError)\n"),
     ],
     ids=["none", "short", "two", "no file"],

@@ -138,8 +138,8 @@ def running_clients(site: Site, scopes: str) -> Iterator[dict[str, Client]]:
 def met(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Mapping[str, Met]]:
     """Have every client meet four answers, all clients at the same time: by the answer and the client, what came of it.
 
-    The order matters, as a caller that was over its rate is so for a second; and each answer is met for an API of its
-    own, as Node's client keeps the tokens that it has.
+    The order matters, because a caller that was over its rate is so for a second. Each answer is met for an API of its
+    own, because Node's client keeps the tokens that it has.
     """
     with ExitStack() as stack:
         site = start(stack, tmp_path_factory.mktemp("clients"), settings=measured(), limits=LIMITS)

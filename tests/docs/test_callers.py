@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import MappingProxyType
 
+import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -51,21 +52,41 @@ EXEC, EXEC_WITHOUT_KEY = example("sh", '"$VEND_CALLER" -- '), example("sh", "--i
 URLLIB, HTTPX, AUTHLIB = (
     example("python", "request = urllib.request.Request("),
     example("python", "httpx.Client"),
-    example("python", 'os.environ["VEND_KEY"],\n    scope='),
+    example("python", "import OAuth2Session\n\nsession = OAuth2Session("),
 )
-MANAGED, MSAL, KEY_PAIR = (
+MANAGED, MSAL_FILE, KEY_PAIR = (
     example("python", "ClientAssertionCredential"),
     example("python", "ConfidentialClientApplication"),
     example("python", "PrivateKeyJWT"),
 )
-LISTING = example("python", "users = ask(")
+REQUESTS = example("python", "requests_oauthlib")
+LISTING, DIRECTORY = example("python", "users = ask("), example("python", "VEND_DIRECTORY")
+MSAL, AIO = example("python", "from msal import"), example("python", "azure.identity.aio")
 CHALLENGED = example("python", "insufficient_claims")  # goes on where HTTPX ends
 IDENTITY = example("sh", "AZURE_AUTHORITY_HOST")
 WORKLOAD = {language: example(language, "WorkloadIdentityCredential") for language in ("python", "js")}
 SDK = {
-    "python": example("python", "credential = ManagedIdentityCredential"),
+    "python": example("python", "azure.identity import ManagedIdentityCredential"),
     "js": example("js", "ManagedIdentityCredential"),
 }
+
+
+PYTHON, NODE_PROGRAM = f"{sys.executable} -I -", f"{NODE} --input-type=module -"
+ASKING = {
+    "curl": (CURL, ""),
+    "stdlib": (PYTHON, URLLIB),
+    "httpx": (PYTHON, HTTPX),
+    "azure-identity": (f"{VARIABLES}\nexec {PYTHON}", SDK["python"]),
+    "azure-identity-aio": (f"{VARIABLES}\nexec {PYTHON}", AIO),
+    "azure-identity-node": (f"{VARIABLES}\nexec {NODE_PROGRAM}", SDK["js"]),
+    "msal": (f"{VARIABLES}\nexec {PYTHON}", MSAL),
+    "authlib": (PYTHON, AUTHLIB),
+    "requests-oauthlib": (PYTHON, REQUESTS),
+    "workload-identity": (f"{IDENTITY}\nexec {PYTHON}", WORKLOAD["python"]),
+    "workload-identity-node": (f"{IDENTITY}\nexec {NODE_PROGRAM}", WORKLOAD["js"]),
+    "daemon": (PYTHON, LISTING),
+}
+"""Each example that asks for a token: the command, and what stands in its stdin."""
 
 
 @pytest.fixture(scope="module")
@@ -85,10 +106,10 @@ def own_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield site
 
 
-def run(
+def done(
     site: Site, command: str, code: str = "", *, folder: Path = NODE_PROGRAMS, more: Mapping[str, str] = NO_MORE
-) -> str:
-    """Run a command of the shell as a caller that has what the page says it has, or `more`; return what it prints.
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of the shell as a caller that has what the page says it has, or `more`.
 
     The code stands in its stdin, and reads the local Graph where it says Microsoft's.
     """
@@ -97,6 +118,7 @@ def run(
         "VEND_URL": site.app.url,
         "VEND_CALLER": CALLER,
         "VEND_KEY": site.key,
+        "VEND_DIRECTORY": str(site.folder / "directory.db"),
         "TENANT_ID": TENANT_ID,
         "TOKEN_FILE": str(site.folder / f"{CALLER}.token"),
         "VEND_AUDIENCE": VEND,
@@ -105,7 +127,7 @@ def run(
         "SSL_CERT_FILE": str(site.cloud.ca_file),
         "REQUESTS_CA_BUNDLE": str(site.cloud.ca_file),
     }
-    done = subprocess.run(
+    return subprocess.run(
         ["sh", "-c", command],  # noqa: S607
         input=code.replace(f"{GRAPH}/v1.0", f"{site.cloud.graph_url}/v1.0"),
         env=environment,
@@ -115,8 +137,15 @@ def run(
         check=False,
         timeout=60,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+
+
+def run(
+    site: Site, command: str, code: str = "", *, folder: Path = NODE_PROGRAMS, more: Mapping[str, str] = NO_MORE
+) -> str:
+    """Run a command that succeeds, as above; return what it prints."""
+    ended = done(site, command, code, folder=folder, more=more)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout.strip()
 
 
 def python(site: Site, *code: str, folder: Path = NODE_PROGRAMS, more: Mapping[str, str] = NO_MORE) -> str:
@@ -143,9 +172,23 @@ def test_the_python_gets_a_token(own_site: Site) -> None:
 
 
 @pytest.mark.slow
-def test_the_python_lists_a_user(own_site: Site) -> None:
-    """It asks vend for a token, and Graph for a user with it."""
-    assert python(own_site, LISTING) in names(own_site)
+def test_the_first_daemon_lists_every_user(own_site: Site) -> None:
+    """It asks vend for a token, and Graph for one page after the other."""
+    assert set(python(own_site, LISTING.replace("$top=100", "$top=3")).splitlines()) == names(own_site)
+
+
+@pytest.mark.slow
+def test_the_second_daemon_reads_the_directory(own_site: Site) -> None:
+    """The sync has copied the users, who are the same as in Graph, but for those who are disabled."""
+    key = (own_site.folder / "operator.key").read_text()
+    answer = httpx.post(f"{own_site.app.url}/api/sync", headers={"x-functions-key": key}, timeout=60, trust_env=False)
+    assert answer.status_code == 200, answer.text
+    lines = python(own_site, DIRECTORY).splitlines()
+    assert {line.rpartition(" ")[0] for line in lines} == {
+        person.properties["displayName"]
+        for person in own_site.cloud.people.tenant().values()
+        if person.properties.get("accountEnabled")
+    }
 
 
 @pytest.mark.slow
@@ -204,7 +247,7 @@ def test_a_managed_identity_gets_a_token(own_site: Site) -> None:
 @pytest.mark.slow
 def test_msal_gets_a_token_by_the_same_file(own_site: Site) -> None:
     """With public options alone."""
-    assert int(python(own_site, MSAL, more={"VEND_URL": own_site.url, "VEND_KEY": ""})) > 500
+    assert int(python(own_site, MSAL_FILE, more={"VEND_URL": own_site.url, "VEND_KEY": ""})) > 500
 
 
 @pytest.mark.slow
@@ -245,6 +288,31 @@ def test_the_authlib_example_gets_a_user(own_site: Site) -> None:
 
 
 @pytest.mark.slow
+def test_the_requests_oauthlib_example_gets_a_user(own_site: Site) -> None:
+    """It speaks to https alone."""
+    assert run(own_site, f"VEND_URL={own_site.url} {sys.executable} -I -", REQUESTS) in names(own_site)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", [MSAL, AIO], ids=["msal", "aio"])
+def test_two_variables_and_other_python_get_a_token(own_site: Site, code: str) -> None:
+    """MSAL, and the asynchronous half of azure-identity."""
+    assert int(run(own_site, f"{VARIABLES}\nexec {sys.executable} -I -", code)) > 500
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("command", "code"), ASKING.values(), ids=ASKING)
+def test_an_example_prints_the_error_of_vend(own_site: Site, command: str, code: str) -> None:
+    """Of a scope that the caller may not have, in our words; the OAuth libraries alone drop the id."""
+    secure = f"VEND_URL={own_site.url}" if code in {REQUESTS, *WORKLOAD.values()} else ""
+    command, code = (text.replace(GRAPH, "https://vault.azure.net", 1) for text in (command, code))
+    ended = done(own_site, f"{secure}\n{command}", code)
+    printed = ended.stdout + ended.stderr
+    assert "scope is not available to this caller" in printed
+    assert ("correlation" in printed.lower()) is (code not in {AUTHLIB, REQUESTS})
+
+
+@pytest.mark.slow
 def test_the_example_of_a_claims_challenge_gets_a_user(own_site: Site) -> None:
     """Graph wants a newer token, once: the claims of its challenge reach Entra, and the second request succeeds."""
     challenge = 'Bearer realm="", error="insufficient_claims", claims="{}"'
@@ -279,10 +347,14 @@ def test_every_example_is_run() -> None:
         MAKE_KEY,
         PUBLIC_KEY,
         MANAGED,
-        MSAL,
+        MSAL_FILE,
         KEY_PAIR,
         URLLIB,
         LISTING,
+        DIRECTORY,
+        MSAL,
+        AIO,
+        REQUESTS,
         HTTPX,
         AUTHLIB,
         CHALLENGED,

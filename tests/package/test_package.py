@@ -15,7 +15,7 @@ from benchmarks import package as benchmark
 from benchmarks.rows import QUICK
 from emulator.tour.site import start
 from emulator.tour.tour import tour
-from scripts.package import DOCUMENTS, PACKAGES, build
+from scripts.package import DOCUMENTS, PACKAGES, archive_name, build
 
 ROOT = Path(__file__).parents[2]
 UV = ROOT / ".tools" / "bin" / "uv"
@@ -67,6 +67,7 @@ def test_another_clone_gives_the_same_bytes(archive: Path, tmp_path: Path) -> No
 
 def test_what_is_deployed_is_on_the_list(archive: Path) -> None:
     """Our own modules and documents, the pinned wheels without an installer's notes, and the bytecode of both."""
+    assert archive.name == archive_name(ROOT)
     with zipfile.ZipFile(archive) as packed:
         files = {name: packed.read(name) for name in packed.namelist()}
     sources = {name for name in files if name.endswith(".py")}

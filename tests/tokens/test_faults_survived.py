@@ -122,8 +122,8 @@ def check(told: Told, case: Case) -> None:
 def test_a_fault_is_survived(case: Case, timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path) -> None:
     """Each row: the answer, its wait and its events, the calls to Entra now, at once again and after the wait.
 
-    And for every row: the answer at once again is of the same kind, the old token stays, and once the trouble and the
-    wait are over there is a new one.
+    And for every row: a second request at once gets an answer of the same kind, and the old token stays. Once the
+    trouble and the wait are over, there is a new one.
     """
 
     async def story() -> None:

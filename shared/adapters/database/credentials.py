@@ -1,8 +1,8 @@
 """The certificates and secrets of a page's objects: what a transaction of the store writes beside their rows.
 
-What a page names of an object is all that it has. A copy gives at once, and takes away at its end: a credential has the
-attempt that saw it last, and one that a later page of the copy leaves out counts as unseen. Each function runs in the
-transaction of its caller.
+What a page names of an object is all that it has. A copy adds at once and removes at its end. A credential has the
+number of the attempt that saw it last. If a later page of the copy leaves it out, it counts as unseen. Each function
+runs in the transaction of its caller.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What a store needs to know of the database that it keeps the directory in."""
+"""The interface of a database, as the store of the directory needs it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

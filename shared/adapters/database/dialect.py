@@ -1,4 +1,4 @@
-"""What SQLite and PostgreSQL say differently, for statements that run on both."""
+"""The differences between SQLite and PostgreSQL, for statements that run on both."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -71,6 +71,6 @@ def lease_clock(connection: Connection, *, now: float, later: float = 0.0) -> Co
 
 
 def lock_schema(connection: Connection) -> None:
-    """Keep every other migration out until the end of the transaction; in SQLite it has the whole file."""
+    """Lock out every other migration until the end of the transaction; in SQLite the lock is on the whole file."""
     if connection.dialect.name == _POSTGRESQL:
         connection.execute(select(func.pg_advisory_xact_lock(_MIGRATION)))

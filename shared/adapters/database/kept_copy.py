@@ -29,7 +29,7 @@ class KeptCopy:
         self._etag = folder / "etag"
 
     def lock(self) -> None:
-        """Keep other runs on this machine out, until `unlock` or the end of the process.
+        """Lock out other runs on this machine, until `unlock` or the end of the process.
 
         Raises:
             LeaseHeld: another run is in the folder.

@@ -15,7 +15,7 @@ commit, so it stores nothing in tables that it does not know.
 
 What an addition cannot express (a new name, another type, a removal) is a step: SQL that never changes again, of SQLite
 and of PostgreSQL. PostgreSQL came with version 3, so no step up to 3 has SQL of its own for it. If a step needs a
-column that an earlier version added, write that addition as the step of the earlier version too: a database that is
+column that an earlier version added, write that addition as the step of the earlier version too. A database that is
 older than both has no such column yet.
 
 An older version may read and write a newer database (`writable_by`) if the newer one only added what the older one

@@ -155,7 +155,7 @@ def _read(connection: Connection, table: Table, checkpoint: Checkpoint, ids: Ite
 
 
 def _insert(connection: Connection, checkpoint: Checkpoint, missing: Mapping[str, Known], *, now: float) -> None:
-    """Give numbers to objects. No upsert: some databases use up a number for each object that is there already."""
+    """Assign numbers to objects. No upsert: some databases use up a number for each object that is there already."""
     common = {
         "tenant_id": checkpoint.tenant_id,
         "stream": checkpoint.stream.name,

@@ -134,7 +134,7 @@ _TYPES = {str: String, bool: Boolean}
 
 
 class Schema:
-    """What a database holds for some streams.
+    """The tables and views of some streams.
 
     Args:
         streams: the declarations.

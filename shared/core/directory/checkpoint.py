@@ -21,7 +21,7 @@ class LossChanged(Exception):
     def __init__(self, held: Mapping[str, int]) -> None:
         super().__init__()
         self.held = held
-        """What is held back now: how many, by their kind."""
+        """The losses held back now: how many, by their kind."""
 
 
 RESTARTS = 3
@@ -256,7 +256,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What became of a page.
+    """The outcome of a page.
 
     Args:
         checkpoint: where the run is now.

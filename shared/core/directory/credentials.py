@@ -30,7 +30,7 @@ class CredentialKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """What is stored of a certificate or a secret.
+    """The stored facts of a certificate or a secret.
 
     Args:
         name: its name in Entra.

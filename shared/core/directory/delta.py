@@ -20,7 +20,7 @@ type ColumnValue = str | bool | None
 
 
 class LinkKind(StrEnum):
-    """What the link of a page leads to."""
+    """The target of a page's link."""
 
     NEXT = "next"
     """The next page of this round."""
@@ -49,7 +49,7 @@ class Edge(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class EdgeChange:
-    """What a page says about one relationship.
+    """One relationship on a page.
 
     Args:
         stream: the stream of the object at the other end; "" if no stream of ours brings it.
@@ -62,7 +62,7 @@ class EdgeChange:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a page says about one object.
+    """One object on a page.
 
     Args:
         id: the id of the object, a GUID in lower case.

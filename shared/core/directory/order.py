@@ -1,4 +1,4 @@
-"""What a run of the sync is asked for: `POST /api/sync?seconds=&stream=&resync=&accept_loss=`."""
+"""The order for a run of the sync: `POST /api/sync?seconds=&stream=&resync=&accept_loss=`."""
 
 import re
 from collections.abc import Collection
@@ -19,13 +19,13 @@ _FLAGS = {"true": True, "false": False}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What an administrator asks of one run. It does not wait until a stream is due.
+    """An administrator's order for one run. It does not wait until a stream is due.
 
     Args:
         seconds: after which the run begins no further page.
         stream: the name of the only stream to run; None for all.
         resync: begin a new copy. Readers keep the old rows until it is complete.
-        loss: the loss of the last copy of the stream to believe: its kind, and its number as it was told.
+        loss: the loss of the last copy of the stream to accept: its kind, and its number as reported.
     """
 
     seconds: float = USUAL_SECONDS

@@ -1,4 +1,4 @@
-"""What Graph's answer to a link means, if it is no page: https://learn.microsoft.com/graph/errors."""
+"""The meaning of Graph's answer to a link, if it is no page: https://learn.microsoft.com/graph/errors."""
 
 import re
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ _NOT_ABOUT_THE_LINK = {401, 403, 408, 429}
 
 
 class LinkState(Enum):
-    """What a refusal says about the link."""
+    """The verdict of a refusal about the link."""
 
     FORGOTTEN = "Graph no longer accepts the link"
     DOUBTED = "Graph refuses it, and other links have been refused so for ever"

@@ -25,7 +25,7 @@ from shared.core.directory.delta import Change, ColumnValue, ObjectState
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """What a store knows of an object.
+    """The stored state of an object.
 
     Args:
         state: what readers see.

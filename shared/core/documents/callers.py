@@ -60,7 +60,7 @@ class CallersFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallersDocument:
-    """What a callers document means.
+    """The meaning of a callers document.
 
     Attributes:
         generation: raised, it makes every worker drop its cached tokens.

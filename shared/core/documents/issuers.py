@@ -96,7 +96,7 @@ class IssuerSettings:
 
     @property
     def trusted(self) -> Issuer:
-        """What its tokens must look like."""
+        """The issuer in the form by which tokens are checked."""
         entra = _ENTRA.match(self.issuer)
         return Issuer(
             name=self.name,

@@ -97,7 +97,7 @@ class Profile:
 
     @property
     def offer(self) -> Offer:
-        """What policy needs to know of the profile; tenants in the lower case that requests are read into."""
+        """The part of the profile that policy needs; tenants in lower case, as in requests."""
         tenants = tuple(tenant.lower() for tenant in self.tenants)
         client_id = self.client_id.lower()
         return Offer(tenants=tenants, scopes=self.scopes, client_id=client_id, vendable=self.vendable, share=self.share)
@@ -139,7 +139,7 @@ class Settings:
 
     @property
     def offers(self) -> Mapping[str, Offer]:
-        """What policy may grant, by profile."""
+        """The offers that policy may grant, by profile."""
         return {name: profile.offer for name, profile in self.profiles.items()}
 
     @property

@@ -29,8 +29,8 @@ TOLD = 8 * 1024
 """Bytes of JSON that mistakes may take in an event or in an answer."""
 LONGEST_MISTAKE = 512
 
-# Strings and comments (https://toml.io/en/v1.0.0#string). Every repetition is possessive, so that the time is linear;
-# an opened string goes on to the end of its line, or of the document where it may have several lines.
+# Strings and comments (https://toml.io/en/v1.0.0#string). Every repetition is possessive, so that the time is linear.
+# An opened string goes on to the end of its line, or of the document where it may have several lines.
 _OPAQUE = re.compile(
     rb"""
       " (?: (?!"") (?: [^"\\\n]++ | \\[^\n] )*+ "?

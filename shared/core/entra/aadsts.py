@@ -1,4 +1,4 @@
-"""What Entra's error numbers mean to the operator of vend, and what mends them.
+"""Entra's error numbers: their meaning to the operator of vend, and the remedy.
 
 Numbers: https://learn.microsoft.com/entra/identity-platform/reference-error-codes. Microsoft may change them any day,
 so no answer is decided by this table: it explains, in events, in `./vend callers explain` and in docs/errors.md. A
@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 
 class Meaning(NamedTuple):
-    """What one number says, and what to do about it."""
+    """The meaning of one number, and its remedy."""
 
     meaning: str
     remedy: str
@@ -39,10 +39,10 @@ _FEDERATION = (
     "docs/credentials.md"
 )
 _CLOCK = (
-    "see whether what writes the assertion file keeps it fresh, and whether the clock of this machine is right; on "
+    "check that the writer of the assertion file keeps it fresh, and that the clock of this machine is right; on "
     "Azure open a support request with the trace_id"
 )
-_WAIT = "wait: vend asks again when the time is over that Entra named, and serves what it has until then"
+_WAIT = "wait: vend asks again after the wait that Entra named, and serves cached tokens until then"
 _DEFECT = "this is a defect of vend: report it with the event"
 _RSA = (
     "have the issuer of an assertion file sign by RS256; make a certificate anew with an RSA key: "
@@ -61,16 +61,16 @@ _MEANINGS = {
         "Entra did not reach the issuer of the token that was sent as proof",
         "have the issuer publish its OpenID configuration and its keys by https where Entra can read them",
     ),
-    501051: Meaning("the API hands out tokens to assigned clients alone, and this one is not", _CONSENT),
+    501051: Meaning("the API gives tokens only to assigned clients, and this client is not assigned", _CONSENT),
     500181: Meaning("the client certificate of the TLS connection is not the one that Entra expects", _DEFECT),
     500207: Meaning("the kind of account in the tenant cannot have tokens for this API", _SCOPE),
     50012: Meaning("the proof is not valid; with send_x5c, its subject name is not trusted", _UPLOAD),
     50027: Meaning("the client assertion is no valid JWT", _DEFECT),
     50048: Meaning("subject and issuer of the client assertion differ", _DEFECT),
-    50105: Meaning("the API hands out tokens to assigned clients alone, and this one is not", _CONSENT),
+    50105: Meaning("the API gives tokens only to assigned clients, and this client is not assigned", _CONSENT),
     50196: Meaning(
         "the same request came too often, and Entra suspects a loop",
-        "look for what restarts the workers or raises generation again and again, as each restart empties the caches",
+        "find out what restarts the workers or raises generation again and again: each time the caches are emptied",
     ),
     51000: Meaning("the tenant does not take TLS client certificates as proof", _DEFECT),
     53003: Meaning(
@@ -138,7 +138,7 @@ _MEANINGS = {
     9000411: Meaning("a field of the request was sent twice", _DEFECT),
     9002313: Meaning("the request is malformed", _DEFECT),
     100007: Meaning(
-        "the regional endpoint does not serve this client; vend has gone on by the global one",
+        "the regional endpoint does not serve this client; vend uses the global one",
         "remove region from the profile in vend.toml",
     ),
     1000502: Meaning("the certificate is expired or not yet valid", _NEW_CERTIFICATE),

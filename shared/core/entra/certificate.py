@@ -18,7 +18,7 @@ _RSA_REMEDY = "make a new version of the certificate with an RSA key of 2048 bit
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What an assertion needs of a certificate.
+    """The facts of a certificate that an assertion needs.
 
     Args:
         thumbprint: SHA-256 of the certificate, base64url without padding, as in `x5t#S256`.
@@ -74,7 +74,7 @@ def read_certificate(der: bytes, *, name: str, above: Sequence[bytes] = ()) -> C
 
 @dataclass(frozen=True, slots=True)
 class VersionSummary:
-    """What a listing says of one version of a certificate or a secret in a vault."""
+    """One version of a certificate or a secret, as a vault lists it."""
 
     version: str
     enabled: bool

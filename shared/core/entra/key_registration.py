@@ -62,9 +62,9 @@ def is_certificate_refused(error: UpstreamError) -> bool:
 def is_due(created: datetime, now: float) -> bool:
     """Return whether an hourly run tries to register a version of this age.
 
-    It does so at the ages of `TRIES`, 15 times at the most. A failure that passes is over soon. One that an
-    administrator must end, such as a policy, is found ended within eleven days, which leaves a week: a certificate of
-    12 months is renewed 73 days before its end, and after that nothing signs the proof for the new one.
+    It does so at the ages of `TRIES`, 15 times at the most. A failure that passes is over soon. If an administrator has
+    to remove it, such as a policy, vend notices within eleven days. That leaves a week. A certificate of 12 months is
+    renewed 73 days before its end, and after its end nothing signs the proof for the new one.
 
     Graph may take each try as one more key, and an app registration with some 600 keys takes no further one, from an
     administrator either. Hours of the calendar are counted, so that of runs once an hour each has an age of its own,

@@ -9,7 +9,7 @@ ACTIVATION_DELAY = timedelta(hours=24)
 
 
 class Datable(Protocol):
-    """What the order depends on."""
+    """The facts of a link on which the order of links depends."""
 
     @property
     def id(self) -> str:

@@ -1,10 +1,10 @@
-"""What is wrong with a proof that Entra has refused."""
+"""The fault of a proof that Entra has refused."""
 
 from enum import Enum
 
 
 class ProofFault(Enum):
-    """What is wrong with a refused proof; it decides what the next proof is made with."""
+    """The fault of a refused proof; it decides with which credential the next proof is made."""
 
     LINK = "link"
     """Its link: the certificate, the secret or the federated credential."""

@@ -1,4 +1,4 @@
-"""What Entra's token endpoint means when it refuses.
+"""Refusals of Entra's token endpoint, and their meaning.
 
 https://learn.microsoft.com/entra/identity-platform/reference-error-codes
 """
@@ -71,7 +71,7 @@ _PROOF_FAULTS: Mapping[int, ProofFault | None] = MappingProxyType(
         ),
     }
 )  # fmt: skip
-"""What a number says of the proof; None where it says that no proof would do.
+"""The fault of the proof, by number; None where no proof would do.
 
 The number decides, and not `error`: 700016 has come as `unauthorized_client`, and 70021 as `invalid_request`.
 """

@@ -23,4 +23,4 @@ class ReadinessChanged(Event):
 
     outcome: Annotated[Readiness, Doc("the new status")]
     cause: Annotated[str, Doc("each check that is not `ok`, with what was seen")] | None = None
-    remedy: Annotated[str, Doc("what to do about each of them")] | None = None
+    remedy: Annotated[str, Doc("what to do about each")] | None = None

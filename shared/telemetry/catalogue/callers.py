@@ -19,7 +19,7 @@ class CallersChanged(Event):
 
 @declared
 class CallersRefused(Event):
-    """The callers document that this worker has put in force has mistakes, which cost the callers that have them."""
+    """The callers document that this worker has put in force has mistakes: some callers are refused or lack a grant."""
 
     about = About(
         "callers_refused",
@@ -33,9 +33,12 @@ class CallersRefused(Event):
 
 @declared
 class CallersWarning(Event):
-    """Something in the callers document that this worker has put in force is probably not meant."""
+    """The callers document that this worker has put in force has entries that are probably a slip."""
 
-    about = About("callers_warning", remedy="see `warnings`: keep one of two entries, and each key readable")
+    about = About(
+        "callers_warning",
+        remedy="follow `warnings`: keep one of two entries for a scope, and write each key so that it can be read",
+    )
 
     in_force: InForce
     warnings: Annotated[list[str], Doc("each by its dotted key")]
@@ -59,7 +62,7 @@ class CallerEnds(Event):
 
 @declared
 class CallersInvalid(Event):
-    """The callers document has mistakes that concern all callers, and changes nothing."""
+    """The callers document has mistakes that concern all callers; vend does not put it in force."""
 
     about = About("callers_invalid", remedy="correct each mistake; `./vend check` names them too")
 
@@ -71,9 +74,9 @@ class CallersInvalid(Event):
 
 @declared
 class CallersUnread(Event):
-    """The callers document cannot be read, and nothing changes."""
+    """The callers document cannot be read; the one in force stays, if there is one."""
 
-    about = About("callers_unread", remedy="see that the file or blob is there and that the app may read it")
+    about = About("callers_unread", remedy="check that the file or blob exists and that the app may read it")
 
     outcome: KeptDocument
     cause: Annotated[str, Doc("name of the document, and a short name of the cause")]
@@ -81,7 +84,7 @@ class CallersUnread(Event):
 
 @declared
 class IssuerKeysChanged(Event):
-    """An issuer of identity tokens has other keys than before; a token by a key that is gone is refused from now on."""
+    """An issuer has other keys than before; identity tokens signed by a removed key are refused from now on."""
 
     about = About("issuer_keys_changed")
 
@@ -91,11 +94,11 @@ class IssuerKeysChanged(Event):
 
 @declared
 class IssuerUnread(Event):
-    """The keys of an issuer of identity tokens cannot be read, and nothing changes."""
+    """The keys of an issuer of identity tokens cannot be read; the last good ones stay, if there are any."""
 
     about = About(
         "issuer_unread",
-        remedy="see that the issuer is up and that the app may reach it; the last good keys serve for two days, and "
+        remedy="check that the issuer is up and that the app can reach it; the last good keys count for two days, and "
         "without any its callers get 503",
     )
 

@@ -22,7 +22,7 @@ class CredentialAccepted(Event):
 
 @declared
 class CredentialRests(Event):
-    """A credential was refused, or met a defect of vend; this worker tries the others first for a while."""
+    """Entra refused a credential, or it met a defect of vend; this worker tries the others first for a while."""
 
     about = About(
         "credential_rests",
@@ -60,7 +60,7 @@ class CredentialRegistered(Event):
 
 @declared
 class RegistrationFailed(Event):
-    """A version of a certificate could not be registered, or the rotation could not find out whether it must be."""
+    """A version of a certificate could not be registered, or vend could not find out whether it is registered."""
 
     about = About(
         "registration_failed",
@@ -78,7 +78,7 @@ class RegistrationFailed(Event):
 
 @declared
 class RegistrationImpossible(Event):
-    """Entra accepts no version of the certificates of the profile, so that nothing can sign the proof for a new one."""
+    """Entra accepts no version of the profile's certificates, so none can sign the proof that registers a new one."""
 
     about = About(
         "registration_impossible",

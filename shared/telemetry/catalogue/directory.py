@@ -37,12 +37,12 @@ class SyncRequested(Event):
     caller: Annotated[str, Doc("name of the caller in the callers document")]
     stream: Annotated[str, Doc("name of the only stream that was asked for")] | None = None
     resync: Annotated[bool, Doc("whether a new copy was asked for")]
-    accepted: Annotated[str, Doc("the loss that is to be believed: its kind, a colon, its number")] | None = None
+    accepted: Annotated[str, Doc("the loss that was accepted: its kind, a colon, its number")] | None = None
 
 
 @declared
 class SyncRestarted(Event):
-    """A new copy begins: the last link leads nowhere, as after 7 days. Readers keep the old copy meanwhile."""
+    """A new copy begins: Graph no longer accepts the last link, as after 7 days. Readers keep the old one meanwhile."""
 
     about = About("sync_restarted", remedy="if it happens often: find out why the sync did not run for so long")
 
@@ -55,7 +55,7 @@ class SyncRestarted(Event):
 class SyncMended(Event):
     """Values were not what Graph documents; each was stored without what databases refuse, or as null."""
 
-    about = About("sync_mended", remedy="look at the object in Entra; half a character or NUL came from another system")
+    about = About("sync_mended", remedy="correct the object in Entra; half a character or NUL came from another system")
 
     stream: Stream
     tenant_id: TenantId
@@ -66,7 +66,7 @@ class SyncMended(Event):
 
 @declared
 class SyncHeld(Event):
-    """A complete copy lacks so much of one kind that it is not believed; of this kind the old rows stay."""
+    """A complete copy lacks so many rows of one kind that vend does not trust it; the old rows of this kind stay."""
 
     about = About(
         "sync_held",
@@ -82,7 +82,7 @@ class SyncHeld(Event):
 
 @declared
 class SyncBinUnread(Event):
-    """Graph did not tell what became of the objects in the recycle bin; they stay there until tomorrow."""
+    """vend could not ask Graph about the objects in the recycle bin; they stay there until tomorrow."""
 
     about = About("sync_bin_unread", remedy="see `cause` and `remedy`")
 
@@ -123,7 +123,7 @@ class SyncSkipped(Event):
 
 @declared
 class DirectoryCredentialEnds(Event):
-    """Certificates or secrets in the directory end soon. Each is told 30, 7 and 1 days before its end, once each."""
+    """Certificates or secrets in the directory end soon. vend reports each 30, 7 and 1 days ahead, once each."""
 
     about = About(
         "directory_credential_ends",
@@ -133,15 +133,17 @@ class DirectoryCredentialEnds(Event):
 
     stream: Stream
     tenant_id: TenantId
-    number: Annotated[int, Doc("how many certificates and secrets are told with this event", {"minimum": 1})]
+    number: Annotated[int, Doc("how many certificates and secrets this event is about", {"minimum": 1})]
     days: Annotated[int, Doc("within how many days the first of them ends", {"enum": [1, 7, 30]})]
     first_end: Annotated[str, Doc("when the first of them ends", {"format": "date-time"})]
-    object_ids: Annotated[list[str], Doc("whose they are, the first end first; at most 10", {"maxItems": 10})]
+    object_ids: Annotated[
+        list[str], Doc("ids of the objects that have them, the first end first; at most 10", {"maxItems": 10})
+    ]
 
 
 @declared
 class SyncDisabled(Event):
-    """Nothing is synced here."""
+    """This app syncs nothing."""
 
     about = About("sync_disabled", remedy="see `cause`: no `[sync]`, or mistakes in the settings")
 

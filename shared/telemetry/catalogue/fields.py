@@ -1,4 +1,4 @@
-"""What several events have in common: fields with their documentation, and what events are counted by."""
+"""Fields and instruments that several events share, with their documentation."""
 
 from typing import Annotated, Literal
 

@@ -54,12 +54,12 @@ class TokenAnswered(Event):
 
 @declared
 class RequestsUnlogged(Event):
-    """Requests without a known caller were refused, and left no line of their own: there were too many of them."""
+    """Requests without a known caller were refused; there were too many for a line of their own each."""
 
     about = About(
         "requests_unlogged",
-        remedy="find out who floods the routes that vend alone guards; the platform keeps strangers out by a private "
-        "endpoint or a list of addresses",
+        remedy="find out who floods the routes whose keys vend alone checks; keep strangers out by a private "
+        "endpoint or a list of allowed addresses",
         feeds=(Feed(REQUESTS, by=("outcome",), amount="count"),),
     )
 
@@ -73,8 +73,8 @@ class AcquireFailed(Event):
 
     about = About(
         "acquire_failed",
-        remedy="follow `remedy`; where the line has none, wait for the next try and look whether the service that "
-        "`cause` is about is up",
+        remedy="follow `remedy`; without one, wait for the next try, and check that the service that "
+        "`cause` names is up",
         feeds=(Feed(FAILURES, by=("profile", "cause")),),
     )
 
@@ -118,7 +118,7 @@ class IdentityFailed(Event):
 
     about = About(
         "identity_failed",
-        remedy="follow `remedy`; where the line has none, wait for the next try and look whether the app has the "
+        remedy="follow `remedy`; without one, wait for the next try, and check that the app has the "
         "identity that `identity_client_id` names",
         feeds=(Feed(FAILURES, by=("cause",), fixed={"profile": "managed identity"}),),
     )
@@ -147,7 +147,7 @@ class ClockDiffers(Event):
     about = About("clock_differs", remedy="set the clock of this machine; on Azure open a support request")
 
     profile: Profile
-    seconds: Annotated[int, Doc("seconds by which this clock is ahead of Entra's; negative where it is behind")]
+    seconds: Annotated[int, Doc("seconds by which this clock is ahead of Entra's; negative if it is behind")]
 
 
 @declared
@@ -180,9 +180,7 @@ class ScopeDiffers(Event):
 class AudienceChanged(Event):
     """The tokens for this profile and scope name another audience than before."""
 
-    about = About(
-        "audience_changed", remedy="see whether the API accepts the new audience, which is its owner's to set"
-    )
+    about = About("audience_changed", remedy="ask the owner of the API whether it accepts the new audience")
 
     profile: Profile
     tenant_id: TenantId

@@ -187,9 +187,8 @@ class Editor:
 def gets_more(before: dict[Proof, set[Given]], editor: Editor) -> bool:
     """Return whether a key or an identity gets more by the edited document than before, if that is taken.
 
-    Three things mean more when they are gone, because the operator says so: `tenants`, without which an entry is about
-    all of them; `not_after`, without which it has no end; and a key that no entry has any more, which falls under `"*"`
-    if the host still accepts it.
+    Three things mean more when they are gone. Without `tenants` an entry is about all of them. Without `not_after` it
+    has no end. A key that no entry has any more falls under `"*"` if the host still accepts it.
     """
     try:
         after = given_by(parsed(_text(editor.table)))
