@@ -49,6 +49,7 @@ def main() -> None:
     parser.add_argument(
         "--only", action="append", choices=list(SUBJECTS), default=[], metavar="SUBJECT", help=", ".join(SUBJECTS)
     )
+    parser.add_argument("--users", type=int, default=FULL.users, help="of the larger directory that is copied")
     parser.add_argument("--quick", action="store_true", help="only prove that they run: the figures mean nothing")
     parser.add_argument("--out", type=Path, help="folder for the results; needed with --quick")
     options = parser.parse_args()
@@ -61,7 +62,7 @@ def main() -> None:
     for subject in options.only or SUBJECTS:
         sys.stdout.write(f"{subject} ...\n")
         sys.stdout.flush()
-        found = SUBJECTS[subject](QUICK if options.quick else FULL)
+        found = SUBJECTS[subject](QUICK if options.quick else FULL._replace(users=options.users))
         measured |= {row.id: row for row in found}
         sys.stdout.write(report.table(found) + "\n\n")
     report.write(list(measured.values()), out)

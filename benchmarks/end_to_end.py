@@ -14,7 +14,8 @@ from benchmarks.timing import by_turns, medians
 from emulator.cloud import LocalCloud
 from emulator.host.keys import generate
 from emulator.seed import CLIENT_ID, TENANT_ID
-from emulator.tour.site import CALLER, App, app_settings, write_configuration, write_keys
+from emulator.tour.app import App
+from emulator.tour.site import CALLER, app_settings, write_configuration, write_keys
 
 EMPTY = "empty function"
 LEAST = "prepared answer and log line"

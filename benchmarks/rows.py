@@ -11,10 +11,17 @@ AZURE_AIO = "azure-identity aio"
 
 
 class Scale(NamedTuple):
-    """How much work a run does; the quick one only proves that everything still runs."""
+    """How much work a run does; the quick one only proves that everything still runs.
+
+    Args:
+        rounds: how often each contender is measured.
+        quick: whether it is the quick one.
+        users: of the larger directory that is copied.
+    """
 
     rounds: int
     quick: bool = False
+    users: int = 30_000
 
     def pick(self, full: int, quick: int) -> int:
         """Choose a size."""

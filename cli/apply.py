@@ -5,22 +5,21 @@ document is in force. So every caller of the document has its key at each moment
 can be repeated. It writes over the document that the plan was made of, and over no other.
 """
 
-from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
-from cli.document_store import WriteUnknown
 from cli.documents import Config
 from cli.event_log import Log
 from cli.host_keys import ResourceId
 from cli.keys import LOCAL_APP, App, key_digest
-from cli.left_keys import check_everybody, sweep
+from cli.left_keys import check_everybody, kept_keys_told, sweep
+from cli.lost_keys import tell_lost
 from cli.made_keys import MadeKeys
 from cli.new_key import KeyFolder
 from cli.plan import Plan, make_plan
-from cli.screen import complain, counted, say, stop
-from cli.session import NOTHING_YET, As, Session, open_session
+from cli.screen import counted, say, stop
+from cli.session import NOTHING_YET, As, open_session
 from cli.wanted import File
 
 Yes = Annotated[
@@ -61,12 +60,13 @@ def apply(
         raise stop("Nothing was written.", f"./vend plan {file} tells more. To go on all the same: --yes")
     after = session.check(plan.change({name: key_digest(name) for name in plan.keyless}))
     check_everybody(session, plan.lost, after, yes=yes)
-    _make(plan, _keys(plan, key_folder) if plan.keyless else None)
+    with kept_keys_told(session, plan.lost, after):
+        _make(plan, _keys(plan, key_folder) if plan.keyless else None)
     for name in session.documents.callers.callers:
         if name in plan.lost and name not in plan.wanted.keyed and (made := session.documents.key_file(name)):
             made.unlink(missing_ok=True)
     swept = sweep(session, plan.lost, after) if plan.lost else None
-    if _tell_lost(session, plan.wanted.keyed):
+    if tell_lost(session, plan.wanted.keyed):
         raise typer.Exit(1)
     if swept:
         swept.check()
@@ -82,39 +82,13 @@ def _keys(plan: Plan, key_folder: KeyFolder) -> MadeKeys:
 
 
 def _make(plan: Plan, keys: MadeKeys | None) -> None:
-    """Write the document and wait until it is in force; where it stays as it was, its new keys go again."""
+    """Write the document and wait until it is in force."""
     session, change = plan.session, plan.change(keys.digests if keys else {})
-    try:
-        session.write(change)
-    except WriteUnknown:
-        raise
-    except typer.Exit:
-        if keys:
-            keys.take_back()
-            _tell_lost(session, plan.wanted.keyed)
-        raise
-    tell = keys.tell if keys else say
+    write, tell = (keys.write, keys.tell) if keys else (session.write, say)
+    write(change)
     changed = counted(len(plan.differences), "caller")
     tell(f"Written: {changed} changed." if plan.differences else "Nothing to change.")
     if keys:
         keys.confirm(change)
     else:
         session.confirm(change)
-
-
-def _tell_lost(session: Session, names: Sequence[str]) -> bool:
-    """Name the callers of which the host has no key; return whether there are any.
-
-    A host knows no condition for a change: of two commands that make the key of one caller in the same second, the
-    later one replaces it.
-    """
-    held, now = session.keys_now()
-    known = set(held.values())
-    keys = {name: now.callers[name].key_sha256 for name in names if name in now.callers}
-    lost = [name for name, each in keys.items() if each and not known & set(each)]
-    if lost:
-        complain(
-            f"The host has no key of {', '.join(lost)}: it has lost it, or another command made one at the same time.",
-            f"For a new one: ./vend callers rekey {' '.join(lost)}",
-        )
-    return bool(lost)

@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
@@ -14,7 +14,7 @@ import typer
 from cli.differences import Right, rights_of
 from cli.documents import Config, read_documents, shown
 from cli.event_log import Log, log_of_run, say_query, token_events
-from cli.screen import BAD, GOOD, counted, misuse, say, say_table, stop
+from cli.screen import BAD, GOOD, AsJson, counted, misuse, say, say_json, say_table, stop
 from cli.trail import Given, given_query, given_since, occasions, unused_query, would_deny_query
 from shared.core.policy import Mode
 
@@ -48,6 +48,7 @@ def audit(
     ] = False,
     log: Log = None,
     config: Config = None,
+    as_json: AsJson = False,
 ) -> None:
     """Answer a question from the log of a `make run`; without a log, print the query for Application Insights.
 
@@ -62,22 +63,26 @@ def audit(
     log = None if query else log or log_of_run()
     since = time.time() - days * _DAY
     if uti is not None:
-        _token(uti, log)
+        _token(uti, log, as_json=as_json)
     elif given:
-        _given(log, since, given_query(days))
+        _given(log, since, given_query(days), as_json=as_json)
     elif would_deny:
-        _would_deny(log, since, would_deny_query(days))
+        _would_deny(log, since, would_deny_query(days), as_json=as_json)
     else:
-        _unused(log, since, config, days=days)
+        _unused(log, since, config, days=days, as_json=as_json)
 
 
-def _token(uti: str, log: Path | None) -> None:
+def _token(uti: str, log: Path | None, *, as_json: bool) -> None:
     events = token_events(log) if log else iter(())
     given = [event for event in events if event.get("uti") == uti and event.get("outcome") == "vended"]
-    if not given:
-        say_query(query_of_token(uti), log)
-        return
     callers = dict.fromkeys(str(event.get("caller")) for event in given)
+    if as_json and log:
+        by_caller = {caller: [event for event in given if event.get("caller") == caller] for caller in callers}
+        say_json({"callers": [{"name": caller, **dict(_facts(by_caller[caller]))} for caller in callers]})
+        raise typer.Exit(0 if len(callers) == 1 else 1)
+    if not given:
+        _say_query(query_of_token(uti), log, as_json=as_json)
+        return
     for caller in callers:
         say(caller, style=GOOD if len(callers) == 1 else "")
         say_table(_facts([event for event in given if event.get("caller") == caller]))
@@ -88,19 +93,32 @@ def _token(uti: str, log: Path | None) -> None:
         )
 
 
-def _given(log: Path | None, since: float, query: str) -> None:
+def _say_query(query: str, log: Path | None, *, as_json: bool) -> None:
+    if as_json:
+        say_json({"query": query})
+        raise typer.Exit(0 if log is None else 1)
+    say_query(query, log)
+
+
+def _given(log: Path | None, since: float, query: str, *, as_json: bool) -> None:
     found = list(given_since(log, since)) if log else []
     if not found:
-        say_query(query, log)
+        _say_query(query, log, as_json=as_json)
+        return
+    if as_json:
+        say_json({"given": [_as_json(each) for each in found]})
         return
     _say_grouped(found, lambda each: each.token)
 
 
-def _would_deny(log: Path | None, since: float, query: str) -> None:
+def _would_deny(log: Path | None, since: float, query: str, *, as_json: bool) -> None:
     if log is None:
-        say_query(query, log)
+        _say_query(query, log, as_json=as_json)
         return
     found = [each for each in given_since(log, since) if each.would_deny]
+    if as_json:
+        say_json({"would_deny": [{**_as_json(each), "reason": each.would_deny} for each in found]})
+        raise typer.Exit(1 if found else 0)
     if not found:
         say(f'Nobody in {shown(log)} would be refused by mode = "enforce".', style=GOOD)
         return
@@ -108,7 +126,7 @@ def _would_deny(log: Path | None, since: float, query: str) -> None:
     raise stop('mode = "enforce" would refuse these.', "To allow what is meant: ./vend callers allow NAME SCOPE")
 
 
-def _unused(log: Path | None, since: float, config: Path | None, *, days: int) -> None:
+def _unused(log: Path | None, since: float, config: Path | None, *, days: int, as_json: bool) -> None:
     documents = read_documents(config)
     now = datetime.now(UTC)
     grants = [
@@ -118,13 +136,17 @@ def _unused(log: Path | None, since: float, config: Path | None, *, days: int) -
         for right in sorted(rights_of(replace(caller, mode=Mode.ENFORCE), documents.settings.offers))
     ]
     if log is None:
-        say_query(unused_query(days, grants), log)
+        _say_query(unused_query(days, grants), log, as_json=as_json)
         return
     answers = list(given_since(log, since))
     used = {(each.caller, each.right) for each in answers}
     begins = min((each.at for each in answers), default=None)
-    say(f"{shown(log)} has answers since {begins:%Y-%m-%d %H:%M} UTC." if begins else f"{shown(log)} has no token.")
     left = [grant for grant in grants if grant not in used]
+    if as_json:
+        unused = [{"caller": caller, **asdict(right)} for caller, right in left]
+        say_json({"answers_since": begins and begins.isoformat(timespec="seconds"), "unused": unused})
+        raise typer.Exit(1 if left else 0)
+    say(f"{shown(log)} has answers since {begins:%Y-%m-%d %H:%M} UTC." if begins else f"{shown(log)} has no token.")
     for caller, right in left:
         say(f"{caller}  {right}", style=BAD)
     if left:
@@ -142,6 +164,11 @@ def _say_grouped(found: Iterable[Given], by: Callable[[Given], str]) -> None:
         inner = list(group)
         for key in dict.fromkeys(map(by, inner)):
             say(f"  {key}: {occasions(each for each in inner if by(each) == key)}")
+
+
+def _as_json(given: Given) -> dict[str, Any]:
+    at = given.at.isoformat(timespec="seconds")
+    return {"caller": given.caller, **asdict(given.right), "token": given.token, "at": at}
 
 
 def _owner(given: Given) -> tuple[str, Right]:

@@ -14,12 +14,11 @@ from typing import Annotated
 import typer
 
 from cli.callers_text import names_of, with_caller, with_keys, without_caller
-from cli.document_store import WriteUnknown
 from cli.documents import Config
 from cli.entries import Profile, Tenants, entries_of, good_scopes, shown_entries
 from cli.host_keys import ResourceId, slots_of
 from cli.keys import LOCAL_APP, App, key_digest
-from cli.left_keys import Yes, check_everybody, sweep
+from cli.left_keys import Yes, check_everybody, kept_keys_told, sweep
 from cli.made_keys import MadeKeys
 from cli.moment import FORMS, moment
 from cli.new_key import KeyFile, KeyFolder
@@ -45,7 +44,7 @@ def add(  # noqa: PLR0913  # typer reads the options from the signature
     *,
     not_after: Annotated[
         str | None,
-        typer.Option("--not-after", metavar="DATE", help=f"The keys are unknown from then on: {FORMS}."),
+        typer.Option("--not-after", metavar="DATE", help=f"When the entry ends: {FORMS}."),
     ] = None,
     profile: Profile = None,
     tenant: Tenants = None,
@@ -89,7 +88,7 @@ def add(  # noqa: PLR0913  # typer reads the options from the signature
     keys = MadeKeys.make(session, names, key_file=key_file, key_folder=key_folder)
     with _told(keys, "Not added"):
         change = _addition(keys.digests, entries, end)
-        _write(session, change, keys)
+        keys.write(change)
         until = f" until {end:%Y-%m-%d %H:%M %Z}" if end else ""
         keys.tell(f"Written: {', '.join(keys.digests)} may have {shown_entries(entries)}{until}.")
         keys.confirm(change)
@@ -132,7 +131,7 @@ def roll(
     keys = MadeKeys.make(session, names, key_file=key_file, key_folder=key_folder)
     with _told(keys, "Not rolled"):
         change = _second_keys(keys.digests, held)
-        _write(session, change, keys)
+        keys.write(change)
         rolled = list(keys.digests)
         several = len(rolled) > 1
         keys.tell(f"Written: {', '.join(rolled)} {'have' if several else 'has'} a second key, and both are good.")
@@ -169,7 +168,8 @@ def revoke(
     after = session.check(change)
     check_everybody(session, lost, after, yes=yes)
     if known:
-        session.write(change)
+        with kept_keys_told(session, lost, after):
+            session.write(change)
         say(f"Written: {', '.join(known)} {'are no callers' if len(known) > 1 else 'is no caller'} any more.")
         for name in known:
             if made := documents.key_file(name):
@@ -240,17 +240,6 @@ def _second_keys(digests: Mapping[str, str], held: Mapping[str, tuple[str, ...]]
     )
 
 
-def _write(session: Session, change: Change, keys: MadeKeys) -> None:
-    """Write the document; where it stays as it was, its new keys go again."""
-    try:
-        session.write(change)
-    except WriteUnknown:
-        raise
-    except typer.Exit:
-        keys.take_back()
-        raise
-
-
 @contextmanager
 def _told(keys: MadeKeys, what: str) -> Iterator[None]:
     """Name the callers without a new key behind all else, and end with exit code 1 if there are any."""
@@ -278,7 +267,8 @@ def _finish(session: Session, held: Mapping[str, tuple[str, ...]], *, yes: bool)
     after = session.check(change)
     check_everybody(session, old, after, yes=yes)
     if rolled:
-        session.write(change)
+        with kept_keys_told(session, old, after):
+            session.write(change)
         which = "keys of {} are" if len(rolled) > 1 else "key of {} is"
         say(f"Written: the old {which.format(', '.join(rolled))} not in the document any more.")
     swept = sweep(session, old, after)

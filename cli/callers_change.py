@@ -140,7 +140,7 @@ def change(
         typer.Option(
             "--not-after",
             metavar="DATE|none",
-            help=f"The keys are unknown from then on: {FORMS}; none takes the end away.",
+            help=f"When the entry ends: {FORMS}; none takes the end away.",
         ),
     ] = None,
     admin: As = None,

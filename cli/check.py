@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from cli.documents import Config, NotRead, read_documents
-from cli.screen import GOOD, counted, say
+from cli.documents import Config, Mistaken, NotRead, examine_documents
+from cli.screen import GOOD, AsJson, counted, say, say_json
 
 
 def check(
@@ -14,6 +14,7 @@ def check(
     remote: Annotated[
         bool, typer.Option("--remote", help="Read a callers document in a blob too: your login goes to that blob.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Find every mistake in vend.toml and in the callers document that it names.
 
@@ -25,14 +26,34 @@ def check(
     A callers document in a blob is read with --remote alone.
     """
     try:
-        documents = read_documents(config, remote=remote)
+        documents = examine_documents(config, remote=remote)
+    except Mistaken as found:
+        if as_json:
+            mistakes = [_placed(file, each) for file, mistakes in found.by_file.items() for each in mistakes]
+            say_json({"good": False, "mistakes": mistakes, "warnings": list(found.warnings)})
+        else:
+            found.show()
+        raise typer.Exit(1) from None
     except NotRead as good:
-        profiles = counted(len(good.settings.profiles), "profile")
-        say(f"{good.settings_file} is good: {profiles}.", style=GOOD)
+        number = len(good.settings.profiles)
+        if as_json:
+            say_json({"good": True, "mistakes": [], "warnings": [], "profiles": number, "callers": None})
+            return
+        say(f"{good.settings_file} is good: {counted(number, 'profile')}.", style=GOOD)
         say(f"{good.callers_file} was not read. --remote reads it, and sends your login there.")
         return
-    for warning in documents.callers.warnings:
+    profiles, callers = len(documents.settings.profiles), len(documents.callers.callers)
+    warnings = list(documents.callers.warnings)
+    if as_json:
+        say_json({"good": True, "mistakes": [], "warnings": warnings, "profiles": profiles, "callers": callers})
+        return
+    for warning in warnings:
         say(f"warning: {warning}")
-    profiles = counted(len(documents.settings.profiles), "profile")
-    callers = counted(len(documents.callers.callers), "caller")
-    say(f"{documents.settings_file} and {documents.callers_file} are good: {profiles}, {callers}.", style=GOOD)
+    has = f"{counted(profiles, 'profile')}, {counted(callers, 'caller')}"
+    say(f"{documents.settings_file} and {documents.callers_file} are good: {has}.", style=GOOD)
+
+
+def _placed(file: str, mistake: str) -> dict[str, str]:
+    """Part a mistake from its dotted key, in which no colon stands."""
+    at, colon, what = mistake.partition(": ")
+    return {"file": file, "at": at if colon else "", "what": what if colon else mistake}

@@ -80,7 +80,70 @@ class NotRead(Exception):
         self.callers_file = callers_file
 
 
+class Mistaken(Exception):
+    """The documents have mistakes.
+
+    Args:
+        by_file: the mistakes of each file.
+        is_implied: whether nobody named the vend.toml: the local one may have been meant.
+        unchecked: the file that was not held against the profiles, because those have mistakes.
+        warnings: what is no mistake.
+    """
+
+    def __init__(
+        self,
+        by_file: Mapping[str, list[str]],
+        *,
+        is_implied: bool,
+        unchecked: str | None = None,
+        warnings: Sequence[str] = (),
+    ) -> None:
+        super().__init__(", ".join(by_file))
+        self.by_file = by_file
+        self.warnings = warnings
+        self._is_implied = is_implied
+        self._unchecked = unchecked
+
+    def show(self) -> None:
+        """Print every mistake under its file."""
+        found = [mistake for mistakes in self.by_file.values() for mistake in mistakes]
+        unset = dict.fromkeys(re.findall(r"the app setting (\w+) is not set", "\n".join(found)))
+        if unset and self._is_implied:
+            say("`make run` is not running here. Without it, this is about the documents that are deployed.")
+        for file, mistakes in self.by_file.items():
+            if mistakes:
+                say(file)
+            elif file == self._unchecked:
+                say(f"{file}: none so far; its profiles are looked at once those of vend.toml are good")
+            for mistake in mistakes:
+                say(f"  {mistake}")
+        for warning in self.warnings:
+            say(f"  warning: {warning}")
+        say(f"{counted(len(found), 'mistake')}.", style=BAD)
+        if unset:
+            settings = " ".join(f"{name}=..." for name in unset)
+            say(f"App settings come from the environment here: {settings} ./vend check")
+
+
 def read_documents(
+    config: Path | None,
+    *,
+    absent: bytes | None = None,
+    to_mend: bool = False,
+    patience: Patience = DEFAULT_PATIENCE,
+) -> Documents:
+    """Read both, a callers document in a blob too, or print every mistake of both and end with exit code 1.
+
+    The arguments are those of `examine_documents`.
+    """
+    try:
+        return examine_documents(config, absent=absent, to_mend=to_mend, patience=patience)
+    except Mistaken as found:
+        found.show()
+        raise typer.Exit(1) from None
+
+
+def examine_documents(
     config: Path | None,
     *,
     absent: bytes | None = None,
@@ -88,7 +151,7 @@ def read_documents(
     to_mend: bool = False,
     patience: Patience = DEFAULT_PATIENCE,
 ) -> Documents:
-    """Read both, or print every mistake of both and end with exit code 1.
+    """Read both.
 
     `${NAME}` comes from the environment, and relative paths start where the app is, as they do in the app.
 
@@ -101,8 +164,9 @@ def read_documents(
 
     Raises:
         NotRead: the callers document is in a blob, and `remote` is false.
+        Mistaken: they have mistakes.
     """
-    end = partial(_end, is_implied=config is None and "VEND_CONFIG" not in os.environ)
+    end = partial(Mistaken, is_implied=config is None and "VEND_CONFIG" not in os.environ)
     config = config or default_config(os.environ, root=ROOT)
     # What Azure sets is set by other containers too; this command never runs there.
     here = {name: value for name, value in os.environ.items() if name not in ON_AZURE}
@@ -172,33 +236,3 @@ def _store(settings: Settings, patience: Patience, *, name: str) -> Store:
         ca_file = settings.network.ca_file
         return BlobStore(settings.callers, token=operator_token, ca_file=ca_file, patience=patience)
     return FileStore(ROOT / settings.callers, name=name)
-
-
-def _end(
-    by_file: Mapping[str, list[str]], *, is_implied: bool, unchecked: str | None = None, warnings: Sequence[str] = ()
-) -> typer.Exit:
-    """Print every mistake.
-
-    Args:
-        by_file: the mistakes of each file.
-        is_implied: whether nobody named the vend.toml: the local one may have been meant.
-        unchecked: the file that was not held against the profiles, because those have mistakes.
-        warnings: what is no mistake.
-    """
-    found = [mistake for mistakes in by_file.values() for mistake in mistakes]
-    unset = dict.fromkeys(re.findall(r"the app setting (\w+) is not set", "\n".join(found)))
-    if unset and is_implied:
-        say("`make run` is not running here. Without it, this is about the documents that are deployed.")
-    for file, mistakes in by_file.items():
-        if mistakes:
-            say(file)
-        elif file == unchecked:
-            say(f"{file}: no mistake so far; its profiles are checked once vend.toml is good")
-        for mistake in mistakes:
-            say(f"  {mistake}")
-    for warning in warnings:
-        say(f"  warning: {warning}")
-    say(f"{counted(len(found), 'mistake')}.", style=BAD)
-    if unset:
-        say(f"App settings come from the environment here: {' '.join(f'{name}=...' for name in unset)} ./vend check")
-    return typer.Exit(1)

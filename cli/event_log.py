@@ -1,6 +1,5 @@
 """The events that the app has logged: those of a `make run` lie in a file, those in Azure behind a query."""
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.documents import ROOT, default_config, shown
+from cli.event_line import parse_event
 from cli.screen import BAD, say, stop
 
 Log = Annotated[
@@ -46,16 +46,9 @@ def token_events(log: Path) -> Iterator[Mapping[str, Any]]:
     """Return the events of answers to requests for tokens; end with exit code 1 if the log cannot be read."""
     try:
         with log.open(errors="replace") as lines:
-            yield from _events(lines)
+            for line in lines:
+                event = parse_event(line)
+                if event is not None and event["event"] == "token":
+                    yield event
     except OSError as error:
         raise stop(f"{shown(log)} cannot be read ({type(error).__name__})") from None
-
-
-def _events(lines: Iterator[str]) -> Iterator[Mapping[str, Any]]:
-    for line in lines:
-        try:
-            event = json.loads(line[line.index("{") :])
-        except ValueError:
-            continue
-        if isinstance(event, dict) and event.get("event") == "token":
-            yield event

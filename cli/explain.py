@@ -12,7 +12,7 @@ from cli.documents import Config, read_documents
 from cli.entries import good_scopes, good_tenants
 from cli.event_log import Log
 from cli.past_answer import explain_past, good_id
-from cli.screen import BAD, GOOD, say, say_table, stop
+from cli.screen import BAD, GOOD, AsJson, say, say_json, say_table, stop
 from shared.core.errors import PolicyDenied
 from shared.core.policy import EVERYBODY, Allow, Caller, Grant, Offer, decide
 from shared.core.request import TokenRequest
@@ -46,6 +46,8 @@ def explain(
     ] = None,
     log: Log = None,
     config: Config = None,
+    *,
+    as_json: AsJson = False,
 ) -> None:
     """Explain which rule decides about a request of a caller, or why an answer was as it was.
 
@@ -58,14 +60,14 @@ def explain(
     if (scope is None) is (correlation_id is None):
         raise typer.BadParameter("exactly one of them is needed", param_hint="--scope, --correlation-id")
     if correlation_id is not None:
-        explain_past(correlation_id, log)
+        explain_past(correlation_id, log, as_json=as_json)
         return
     if name is None or scope is None:
         raise typer.BadParameter("is needed with --scope", param_hint="NAME")
-    _explain(name, scope, tenant, config)
+    _explain(name, scope, tenant, config, as_json=as_json)
 
 
-def _explain(name: str, scope: str, tenant: str | None, config: Path | None) -> None:
+def _explain(name: str, scope: str, tenant: str | None, config: Path | None, *, as_json: bool) -> None:
     documents = read_documents(config)
     caller = documents.callers.callers.get(name)
     if caller is None:
@@ -74,19 +76,18 @@ def _explain(name: str, scope: str, tenant: str | None, config: Path | None) -> 
         hint = 'Any other key that the host accepts falls under "*": explain that one.' if everybody else ""
         raise stop(f"{documents.callers_file} has no caller {name}. It has: {known}", hint)
     if caller.is_expired(datetime.now(UTC)):
-        raise _refused(caller, "its time is over", "401 invalid_client", f"move callers.{name}.not_after, or remove it")
+        remedy = f"move callers.{name}.not_after, or remove it"
+        raise _refused(caller, "its time is over", "401 invalid_client", remedy, as_json=as_json)
     request, offers = TokenRequest((scope,), tenant.lower() if tenant else None), documents.settings.offers
     try:
         grant = decide(caller, request, offers)
     except PolicyDenied as denied:
-        raise _refused(
-            caller, denied.cause, "400 invalid_scope, without the reason", _remedy(caller, request, offers)
-        ) from None
-    _given(caller, request, grant)
+        answer, remedy = "400 invalid_scope, without the reason", _remedy(caller, request, offers)
+        raise _refused(caller, denied.cause, answer, remedy, as_json=as_json) from None
+    _given(caller, request, grant, as_json=as_json)
 
 
-def _given(caller: Caller, request: TokenRequest, grant: Grant) -> None:
-    say("given", style=GOOD)
+def _given(caller: Caller, request: TokenRequest, grant: Grant, *, as_json: bool) -> None:
     key = grant.key
     if grant.would_deny:
         rule = f'mode = "audit" serves what is not listed, and logs: {grant.would_deny}'
@@ -100,10 +101,17 @@ def _given(caller: Caller, request: TokenRequest, grant: Grant) -> None:
         rule = f"callers.{caller.name}.allow[{index}] lists this scope"
         whose = "that it lists" if allow.tenants else "of the profile"
         tenant = "as asked" if request.tenant_id else f"the first {whose}, as none was asked for"
+    if as_json:
+        say_json({"given": True, "rule": rule, "profile": key.profile, "tenant_id": key.tenant_id})
+        return
+    say("given", style=GOOD)
     say_table([("rule", rule), ("profile", key.profile), ("tenant", f"{key.tenant_id}, {tenant}")])
 
 
-def _refused(caller: Caller, reason: str, answer: str, remedy: str) -> typer.Exit:
+def _refused(caller: Caller, reason: str, answer: str, remedy: str, *, as_json: bool) -> typer.Exit:
+    if as_json:
+        say_json({"given": False, "reason": reason, "answer": answer, "remedy": remedy})
+        return typer.Exit(1)
     say("refused", style=BAD)
     say_table([("reason", reason), ("answer", answer), ("remedy", remedy)])
     for index, allow in enumerate(caller.allow):

@@ -1,11 +1,11 @@
-"""`./vend break` and `./vend mend`: a fault of the local cloud, on and off by its control API.
+"""`./vend break` and `./vend mend`: a fault or a situation of the local cloud, on and off by its control API.
 
 The local cloud itself ends the fault when its time is over, so the command need not stay.
 """
 
 import re
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated
 from urllib.parse import quote
@@ -13,7 +13,9 @@ from urllib.parse import quote
 import httpx
 import typer
 
+from cli.duration import Lasts, duration
 from cli.http import ask, check_address, json_object
+from cli.running import unless_named
 from cli.screen import BAD, GOOD, counted, say, say_table, stop
 
 LOCAL_CLOUD = "http://127.0.0.1:8440"
@@ -29,78 +31,119 @@ NOTICED = {
     "issuer": "nothing for two days, where its keys are known to the worker; a worker that starts answers 503",
     "management": "nothing: it is asked by ./vend callers alone, for an app in Azure",
 }
-KINDS = {
-    "refuse": "nobody listens",
-    "black_hole": "it takes connections and stays silent",
-    "garbage": "it answers with a body that is not JSON",
-    "endless": "its answers never end",
+SITUATIONS = {
+    "callers": (
+        "the callers document has a mistake",
+        "nothing: the last good one holds for a day, so a new caller is not known and a revoked one is still served",
+    ),
+    "certificate": (
+        "Entra knows no certificate of profile graph",
+        "nothing while they have a cached token; then 502. ./vend callers purge makes it so at once",
+    ),
+    "consent": (
+        "nobody has consented: new tokens of profile graph have no roles",
+        "tokens that the API refuses, from the next refresh on: ./vend token billing --refresh shows one",
+    ),
+    "firewall": (
+        "Key Vault lets nobody in",
+        "nothing while the last assertion is reused, up to 9 minutes; then as without Entra",
+    ),
+    "keys": (
+        "the host has lost its keys, and has made new ones",
+        "401 from the host; a key that it has accepted before works until it restarts. ./vend callers rekey --all",
+    ),
+    "members": (
+        "Graph begins anew, and keeps the members of groups back",
+        "nothing: the old rows stay until somebody believes the loss. ./vend sync --as operator shows it",
+    ),
 }
-UNITS = {"s": 1, "m": 60, "h": 3600}
-LONGEST = timedelta(days=1)
+"""Situations of the local cloud and of `make run`: what is so, and what callers notice."""
+FAULTS: dict[str, tuple[str, dict[str, object]]] = {
+    "refuse": ("nobody listens", {"kind": "refuse"}),
+    "black_hole": ("it takes connections and stays silent", {"kind": "black_hole"}),
+    "garbage": ("it answers what is no JSON", {"kind": "garbage"}),
+    "endless": ("its answers have no end", {"kind": "endless"}),
+    "slow": ("each answer comes 5 s late", {"kind": "delay", "seconds": 5}),
+    "expired": ("its TLS certificate ended yesterday", {"kind": "tls", "flaw": "expired"}),
+}
+"""How a part can fail: what that is, and the fault of the control API."""
+STATUSES = re.compile("401|403|429|5[0-9]{2}")
 
-Part = Annotated[str, typer.Argument(metavar="PART", help=f"One of {', '.join(NOTICED)}.")]
+Part = Annotated[
+    str, typer.Argument(metavar="PART", help=f"A part: {', '.join(NOTICED)}. Or a situation: {', '.join(SITUATIONS)}.")
+]
 Control = Annotated[
-    str, typer.Option("--control", metavar="URL", envvar="VEND_CONTROL", help="Control API of the local cloud.")
+    str,
+    typer.Option(
+        "--control",
+        metavar="URL",
+        envvar="VEND_CONTROL",
+        callback=unless_named("control"),
+        help="Control API of the local cloud. Without it: that of `make run`.",
+    ),
 ]
 
 
 def break_part(
     part: Part,
-    time: Annotated[
-        str, typer.Option("--for", metavar="TIME", help="Such as 30s, 5m or 1h; without it, until `./vend mend`.")
-    ] = "",
+    time: Lasts = "",
     how: Annotated[
         str,
         typer.Option(
-            help=" ".join(f"{kind}: {meaning}." for kind, meaning in KINDS.items())
-            + " 429, or 500 to 599: it answers that status."
+            metavar="HOW",
+            help="How a part fails. "
+            + " ".join(f"{how}: {meaning}." for how, (meaning, _) in FAULTS.items())
+            + " 401, 403, 429, or 500 to 599: it answers that status. Without it: refuse.",
         ),
-    ] = "refuse",
+    ] = "",
     control: Control = LOCAL_CLOUD,
 ) -> None:
-    """Break a part of the local cloud, and see what callers notice.
+    """Rehearse an outage: break a part of the local cloud, or begin a situation that an operator meets.
 
-    The local cloud mends itself when the time is over, whether or not this terminal is still there.
+    The local cloud mends itself when the time is over, whether or not this terminal is still there. Without a time it
+    stays so until `./vend mend`. `./vend watch CALLER` shows what a caller notices meanwhile.
     """
-    fault, lasts = _fault(how), _duration(time)
+    body, meaning, notice = _fault(part, how)
+    lasts = duration(time)
     if lasts:
-        fault["lasts_seconds"] = lasts.total_seconds()
-    _drive("PUT", part, control=control, fault=fault)
-    say(f"{part} is broken: {KINDS.get(how, f'it answers {how}')}", style=BAD)
+        body["lasts_seconds"] = lasts.total_seconds()
+    _drive("PUT", part, control=control, body=body)
+    say(f"{part} is broken: {meaning}" if part in NOTICED else f"{part}: {meaning}", style=BAD)
     end = f"{datetime.now().astimezone() + lasts:%H:%M:%S}, or " if lasts else ""
-    say_table([("callers notice", NOTICED.get(part, "")), ("until", f"{end}./vend mend {part}")])
+    say_table([("callers notice", notice), ("until", f"{end}./vend mend {part}")])
 
 
 def mend_part(part: Part, control: Control = LOCAL_CLOUD) -> None:
-    """Mend a part of the local cloud at once."""
+    """Mend a part of the local cloud, or end a situation, at once."""
     taken = _drive("DELETE", part, control=control).get("taken")
     met = f" Its faults met {counted(taken, 'request')} so far." if isinstance(taken, int) and taken else ""
-    say(f"{part} works again.{met}", style=GOOD)
+    say(f"{part} is as before." if part in SITUATIONS else f"{part} works again.{met}", style=GOOD)
 
 
-def _drive(method: str, part: str, *, control: str, fault: Mapping[str, object] | None = None) -> Mapping[str, object]:
-    url = f"{check_address(control, at='--control')}/faults/{quote(part, safe='')}"
-    answer = ask(httpx.Request(method, url, json=fault), hint=NOBODY)
+def _drive(method: str, part: str, *, control: str, body: Mapping[str, object] | None = None) -> Mapping[str, object]:
+    kind = "rehearsals" if part in SITUATIONS else "faults"
+    url = f"{check_address(control, at='--control')}/{kind}/{quote(part, safe='')}"
+    answer = ask(httpx.Request(method, url, json=body), hint=NOBODY)
     state = json_object(answer.content)
     if answer.status_code == HTTPStatus.OK and state:
         return state
     what = state.get("error", "this is not the local cloud")
-    raise stop(f"{part}: {what}", "" if state else NOBODY)
+    raise stop(f"{part}: {what}", f"The situations are {', '.join(SITUATIONS)}." if state else NOBODY)
 
 
-def _fault(how: str) -> dict[str, object]:
-    if how in KINDS:
-        return {"kind": how}
-    if re.fullmatch(r"429|5[0-9]{2}", how):
-        return {"kind": "status", "status": int(how)}
-    raise typer.BadParameter(f"must be {', '.join(KINDS)}, 429, or a status from 500 to 599", param_hint="--how")
-
-
-def _duration(text: str) -> timedelta | None:
-    if not text:
-        return None
-    found = re.fullmatch(r"([0-9]{1,6})([smh])", text)
-    lasts = timedelta(seconds=int(found[1]) * UNITS[found[2]]) if found else timedelta(0)
-    if not timedelta(0) < lasts <= LONGEST:
-        raise typer.BadParameter("must be a time such as 30s, 5m or 1h, at most 24h", param_hint="--for")
-    return lasts
+def _fault(part: str, how: str) -> tuple[dict[str, object], str, str]:
+    """Return the body of the request, what happens, and what callers notice; end with exit code 2 for a bad HOW."""
+    if part in SITUATIONS:
+        if how:
+            raise typer.BadParameter(f"is for a part; {part} is a situation", param_hint="--how")
+        return {}, *SITUATIONS[part]
+    notice = NOTICED.get(part, "")
+    if part == "identity" and how == "expired":
+        raise typer.BadParameter("identity has no TLS, as on App Service", param_hint="--how")
+    if how in {*FAULTS, ""}:
+        meaning, fault = FAULTS[how or "refuse"]
+        return dict(fault), meaning, notice
+    if STATUSES.fullmatch(how):
+        return {"kind": "status", "status": int(how)}, f"it answers {how}", notice
+    known = ", ".join(FAULTS)
+    raise typer.BadParameter(f"must be {known}, 401, 403, 429, or a status from 500 to 599", param_hint="--how")

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from cli.documents import ROOT, RUNNING
+from cli.running import address_of_run, unless_named
 from cli.screen import stop
 from shared.core.errors import UnknownCaller
 from shared.core.origins import origin_of
@@ -18,7 +19,16 @@ from shared.core.request import key_in_header
 LOCAL_APP = "http://localhost:7071"
 """The address that `make run` serves."""
 
-App = Annotated[str, typer.Option("--app", metavar="URL", envvar="VEND_URL", help="Where vend runs.")]
+App = Annotated[
+    str,
+    typer.Option(
+        "--app",
+        metavar="URL",
+        envvar="VEND_URL",
+        callback=unless_named("app"),
+        help="Where vend runs. Without it: the app of `make run`.",
+    ),
+]
 
 
 def key_of(caller: str, *, app: str) -> str:
@@ -45,7 +55,7 @@ def key_digest(key: str) -> str:
 
 def _find(caller: str, *, app: str) -> tuple[str, str]:
     made = ROOT / RUNNING / f"{caller}.key"
-    asked, local = origin_of(app), origin_of(LOCAL_APP)
+    asked, local = origin_of(app), origin_of(address_of_run("app") or LOCAL_APP)
     if asked and local and asked.is_loopback and asked.port == local.port and made.exists():
         return _read(made), str(RUNNING / made.name)
     if file := os.environ.get("VEND_KEY_FILE"):
@@ -53,9 +63,12 @@ def _find(caller: str, *, app: str) -> tuple[str, str]:
     if key := os.environ.get("VEND_KEY"):
         return key.strip(), "VEND_KEY"
     if not sys.stdin.isatty():
-        raise stop(
-            f"There is no key for {caller}.", "Put it into a file and its path into VEND_KEY_FILE, or it into VEND_KEY."
-        )
+        where = "Put it into a file and its path into VEND_KEY_FILE, or it into VEND_KEY."
+        if asked and asked.is_loopback and not made.parent.exists():
+            where = (
+                f"`make run` is not running here, and makes keys for its own callers. Of another app: {where.lower()}"
+            )
+        raise stop(f"There is no key for {caller}.", where)
     return getpass.getpass(f"Function key of {caller} (not shown): ").strip(), "your answer"
 
 

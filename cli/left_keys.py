@@ -5,12 +5,14 @@ the host gets. So that is told before the document is written, and a command tha
 code 1.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
+from cli.document_store import WriteUnknown
 from cli.entries import shown_entries
 from cli.host_keys import slots_of
 from cli.screen import complain, say, stop
@@ -58,7 +60,7 @@ def check_everybody(session: Session, lost: Lost, after: CallersDocument, *, yes
         after: the document as it is to be written.
         yes: what the operator has said.
     """
-    if _of_everybody(after) is None:
+    if EVERYBODY not in after.callers:
         return
     try:
         held = session.keys.digests()
@@ -67,13 +69,13 @@ def check_everybody(session: Session, lost: Lost, after: CallersDocument, *, yes
     reasons = []
     if kept := _foreign(held, lost, after):
         reasons.append(f"The host has {', '.join(kept)}, which vend did not make and does not delete.")
-    if not session.documents.callers.is_open:
+    if after.is_open and not session.documents.callers.is_open:
         reasons.append("The keys of an entry cannot be read, so nobody knows whether the host has them.")
     if not reasons:
         return
     for reason in reasons:
         say(reason, error=True)
-    say(f"Without their entry such keys get {_of_everybody(after)}.", error=True)
+    say(f"Without their entry such keys get {_given_to_others(after)}.", error=True)
     if not yes:
         raise stop("Nothing was written.", "Delete such a key at the host first, or go on all the same: --yes")
 
@@ -101,9 +103,8 @@ def sweep(session: Session, lost: Lost, after: CallersDocument) -> Swept:
         say(f"The host has no key {', '.join(swept)} any more.")
     foreign = _foreign(held, lost, now)
     if foreign:
-        what = _of_everybody(now) or "nothing"
         complain(
-            f"The host keeps its key {', '.join(foreign)}, which vend did not make. It gets {what}.",
+            f"The host keeps its key {', '.join(foreign)}, which vend did not make. It gets {_given_to_others(now)}.",
             "Delete it at the host. No command of vend deletes it.",
         )
     if failed := len(deleted) < len(slots):
@@ -111,9 +112,35 @@ def sweep(session: Session, lost: Lost, after: CallersDocument) -> Swept:
     return Swept(frozenset(slots.values()), failed=failed, kept=bool(foreign))
 
 
+@contextmanager
+def kept_keys_told(session: Session, lost: Lost, after: CallersDocument) -> Iterator[None]:
+    """Name the keys that stay at the host where nobody knows whether the document is written.
+
+    A repeat finds no entry that has them, so that it cannot tell of them any more.
+
+    Args:
+        session: of the command.
+        lost: the keys.
+        after: the document as it was to be written.
+    """
+    try:
+        yield
+    except WriteUnknown:
+        held: Mapping[str, str] = {}
+        with suppress(typer.Exit):  # the reason is printed
+            held = session.keys.digests()
+        if foreign := _foreign(held, lost, after):
+            complain(
+                f"The host keeps its key {', '.join(foreign)}, which vend did not make. "
+                f"Without its entry it gets {_given_to_others(after)}.",
+                "Delete it at the host now: a repeat of this command does not know it any more.",
+            )
+        raise
+
+
 def _tell_left(document: CallersDocument) -> None:
-    what = _of_everybody(document)
-    gets = f" It gets {what}." if what else ""
+    is_told = EVERYBODY in document.callers or not document.is_open
+    gets = f" It gets {_given_to_others(document)}." if is_told else ""
     complain(f"The host may keep a key that no caller has.{gets}", "Repeat the command to delete it.")
 
 
@@ -124,9 +151,13 @@ def _foreign(held: Mapping[str, str], lost: Lost, document: CallersDocument) -> 
     return [slot for slot, digest in held.items() if digest in digests and slot not in made]
 
 
-def _of_everybody(document: CallersDocument) -> str | None:
-    """Return what a document gives to any other key of the host; None where it says nothing of such keys."""
+def _given_to_others(document: CallersDocument) -> str:
+    """Return what a document gives to a key of the host that no entry has."""
     everybody = document.callers.get(EVERYBODY)
-    if everybody is None or not document.is_open:
-        return None
-    return f'what "*" may have: {shown_entries(everybody.allow) or "nothing"}'
+    given = f'what "*" may have: {shown_entries(everybody.allow) or "nothing"}' if everybody else "nothing"
+    if document.is_open:
+        return given
+    return (
+        "nothing while the keys of an entry cannot be read; "
+        f"then what that entry may have, if it is its key, else {given}"
+    )

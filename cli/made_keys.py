@@ -8,8 +8,10 @@ from typing import Self
 import typer
 
 from cli.acceptance import await_acceptance
+from cli.document_store import WriteUnknown
 from cli.host_keys import slots_of
 from cli.keys import key_digest
+from cli.lost_keys import tell_lost
 from cli.new_key import NewKey, outputs_of
 from cli.screen import GOOD, complain, counted, say, stop
 from cli.session import Change, Session
@@ -100,14 +102,29 @@ class MadeKeys:
         """Print a line about them, to stderr if stdout is for the keys."""
         say(line, style=style, error=any(key.output.is_printed for key in self._keys.values()))
 
-    def take_back(self) -> None:
-        """Delete those that no caller has in the document as it is now; what was printed of them opens nothing."""
+    def write(self, change: Change) -> None:
+        """Write the document; where it stays as it was, the keys go again, and what was lost by them is told."""
+        try:
+            self._session.write(change)
+        except WriteUnknown:
+            raise
+        except typer.Exit:
+            if self.take_back():
+                tell_lost(self._session, list(self._keys))
+            raise
+
+    def take_back(self) -> bool:
+        """Delete those that no caller has in the document as it is now; what was printed of them opens nothing.
+
+        Returns:
+            Whether it is known which those are.
+        """
         slots = [key.slot for key in self._keys.values()]
         try:
             held, now = self._session.keys_now()
         except typer.Exit:  # the reason is printed
             say(f"The host keeps {', '.join(slots)}: whether a caller has it is not known.", error=True)
-            return
+            return False
         if owned := [slot for slot in slots if held.get(slot) in now.owners]:
             say(f"The host keeps {', '.join(owned)}, because a caller has it.", error=True)
         for key in self._keys.values():
@@ -115,12 +132,14 @@ class MadeKeys:
                 key.output.take_back()
         if left := [slot for slot in slots if slot not in owned]:
             _delete(self._session, left)
+        return True
 
     def confirm(self, change: Change) -> None:
         """Wait until the change is in force and the keys open the app, and print that; else end with exit code 1."""
         session = self._session
         session.confirm(change, tell=self.tell)
-        values = {name: key.value for name, key in self._keys.items()}
+        lost = tell_lost(session, list(self._keys))
+        values = {name: key.value for name, key in self._keys.items() if name not in lost}
         unsure = await_acceptance(session.app, values, patience=session.patience)
         for name, reason in unsure.items():
             whose = "the key" if len(values) == 1 else f"the key of {name}"
@@ -130,7 +149,7 @@ class MadeKeys:
             self.tell(
                 "The key works." if len(values) == 1 else f"{counted(works, 'key')} of {len(values)} work.", style=GOOD
             )
-        if unsure:
+        if unsure or lost:
             raise typer.Exit(1)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from cli.event_log import log_of_run, say_query, token_events
-from cli.screen import BAD, GOOD, misuse, say, say_table
+from cli.screen import BAD, GOOD, misuse, say, say_json, say_table
 from shared.core.entra import aadsts
 from shared.core.names import is_guid
 
@@ -45,7 +45,7 @@ def good_id(option: typer.CallbackParam, value: str | None) -> str | None:
     return value.lower() if value else value
 
 
-def explain_past(correlation_id: str, log: Path | None) -> None:
+def explain_past(correlation_id: str, log: Path | None, *, as_json: bool = False) -> None:
     """Print what the log has about one answer, and the next step; without a log, the query for Application Insights.
 
     Exit code 0: a token was given, or the query printed. 1: none was given, or the log has nothing about it.
@@ -54,9 +54,16 @@ def explain_past(correlation_id: str, log: Path | None) -> None:
     events = token_events(log) if log else iter(())
     event = next((found for found in events if found.get("correlation_id") == correlation_id), None)
     if event is None:
+        if as_json:
+            say_json({"given": None, "query": query_of_answer(correlation_id)})
+            raise typer.Exit(0 if log is None else 1)
         say_query(query_of_answer(correlation_id), log)
         return
     given = event.get("outcome") == "vended"
+    if as_json:
+        meaning, remedy = ("", "") if given else _explained(event)
+        say_json({"given": given, "event": event, "meaning": meaning, "remedy": remedy})
+        raise typer.Exit(0 if given else 1)
     say("given" if given else "refused", style=GOOD if given else BAD)
     rows = [(name.removesuffix("_id"), str(event.get(name, ""))) for name in FACTS]
     answer = ("answer", f"{event.get('status', '')} {event.get('outcome', '')}")

@@ -1,7 +1,9 @@
 """The callers document that a worker of the app goes by, and the mistakes that the app has found."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any
 
 import httpx
 
@@ -69,11 +71,33 @@ def read_readiness(app: str, secret: Secret) -> Report:
     raise Unclear(OLDER)
 
 
-def read_mistakes(app: str, secret: Secret) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What an administrator may know of a worker.
+
+    Args:
+        mistakes: of the callers document, each by its key path.
+        credentials: by which each profile proves itself; none from an app that is older than this command.
+    """
+
+    mistakes: Sequence[str]
+    credentials: Sequence[Mapping[str, Any]]
+
+
+def read_mistakes(app: str, secret: Secret) -> Sequence[str]:
     """Return the app's own mistakes, each by its key path.
 
     Raises:
         Unclear: the app does not tell them.
+    """
+    return read_diagnosis(app, secret).mistakes
+
+
+def read_diagnosis(app: str, secret: Secret) -> Diagnosis:
+    """Ask one worker what an administrator may know.
+
+    Raises:
+        Unclear: the app does not tell it.
     """
     try:
         answer = send(httpx.Request("GET", f"{app}/api/doctor"), secret=secret)
@@ -82,7 +106,11 @@ def read_mistakes(app: str, secret: Secret) -> list[str]:
     body = json_object(answer.content)
     match answer.status_code, body:
         case HTTPStatus.OK, {"mistakes": list(mistakes)}:
-            return [f"{each['at']}: {each['what']}" for each in mistakes if isinstance(each, dict) and "at" in each]
+            credentials = body.get("credentials")
+            return Diagnosis(
+                [f"{each['at']}: {each['what']}" for each in mistakes if isinstance(each, dict) and "at" in each],
+                [each for each in credentials if isinstance(each, dict)] if isinstance(credentials, list) else [],
+            )
         case HTTPStatus.FORBIDDEN, {"correlation_id": _}:
             raise Unclear("the caller of --as is no admin")
         case HTTPStatus.UNAUTHORIZED, _:

@@ -1,7 +1,8 @@
 """`./vend callers rekey`: new keys for callers whose keys the host has lost.
 
-A host that cannot read its keys makes new ones and forgets the others (azure-functions-host issue 7458). A caller of
-which the host has a key is left alone, so that the command can be repeated; so is one that has identities alone.
+A host that cannot read its keys makes new ones and forgets the others (azure-functions-host issue 7458). With `--all` a
+caller of which the host has a key is left alone, so that the command can be repeated; so is one that has identities
+alone. A caller that is named gets a new key in place of each that the host does not have, and keeps the other.
 """
 
 from collections.abc import Mapping
@@ -10,7 +11,6 @@ from typing import Annotated
 import typer
 
 from cli.callers_text import with_keys
-from cli.document_store import WriteUnknown
 from cli.documents import Config
 from cli.host_keys import ResourceId
 from cli.keys import LOCAL_APP, App, key_digest
@@ -51,7 +51,8 @@ def rekey(
     held, _ = session.keys_now()
     known = set(held.values())
     old = {name: callers[name].key_sha256 for name in chosen}
-    lost = {name: keys for name, keys in old.items() if keys and not known & set(keys)}
+    away = {name: tuple(digest for digest in keys if digest not in known) for name, keys in old.items()}
+    lost = {name: keys for name, keys in away.items() if keys and (names or keys == old[name])}
     if names and (kept := [name for name in chosen if name not in lost]):
         raise stop(
             f"The host has lost no key of {', '.join(kept)}.", f"For another key: ./vend callers roll {' '.join(kept)}"
@@ -59,36 +60,32 @@ def rekey(
     if not lost:
         say("The host has a key of every caller that has one.", style=GOOD)
         return
-    session.check(_new_keys({name: key_digest(name) for name in lost}, lost))
+    session.check(_new_keys({name: key_digest(name) for name in lost}, old, lost))
     keys = MadeKeys.make(session, list(lost), key_folder=key_folder, repeats=True)
-    _write(session, keys, lost)
+    change = _new_keys(keys.digests, old, lost)
+    keys.write(change)
+    keys.tell(f"Written: {', '.join(keys.digests)} {'have' if len(keys.digests) > 1 else 'has'} a new key.")
+    keys.confirm(change)
+    _sweep(session, {name: lost[name] for name in keys.digests})
     if keys.missing:
         raise stop(f"Without a new key: {', '.join(keys.missing)}.", "Repeat the command.")
 
 
-def _write(session: Session, keys: MadeKeys, lost: Mapping[str, tuple[str, ...]]) -> None:
-    """Write the hashes and wait until they are in force; where the document stays as it was, the keys go again."""
-    change = _new_keys(keys.digests, lost)
-    try:
-        session.write(change)
-    except WriteUnknown:
-        raise
-    except typer.Exit:
-        keys.take_back()
-        raise
-    keys.tell(f"Written: {', '.join(keys.digests)} {'have' if len(keys.digests) > 1 else 'has'} a new key.")
-    keys.confirm(change)
-    after = session.keys_now()[1]
-    swept = sweep(session, {name: lost[name] for name in keys.digests}, after)
+def _sweep(session: Session, lost: Mapping[str, tuple[str, ...]]) -> None:
+    """Delete what commands have left at the host of the keys that were replaced."""
+    swept = sweep(session, lost, session.keys_now()[1])
     if swept.failed:
         complain("The keys that are meant are in force all the same.")
     swept.check()
 
 
-def _new_keys(digests: Mapping[str, str], lost: Mapping[str, tuple[str, ...]]) -> Change:
+def _new_keys(
+    digests: Mapping[str, str], old: Mapping[str, tuple[str, ...]], lost: Mapping[str, tuple[str, ...]]
+) -> Change:
     def edit(text: str) -> str:
         for name, digest in digests.items():
-            text = with_keys(text, name, [digest], over=lost[name])
+            kept = [each for each in old[name] if each not in lost[name]]
+            text = with_keys(text, name, [*kept, digest], over=old[name])
         return text
 
     return Change(

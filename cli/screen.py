@@ -3,14 +3,18 @@
 Much of it was written by others, such as the claims of a token: what could steer a terminal becomes a question mark.
 """
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
 GOOD, BAD = "green", "red"
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the same as JSON.")]
 
 
 def _text(line: str, *, style: str = "") -> Text:
@@ -29,6 +33,11 @@ def say_table(rows: Iterable[tuple[str, str]], *, error: bool = False) -> None:
     width = max(len(name) for name, _ in shown)
     for name, value in shown:
         say(f"{name:{width}}  {value}", error=error)
+
+
+def say_json(facts: object) -> None:
+    """Print facts as one line of ASCII JSON, for a program."""
+    typer.echo(json.dumps(facts))
 
 
 @contextmanager

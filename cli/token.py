@@ -15,7 +15,7 @@ import typer
 from cli.explain import Scope, Tenant
 from cli.http import ask, check_address, function_key, json_object
 from cli.keys import LOCAL_APP, App, key_of
-from cli.screen import BAD, GOOD, say, say_table, stop
+from cli.screen import BAD, GOOD, AsJson, misuse, say, say_json, say_table, stop
 from shared.core.errors import NotReady
 from shared.core.names import is_guid
 
@@ -47,6 +47,7 @@ def token(
         bool, typer.Option("--refresh", help="Then have that token replaced, as after granting a permission.")
     ] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Print the token and nothing else.")] = False,
+    as_json: AsJson = False,
     app: App = LOCAL_APP,
 ) -> None:
     """Ask the running app for a token, and show what is in it.
@@ -56,6 +57,8 @@ def token(
 
     Exit code 0: a token came. 1: none did, and what to do next is printed.
     """
+    if raw and as_json:
+        raise misuse("--json", "never has the token, so --raw cannot stand beside it")
     address = check_address(app, at="--app")
     key = key_of(caller, app=address)
     again = f"--scope {shlex.quote(scope)}" + (f" --tenant {shlex.quote(tenant)}" if tenant else "")
@@ -71,17 +74,21 @@ def token(
             secret=function_key(key, app=address),
         )
         vended = _read(answer, why=why, address=address)
-        if not raw:
+        if not raw and not as_json:
             _show(answer, vended)
         return vended
 
     vended = request()
     if refresh:
         before, vended = vended, request(vended.sha256)
-        if vended.token == before.token and not raw:
+        if vended.token == before.token and not raw and not as_json:
             say("The same token: it was replaced within the last 30 s, or no newer one came. Ask again after that.")
     if raw:
         typer.echo(vended.token)
+        return
+    if as_json:
+        facts = {"source": vended.source, "seconds_left": vended.seconds_left, "sha256": vended.sha256}
+        say_json({**facts, "claims": claims_of(vended.token)})
         return
     _show_claims(vended.token)
 

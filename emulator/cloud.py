@@ -41,10 +41,14 @@ from emulator.network.faults import HttpFaults, Switch
 from emulator.network.flaws import ServerTls
 from emulator.network.gate import Gate
 from emulator.network.serve import HOST, Background
+from emulator.rehearsals import Rehearsals, closed_vault, unregistered, withheld_members, without_roles
 from emulator.seed import (
+    CLIENT_ID,
     CONTAINER,
     DIRECTORY_CONTAINER,
     FOREIGN_TOKEN_EXCHANGES,
+    GRAPH,
+    GRAPH_ROLES,
     OPERATOR_PRINCIPAL_ID,
     TENANT_ID,
     TOKEN_EXCHANGE,
@@ -67,8 +71,8 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
     `ca_file`, the URLs `authority`, `vault_url`, `graph_url`, `blob_url`, `management_url`, `issuer_url`,
     `identity_endpoint` and `control`, and the `identity_header` of the identity endpoint. Tests inspect and change its
     parts. `directory` is the one store, with the `objects` of the seeded tenant, its `people` and its `evolution`. The
-    others: `tokens`, `entra`, `vault`, `identity`, `graph`, `blob`, `management`, `issuer`, `faults`. A further part is
-    a name in PARTS, a URL and one `_open`.
+    others: `tokens`, `entra`, `vault`, `identity`, `graph`, `blob`, `management`, `issuer`, `faults`, `rehearsals`. A
+    further part is a name in PARTS, a URL and one `_open`.
 
     `users` is how many people the tenant has, with the other objects in proportion, or a `Size` that names them all.
 
@@ -166,7 +170,9 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
             self._open("management", self.management.app, self._tokens_for(MANAGEMENT))
             self._open("issuer", self.issuer.app, {})
 
+            self.rehearsals = self._rehearsals()
             others = (
+                *self.rehearsals.routes,
                 *DirectoryControl(self.directory).routes,
                 *ObjectControl(self.objects, self.evolution).routes,
                 *GraphControl(self.graph).routes,
@@ -192,6 +198,17 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
         self._stack.callback(self._close, "app")
         self._background.run(gate.open(port))
         return f"https://localhost:{gate.port}"
+
+    def _rehearsals(self) -> Rehearsals:
+        principal = self.directory.service_principal(CLIENT_ID, tenant_id=TENANT_ID)
+        assert principal is not None
+        found = Rehearsals()
+        found.add("certificate", unregistered(self.directory, CLIENT_ID))
+        consent = without_roles(self.directory, principal.object_id, resource=GRAPH, roles=GRAPH_ROLES)
+        found.add("consent", consent)
+        found.add("firewall", closed_vault(self.vault))
+        found.add("members", withheld_members(self.graph))
+        return found
 
     def _tokens_for(self, audience: str) -> Belongs:
         """Return the rule of a part that takes bearer tokens: those of its own API, in whatever spelling."""

@@ -10,7 +10,7 @@ Plain HTTP, open to every process that reaches loopback on this machine: it prot
 
 Credentials of applications are in `emulator.control_directory`, the objects of the tenant in
 `emulator.control_objects`, the switches of Graph in `emulator.control_graph`. The tokens and keys of the issuer that is
-not Entra are in `emulator.control_issuer`.
+not Entra are in `emulator.control_issuer`, the situations to rehearse in `emulator.rehearsals`.
 """
 
 import json

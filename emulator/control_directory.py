@@ -1,6 +1,8 @@
 """The credentials of applications and the rules for them, by the control API of the local cloud.
 
-    POST   /applications/{client_id}/certificates                {"certificate": "<base64 of DER>"}
+    POST   /applications/{client_id}/certificates                {"certificate": "<base64 of DER>"}, or
+                                                                 {"lifetime_days": 90} for a new one: the answer has it
+                                                                 and its key, in `pem`
     DELETE /applications/{client_id}/certificates/{id}
     POST   /applications/{client_id}/secrets                     {"lifetime_seconds": 3600}; the answer has the value
     POST   /applications/{client_id}/federated_credentials       {"issuer": ..., "subject": ..., "audience": ...}
@@ -18,6 +20,7 @@ from dataclasses import replace
 from starlette.routing import Route
 
 from emulator.control_verb import answering, number, text
+from emulator.directory.key_pair import key_pair
 from emulator.directory.store import Directory
 
 DAY = 86400
@@ -40,8 +43,12 @@ class DirectoryControl:
         ]
 
     def _add_certificate(self, path: Mapping[str, str], body: Mapping[str, object]) -> Mapping[str, object]:
-        der = base64.b64decode(text(body, "certificate"), validate=True)
-        return {"id": self._directory.register_certificate(path["client_id"], der)}
+        if "certificate" in body:
+            der = base64.b64decode(text(body, "certificate"), validate=True)
+            return {"id": self._directory.register_certificate(path["client_id"], der)}
+        days = number(body, "lifetime_days")
+        der, pem = key_pair("client", now=self._directory.now(), days=days)
+        return {"id": self._directory.register_certificate(path["client_id"], der), "pem": pem}
 
     def _remove_certificate(self, path: Mapping[str, str], _body: Mapping[str, object]) -> None:
         self._directory.remove_certificate(path["client_id"], path["id"])

@@ -1,10 +1,11 @@
-"""The content of a new local cloud: one tenant, its APIs, three applications, one managed identity, one certificate.
+"""The content of a new local cloud: one tenant, its APIs, four applications, one managed identity, one certificate.
 
 The ids are fixed, so that configuration can be written once; every secret is drawn at start. The key of the certificate
 was created in the vault and cannot leave it. The managed identity may sign with it, may read blobs and write those of
 the directory, and may not read secrets. The second application is the operator of vend, logged in as a service
 principal: it may read and write blobs. A test that logs in as the operator first adds a secret. The third one reads the
 directory for the sync of `make run`: a registration of its own, so that what callers get holds none of its permissions.
+The fourth is for the orders and the invoices of a shop: a second profile, with other roles on other APIs.
 """
 
 import secrets
@@ -26,6 +27,7 @@ CLIENT_ID = "3b9d1f74-6c2e-4e5a-8d17-90f4b6a2c835"
 OBJECT_ID = "c51a7e08-94bf-4d23-b6e1-5f08d3729a4c"
 IDENTITY_CLIENT_ID = "a86c4d29-07e5-4f1b-93da-6e2b71f05c98"
 IDENTITY_PRINCIPAL_ID = "e2470b9f-5ac3-4186-8f3d-b19d64c7e05a"
+ORDERS_CLIENT_ID = "c7e42b90-1a5d-4f83-b6c9-0d9f3e8a7251"
 READER_CLIENT_ID = "1f6a94e3-5b0d-4c78-9e21-a7d3840fb65c"
 OPERATOR_CLIENT_ID = "9e1d5b38-42c7-4f06-8a9b-d73c15e0f264"
 OPERATOR_PRINCIPAL_ID = "6b7f20c4-e8d1-49a5-b3f2-84a0c95d1e73"
@@ -37,8 +39,12 @@ CERTIFICATE = "vend"
 CONTAINER = "configuration"
 DIRECTORY_CONTAINER = "directory"
 GRAPH = "https://graph.microsoft.com"
+GRAPH_ROLES = frozenset({"User.Read.All"})
+"""What the first application may do there."""
 ORDERS_ID = "5d0e8f3a-b742-4c96-a1f8-37c9e6d2b104"
 ORDERS = f"api://{ORDERS_ID}"
+INVOICES_ID = "a9f1c3d7-6e20-4b58-9c4d-82b7e05f1a36"
+INVOICES = f"api://{INVOICES_ID}"
 # The audience of identity tokens that prove the callers of vend.
 VEND_ID = "4b0f6e21-8c3d-4a97-b5e2-91d7c30fa648"
 VEND = "api://vend"
@@ -102,6 +108,15 @@ def seed(
             roles=frozenset({"Orders.Read.All"}),
         )
     )
+    directory.add_api(
+        Api(
+            INVOICES_ID,
+            name="Invoices",
+            identifier_uris=frozenset({INVOICES}),
+            token_version=2,
+            roles=frozenset({"Invoices.Read.All", "Invoices.Write.All"}),
+        )
+    )
     directory.add_api(Api(VEND_ID, name="vend", identifier_uris=frozenset({VEND}), token_version=2))
     directory.add_application(Application(CLIENT_ID, object_id=OBJECT_ID, name="vend"))
     directory.add_application(
@@ -113,7 +128,7 @@ def seed(
     )
     directory.consent(OPERATOR_CLIENT_ID, tenant_id=TENANT_ID, object_id=OPERATOR_PRINCIPAL_ID)
     principal = directory.consent(CLIENT_ID, tenant_id=TENANT_ID)
-    directory.grant(principal.object_id, resource=GRAPH, roles=frozenset({"User.Read.All"}))
+    directory.grant(principal.object_id, resource=GRAPH, roles=GRAPH_ROLES)
     directory.add_identity(
         ManagedIdentity(
             IDENTITY_CLIENT_ID,
@@ -128,6 +143,13 @@ def seed(
     blob.assign(IDENTITY_PRINCIPAL_ID, "Storage Blob Data Contributor", container=DIRECTORY_CONTAINER)
     blob.assign(OPERATOR_PRINCIPAL_ID, "Storage Blob Data Contributor")
     directory.register_certificate(CLIENT_ID, vault.certificate(CERTIFICATE))
+    directory.add_application(
+        Application(ORDERS_CLIENT_ID, object_id="5f3b8d16-e9a4-4c72-8d0b-7a61f2c4e938", name="vend orders")
+    )
+    shop = directory.consent(ORDERS_CLIENT_ID, tenant_id=TENANT_ID)
+    directory.grant(shop.object_id, resource=ORDERS, roles=frozenset({"Orders.Read.All"}))
+    directory.grant(shop.object_id, resource=INVOICES, roles=frozenset({"Invoices.Read.All", "Invoices.Write.All"}))
+    directory.register_certificate(ORDERS_CLIENT_ID, vault.certificate(CERTIFICATE))
     directory.add_application(
         Application(READER_CLIENT_ID, object_id="84d2b7f9-0c6e-4a35-b18f-e95a3c207d46", name="vend directory reader")
     )

@@ -81,7 +81,6 @@ resource signer 'Microsoft.Authorization/roleDefinitions@2022-04-01' = if (empty
         notActions: []
         dataActions: [
           'Microsoft.KeyVault/vaults/certificates/read'
-          'Microsoft.KeyVault/vaults/keys/read'
           'Microsoft.KeyVault/vaults/keys/sign/action'
         ]
         notDataActions: []

@@ -31,7 +31,12 @@ _CHAIN = ("tests/credentials/test_chain.py", "tests/credentials/test_vault_certi
 _DOCUMENTS = ("tests/core/documents/test_settings.py", "tests/core/documents/test_callers.py")
 ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "shared/api/vendor.py": ("tests/api/test_anonymous.py", "tests/api/test_isolation.py", "tests/api/test_abuse.py"),
-    "shared/callers/health.py": ("tests/api/test_readiness.py", "tests/callers/test_entries.py"),
+    "shared/callers/endings.py": ("tests/callers/test_endings.py",),
+    "shared/callers/health.py": (
+        "tests/api/test_readiness.py",
+        "tests/callers/test_entries.py",
+        "tests/callers/test_endings.py",
+    ),
     "shared/api/discovery.py": ("tests/api/test_discovery.py",),
     "shared/callers/issuer_keys.py": ("tests/callers/test_issuers.py",),
     "shared/callers/published_keys.py": ("tests/callers/test_issuers.py",),

@@ -8,6 +8,7 @@ import asyncio
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from scripts import openapi_parts as parts
@@ -23,6 +24,7 @@ from shared.core.errors import VendError
 from shared.core.policy import Caller
 from shared.core.request import BODY_LIMIT, Incoming
 from shared.core.token import AccessToken, Moment, TokenSource
+from shared.credentials.check import Serving
 from shared.directory.report import Names, Outcome, Report
 from shared.system import System
 from shared.telemetry.events import Events
@@ -54,6 +56,15 @@ _ID = "0b7c2f0e-5a1d-4c55-9d0e-3f8f6c1f2a77"
 _WORKER = "5f0d9c21"
 _FACTS = DocumentFacts(in_force="9c56cc51b374", newest="9c56cc51b374", refused=1, generation=3)
 _NOW = Moment(wall=1_800_000_000, boot=0)
+_CREDENTIALS = (
+    Serving(
+        profile="graph",
+        credential="https://example.vault.azure.net/certificates/vend/2f3e7eac0cb043a2b3fd14c98a77dc11",
+        is_accepted=True,
+        ends=datetime(2027, 11, 27, 19, 4, 22, tzinfo=UTC),
+        resting=(),
+    ),
+)
 _VENDED = Vended(
     token=AccessToken("eyJ0eXAi...", _NOW, lifetime=3_599, refresh_after=1_440),
     source=TokenSource.CACHE,
@@ -249,7 +260,9 @@ class _Callers:
 
 def _diagnosed(incoming: Incoming, callers: doctor.Callers | None) -> Answer:
     events = Events(lambda _line: None, wall=lambda: _NOW.wall, worker=_WORKER)
-    asked = doctor.Doctor(callers, system=System(clock=_Still(), new_id=lambda: _ID), events=events)
+    asked = doctor.Doctor(
+        callers, credentials=lambda: _CREDENTIALS, system=System(clock=_Still(), new_id=lambda: _ID), events=events
+    )
     return asyncio.run(asked.answer(incoming))
 
 

@@ -485,6 +485,34 @@ SCHEMAS: Mapping[str, Part] = {
                     },
                 ),
             },
+            "credentials": {
+                "type": "array",
+                "description": "By which credential each profile proves itself.",
+                "items": _closed(
+                    "One profile.",
+                    {
+                        "profile": {"type": "string", "description": "Its name in `vend.toml`."},
+                        "credential": {
+                            "type": ["string", "null"],
+                            "description": "Names the credential that is asked with first; null while none is known.",
+                        },
+                        "is_accepted": {
+                            "type": "boolean",
+                            "description": "Whether Entra has accepted it from this worker.",
+                        },
+                        "ends": {
+                            "type": ["string", "null"],
+                            "format": "date-time",
+                            "description": "Its end; null where it has none, or none that is known.",
+                        },
+                        "resting": {
+                            "type": "array",
+                            "description": "Those that Entra refuses, or of which no proof could be made.",
+                            "items": {"type": "string"},
+                        },
+                    },
+                ),
+            },
             "checks": _CHECKS,
             "correlation_id": _CORRELATION_ID,
         },

@@ -33,7 +33,7 @@ from shared.core.entra.clouds import STORAGE_SCOPE
 from shared.core.errors import NotReady, RouteDisabled
 from shared.core.limits import Limits
 from shared.core.request import Incoming
-from shared.credentials.check import check_credentials, standing
+from shared.credentials.check import Serving, check_credentials, serving, standing
 from shared.system import System
 from shared.telemetry import catalogue
 from shared.telemetry.events import Events, log_line
@@ -124,7 +124,7 @@ def build(environ: Mapping[str, str], *, root: Path, events: Events, system: Sys
             others={
                 authority.ROUTE: Discovery(refusal=NotReady, system=system, events=events).answer,
                 readiness.ROUTE: Readiness(unconfigured, facts=DocumentFacts, system=system, events=events).answer,
-                doctor_report.ROUTE: Doctor(None, system=system, events=events).answer,
+                doctor_report.ROUTE: Doctor(None, credentials=tuple, system=system, events=events).answer,
                 sync_runs.ROUTE: SyncRuns(None, run=nothing.run, streams=(), system=system, events=events).answer,
             },
             jobs={GRAPH_SYNC: nothing.job, CERTIFICATE_ROTATION: no_rotation},
@@ -175,6 +175,9 @@ def build(environ: Mapping[str, str], *, root: Path, events: Events, system: Sys
         now = clock()
         return check_credentials((standing(client.credential, now) for client in clients.values()), now)
 
+    def credentials() -> list[Serving]:
+        return [serving(name, client.credential) for name, client in clients.items()]
+
     directory = build_sync(
         settings,
         root=root,
@@ -202,7 +205,7 @@ def build(environ: Mapping[str, str], *, root: Path, events: Events, system: Sys
         others={
             authority.ROUTE: Discovery(refusal=closed, system=system, events=events).answer,
             readiness.ROUTE: Readiness(checks.look, facts=lambda: callers.facts, system=system, events=events).answer,
-            doctor_report.ROUTE: Doctor(callers, system=system, events=events).answer,
+            doctor_report.ROUTE: Doctor(callers, credentials=credentials, system=system, events=events).answer,
             sync_runs.ROUTE: runs.answer,
         },
         jobs={GRAPH_SYNC: directory.job, CERTIFICATE_ROTATION: rotation},

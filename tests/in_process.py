@@ -219,6 +219,7 @@ def write_configuration(
     usual = {
         "network.ca_file": json.dumps(str(cloud.ca_file)),
         "sync.interval_minutes": f"{INTERVAL_SECONDS / 60:.0f}",
+        "profiles.graph.tenants": json.dumps([TENANT_ID]),
         "profiles.graph.client_id": json.dumps(CLIENT_ID),
         "profiles.graph.credentials": f"[{{ {certificate} }}]",
     }
@@ -235,7 +236,6 @@ clouds.local.blob = "{cloud.blob_url}"
 clouds.local.vault = "{cloud.vault_url}"
 clouds.local.database = "localhost"
 clouds.local.verify_vault_challenge = false
-profiles.graph.tenants = ["{TENANT_ID}"]
 profiles.graph.scopes = {listed}
 {inline_toml()}
 {others}

@@ -9,12 +9,24 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import quote_plus, urlencode
 
-from shared.core.request import Incoming
+from emulator.seed import TENANT_ID
+from shared.core.request import ASSERTION_TYPE, Incoming
 
 FORM_MEDIA = "application/x-www-form-urlencoded"
 SCOPE = "https://graph.microsoft.com/.default"
-type Way = Literal["token", "oauth2/token", "msi/token", "oauth2/token in the form"]
-WAYS: tuple[Way, ...] = ("token", "oauth2/token", "msi/token")
+type Way = Literal[
+    "token",
+    "oauth2/token",
+    "msi/token",
+    "oauth2/token in the form",
+    "oauth2/token by assertion",
+    "entra/{tenant}/oauth2/v2.0/token",
+]
+KEYED: tuple[Way, ...] = ("token", "oauth2/token", "msi/token")
+"""Each route for a function key."""
+ASSERTED: tuple[Way, ...] = ("oauth2/token by assertion", "entra/{tenant}/oauth2/v2.0/token")
+"""By an identity token as the client assertion."""
+WAYS = (*KEYED, *ASSERTED)
 IN_THE_FORM: Way = "oauth2/token in the form"
 """OAuth's other way to send name and key."""
 EVERY_WAY = (*WAYS, IN_THE_FORM)
@@ -51,7 +63,7 @@ class Change:
         query: follows the query of the route.
         headers: are added or replaced; in pairs one name may come several times.
         without: names of headers and fields that are left out; `credentials` for all that proves the caller.
-        key: the name of a key, or a literal key.
+        key: the name of a key, or a literal key; of an identity token, where the caller proves itself by an assertion.
         name: the name of the caller.
         basic: replaces the HTTP Basic of the caller.
         fields: replace fields of the form, which is encoded here. In the managed-identity protocol they replace fields
@@ -108,12 +120,14 @@ def wire(change: Change, way: str, keys: Mapping[str, str]) -> Wire:
 
     Args:
         change: of a good request.
-        way: the route's name; one of `WAYS`, or `IN_THE_FORM`.
-        keys: by the names that cases call them by; `billing` is the good one's.
+        way: the route's name; one of `EVERY_WAY`.
+        keys: by the names that cases call them by; `billing` is the good one's. `token of NAME`
+            is an identity token.
     """
     change = with_texts(change, {f"{{key:{name}}}": key for name, key in keys.items()})
     route = way.split(maxsplit=1)[0]
-    key = keys.get(change.key, _repeated(change.key))
+    named = f"token of {change.key}" if way in ASSERTED else change.key
+    key = keys.get(named, _repeated(change.key))
     form = change.form
     if form is None:
         fields = _fields(change, way, key=key)
@@ -121,6 +135,7 @@ def wire(change: Change, way: str, keys: Mapping[str, str]) -> Wire:
     form = _repeated(form + change.more)
     query, body = (form, "") if route == "msi/token" else ("", form)
     query = "&".join(part for part in (query, _repeated(change.query)) if part)
+    route = route.replace("{tenant}", TENANT_ID)
     folder = route.removesuffix("token")
     return Wire(
         method=change.method or ("GET" if route == "msi/token" else "POST"),
@@ -173,6 +188,8 @@ def _fields(change: Change, way: str, *, key: str) -> dict[str, str]:
             changed["resource"] = changed.pop("scope")
         return {"api-version": "2019-08-01", "resource": "https://graph.microsoft.com", **changed}
     proof = {"client_id": change.name, "client_secret": key} if way == IN_THE_FORM else {}
+    if way in ASSERTED:
+        proof = {"client_id": change.name, "client_assertion_type": ASSERTION_TYPE, "client_assertion": key}
     if "credentials" in change.without:
         proof = {}
     return {"grant_type": "client_credentials", "scope": SCOPE, **proof, **changed}

@@ -65,6 +65,21 @@ class FederatedCredential:
 
 
 @dataclass(frozen=True)
+class TrustedSubject:
+    """A subject whose certificates Entra takes unregistered, as `trustedCertificateSubjects` of a manifest names it.
+
+    Args:
+        name: the subject, as RFC 4514 writes it.
+        authority: has issued the certificate, or the last of those that are sent with it.
+        revoked: `revokedCertificateIdentifiers`, thumbprints as `RegisteredCertificate.thumbprint` has them.
+    """
+
+    name: str
+    authority: x509.Certificate
+    revoked: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class KeyPolicy:
     """What an app-management policy of the tenant demands of new certificates; None demands nothing.
 
@@ -89,6 +104,7 @@ class Application:
     certificates: Mapping[str, KeyCredential] = MappingProxyType({})
     client_secrets: Mapping[str, ClientSecret] = MappingProxyType({})
     federated_credentials: Mapping[str, FederatedCredential] = MappingProxyType({})
+    trusted_subjects: tuple[TrustedSubject, ...] = ()
 
     def certificates_at(self, moment: float) -> tuple[RegisteredCertificate, ...]:
         """Return the certificates that Entra knows at a moment, those outside their dates included."""

@@ -31,6 +31,7 @@ from emulator.directory.objects import (
     ManagedIdentity,
     ServicePrincipal,
     Tenant,
+    TrustedSubject,
 )
 from emulator.directory.population import Size
 
@@ -143,6 +144,15 @@ class Directory:
             application = self._applications[client_id]
             remaining = _without(application.certificates, key_id)
             self._put(replace(application, certificates=remaining))
+
+    def trust_subjects(self, client_id: str, *subjects: TrustedSubject) -> None:
+        """Take the certificates of these subjects for an application, in place of the earlier ones.
+
+        Raises:
+            KeyError: there is no such application.
+        """
+        with self._lock:
+            self._put(replace(self._applications[client_id], trusted_subjects=subjects))
 
     def add_federated_credential(
         self, client_id: str, *, issuer: str, subject: str, audience: str, name: str = "federated"

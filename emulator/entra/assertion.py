@@ -12,13 +12,16 @@ from dataclasses import dataclass
 import jwt
 
 from emulator.directory.certificate import PADDING, RegisteredCertificate
+from emulator.directory.objects import TrustedSubject
 from emulator.entra.errors import aadsts
+from emulator.entra.trusted_subject import of_trusted_subject
 
 TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 SKEW = 300  # seconds
 # Entra sets no limit today and recommends five to ten minutes. More than a day is a mistake of the client, mostly
 # milliseconds for seconds, so it is refused here.
 MAX_LIFETIME = 86400  # seconds
+SYMMETRIC = {"HS256", "HS384", "HS512"}  # known to Entra, and made by no key of a certificate or an issuer
 
 
 @dataclass(frozen=True)
@@ -41,17 +44,16 @@ def verify(
     client_id: str,
     audiences: Collection[str],
     certificates: Collection[RegisteredCertificate],
+    subjects: Collection[TrustedSubject],
     now: float,
 ) -> Proof:
-    """Verify an assertion against the certificates that are registered for its client.
+    """Verify an assertion against the certificates and the subjects that are registered for its client.
 
     Raises:
         Refusal: with the number of the first check it fails.
     """
     header, claims, signature = parse(assertion)
-    algorithm = header.get("alg")
-    if not isinstance(algorithm, str) or algorithm not in PADDING:
-        raise aadsts(5002730)
+    algorithm = supported(header)
     if str(claims.get("iss")).lower() != client_id:
         raise aadsts(700021)
     if claims.get("sub") != claims.get("iss"):
@@ -62,7 +64,7 @@ def verify(
         raise aadsts(50027)
     if audience not in audiences:
         raise aadsts(700023)
-    certificate = _signer(header, certificates)
+    certificate = _signer(header, certificates, subjects)
     if not certificate.valid_at(now):
         raise aadsts(1000502)
     signed = assertion.rpartition(".")[0].encode()
@@ -82,6 +84,20 @@ def parse(assertion: str) -> tuple[dict[str, object], dict[str, object], bytes]:
     except jwt.InvalidTokenError:
         raise aadsts(50027) from None
     return parts["header"], parts["payload"], parts["signature"]
+
+
+def supported(header: Mapping[str, object]) -> str:
+    """Return the algorithm of a signature.
+
+    Raises:
+        Refusal: no key that Entra verifies client assertions with makes such a signature.
+    """
+    algorithm = header.get("alg")
+    if algorithm in SYMMETRIC:
+        raise aadsts(5002730)
+    if not isinstance(algorithm, str) or algorithm not in PADDING:
+        raise aadsts(5002738, algorithm=str(algorithm), supported=", ".join(PADDING))
+    return algorithm
 
 
 def check_time(claims: Mapping[str, object], now: float) -> None:
@@ -113,19 +129,33 @@ def _moment(seconds: float) -> str:
         return "out of range"
 
 
-def _signer(header: dict[str, object], certificates: Collection[RegisteredCertificate]) -> RegisteredCertificate:
-    """Return the registered certificate that every identifier in the header names."""
+def _signer(
+    header: dict[str, object], certificates: Collection[RegisteredCertificate], subjects: Collection[TrustedSubject]
+) -> RegisteredCertificate:
+    """Return the certificate that every identifier in the header names: a registered one, or that of a subject."""
+    chain = _chain(header.get("x5c"))
     # MSAL Python pads the thumbprints.
-    names: list[tuple[str, str]] = [
-        (name, str(header[name]).rstrip("=")) for name in ("x5t#S256", "x5t") if name in header
-    ]
-    match header.get("x5c"):
-        case [str(leaf), *_] | str(leaf):
-            names.append(("x5c", "".join(leaf.split())))  # MSAL Python keeps the line breaks of the PEM
-    if not names:
+    named: dict[str, str] = {name: str(header[name]).rstrip("=") for name in ("x5t#S256", "x5t") if name in header}
+    named |= {"x5c": chain[0]} if chain else {}
+    if not named:
         raise aadsts(700027, reason="The assertion names no certificate.")
-    for certificate in certificates:
+
+    def is_named(certificate: RegisteredCertificate) -> bool:
         own = {"x5t#S256": certificate.x5t_s256, "x5t": certificate.x5t, "x5c": certificate.x5c}
-        if all(own[parameter] == value for parameter, value in names):
-            return certificate
+        return all(own[parameter] == value for parameter, value in named.items())
+
+    if registered := next(filter(is_named, certificates), None):
+        return registered
+    if chain and subjects and is_named(leaf := of_trusted_subject(chain, subjects)):
+        return leaf
     raise aadsts(700027, reason="The key was not found.")
+
+
+def _chain(x5c: object) -> list[str]:
+    """Return the certificates of a header, the signer's first; MSAL Python keeps the line breaks of the PEM."""
+    match x5c:
+        case str(leaf):
+            return ["".join(leaf.split())]
+        case [str(), *_]:
+            return ["".join(str(each).split()) for each in x5c]
+    return []

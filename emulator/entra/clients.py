@@ -58,6 +58,7 @@ class Clients:
                 client_id=application.client_id,
                 audiences={f"{base}/oauth2/v2.0/token", f"{base}/v2.0"},
                 certificates=application.certificates_at(now),
+                subjects=application.trusted_subjects,
                 now=now,
             )
         if self.single_use:

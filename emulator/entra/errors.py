@@ -29,6 +29,16 @@ CHECK_CREDENTIAL = (
 MEANINGS = {
     50027: Meaning(400, "invalid_request", "JWT token is invalid or malformed."),
     5002730: Meaning(400, "invalid_request", "Invalid JWT token. Unsupported key for the signing algorithm."),
+    5002738: Meaning(
+        400,
+        "invalid_request",
+        "Invalid JWT token. '{algorithm}' is not a supported signature algorithm. Supported signing algorithms are: "
+        "'{supported}'",
+    ),
+    # Microsoft's reference lists the reasons, and the subject name of the certificate first.
+    50012: Meaning(
+        401, "invalid_client", "Authentication failed: the subject name of the signing certificate is not authorized."
+    ),
     90002: Meaning(
         400,
         "invalid_request",
@@ -154,6 +164,16 @@ MEANINGS = {
         "The certificate with identifier used to sign the client assertion is not registered on application, or the "
         "client assertion contains an invalid signature. [Reason - {reason}]",
     ),
+    7000214: Meaning(401, "invalid_client", "Certificate has been revoked."),
+    7000272: Meaning(
+        401,
+        "invalid_client",
+        "The certificate with identifier {identifier} used to sign the federated credential could not be found in the "
+        "metadata of identity provider {issuer}. Please validate that your Identity Provider's metadata exposes the "
+        "key used to sign the incoming token.",
+    ),
+    # Sources show the number and what leads to it: the key is published, and the signature is not its own.
+    7000274: Meaning(401, "invalid_client", "The federated credential contains an invalid signature."),
     1000502: Meaning(401, "invalid_client", "The provided certificate is not within its specified validity period."),
 }
 

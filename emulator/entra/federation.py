@@ -8,15 +8,14 @@ from collections.abc import Iterable, Mapping
 
 import jwt
 
+from emulator.directory.certificate import PADDING
 from emulator.directory.objects import Application, FederatedCredential
 from emulator.directory.store import Directory
 from emulator.entra.access_tokens import AccessTokens
-from emulator.entra.assertion import Proof, check_time, parse
+from emulator.entra.assertion import Proof, check_time, parse, supported
 from emulator.entra.errors import aadsts
 from emulator.entra.signing import UNCHECKED
 from emulator.refusal import Refusal
-
-ALGORITHMS = ["RS256", "ES256"]
 
 
 def is_foreign(assertion: str) -> bool:
@@ -38,12 +37,13 @@ def verify(assertion: str, *, application: Application, directory: Directory, to
     held = application.federated_credentials.values()
     if not held:
         raise aadsts(70025, client_id=application.client_id, client=application.name)
+    algorithm = supported(header)
     _match(claims, held, directory=directory)
-    _check_signature(assertion, claims, directory=directory, tokens=tokens)
+    _check_signature(assertion, header, claims, directory=directory, tokens=tokens)
     check_time(claims, directory.now())
     return Proof(
         jti=str(claims.get("jti") or claims.get("uti") or ""),
-        algorithm=str(header.get("alg")),
+        algorithm=algorithm,
         issuer=str(claims["iss"]),
         subject=str(claims["sub"]),
     )
@@ -78,22 +78,28 @@ def _audiences(claims: Mapping[str, object], directory: Directory) -> frozenset[
 
 
 def _check_signature(
-    assertion: str, claims: Mapping[str, object], *, directory: Directory, tokens: AccessTokens
+    assertion: str,
+    header: Mapping[str, object],
+    claims: Mapping[str, object],
+    *,
+    directory: Directory,
+    tokens: AccessTokens,
 ) -> None:
-    issuer = str(claims["iss"])
+    """Raise unless the key that the header names is of the issuer, and has signed."""
+    issuer, name = str(claims["iss"]), str(header.get("kid", ""))
     if issuer.startswith(f"{tokens.authority}/"):
         if tokens.key.verify(assertion) is None:
-            raise aadsts(700027, reason="The key was not found.")
+            raise aadsts(7000274)
         if claims.get("azp") not in {identity.client_id for identity in directory.identities()}:
             raise aadsts(700226)
         return
-    keys = directory.issuer_keys(issuer)
-    if keys is None:
+    published = directory.issuer_keys(issuer)
+    if published is None:
         raise aadsts(501661)
-    for key in keys.keys:
-        try:
-            jwt.decode(assertion, key, algorithms=ALGORITHMS, options=UNCHECKED)
-        except jwt.InvalidTokenError:
-            continue
-        return
-    raise aadsts(700027, reason="The key was not found.")
+    key = next((key for key in published.keys if name and key.key_id == name), None)
+    if key is None:
+        raise aadsts(7000272, identifier=name, issuer=issuer)
+    try:
+        jwt.decode(assertion, key, algorithms=list(PADDING), options=UNCHECKED)
+    except jwt.InvalidTokenError:
+        raise aadsts(7000274) from None

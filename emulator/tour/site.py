@@ -2,20 +2,16 @@
 
 import hashlib
 import json
-import os
-import subprocess
-import sys
-import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType, TracebackType
-from typing import Any, Self
+from types import MappingProxyType
+from typing import Any
 
 from emulator.cloud import LocalCloud
 from emulator.host.keys import KeyFile, Keys, generate
@@ -25,23 +21,27 @@ from emulator.seed import (
     CLIENT_ID,
     GRAPH,
     IDENTITY_CLIENT_ID,
+    INVOICES,
     OBJECT_ID,
+    ORDERS,
+    ORDERS_CLIENT_ID,
     READER_CLIENT_ID,
     TENANT_ID,
     VEND,
     VEND_ID,
 )
+from emulator.tour.app import App
+from emulator.tour.ports import FREE, Ports, write_addresses
+from emulator.tour.spoil import lost_keys, spoiled
 
 ROOT = Path(__file__).parents[2]
-PORTS = {
-    "entra": 8443, "vault": 8444, "graph": 8445, "management": 8446, "blob": 8447, "issuer": 8448, "identity": 8442,
-    "control": 8440, "app": 7443,
-}  # fmt: skip
-APP_PORT = 7071
 TOKEN_LIFETIME = 86_400
 """Seconds of the identity token in a file; nobody renews it."""
 SCOPE = f"{GRAPH}/.default"
 CALLER = "billing"
+SHOP = "shop"
+"""The name of a second caller, which has another profile with two scopes."""
+SHOP_SCOPES = (f"{ORDERS}/.default", f"{INVOICES}/.default")
 STREAMS = ("users", "groups", "servicePrincipals", "applications")
 """The streams that the sync copies."""
 SUBJECT = "system:serviceaccount:billing:billing"
@@ -58,14 +58,11 @@ application_tenant_id = "{TENANT_ID}"
 _ENTRY = f"""\
 identity = [{{ issuer = "cluster", subject = "{SUBJECT}" }}]
 allow = [{{ profile = "graph", scopes = ["{SCOPE}"] }}]"""
-SECONDS_TO_START = 30
+_ENTRIES = MappingProxyType(
+    {ADMIN: "admin = true", SHOP: f'allow = [{{ profile = "orders", scopes = {json.dumps(SHOP_SCOPES)} }}]'}
+)
 AT_ONCE = MappingProxyType({"callers_refresh_seconds": 0.2, "callers_must_check_seconds": 0.5})
 """Limits by which an app on one machine reads a changed callers document within a second."""
-SECONDS_TO_STOP = 10
-
-
-class SiteError(Exception):
-    """The site did not start; the text names the reason and the file to read."""
 
 
 def write_configuration(
@@ -113,8 +110,9 @@ jwks = "{cloud.authority}/{TENANT_ID}/v2.0/.well-known/openid-configuration"
 [limits]
 {knobs}
 
-{_profile("graph", cloud, scope=SCOPE, more=ROTATION)}
-{_profile("directory", cloud, client_id=READER_CLIENT_ID, scope=f"{cloud.graph_url}/.default", vendable=False)}
+{_profile("graph", cloud, scopes=[SCOPE], more=ROTATION)}
+{_profile("orders", cloud, client_id=ORDERS_CLIENT_ID, scopes=SHOP_SCOPES)}
+{_profile("directory", cloud, client_id=READER_CLIENT_ID, scopes=[f"{cloud.graph_url}/.default"], vendable=False)}
 [sync]
 profile = "directory"
 streams = {json.dumps(STREAMS)}
@@ -125,7 +123,7 @@ store = {json.dumps(f"sqlite:///{folder / 'directory.db'}")}
         f"""\
 [callers.{name}]
 key_sha256 = ["{hashlib.sha256(key.encode()).hexdigest()}"]
-{"admin = true" if name == ADMIN else _ENTRY}
+{_ENTRIES.get(name, _ENTRY)}
 """
         for name, key in keys.items()
     ]
@@ -140,13 +138,19 @@ key_sha256 = ["{hashlib.sha256(key.encode()).hexdigest()}"]
 
 
 def _profile(
-    name: str, cloud: LocalCloud, *, scope: str, client_id: str = CLIENT_ID, vendable: bool = True, more: str = ""
+    name: str,
+    cloud: LocalCloud,
+    *,
+    scopes: Sequence[str],
+    client_id: str = CLIENT_ID,
+    vendable: bool = True,
+    more: str = "",
 ) -> str:
     return f"""\
 [profiles.{name}]
 tenants = ["{TENANT_ID}"]
 client_id = "{client_id}"
-scopes = ["{scope}"]
+scopes = {json.dumps(scopes)}
 vendable = {json.dumps(vendable)}
 {more}
 [[profiles.{name}.credentials]]
@@ -155,73 +159,6 @@ vault = "{cloud.vault_url}"
 name = "{CERTIFICATE}"
 signing = "vault"
 """
-
-
-class App(AbstractContextManager["App"]):
-    """The app in a Functions host of its own process, whose environment is its app settings and nothing else.
-
-    Args:
-        settings: the app settings.
-        keys: the key store of the host.
-        log: receives the log of the app.
-        port: of the host; 0 for a free one.
-        app: the folder of the function app.
-        path: where modules are looked for, beside the standard library; () for the packages of this environment.
-    """
-
-    def __init__(
-        self,
-        *,
-        settings: Mapping[str, str],
-        keys: Path,
-        log: Path,
-        port: int = 0,
-        app: Path = ROOT,
-        path: Sequence[Path] = (),
-    ) -> None:
-        # -P: the current folder is no place for modules; -S: neither is this environment.
-        self._command = [
-            sys.executable, "-P", *(["-S"] if path else []), "-m", "emulator.host", "--app", str(app),
-            "--port", str(port), "--keys", str(keys), "--log", str(log), "--with-parent",
-        ]  # fmt: skip
-        places = os.pathsep.join(str(place) for place in path or (ROOT,))
-        self._environment = {**_inherited(), **settings, "PYTHONPATH": places}
-        self._log = log
-
-    def __enter__(self) -> Self:
-        # A session of its own: Ctrl-C in a terminal reaches this process alone, and it stops the app in order.
-        self._process = subprocess.Popen(  # noqa: S603  # our own program
-            self._command,
-            env=self._environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        assert self._process.stdout is not None
-        watchdog = threading.Timer(SECONDS_TO_START, self._process.kill)
-        watchdog.start()
-        line = self._process.stdout.readline()
-        watchdog.cancel()
-        if not line:
-            self.__exit__(None, None, None)
-            raise SiteError(f"the Functions host did not start; see {self._log}")
-        self.url = line.rsplit(maxsplit=1)[-1]
-        self.pid = self._process.pid
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(SECONDS_TO_STOP)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe:
-                pipe.close()
 
 
 @dataclass(frozen=True)
@@ -269,8 +206,7 @@ def start(
     stack: ExitStack,
     folder: Path,
     *,
-    ports: Mapping[str, int] = MappingProxyType({}),
-    app_port: int = 0,
+    ports: Ports = FREE,
     settings: Mapping[str, str] = MappingProxyType({}),
     limits: Mapping[str, float] = MappingProxyType({}),
     app_folder: Path = ROOT,
@@ -282,8 +218,7 @@ def start(
     Args:
         stack: receives what must be stopped.
         folder: an empty one, for every file that is written.
-        ports: of the cloud's parts; the others get free ones.
-        app_port: of the Functions host; 0 for a free one.
+        ports: where the app and the parts of the cloud listen.
         settings: app settings beside those of `app_settings`.
         limits: limits that differ from their defaults.
         app_folder: the folder of the function app.
@@ -291,11 +226,14 @@ def start(
         users: how many people the synthetic tenant of the cloud has.
     """
     began = time.monotonic()
-    cloud = stack.enter_context(LocalCloud(folder, ports=ports, users=users))
-    keys = {CALLER: generate(), ADMIN: generate()}
+    cloud = stack.enter_context(LocalCloud(folder, ports=ports.parts, users=users))
+    keys = {name: generate() for name in (CALLER, SHOP, ADMIN)}
     write_configuration(cloud, folder, keys, limits=limits)
     write_keys(folder / "host.keys.json", keys)
-    cloud.management.add_site(APP_RESOURCE_ID, KeyFile(folder / "host.keys.json"))
+    host_keys = KeyFile(folder / "host.keys.json")
+    cloud.management.add_site(APP_RESOURCE_ID, host_keys)
+    cloud.rehearsals.add("callers", spoiled(folder / "callers.toml"))
+    cloud.rehearsals.add("keys", lost_keys(host_keys))
     settings = {**app_settings(cloud, folder / "vend.toml"), **settings}
     write_local_settings(folder / "local.settings.json", settings)
     app = stack.enter_context(
@@ -303,11 +241,12 @@ def start(
             settings=settings,
             keys=folder / "host.keys.json",
             log=folder / "app.log",
-            port=app_port,
+            port=ports.app,
             app=app_folder,
             path=app_path,
         )
     )
+    write_addresses(folder, cloud, app=app.url)
     return Site(
         cloud=cloud,
         folder=folder,
@@ -334,11 +273,6 @@ def ask(site: Site, scope: str = SCOPE) -> tuple[int, dict[str, Any], float]:
             status, body = refusal.code, refusal.read()
     took = (time.perf_counter() - began) * 1000
     return status, json.loads(body or b"{}"), took
-
-
-def _inherited() -> dict[str, str]:
-    """Return what a process needs of this environment, without any variable that configures an SDK."""
-    return {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR", "SYSTEMROOT") if name in os.environ}
 
 
 def _quoted(path: Path) -> str:

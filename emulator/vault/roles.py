@@ -29,5 +29,5 @@ ROLES: Mapping[str, frozenset[str]] = {
     ),
     "Key Vault Secrets User": frozenset({"secrets/getSecret/action", "secrets/readMetadata/action"}),
     # The app's own custom role: it signs in the vault and can take no key out of it.
-    "vend signer": frozenset({"certificates/read", "keys/read", "keys/sign/action"}),
+    "vend signer": frozenset({"certificates/read", "keys/sign/action"}),
 }

@@ -32,7 +32,7 @@ HEAD_BYTES = 32 * 1024
 """The most that is received until the headers of an answer end, with all interim answers (RFC 9110 section 15.2)."""
 READ_BYTES = 16 * 1024
 HEAD_READ_BYTES = 4 * 1024
-"""The most that is received at once. An interim answer has 25 bytes or more, and is parsed before the next step."""
+"""The most that is received at once. An interim answer has 25 bytes at least, and is parsed before others run."""
 FRAMED = 2
 """How many times the body may be received: chunks have frames (RFC 9112 section 7.1), and good servers long chunks."""
 RECEIVED_BYTES = 256 * 1024

@@ -1,7 +1,7 @@
 """Key Vault: reads certificates and has it sign. The private key stays there.
 
-Rights that signing needs: certificates/read, keys/read and keys/sign, and not secrets. A client secret and the key of
-an exportable certificate need secrets/getSecret and secrets/readMetadata, on that one secret.
+Rights that signing needs: certificates/read and keys/sign, and not secrets. A client secret and the key of an
+exportable certificate need secrets/getSecret and secrets/readMetadata, on that one secret.
 https://learn.microsoft.com/azure/key-vault/certificates/about-certificates
 """
 
@@ -32,7 +32,7 @@ NAME = "Key Vault"
 KEYS = 32
 """How many key versions of one vault have a client at once: more than profiles name certificates in one vault."""
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
-RIGHTS = "the app's identity needs certificates/read, keys/read and keys/sign in this vault, and no more"
+RIGHTS = "the app's identity needs certificates/read and keys/sign in this vault, and no more"
 SECRET_RIGHTS = "the app's identity needs secrets/getSecret and secrets/readMetadata on this one secret"
 WITHOUT_RIGHTS = frozenset({"ForbiddenByRbac", "ForbiddenByPolicy", "AccessDenied"})
 REMEDIES: Mapping[str, str] = {
@@ -116,12 +116,12 @@ class KeyVault:
         _check_name(found, name)
         return read_certificate(bytes(found.cer or b""), name=f"{name}/{version}"), found.key_id or ""
 
-    async def sign(self, key_id: str, digest: bytes, algorithm: Algorithm) -> bytes:
-        """Sign a SHA-256 digest by one version of a key; errors as in `certificate_versions`."""
+    async def sign(self, certificate: Certificate, key_id: str, digest: bytes, algorithm: Algorithm) -> bytes:
+        """Sign a SHA-256 digest by the key of a certificate; errors as in `certificate_versions`."""
         from azure.keyvault.keys.crypto import SignatureAlgorithm  # noqa: PLC0415  # late, as all of the SDK
 
         by = SignatureAlgorithm(algorithm)
-        made = await self._translated(lambda: self._key_client(key_id).sign(by, digest))
+        made = await self._translated(lambda: self._key_client(certificate, key_id).sign(by, digest))
         return made.signature
 
     async def secret_versions(self, name: str) -> Sequence[VersionSummary]:
@@ -191,11 +191,17 @@ class KeyVault:
             self._secrets = SecretClient(self.url, **self._sdk())
         return self._secrets
 
-    def _new_key_client(self, key_id: str) -> "CryptographyClient":
-        """Return a client of one version of a key."""
+    def _new_key_client(self, certificate: Certificate, key_id: str) -> "CryptographyClient":
+        """Return a client of one version of a key.
+
+        The client would ask the vault for the public key, which the certificate has: a request less, and a right less.
+        """
+        from azure.keyvault.keys import KeyVaultKey  # noqa: PLC0415
         from azure.keyvault.keys.crypto.aio import CryptographyClient  # noqa: PLC0415
 
-        return CryptographyClient(key_id, **self._sdk())
+        modulus, exponent = (number.to_bytes((number.bit_length() + 7) // 8) for number in certificate.public_numbers())
+        key = KeyVaultKey(key_id, jwk={"kty": "RSA", "n": modulus, "e": exponent})
+        return CryptographyClient(key, **self._sdk())
 
     def _sdk(self) -> dict[str, Any]:
         from shared.adapters.sdk_transport import SdkTransport  # noqa: PLC0415

@@ -1,5 +1,9 @@
-"""`GET /api/doctor`: the state of a worker for administrators, with every mistake of the callers document."""
+"""The state of a worker for administrators: `GET /api/doctor`.
 
+It has every mistake of the callers document, and the credential by which each profile proves itself.
+"""
+
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -12,6 +16,7 @@ from shared.core.check import Check
 from shared.core.documents.toml import first_of
 from shared.core.errors import NotReady
 from shared.core.request import Incoming
+from shared.credentials.check import Serving
 from shared.system import System
 from shared.telemetry.events import Events
 
@@ -38,12 +43,21 @@ class Doctor:
 
     Args:
         callers: None while the settings have mistakes: then nobody is known.
+        credentials: tells by which credential each profile proves itself.
         system: clocks and correlation ids.
         events: what background work has left.
     """
 
-    def __init__(self, callers: Callers | None, *, system: System, events: Events) -> None:
+    def __init__(
+        self,
+        callers: Callers | None,
+        *,
+        credentials: Callable[[], Sequence[Serving]],
+        system: System,
+        events: Events,
+    ) -> None:
         self._callers = callers
+        self._credentials = credentials
         self._clock = system.clock
         self._new_id = system.new_id
         self._events = events
@@ -62,10 +76,16 @@ class Doctor:
             "worker": self._events.worker,
             "callers": self._callers.facts._asdict(),
             "mistakes": [_placed(mistake) for mistake in first_of(self._callers.mistakes)],
+            "credentials": [_shown(each) for each in self._credentials()],
             "checks": as_json(checks),
             "correlation_id": correlation_id,
         }
         return report_answer(body, not_before=None)
+
+
+def _shown(serving: Serving) -> dict[str, object]:
+    ends = serving.ends.isoformat() if serving.ends else None
+    return {**serving._asdict(), "ends": ends, "resting": list(serving.resting)}
 
 
 def _placed(mistake: str) -> dict[str, str]:

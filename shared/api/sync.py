@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from shared.api.admins import Administrators, admit
 from shared.api.answers import Answer, report_answer
@@ -9,15 +10,17 @@ from shared.api.reports import report
 from shared.core.directory.order import Order, read_order
 from shared.core.errors import InvalidRequest, NotReady, SyncUnderWay
 from shared.core.request import Incoming
-from shared.directory.report import Report
 from shared.system import System
 from shared.telemetry import catalogue
 from shared.telemetry.events import Events
 
+if TYPE_CHECKING:
+    from shared.directory.report import Report  # a worker that only answers callers never imports it
+
 ROUTE = "sync"
 METHODS = ("POST",)
 
-type Run = Callable[[Order], Awaitable[Sequence[Report]]]
+type Run = Callable[[Order], Awaitable[Sequence["Report"]]]
 
 
 class SyncRuns:
@@ -79,7 +82,7 @@ class SyncRuns:
         return report_answer(body, not_before=None)
 
 
-def _as_json(each: Report) -> dict[str, object]:
+def _as_json(each: "Report") -> dict[str, object]:
     return {
         "name": each.names["stream"],
         "tenant_id": each.names["tenant_id"],

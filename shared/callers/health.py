@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from shared.callers.endings import LATE_DAYS
 from shared.core.check import Check, State
 
 
@@ -12,11 +13,13 @@ class DocumentHealth(NamedTuple):
         age: seconds since a check found it good; None where none is in force.
         is_failing: whether the last check failed.
         refused: number of its callers that are refused or lack a grant.
+        ending: number of its callers whose time is over within `LATE_DAYS`.
     """
 
     age: float | None
     is_failing: bool
     refused: int = 0
+    ending: int = 0
 
 
 class DocumentFacts(NamedTuple):
@@ -61,5 +64,13 @@ def check_document(health: DocumentHealth) -> Check:
             f"{detail}; callers that are refused or lack a grant: {health.refused}",
             "mistakes of the document cost these callers, and nobody else",
             "the event callers_refused names each mistake; so does GET /api/doctor",
+        )
+    if health.ending:
+        return Check(
+            "callers",
+            State.DEGRADED,
+            f"{detail}; callers whose time ends within {LATE_DAYS} days: {health.ending}",
+            "from its end on such a caller gets 401",
+            "./vend callers list names them: move the end by ./vend callers set NAME --not-after, or revoke the caller",
         )
     return Check("callers", State.OK, detail)

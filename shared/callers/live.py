@@ -42,6 +42,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import NamedTuple, Protocol
 
+from shared.callers.endings import Endings
 from shared.callers.health import DocumentFacts, DocumentHealth, check_document
 from shared.core.check import Check
 from shared.core.documents.callers import CallersDocument, parse_callers
@@ -116,6 +117,7 @@ class Callers:
         self._document: CallersDocument | None = None
         self._version: _Version | None = None
         self._newest: _Version | None = None
+        self._endings = Endings()
         self._generation: int | None = None  # outlives a document that grew too old, as the tokens do
         self._etag = ""
         self._last_success = -math.inf
@@ -199,7 +201,12 @@ class Callers:
             await due
         document = self._in_force(now)
         age = now - self._last_success if document else None
-        return DocumentHealth(age, is_failing=self._last_attempt > self._last_success, refused=_count(document))
+        return DocumentHealth(
+            age,
+            is_failing=self._last_attempt > self._last_success,
+            refused=_count(document),
+            ending=self._endings.late(self._clock().wall) if document else 0,
+        )
 
     @property
     def facts(self) -> DocumentFacts:
@@ -250,6 +257,8 @@ class Callers:
                 else:
                     await self._read(content)
             self._last_success = self._last_attempt = begun
+            if (ending := self._endings.due(self._clock().wall)) is not None:
+                self._events.defer(ending)
         except TimeoutError:
             self._fail(begun, self._unread(f"no answer within {seconds:g} s"))
         except DocumentError as error:
@@ -290,6 +299,7 @@ class Callers:
             self._on_new_generation()
         digest, is_first = version.digest, self._document is None
         self._document, self._version, self._generation = document, version, document.generation
+        self._endings.replace(document.callers)
         if not is_first:
             count, generation = len(document.served), document.generation
             self._events.defer(catalogue.CallersChanged(count=count, generation=generation, in_force=digest))

@@ -27,7 +27,7 @@ def _spelling(name: str) -> str:
 
 _CREDENTIAL = re.compile(
     rf"(?>client_|{_spelling('client_')})(?:(?P<id>{_spelling('id')})|(?P<secret>{_spelling('secret')})"
-    rf"|(?P<assertion>{_spelling('assertion')}))(?:=|(?=&)|\Z)".encode()
+    rf"|(?P<assertion>{_spelling('assertion')}))(?:=|(?=&))".encode()
 )
 
 
@@ -79,16 +79,16 @@ def client_of(form: bytes) -> ClientFields:
     and at names up to `CREDENTIAL_NAME_LIMIT`, and decodes nothing.
     """
     first: dict[str | None, bytes] = {}
-    begin = 0
+    form, begin = form + b"&", 0
     for _ in range(FIELDS):
         # Where it stands: to cut out each field costs more than to look at it.
         found, end = _CREDENTIAL.match(form, begin), form.find(b"&", begin)
-        if found and found.lastgroup not in first and found.end(found.lastgroup or "") - begin <= CREDENTIAL_NAME_LIMIT:
-            first[found.lastgroup] = form[found.end() : end if end >= 0 else None]
-            if "id" in first and "secret" in first:
-                break  # with a secret an assertion does not count
         if end < 0:
             break
+        if found and found.lastgroup not in first and found.end(found.lastgroup or "") - begin <= CREDENTIAL_NAME_LIMIT:
+            first[found.lastgroup] = form[found.end() : end]
+            if "id" in first and "secret" in first:
+                break  # with a secret an assertion does not count
         begin = end + 1
     return ClientFields(*(first.get(name, b"") for name in ClientFields._fields))
 

@@ -89,8 +89,12 @@ class Chain:
 
     @property
     def refused(self) -> Sequence[Link]:
-        """The usable links that rest."""
-        return [link for link in self._links() if self._is_resting(link.id)]
+        """The usable links that Entra has refused and not accepted since, whether or not their rest is over."""
+        return [link for link in self._links() if link.id in self._rests]
+
+    def is_resting(self, link: str) -> bool:
+        """Return whether the link with this id comes after the others: not long ago, Entra has refused it."""
+        return link in self._rests and self._clock.boot() < self._rests[link].until
 
     def ordered(self, *, is_trial: bool) -> list[Link]:
         """Return the known links in the order in which a flight asks with them.
@@ -101,7 +105,7 @@ class Chain:
         return in_order(
             [credential.links for credential in self._credentials],
             accepted=self._accepted,
-            is_resting=self._is_resting,
+            is_resting=self.is_resting,
             now=datetime.fromtimestamp(self._clock.wall(), UTC),
             is_trial=is_trial,
         )
@@ -182,9 +186,6 @@ class Chain:
 
     def _links(self) -> Iterator[Link]:
         return (link for credential in self._credentials for link in credential.links)
-
-    def _is_resting(self, link: str) -> bool:
-        return link in self._rests and self._clock.boot() < self._rests[link].until
 
     def _may_read(self, at: int) -> bool:
         return at not in self._read_at or self._clock.boot() - self._read_at[at] >= REREAD_SECONDS

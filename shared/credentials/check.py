@@ -27,13 +27,44 @@ class Standing(NamedTuple):
     newer_refused: bool = False
 
 
+class Serving(NamedTuple):
+    """By which credential a profile proves itself, for an administrator: ids name vaults, files and versions.
+
+    Args:
+        profile: its name.
+        credential: the link that is asked with first; None while none is known.
+        is_accepted: whether Entra has accepted it from this worker.
+        ends: its end; None where it has none, or none that is known.
+        resting: the links that Entra refuses, or of which no proof could be made.
+    """
+
+    profile: str
+    credential: str | None
+    is_accepted: bool
+    ends: datetime | None
+    resting: tuple[str, ...]
+
+
+def serving(profile: str, chain: Chain) -> Serving:
+    """Return by which link of its chain a profile proves itself."""
+    first = chain.accepted or next(iter(chain.ordered(is_trial=False)), None)
+    return Serving(
+        profile=profile,
+        credential=first.id if first else None,
+        is_accepted=chain.accepted is not None,
+        ends=first.not_after if first else None,
+        resting=tuple(link.id for link in chain.refused),
+    )
+
+
 def standing(chain: Chain, now: Moment) -> Standing | None:
     """Return how a chain stands; None while no link of it is known."""
     serving = chain.accepted or next(iter(chain.ordered(is_trial=False)), None)
     if serving is None:
         return None
     due = datetime.fromtimestamp(now.wall, UTC) - ACTIVATION_DELAY - TRIAL
-    return Standing(serving.not_after, any(link.created and link.created <= due for link in chain.refused))
+    made = serving.created or datetime.min.replace(tzinfo=UTC)
+    return Standing(serving.not_after, any(link.created and made < link.created <= due for link in chain.refused))
 
 
 def check_credentials(standings: Iterable[Standing | None], now: Moment) -> Check:

@@ -42,7 +42,7 @@ class ChainFlight:
         self._asked: set[str] = set()  # ids of links whose proof Entra was asked with
         self._failed: dict[str | int, UpstreamError] = {}  # why, by the id of a link or the place of a credential
         self._read: set[int] = set()
-        self._renewed: set[ProofFault] = set()
+        self._renewed: set[tuple[str, ProofFault]] = set()  # ids of links that have proved anew, and for what fault
         self._clock_ahead = 0.0
         self._is_refused = self._is_last = self._without_clock = False
         chain.keep_fresh(report_unread)
@@ -90,8 +90,9 @@ class ChainFlight:
         fault = error.fault
         if fault is ProofFault.UNNAMED and proof.is_reused:
             fault = ProofFault.ASSERTION
-        if fault in {ProofFault.ASSERTION, ProofFault.CLOCK} and is_new and fault not in self._renewed:
-            self._renewed.add(fault)
+        renewal = link.id, fault
+        if fault in {ProofFault.ASSERTION, ProofFault.CLOCK} and is_new and renewal not in self._renewed:
+            self._renewed.add(renewal)
             if fault is ProofFault.CLOCK:
                 self._clock_ahead = error.clock_ahead or 0.0
             return True

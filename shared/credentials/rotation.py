@@ -27,6 +27,7 @@ from shared.core.entra.clouds import Cloud
 from shared.core.entra.jws import compact
 from shared.core.entra.key_proof import AUDIENCES, PROOF_ALGORITHM, add_key_address, add_key_body, unsigned_proof
 from shared.core.entra.key_registration import (
+    is_certificate_refused,
     is_due,
     is_proof_refused,
     is_unregistered,
@@ -163,7 +164,7 @@ class Rotation:
                 if is_unregistered(error):
                     unregistered.append(version)
                     continue
-                is_known = is_known and isinstance(error, CredentialRefused)
+                is_known = is_known and is_certificate_refused(error)
                 self._report_failure(error.cause, version=version, remedy=error.remedy)
             else:
                 accepted = accepted or _Accepted(version, token)

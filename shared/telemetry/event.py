@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, dataclass_transform
 
 
 class Doc(NamedTuple):
@@ -69,6 +69,15 @@ class Event:
     """Base of the events in `catalogue/`."""
 
     about: ClassVar[About]
+
+
+@dataclass_transform(kw_only_default=True)
+def declared[T: Event](event: type[T]) -> type[T]:
+    """Make a dataclass of an event; each takes a worker's start some time, so that it has no more than it needs.
+
+    It is not frozen: that would triple the cost of making one. It is not compared, and has no `repr` to be logged.
+    """
+    return dataclass(slots=True, kw_only=True, eq=False, repr=False)(event)
 
 
 class Reports(Protocol):

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Executor
 from functools import cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from shared.adapters.file import FileSource
 from shared.adapters.http import Network, exactly
@@ -21,16 +22,13 @@ from shared.core.documents.credentials import (
 )
 from shared.core.documents.settings import Profile, Settings
 from shared.core.entra.certificate import VersionSummary
-from shared.core.entra.key_pair import KeyPair, from_vault
 from shared.core.errors import OperatorError, UpstreamError
 from shared.core.limits import Limits
-from shared.credentials.certificate_file import CertificateFile, Read
 from shared.credentials.certificate_link import CertificateLink, LinkFacts, Signer
 from shared.credentials.chain import Chain
 from shared.credentials.credential import Credential
 from shared.credentials.fixed import FixedCredential
 from shared.credentials.foreign_assertion import AssertionLink
-from shared.credentials.local_key import LocalSigner, parse_key_pair
 from shared.credentials.secret import SecretLink
 from shared.credentials.vault_certificate import vault_certificate
 from shared.credentials.vault_signer import VaultSigner
@@ -38,6 +36,10 @@ from shared.credentials.vault_versions import VaultVersions
 from shared.system import System
 from shared.tokens.acquire import Client
 from shared.wiring.identity import OwnIdentity
+
+if TYPE_CHECKING:
+    from shared.core.entra.key_pair import KeyPair
+    from shared.credentials.certificate_file import Read
 
 type Vaults = Callable[[str], KeyVault]
 type Identities = Callable[[str], OwnIdentity]
@@ -103,6 +105,8 @@ def build_certificate(
     def signer(version: str) -> Signer:
         if found.signing is Signing.VAULT:
             return VaultSigner(vault, name=found.name, version=version)
+        from shared.credentials.local_key import LocalSigner  # noqa: PLC0415  # late: the start of a worker is awaited
+
         load = partial(_exported, vault, found.name, version, threads=system.threads)
         return LocalSigner(load, seconds=limits.caller_budget_seconds, threads=system.threads)
 
@@ -175,9 +179,12 @@ class _Credentials:
         )
 
     def _certificate_file(self, found: CertificateFileSettings, client_id: str) -> Credential:
+        from shared.credentials.certificate_file import CertificateFile  # noqa: PLC0415
+        from shared.credentials.local_key import LocalSigner  # noqa: PLC0415
+
         read = partial(_read, FileSource(self._root / found.path), found.path)
 
-        def link(facts: LinkFacts, pair: KeyPair) -> CertificateLink:
+        def link(facts: LinkFacts, pair: "KeyPair") -> CertificateLink:
             signer = LocalSigner(
                 _always(pair), seconds=self._limits.caller_budget_seconds, threads=self._system.threads
             )
@@ -207,8 +214,11 @@ def _always[T](value: T) -> Callable[[], Awaitable[T]]:
     return load
 
 
-async def _exported(vault: KeyVault, name: str, version: str, *, threads: Executor) -> KeyPair:
+async def _exported(vault: KeyVault, name: str, version: str, *, threads: Executor) -> "KeyPair":
     """Return the key pair of an exportable certificate: Key Vault has it as the secret of the same name."""
+    from shared.core.entra.key_pair import from_vault  # noqa: PLC0415
+    from shared.credentials.local_key import parse_key_pair  # noqa: PLC0415
+
     content = from_vault(await vault.secret(name, version))
     return await parse_key_pair(content, name=f"{name}/{version}", threads=threads)
 
@@ -221,7 +231,7 @@ async def _read(source: FileSource, path: str, etag: str) -> Content | None:
         raise type(error)(cause=error.cause, remedy="see what writes the file").about(path) from None
 
 
-async def _assertion(read: Read, path: str, claims: str | None) -> str:  # noqa: ARG001  # nobody can be asked with them
+async def _assertion(read: "Read", path: str, claims: str | None) -> str:  # noqa: ARG001  # nobody can be asked with them
     """Return the assertion in a file, as it is now."""
     content = await read("")
     try:

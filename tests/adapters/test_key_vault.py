@@ -38,8 +38,8 @@ def signs(cloud: LocalCloud) -> Callable[[], bytes]:
         )
         try:
             [found] = await vault.certificate_versions(CERTIFICATE)
-            _, key_id = await vault.certificate(CERTIFICATE, found.version)
-            return await vault.sign(key_id, bytes(32), Algorithm.PS256)
+            certificate, key_id = await vault.certificate(CERTIFICATE, found.version)
+            return await vault.sign(certificate, key_id, bytes(32), Algorithm.PS256)
         finally:
             await network.aclose()
 

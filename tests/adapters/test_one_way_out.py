@@ -21,6 +21,7 @@ from shared.adapters.http import Network, Upstream, client_tls, exactly, read_ro
 from shared.adapters.key_vault import NAME, KeyVault
 from shared.adapters.own_identity import ManagedIdentity, SdkCredential
 from shared.core.documents.content import DOCUMENT_BYTES
+from shared.core.entra.certificate import read_certificate
 from shared.core.entra.clouds import CLOUDS, STORAGE_SCOPE
 from shared.core.entra.jws import Algorithm
 from shared.core.errors import BadAnswer, OperatorError, TimedOut, Unavailable
@@ -270,8 +271,9 @@ def test_a_key_in_another_vault_does_not_sign(cloud: LocalCloud) -> None:
     """FND-A2: the key id of a certificate's answer says where its key is, and is not believed."""
 
     async def story(doors: Doors) -> None:
+        certificate = read_certificate(cloud.vault.certificate(CERTIFICATE), name=CERTIFICATE)
         with pytest.raises(OperatorError, match="the address is not one of this service"):
-            await doors.vault.sign(f"{cloud.blob_url}/keys/{CERTIFICATE}/1", bytes(32), Algorithm.PS256)
+            await doors.vault.sign(certificate, f"{cloud.blob_url}/keys/{CERTIFICATE}/1", bytes(32), Algorithm.PS256)
 
     before = len(cloud.blob.requests)
     through(cloud, story)

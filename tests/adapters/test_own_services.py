@@ -247,8 +247,8 @@ def test_each_version_of_a_certificate_signs_with_its_own_key(timeless: LocalClo
             timeless.vault.create_certificate(CERTIFICATE, Policy(subject="CN=vend"))
             old, new = [found.version for found in await worker.vault.certificate_versions(CERTIFICATE)][-2:]
             for version in (old, new, old):
-                _, key_id = await worker.vault.certificate(CERTIFICATE, version)
-                signature = await worker.vault.sign(key_id, digest, Algorithm.PS256)
+                certificate, key_id = await worker.vault.certificate(CERTIFICATE, version)
+                signature = await worker.vault.sign(certificate, key_id, digest, Algorithm.PS256)
                 der = timeless.vault.certificate(CERTIFICATE, version)
                 key = x509.load_der_x509_certificate(der).public_key()
                 assert isinstance(key, rsa.RSAPublicKey)

@@ -13,10 +13,11 @@ from typing import NamedTuple
 
 from emulator.cloud import LocalCloud
 from emulator.seed import CERTIFICATE
-from emulator.tour.site import Site
+from emulator.tour.site import CALLER, Site
 from tests.api.abuse import KINDS, Kind
 from tests.clock import FakeClock
 from tests.in_process import GRAPH_SCOPE, KEY, ORDERS_SCOPE, App
+from tests.signer import identity_toml, token_of
 from tests.wire import Wire, exchange, wire
 
 REFUSED_BY_ENTRA = "api://refused/.default"
@@ -36,6 +37,14 @@ KEYS = {name: f"a-function-key-of-{name}" for name in NAMES} | {
     "first of two": f"{KEY},a-function-key-of-nobody",
     "second of two": f"a-function-key-of-nobody,{KEY}",
 }
+
+
+TOKENS = {f"token of {name}": token_of(name) for name in NAMES}
+TOKENS |= {
+    "token of changed": TOKENS["token of billing"][:-8] + TOKENS["token of orders"][-8:],
+    "token of shorter": TOKENS["token of billing"][:-1],
+}
+"""Of a day, by the clock of the app's door."""
 
 
 class Told(NamedTuple):
@@ -86,7 +95,7 @@ class AppDoor(Door):
     """The app itself, on an event loop that outlives a test."""
 
     def __init__(self, cloud: LocalCloud, clock: FakeClock, app: App, runner: asyncio.Runner) -> None:
-        super().__init__(cloud, KEYS)
+        super().__init__(cloud, {**KEYS, **TOKENS})
         self.clock = clock
         self.app = app
         self.runner = runner
@@ -122,6 +131,7 @@ class HostDoor(Door):
         keys |= {
             "changed": site.key[:-1] + chr(ord(site.key[-1]) ^ 1),
             "of another function": store["functions"]["msi_token"]["default"],
+            "token of billing": (site.folder / f"{CALLER}.token").read_text(),
         }
         super().__init__(site.cloud, keys)
         self._log = site.folder / "app.log"
@@ -195,5 +205,5 @@ def write_callers(folder: Path, *, more: str = "") -> None:
     for name, lines in entries.items():
         keys = [key for known, key in KEYS.items() if known in {name, f"second of {name}"}]
         digests = json.dumps([hashlib.sha256(key.encode()).hexdigest() for key in keys])
-        more += f"[callers.{name}]\nkey_sha256 = {digests}\n{lines}\n"
+        more += f"[callers.{name}]\nkey_sha256 = {digests}\n{identity_toml(name)}\n{lines}\n"
     (folder / "callers.toml").write_text(more)

@@ -6,8 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from emulator.cloud import LocalCloud
+from emulator.rehearsals import unregistered
+from emulator.seed import CLIENT_ID
 from shared.core.request import Incoming
 from shared.runtime import build
 from shared.system import System
@@ -66,6 +69,36 @@ def test_an_administrator_sees_every_mistake(timeless: LocalCloud, fake_clock: F
     asyncio.run(story())
 
 
+def test_an_administrator_sees_by_which_credential_each_profile_proves_itself(
+    timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path
+) -> None:
+    """FND-E5: none on a fresh worker; then the accepted one with its end; then that it rests, once Entra refuses it."""
+
+    async def story() -> None:
+        async with App(timeless, fake_clock, tmp_path, scopes=(GRAPH_SCOPE,)) as app:
+            (tmp_path / "callers.toml").write_text(GOOD)
+            (fresh,) = (await app.diagnose()).body["credentials"]
+            nothing: dict[str, object] = {"credential": None, "is_accepted": False, "ends": None, "resting": []}
+            assert fresh == {"profile": "graph", **nothing}
+            assert (await app.ask()).status == 200
+            (serving,) = (await app.diagnose()).body["credentials"]
+            version = timeless.vault.versions("vend")[-1]
+            assert serving["credential"].endswith(f"/certificates/vend/{version}")
+            certificate = x509.load_der_x509_certificate(timeless.vault.certificate("vend"))
+            assert serving["ends"] == certificate.not_valid_after_utc.isoformat()
+            assert (serving["is_accepted"], serving["resting"]) == (True, [])
+            register = unregistered(timeless.directory, CLIENT_ID)()
+            fake_clock.tick(7200)
+            try:
+                assert (await app.ask()).status == 502
+            finally:
+                register()
+            (refused,) = (await app.diagnose()).body["credentials"]
+            assert refused == serving | {"is_accepted": False, "resting": [serving["credential"]]}
+
+    asyncio.run(story())
+
+
 def test_nobody_else_sees_any(timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path) -> None:
     """SEC-05: not there and not in readiness: no name, no grant, no mistake; only how many callers have one."""
 
@@ -82,6 +115,7 @@ def test_nobody_else_sees_any(timeless: LocalCloud, fake_clock: FakeClock, tmp_p
             ready = await app.probe()
             assert (ready.status, ready.body["status"], ready.body["callers"]["refused"]) == (200, "degraded", 2)
             assert set(ready.body["callers"]) == {"in_force", "newest", "refused", "generation"}
+            assert "credentials" not in ready.body
             said = json.dumps([told.body for told in (*refusals, ready)])
             assert not [
                 word for word in ("billing", "reports", "spoilt", "colour", "allow[", "nowhere") if word in said

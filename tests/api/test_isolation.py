@@ -18,9 +18,9 @@ from shared.core.token import AccessToken, Acquired, TokenSource, Wanted
 from shared.telemetry.events import Events
 from shared.tokens.cache import TokenCache
 from tests.clock import FakeClock, fake_system
-from tests.wire import WAYS, Change, wire
+from tests.wire import KEYED, Change, wire
 
-ROUTE: dict[str, Route] = {route.name: route for route in ROUTES if route.name in WAYS}
+ROUTE: dict[str, Route] = {route.name: route for route in ROUTES if route.name in KEYED}
 TENANTS = ("7f3e9c52-1d6b-4a8f-9b0e-2c5d8a417e60", "7f3e9c52-1d6b-4a8f-9b0e-2c5d8a417e61")
 RESOURCES = ("api://x", "api://X", "api://x/", "api://x-y", "api://x/y", "api://y")
 # Names that would be one if they were only joined: p with -q-x is p-q with -x.

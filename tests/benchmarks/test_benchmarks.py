@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import documents, handler, identity, outage, report, strangers
+from benchmarks import directory, documents, handler, identity, outage, report, strangers
 from benchmarks.rows import QUICK, Goal, Row
 
 COMMITTED = Path(report.__file__).parent
@@ -77,3 +77,17 @@ def test_benchmarks_with_servers_run(tmp_path: Path) -> None:
         "hit-many",
         "uncached",
     }
+
+
+@pytest.mark.nightly
+def test_the_benchmark_of_the_directory_runs() -> None:
+    """It copies, compares and asks both databases, in small; nothing of a copy without a change is written."""
+    rows = {row.id: row for row in directory.rows(QUICK)}
+    assert rows.keys() == {
+        "directory-speed",
+        "directory-memory",
+        "directory-unchanged",
+        "directory-queries",
+        "directory-queries-postgresql",
+    }
+    assert rows["directory-unchanged"].ours == 0

@@ -271,6 +271,7 @@ def test_a_good_token_proves_its_caller(route: Route, name: str) -> None:
         assert event["subject"] in {"billing", "e2470b9f-5ac3-4186-8f3d-b19d64c7e05a"}
 
 
+@pytest.mark.slow
 @given(data=st.data())
 def test_no_flipped_bit_is_overlooked(data: st.DataObject) -> None:
     """Whichever bit of a good token is flipped: it is another token, and none of its issuer's."""

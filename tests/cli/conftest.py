@@ -25,6 +25,7 @@ from emulator.witness import Belongs, Misdirected, Witness
 from shared.core.origins import origin_of
 from tests.cli.desk import COMMENT, OLD, Desk, Secrets
 from tests.cli.key_host import KeyHost, Workers
+from tests.cli.wire import Wire
 
 ROOT = Path(__file__).parents[2]
 KEY = "C4N4RY-the-function-key-of-billing"
@@ -126,7 +127,20 @@ def secrets(monkeypatch: pytest.MonkeyPatch) -> Secrets:
     return left
 
 
-@pytest.fixture(params=["make run", "Azure"])
+@pytest.fixture
+def wire(monkeypatch: pytest.MonkeyPatch, secrets: Secrets) -> Wire:  # noqa: ARG001  # theirs is the outer one
+    """What happens before a request leaves by httpx."""
+    made, send = Wire(), httpx.AsyncHTTPTransport.handle_async_request
+
+    async def leave(transport: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
+        await made.leave(request)
+        return await send(transport, request)
+
+    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", leave)
+    return made
+
+
+@pytest.fixture(params=["Azure", pytest.param("make run", marks=pytest.mark.slow)])
 def desk(
     request: pytest.FixtureRequest,
     run: Run,

@@ -76,6 +76,16 @@ class Desk:
         """The keys of the host, by name."""
         return {name: key for name, key in self.keys.read().functionKeys.items() if name != "default"}
 
+    @property
+    def without_key(self) -> set[str]:
+        """The callers of the document that have a key which the host has not."""
+        held = set(map(sha256, self.held.values()))
+        return {name for name, entry in self.callers.items() if not set(entry.get("key_sha256", ())) <= held}
+
+    def check_keys(self) -> None:
+        """See that each caller of the document has each of its keys at the host."""
+        assert self.without_key == set()
+
     def interfere(self, edit: Callable[[str], str]) -> None:
         """Have another operator change the document after the next command has read it, before it writes."""
         read = self.host.workers.document

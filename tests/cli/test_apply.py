@@ -1,17 +1,16 @@
 """`./vend apply` and `./vend callers rekey`: many callers at once, against the document and the keys of a host."""
 
-import asyncio
 import json
 import re
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
-import httpx
 import pytest
 
 from emulator.tour.site import SCOPE
-from tests.cli.desk import OLD, Desk, Secrets, sha256
+from tests.cli.desk import OLD, Desk, sha256
+from tests.cli.wire import Wire
 
 IDENTITY = 'identity = [{ issuer = "cluster", subject = "system:serviceaccount:billing:billing" }]'
 ALLOW = f'allow = [{{ profile = "graph", scopes = ["{SCOPE}"] }}]'
@@ -30,40 +29,6 @@ def killed() -> None:
     raise Killed
 
 
-class Wire:
-    """Where requests leave, and something happens before one of them; those for readiness do not count."""
-
-    def __init__(self) -> None:
-        self._left: int | None = None
-        self._happen: Callable[[], None] = lambda: None
-
-    def before(self, nth: int | None, happen: Callable[[], None] = lambda: None) -> None:
-        """Have something happen before the request with this number, from 0; None for never."""
-        self._left, self._happen = nth, happen
-
-    async def leave(self, request: httpx.Request) -> None:
-        """Let it happen, in a thread where a command can run."""
-        if request.url.path == "/api/health/ready" or self._left is None:
-            return
-        self._left -= 1
-        if self._left < 0:
-            self._left = None
-            await asyncio.to_thread(self._happen)
-
-
-@pytest.fixture
-def wire(monkeypatch: pytest.MonkeyPatch, secrets: Secrets) -> Wire:  # noqa: ARG001  # theirs is the outer one
-    """What happens before a request leaves by httpx."""
-    made, send = Wire(), httpx.AsyncHTTPTransport.handle_async_request
-
-    async def leave(transport: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
-        await made.leave(request)
-        return await send(transport, request)
-
-    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", leave)
-    return made
-
-
 @pytest.fixture
 def shop(desk: Desk) -> Iterator[Desk]:
     """A desk with a caller that is to go, a key that is not vend's, and a log in which nobody was seen."""
@@ -76,18 +41,7 @@ def shop(desk: Desk) -> Iterator[Desk]:
     (desk.folder / "keys").mkdir()
     yield desk
     # Whatever happened: a caller of the document has its key at the host.
-    check_keys(desk)
-
-
-def check_keys(desk: Desk) -> None:
-    """See that each caller of the document has each of its keys at the host."""
-    assert without_key(desk) == set()
-
-
-def without_key(desk: Desk) -> set[str]:
-    """Return the callers that have a key which the host has not."""
-    held = set(map(sha256, desk.held.values()))
-    return {name for name, entry in desk.callers.items() if not set(entry.get("key_sha256", ())) <= held}
+    desk.check_keys()
 
 
 def apply(desk: Desk, *words: str) -> tuple[int, str]:
@@ -129,6 +83,7 @@ def test_one_command_makes_many_callers(shop: Desk) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("desk", ["Azure", pytest.param("make run", marks=pytest.mark.nightly)], indirect=True)
 def test_it_is_killed_before_each_request_and_repeated(shop: Desk, wire: Wire) -> None:
     """Wherever it ends, each caller of the document has its key, and the repeat ends in the same state."""
     start, keys, nth = shop.document, shop.keys.read(), 0
@@ -137,7 +92,7 @@ def test_it_is_killed_before_each_request_and_repeated(shop: Desk, wire: Wire) -
         try:
             apply(shop)
         except Killed:
-            check_keys(shop)
+            shop.check_keys()
         else:
             break
         wire.before(None)
@@ -169,7 +124,7 @@ def test_two_runs_at_once_leave_no_caller_without_its_key(shop: Desk, wire: Wire
     def run() -> None:
         words = ("apply", str(shop.folder / "wanted.toml"), "--key-folder", str(other))
         runs.append(shop.do(*words).exit_code)
-        check_keys(shop)
+        shop.check_keys()
 
     while True:
         runs.clear()
@@ -177,12 +132,12 @@ def test_two_runs_at_once_leave_no_caller_without_its_key(shop: Desk, wire: Wire
         code, output = apply(shop)
         if not runs:
             break
-        if lost := without_key(shop):
+        if lost := shop.without_key:
             told = re.search(r"^For a new one: ./vend (callers rekey .*)$", output, re.MULTILINE)
             assert told, output
             assert set(told[1].split()[2:]) == lost
             assert shop.do(*told[1].split(), "--key-folder", str(fresh)).exit_code == 0
-            check_keys(shop)
+            shop.check_keys()
         assert 0 in {code, *runs}, f"before request {nth}: {output}"
         wire.before(None)
         folders = (other, shop.folder / "keys", fresh)
@@ -261,6 +216,7 @@ def test_every_caller_whose_key_is_lost_gets_a_new_one(shop: Desk) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("desk", ["Azure", pytest.param("make run", marks=pytest.mark.nightly)], indirect=True)
 def test_a_rekey_is_killed_before_each_request_and_repeated(shop: Desk, wire: Wire) -> None:
     """Of the keys that it left at the host none stays that no caller has."""
     nth, start = 0, shop.document
@@ -299,14 +255,14 @@ def test_either_names_or_all(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("seconds", "says"),
     [
-        (20 * 86400, "1 key, until 2030-01-31 00:00 UTC  graph"),
-        (14 * 86400 - 1, "until 2030-01-31 00:00 UTC (ends in 13 days)"),
+        (30 * 86400, "1 key, until 2030-01-31 00:00 UTC  graph"),
+        (30 * 86400 - 1, "until 2030-01-31 00:00 UTC (ends in 29 days)"),
         (86400 + 1, "until 2030-01-31 00:00 UTC (ends in 1 day)"),
         (0, "until 2030-01-31 00:00 UTC (over: it is refused)"),
     ],
 )
 def test_the_list_warns_before_the_time_of_a_caller_is_over(shop: Desk, seconds: int, says: str) -> None:
-    """Two weeks before, so that somebody moves it in time; and afterwards."""
+    """From 30 days before, so that somebody moves it in time; and afterwards."""
     end = datetime(2030, 1, 31, tzinfo=UTC)
     shop.document = shop.document.replace("[callers.gone]", "[callers.gone]\nnot_after = 2030-01-31T00:00:00Z")
     shop.now = lambda: end.timestamp() - seconds

@@ -427,6 +427,30 @@ def test_an_entry_whose_keys_cannot_be_read_is_not_revoked_unasked(desk: Desk) -
     assert set(desk.callers) == {"billing", "*"}
 
 
+@pytest.mark.parametrize("everybody", [True, False])
+@pytest.mark.parametrize("desk", ["make run"], indirect=True)
+def test_a_key_that_stays_beside_an_entry_that_cannot_be_read_may_get_something(desk: Desk, *, everybody: bool) -> None:
+    """It may be a key of that entry, and `"*"` counts again once that is mended: it is not said to get nothing."""
+    keys = desk.keys.read()
+    keys.functionKeys["theirs"] = "C4N4RY-a-key-that-somebody-made-by-hand"
+    desk.keys.write(keys)
+    desk.document = desk.document.replace(sha256(OLD), sha256(keys.functionKeys["theirs"]))
+    desk.document += '[callers.spoiled]\nkey_sha256 = ["x"]\n'
+    if everybody:
+        desk.document += f'[callers."*"]\nallow = [{{ profile = "graph", scopes = ["{SCOPE}"] }}]\n'
+    gets = f'what "*" may have: {SCOPE} (profile graph)' if everybody else "nothing"
+    until = "nothing while the keys of an entry cannot be read"
+    later = f"{until}; then what that entry may have, if it is its key, else {gets}"
+    before = desk.document
+    if everybody:
+        refused = desk.do("callers", "revoke", "billing")
+        assert (refused.exit_code, desk.document) == (1, before)
+        assert f"Without their entry such keys get {later}.\n" in refused.stderr
+    done = desk.do("callers", "revoke", "billing", "--yes")
+    assert (done.exit_code, "billing" in desk.callers) == (1, False)
+    assert f"The host keeps its key theirs, which vend did not make. It gets {later}.\n" in done.stderr
+
+
 def test_everybody_goes_unasked(desk: Desk) -> None:
     """Without `"*"` no key can fall under it, nor can the keys that vend deletes."""
     desk.document += '[callers."*"]\n'

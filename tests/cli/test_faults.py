@@ -1,15 +1,21 @@
 """`./vend break` and `./vend mend`."""
 
 import re
+import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+import httpx
 import pytest
 from starlette.responses import Response
 
-from cli.faults import KINDS, NOTICED
+from cli.faults import FAULTS, NOTICED, SITUATIONS
 from emulator.cloud import PARTS, LocalCloud
+from emulator.host.keys import KeyFile
 from emulator.network.faults import Fault, Kind
+from emulator.network.flaws import Flaw
+from emulator.seed import CLIENT_ID, GRAPH_ID, TENANT_ID
+from emulator.tour.site import Site
 from tests.cli.conftest import Oracle, Run
 
 
@@ -38,12 +44,17 @@ def test_a_part_is_broken_for_a_time(run: Run, cloud: LocalCloud, time: str, sec
     assert end[1] in [f"{moment:%H:%M:%S}" for moment in moments]
 
 
-@pytest.mark.parametrize("how", [*KINDS, "429", "503"])
+@pytest.mark.parametrize("how", [*FAULTS, "401", "403", "429", "503"])
 def test_every_way_to_break_is_a_fault_of_the_local_cloud(run: Run, cloud: LocalCloud, how: str) -> None:
-    """What this command offers, the control API takes; without a time it lasts until it is mended."""
+    """FND-E8. What this command offers, the control API takes; without a time it lasts until it is mended."""
     assert run("break", "vault", "--how", how, "--control", cloud.control).exit_code == 0
-    fault = cloud.faults["vault"].current
-    assert fault == (Fault(kind=Kind.STATUS, status=int(how)) if how.isdigit() else Fault(kind=Kind(how)))
+    expected = {
+        "slow": Fault(kind=Kind.DELAY, seconds=5),
+        "expired": Fault(kind=Kind.TLS, flaw=Flaw.EXPIRED),
+    }
+    if how.isdigit():
+        expected[how] = Fault(kind=Kind.STATUS, status=int(how))
+    assert cloud.faults["vault"].current == (expected.get(how) or Fault(kind=Kind(how)))
 
 
 def test_mending_ends_it_at_once(run: Run, cloud: LocalCloud) -> None:
@@ -66,7 +77,12 @@ def test_for_every_part_it_is_said_what_callers_notice() -> None:
         (("entra", "--for", "5"), "--for: must be a time such as 30s, 5m or 1h"),
         (("entra", "--for", "0s"), "--for: must be a time such as 30s, 5m or 1h"),
         (("entra", "--for", "25h"), "--for: must be a time such as 30s, 5m or 1h"),
-        (("entra", "--how", "404"), "--how: must be refuse, black_hole, garbage, endless, 429, or a status"),
+        (
+            ("entra", "--how", "404"),
+            "--how: must be refuse, black_hole, garbage, endless, slow, expired, 401, 403, 429, or a status",
+        ),
+        (("identity", "--how", "expired"), "--how: identity has no TLS"),
+        (("consent", "--how", "slow"), "--how: is for a part; consent is a situation"),
         (("sql",), "sql: the parts are blob, entra, graph, identity, issuer, management, vault"),
         (("../requests/entra",), "../requests/entra: "),
     ],
@@ -78,6 +94,67 @@ def test_a_slip_breaks_nothing_and_is_told(run: Run, cloud: LocalCloud, words: t
     assert done.exit_code
     assert says in done.stderr
     assert [switch.current for switch in cloud.faults.values()] == [None] * len(PARTS)
+
+
+def state(cloud: LocalCloud) -> dict[str, object]:
+    """What a situation changes."""
+    application = cloud.directory.application(CLIENT_ID)
+    principal = cloud.directory.service_principal(CLIENT_ID, tenant_id=TENANT_ID)
+    api = cloud.directory.api(GRAPH_ID)
+    assert application
+    assert principal
+    assert api
+    return {
+        "certificate": [each.certificate for each in application.certificates.values()],
+        "consent": cloud.directory.roles(principal.object_id, api),
+        "firewall": cloud.vault.app.closed,
+        "members": cloud.graph.delta.withheld,
+    }
+
+
+@pytest.mark.parametrize("situation", ["certificate", "consent", "firewall", "members"])
+def test_a_situation_begins_and_ends_whole(run: Run, cloud: LocalCloud, situation: str) -> None:
+    """It changes what it names and nothing else; to begin it twice is to begin it once, and so with the end."""
+    before = state(cloud)
+    for _ in range(2):
+        done = run("break", situation, VEND_CONTROL=cloud.control)
+        assert done.stdout.startswith(f"{situation}: {SITUATIONS[situation][0]}\n")
+        changed = {name for name, value in state(cloud).items() if value != before[name]}
+        assert changed == {situation}
+    for _ in range(2):
+        assert run("mend", situation, VEND_CONTROL=cloud.control).stdout == f"{situation} is as before.\n"
+        assert state(cloud) == before
+
+
+def test_a_situation_ends_by_itself(cloud: LocalCloud) -> None:
+    """The local cloud ends it, as it mends a part; another time takes the place of the first."""
+    url = f"{cloud.control}/rehearsals/firewall"
+    for lasts in (3600, 0.05):
+        assert httpx.put(url, json={"lasts_seconds": lasts}).json() == {"running": True}
+    assert cloud.vault.app.closed
+    until = time.monotonic() + 10
+    while httpx.get(f"{cloud.control}/rehearsals").json()["firewall"]["running"] and time.monotonic() < until:
+        pass
+    assert cloud.vault.app.closed is None
+
+
+def test_the_files_of_a_run_are_spoiled_and_mended(run: Run, site: Site) -> None:
+    """The document and the keys of the host are as before, but for what an operator has made meanwhile."""
+    assert site.cloud.rehearsals.names == SITUATIONS.keys()
+    document, file = site.folder / "callers.toml", site.folder / "host.keys.json"
+    good, keys = document.read_bytes(), KeyFile(file)
+    held = keys.read()
+    for situation in ("callers", "keys"):
+        assert run("break", situation, VEND_CONTROL=site.cloud.control).exit_code == 0
+    assert run("check", VEND_CONFIG=str(site.folder / "vend.toml")).exit_code == 1
+    assert "vend-billing" not in keys.read().functionKeys
+    keys.set(None, "vend-new", "made meanwhile")
+    for situation in ("callers", "keys"):
+        assert run("mend", situation, VEND_CONTROL=site.cloud.control).exit_code == 0
+    assert document.read_bytes() == good
+    assert keys.read().functionKeys == held.functionKeys | {"vend-new": "made meanwhile"}
+    keys.delete(None, "vend-new")
+    assert keys.read() == held
 
 
 def test_what_is_not_the_local_cloud_is_told_so(run: Run, oracle: tuple[Oracle, str]) -> None:

@@ -55,6 +55,7 @@ allow = [{{ profile = "graph", scopes = ["{SCOPE}", "{OTHER}"] }}]
     return desk
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("desk", ["Azure"], indirect=True)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS)

@@ -7,6 +7,7 @@ import pytest
 from emulator.cloud import LocalCloud
 from emulator.network.faults import Fault, Kind
 from emulator.seed import OPERATOR_PRINCIPAL_ID
+from emulator.tour.site import SCOPE
 from tests.cli.desk import ADD, Desk, sha256
 
 pytestmark = pytest.mark.parametrize("desk", ["Azure"], indirect=True)
@@ -111,3 +112,28 @@ def test_a_key_of_which_the_document_has_the_hash_is_not_deleted(shop: Desk) -> 
     assert "othing was written" not in done.stderr
     assert shop.callers["reports"]["key_sha256"] == [sha256(shop.held["vend-reports"])]
     assert "The host keeps vend-reports, because a caller has it." in done.stderr
+
+
+@pytest.mark.parametrize("everybody", [True, False])
+@pytest.mark.parametrize(
+    "command", [("revoke", "rolled", "--yes"), ("roll", "rolled", "--finish", "--yes")], ids=["revoke", "finish"]
+)
+def test_a_key_that_stays_is_told_where_nobody_knows_what_is_written(
+    shop: Desk, cloud: LocalCloud, command: tuple[str, ...], *, everybody: bool
+) -> None:
+    """The repeat no longer knows whose key it was: so the first run tells, although it could not make sure."""
+    keys = shop.keys.read()
+    del keys.functionKeys["vend-rolled"]
+    keys.functionKeys["theirs"] = "one"
+    shop.keys.write(keys)
+    if everybody:
+        shop.document += f'[callers."*"]\nallow = [{{ profile = "graph", scopes = ["{SCOPE}"] }}]\n'
+    shop.meanwhile = lambda: cloud.faults["blob"].set(Fault(kind=Kind.REFUSE))
+    done = shop.do("callers", *command)
+    cloud.faults["blob"].clear()
+    assert (done.exit_code, sha256("one") in shop.document) == (1, False)
+    assert "is written is not known.\n" in done.stderr
+    gets = f'what "*" may have: {SCOPE} (profile graph)' if everybody else "nothing"
+    told = f"The host keeps its key theirs, which vend did not make. Without its entry it gets {gets}.\n"
+    assert told in done.stderr
+    assert "Delete it at the host now: a repeat of this command does not know it any more.\n" in done.stderr

@@ -149,7 +149,10 @@ def test_the_key_comes_from_a_file_or_the_environment(run: Run, oracle: tuple[Or
 
 @pytest.mark.slow
 def test_the_keys_of_make_run_are_for_its_own_app(tmp_path: Path) -> None:
-    """`.run/NAME.key` is used at the address of `make run`, by either name, and sent to no other."""
+    """`.run/NAME.key` is used at the address of `make run`, by either name, and sent to no other.
+
+    Where that has other ports than the usual ones, they are found without --app.
+    """
     for room in ("cli", "shared"):
         (tmp_path / room).symlink_to(ROOT / room)
     (tmp_path / ".run").mkdir()
@@ -167,6 +170,9 @@ def test_the_keys_of_make_run_are_for_its_own_app(tmp_path: Path) -> None:
         )
         has_key[address] = "There is no key for billing." not in done.stderr
     assert list(has_key.values()) == [True, True, False, False]
+    (tmp_path / ".run" / "addresses.json").write_text('{"app": "http://127.0.0.1:9"}')
+    done = subprocess.run(command[:-1], env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=False)
+    assert done.stderr.startswith("Nobody answers at http://127.0.0.1:9: ")
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,8 @@ from jwt.algorithms import RSAAlgorithm
 
 from emulator.cloud import LocalCloud
 from emulator.seed import IDENTITY_PRINCIPAL_ID, TENANT_ID
-from emulator.tour.site import SECONDS_TO_STOP, app_settings
+from emulator.tour.app import SECONDS_TO_STOP
+from emulator.tour.site import app_settings
 from tests.clients.test_stock_clients import HERE, NODE
 from tests.clock import FakeClock
 from tests.credentials.kinds import KINDS, READS_SECRETS, Client, Kind, new_client

@@ -19,7 +19,8 @@ import pytest
 from emulator.host.keys import generate
 from emulator.network.faults import Fault, Kind
 from emulator.seed import GRAPH, ORDERS
-from emulator.tour.site import ROOT, SCOPE, SECONDS_TO_STOP, Site, start
+from emulator.tour.app import SECONDS_TO_STOP
+from emulator.tour.site import ROOT, SCOPE, Site, start
 from tests.conftest import measured
 from tests.tables import case_id, cases
 

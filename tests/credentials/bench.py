@@ -64,7 +64,13 @@ class FakeVault:
         chain = (version.encode(),)
         return Certificate(thumbprint=version, not_before=begin, not_after=end, chain=chain), f"{name}/{version}"
 
-    async def sign(self, key_id: str, digest: bytes, algorithm: Algorithm) -> bytes:  # noqa: ARG002  # no key signs here
+    async def sign(  # no key signs here
+        self,
+        certificate: Certificate,  # noqa: ARG002
+        key_id: str,
+        digest: bytes,
+        algorithm: Algorithm,  # noqa: ARG002
+    ) -> bytes:
         """Sign."""
         self.signings += 1
         await self._answer(self.sign_errors.get(key_id.rpartition("/")[2]))

@@ -21,6 +21,8 @@ from tests.emulator.client import new_principal
 from tests.pki import Signed, chain, pem, pfx
 
 ISSUER, SUBJECT = "https://tokens.example", "repo:contoso/vend:ref:refs/heads/main"
+FOREIGN_HEADER = {"kid": "foreign"}
+"""Names the key of the foreign issuer: Entra looks for it among those that the issuer publishes."""
 PASSWORD = "open sesame: the password of a file"
 DAY = dt.timedelta(days=1)
 SECRET_SECONDS = 2 * 86_400.0
@@ -159,18 +161,23 @@ def foreign_key() -> rsa.RSAPrivateKey:
 
 def assertion_file(client: Client) -> str:
     """Have a foreign issuer write an assertion into a file, as Kubernetes does."""
-    published: Mapping[str, object] = json.loads(RSAAlgorithm.to_jwk(foreign_key().public_key()))
-    client.cloud.directory.publish_keys(ISSUER, {"keys": [published]})
+    publish(client, ISSUER)
     client.cloud.directory.add_federated_credential(client.id, issuer=ISSUER, subject=SUBJECT, audience=TOKEN_EXCHANGE)
     write_assertion(client)
     return 'type = "assertion_file", path = "tokens/assertion"'
+
+
+def publish(client: Client, issuer: str) -> None:
+    """Publish the key of a foreign issuer."""
+    key: Mapping[str, object] = json.loads(RSAAlgorithm.to_jwk(foreign_key().public_key()))
+    client.cloud.directory.publish_keys(issuer, {"keys": [{**key, **FOREIGN_HEADER}]})
 
 
 def write_assertion(client: Client) -> str:
     """Write a new assertion over the one that is there, and return its `jti`."""
     now = int(client.cloud.clock())
     claims = {"iss": ISSUER, "sub": SUBJECT, "aud": TOKEN_EXCHANGE, "jti": str(uuid.uuid4()), "iat": now, "nbf": now}
-    text = jwt.encode({**claims, "exp": now + 600}, foreign_key(), algorithm="RS256")
+    text = jwt.encode({**claims, "exp": now + 600}, foreign_key(), algorithm="RS256", headers=FOREIGN_HEADER)
     client.secrets[f"assertion {claims['jti']}"] = text
     (client.folder / "tokens").mkdir(exist_ok=True)
     client.write("tokens/assertion", f"{text}\n".encode())

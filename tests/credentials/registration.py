@@ -53,7 +53,8 @@ class Registration(Bench):
     @property
     def resting(self) -> list[str]:
         """List the versions that rest."""
-        return sorted(link.id.rpartition("/")[2] for link in self.chain.refused)
+        resting = (link.id for link in self.chain.refused if self.chain.is_resting(link.id))
+        return sorted(link.rpartition("/")[2] for link in resting)
 
     def register(self, *versions: str) -> None:
         """Accept these versions alone."""

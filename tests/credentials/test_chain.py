@@ -70,18 +70,6 @@ def test_a_refused_assertion_is_not_sent_again() -> None:
     assert first != second
 
 
-def test_the_time_of_entra_is_used_after_a_refused_time() -> None:
-    """FND-G5, REL-09: the clock of this machine is 900 s ahead; the second assertion has the time of Entra's Date."""
-    registration = Registration()
-    registration.answers, registration.ahead = {"v1": ["700024", "ok"]}, 900.0
-    asyncio.run(registration.acquire())
-    first, second = (
-        jwt.decode(sent["client_assertion"], options={"verify_signature": False})["iat"] for sent in registration.sent
-    )
-    assert first - second == 900
-    assert {event["event"] for event in registration.told()} == {"clock_differs"}
-
-
 def test_flights_at_once_ask_with_each_credential_once_each() -> None:
     """What one flight learns of the links does not make another begin again: 20 requests for ten at the most."""
     registration = Registration(versions=2)
@@ -108,19 +96,6 @@ def test_a_vault_that_is_away_does_not_hide_a_refusal() -> None:
         return await outcome(registration)
 
     assert asyncio.run(story()) == "CredentialRefused"
-
-
-@pytest.mark.parametrize("newer", [1, 2, 3, 5])
-def test_a_fresh_worker_beside_versions_that_nobody_registered(newer: int) -> None:
-    """FND-G3, FND-G4, REL-28: it finds the registered one, with at most four requests and one failed flight."""
-    for registered in range(1, newer + 2):
-        registration = Registration(versions=newer + 1)
-        registration.register(f"v{registered}")
-        ended = [asyncio.run(outcome(registration))]
-        assert len(registration.asked) <= 4
-        if ended != ["ok"]:
-            ended.append(asyncio.run(outcome(registration)))
-        assert ended[-1] == "ok"
 
 
 def test_the_accepted_link_is_asked_with_first() -> None:
@@ -377,17 +352,6 @@ def test_what_may_pass_is_the_reason_before_what_does_not() -> None:
     registration.register()
     with pytest.raises(Unavailable, match="HTTP 503"):
         asyncio.run(registration.acquire())
-
-
-def test_links_that_are_left_let_the_next_flight_start_at_once() -> None:
-    """REL-28: a failure is not remembered while a usable link was not asked with."""
-    registration = Registration(versions=6)
-    registration.register("v2")
-    with pytest.raises(CredentialRefused) as caught:
-        asyncio.run(registration.acquire())
-    assert caught.value.links_left
-    asyncio.run(registration.acquire())
-    assert registration.asked == ["v6", "v1", "v5", "v4", "v3", "v2"]
 
 
 def test_an_expired_version_is_never_asked_with() -> None:

@@ -21,6 +21,7 @@ from tests.pki import pem, signed
 pytestmark = pytest.mark.slow
 
 HOUR, DAY = 3_600.0, 86_400.0
+SIGNS = "vend signer"
 LATER = 601.0
 """Longer than the longest reuse of an assertion, and than the first rest of a link."""
 
@@ -236,6 +237,27 @@ def test_a_vault_without_the_right_to_secrets_says_which(client: Client, fake_cl
     client.cloud.vault.assign(IDENTITY_PRINCIPAL_ID, kinds.READS_SECRETS)
 
 
+def test_a_role_of_the_identity_counts_with_the_token_that_it_has(client: Client, fake_clock: FakeClock) -> None:
+    """REL-35: no refusal for want of a role has another token asked for, whose endpoint keeps it for up to a day."""
+    cloud, credential = client.cloud, kinds.in_vault(client)
+    cloud.vault.unassign(IDENTITY_PRINCIPAL_ID, SIGNS)
+
+    async def story() -> None:
+        before = len(cloud.identity.requests)
+        async with app_of(client, fake_clock, credential) as app:
+            for _ in range(10):
+                assert (await app.ask()).status == 502
+                fake_clock.tick(61)
+            cloud.vault.assign(IDENTITY_PRINCIPAL_ID, SIGNS)
+            assert (await app.ask()).status == 200
+        assert len(cloud.identity.requests) - before == 1
+
+    try:
+        asyncio.run(story())
+    finally:
+        cloud.vault.assign(IDENTITY_PRINCIPAL_ID, SIGNS)
+
+
 def test_a_vault_that_lacks_the_secret_says_so(client: Client, fake_clock: FakeClock) -> None:
     """REL-25: 502, and the remedy is to compare the names."""
     credential = kinds.vault_secret(client).replace(client.vault_secret, "another-name")
@@ -264,15 +286,16 @@ def test_an_identity_that_the_app_does_not_have_is_named(client: Client, fake_cl
     asyncio.run(story())
 
 
+@pytest.mark.parametrize("status_of_part", [429, 500, 503])
 @pytest.mark.parametrize(
     ("part", "make"), [("vault", kinds.in_vault), ("identity", kinds.federated)], ids=["vault", "identity"]
 )
 def test_a_kind_that_cannot_make_its_proof_is_passed_over(
-    client: Client, fake_clock: FakeClock, part: str, make: Callable[[Client], str]
+    client: Client, fake_clock: FakeClock, part: str, make: Callable[[Client], str], status_of_part: int
 ) -> None:
     """REL-23, REL-32: what makes the proof of the first is away: the second proves the request, and nothing rests."""
     credentials = make(client), kinds.setting_secret(client)
-    away = Fault(kind=Kind.STATUS, status=503)
+    away = Fault(kind=Kind.STATUS, status=status_of_part)
 
     async def story() -> None:
         async with app_of(client, fake_clock, *credentials) as app:
@@ -337,14 +360,17 @@ def test_a_version_that_is_pending_is_never_chosen(client: Client, fake_clock: F
 
 
 def test_a_federated_credential_that_spreads_is_used(client: Client, fake_clock: FakeClock) -> None:
-    """REL-34: the only link is refused for five minutes: 503 with 30 s, one request per 30 s, then a token."""
+    """REL-34: the only link is refused for five minutes: 503 with 30 s, one request per 30 s, then a token.
+
+    REL-35: meanwhile the identity is asked for its token once.
+    """
     directory = client.cloud.directory
     directory.propagation_seconds = 300.0
     credential = kinds.federated(client)
 
     async def story() -> None:
         async with app_of(client, fake_clock, credential) as app:
-            before = len(client.cloud.entra.requests)
+            before, asked = len(client.cloud.entra.requests), len(client.cloud.identity.requests)
             for second in range(0, 300, 10):
                 told = await app.ask()
                 assert told.status == 503
@@ -353,6 +379,7 @@ def test_a_federated_credential_that_spreads_is_used(client: Client, fake_clock:
             assert len(client.cloud.entra.requests) - before == 10
             assert {request.code for request in client.cloud.entra.requests[before:]} == {70021}
             assert (await app.ask()).status == 200
+            assert len(client.cloud.identity.requests) - asked == 1
 
     asyncio.run(story())
 

@@ -194,7 +194,7 @@ def _storage(clock: FakeClock) -> BlobStorage:
 
 
 FILES: Mapping[str, Callable[[Path, FakeClock, Iterable[Stream]], Place]] = {"a file": InFile, "a blob": InBlob}
-PLACES = [*FILES, pytest.param("PostgreSQL", marks=pytest.mark.slow)]
+PLACES = ["a file", *(pytest.param(name, marks=pytest.mark.slow) for name in ("a blob", "PostgreSQL"))]
 """The parameters of a test over every place."""
 
 type OpenPlace = Callable[[FakeClock, Iterable[Stream]], Place]

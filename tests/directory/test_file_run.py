@@ -274,6 +274,36 @@ def test_a_renewal_that_is_refused_ends_the_run(ours: Machine, other: Machine, c
     run(story, clock)
 
 
+@pytest.mark.parametrize("ahead", [-300.0, 300.0])
+def test_a_machine_that_stood_still_stores_nothing(
+    ours: Machine, clock: FakeClock, tmp_path: Path, ahead: float
+) -> None:
+    """TST-06: its lease has ended by the clock of the account, whatever the clock of the next machine says.
+
+    That one is neither too early nor too late. Rows never mix.
+    """
+    (of_other := FakeClock()).jump(ahead)
+    other = machine(tmp_path / "other", of_other, ours)
+
+    async def story() -> None:
+        await ours.sync(Graph())
+        stale = Graph(2, first=7)
+
+        async def stand_still() -> None:
+            if stale.read == 2:
+                for seconds, expected in ((LEASE_SECONDS - 1, "sync_skipped"), (1, "sync_finished")):
+                    clock.jump(seconds)  # no timer of this machine fires
+                    (event,) = await other.sync(Graph(first=2))
+                    assert event["event"] == expected
+
+        stale.on_read = stand_still
+        (event,) = await ours.sync(stale)
+        assert (event["event"], event["cause"]) == ("sync_skipped", "another run has taken over")
+        assert ours.ids() == {oid(1), oid(2)}
+
+    run(story, clock)
+
+
 def test_two_first_runs_are_one(ours: Machine, other: Machine, clock: FakeClock) -> None:
     """There is no blob to lease yet. One is stored, the other says so; their rows never mix."""
 

@@ -199,7 +199,7 @@ def test_a_stream_that_fails_is_left_alone_for_longer_and_longer(
 
 
 def test_readiness_tells_where_the_copy_stands(run: Callable[[Story], None], timely: LocalCloud) -> None:
-    """Freshness is read from the store, because the timer runs elsewhere; vending goes on."""
+    """FND-D10: freshness is read from the store, because the timer runs elsewhere; vending goes on."""
     late = 2 * INTERVAL_SECONDS + 600
 
     async def story(app: App, _: Callable[[], int]) -> None:

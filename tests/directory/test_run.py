@@ -44,12 +44,12 @@ class Book:
         self.lines: list[str] = []
         self._streams = streams
 
-    def run(self) -> list[dict[str, Any]]:
+    def run(self, order: Order | None = None) -> list[dict[str, Any]]:
         """Run the sync once, and list its events."""
         before = len(self.lines)
         source = DirectorySource(tenant_id=TENANT, root=ROOT, streams=self._streams, graph=self)
         reports = Events(self.lines.append, wall=self.clock.wall, worker="w")
-        asyncio.run(self._place.run([source], reports=reports, seconds=SECONDS, order=Order()))
+        asyncio.run(self._place.run([source], reports=reports, seconds=SECONDS, order=order or Order()))
         return [json.loads(line) for line in self.lines[before:]]
 
     async def page(self, link: str) -> bytes:

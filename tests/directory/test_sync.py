@@ -353,7 +353,7 @@ def test_a_graph_that_never_answers_ends_the_run(directory: LocalCloud, fake_clo
 def test_a_database_that_never_lets_go_ends_the_run(
     run: Callable[[Story], None], directory: LocalCloud, tmp_path: Path
 ) -> None:
-    """REL-63: a lock that another process keeps ends the run after SQLite's own wait, and the next one is good."""
+    """REL-43, REL-63: a lock that another process keeps ends the run after SQLite's wait, and the next one is good."""
 
     async def story(app: App) -> None:
         await app.sync()

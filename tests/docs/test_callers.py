@@ -6,22 +6,30 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 
 from emulator.network.faults import Fault, Kind
-from emulator.seed import GRAPH, TENANT_ID
-from emulator.tour.site import CALLER, ROOT, Site, start
+from emulator.network.serve import HOST, Background
+from emulator.seed import GRAPH, IDENTITY_CLIENT_ID, IDENTITY_PRINCIPAL_ID, TENANT_ID, VEND
+from emulator.tour.site import CALLER, ROOT, SUBJECT, Site, start
 from tests.clients.test_stock_clients import CASES, NODE
 from tests.conftest import measured
 
 PAGE = (ROOT / "docs" / "callers.md").read_text()
 NODE_PROGRAMS = ROOT / "tests" / "clients" / "node"
 BLOCKS: list[tuple[str, str]] = re.findall(r"^```(sh|python|js)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+NO_MORE: Mapping[str, str] = MappingProxyType({})
+JOB = "repo:contoso/billing:ref:refs/heads/main"
 # No token is served twice here, so that each example meets Entra, and a failure of it is over in a second.
 LIMITS = {
     "min_remaining_seconds": 3600,
@@ -37,15 +45,23 @@ def example(language: str, sign: str) -> str:
     return found
 
 
-CURL, VARIABLES, EXEC = example("sh", "curl"), example("sh", "IDENTITY_ENDPOINT"), example("sh", "vend exec")
+CURL, VARIABLES = example("sh", "x-functions-key"), example("sh", "IDENTITY_ENDPOINT")
+BASIC, OF_A_JOB = example("sh", "curl -sS --max-time 30 -u"), example("sh", "ACTIONS_ID_TOKEN_REQUEST_URL")
+MAKE_KEY, PUBLIC_KEY = example("sh", "openssl genpkey"), example("python", "load_pem_public_key")
+EXEC, EXEC_WITHOUT_KEY = example("sh", '"$VEND_CALLER" -- '), example("sh", "--identity-file")
 URLLIB, HTTPX, AUTHLIB = (
     example("python", "request = urllib.request.Request("),
     example("python", "httpx.Client"),
-    example("python", "from authlib"),
+    example("python", "import OAuth2Session\n\nsession = OAuth2Session("),
+)
+MANAGED, MSAL_FILE, KEY_PAIR = (
+    example("python", "ClientAssertionCredential"),
+    example("python", "ConfidentialClientApplication"),
+    example("python", "PrivateKeyJWT"),
 )
 REQUESTS = example("python", "requests_oauthlib")
 LISTING, DIRECTORY = example("python", "users = ask("), example("python", "VEND_DIRECTORY")
-MSAL, AIO = example("python", "msal import"), example("python", "azure.identity.aio")
+MSAL, AIO = example("python", "from msal import"), example("python", "azure.identity.aio")
 CHALLENGED = example("python", "insufficient_claims")  # goes on where HTTPX ends
 IDENTITY = example("sh", "AZURE_AUTHORITY_HOST")
 WORKLOAD = {language: example(language, "WorkloadIdentityCredential") for language in ("python", "js")}
@@ -75,13 +91,25 @@ ASKING = {
 
 @pytest.fixture(scope="module")
 def own_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A site that these tests alone break."""
+    """A site that these tests alone break; its caller has an identity for each recipe of the page."""
     with ExitStack() as stack:
-        yield start(stack, tmp_path_factory.mktemp("callers"), settings=measured(), limits=LIMITS)
+        site = start(stack, tmp_path_factory.mktemp("callers"), settings=measured(), limits=LIMITS)
+        run(site, MAKE_KEY, folder=site.folder)
+        settings, callers = site.folder / "vend.toml", site.folder / "callers.toml"
+        issuer = f'[issuers.{CALLER}]\nissuer = "{CALLER}"\naudience = "{site.app.url}/api/oauth2/token"\n'
+        keys = python(site, PUBLIC_KEY, folder=site.folder)
+        settings.write_text(settings.read_text().replace("[limits]", f"{issuer}{keys}\n[limits]"))
+        managed = f'object_id = "{IDENTITY_PRINCIPAL_ID}", tenant_id = "{TENANT_ID}"'
+        more = (f'"entra", {managed}', f'"cluster", subject = "{JOB}"', f'"{CALLER}", subject = "{CALLER}"')
+        listed = "".join(f", {{ issuer = {each} }}" for each in more)
+        callers.write_text(callers.read_text().replace(f'"{SUBJECT}" }}', f'"{SUBJECT}" }}{listed}'))
+        yield site
 
 
-def done(site: Site, command: str, code: str = "", *, folder: Path = NODE_PROGRAMS) -> subprocess.CompletedProcess[str]:
-    """Run a command of the shell as a caller that has what the page says it has.
+def done(
+    site: Site, command: str, code: str = "", *, folder: Path = NODE_PROGRAMS, more: Mapping[str, str] = NO_MORE
+) -> subprocess.CompletedProcess[str]:
+    """Run a command of the shell as a caller that has what the page says it has, or `more`.
 
     The code stands in its stdin, and reads the local Graph where it says Microsoft's.
     """
@@ -93,6 +121,8 @@ def done(site: Site, command: str, code: str = "", *, folder: Path = NODE_PROGRA
         "VEND_DIRECTORY": str(site.folder / "directory.db"),
         "TENANT_ID": TENANT_ID,
         "TOKEN_FILE": str(site.folder / f"{CALLER}.token"),
+        "VEND_AUDIENCE": VEND,
+        **more,
         "NODE_EXTRA_CA_CERTS": str(site.cloud.ca_file),
         "SSL_CERT_FILE": str(site.cloud.ca_file),
         "REQUESTS_CA_BUNDLE": str(site.cloud.ca_file),
@@ -109,16 +139,18 @@ def done(site: Site, command: str, code: str = "", *, folder: Path = NODE_PROGRA
     )
 
 
-def run(site: Site, command: str, code: str = "", *, folder: Path = NODE_PROGRAMS) -> str:
+def run(
+    site: Site, command: str, code: str = "", *, folder: Path = NODE_PROGRAMS, more: Mapping[str, str] = NO_MORE
+) -> str:
     """Run a command that succeeds, as above; return what it prints."""
-    ended = done(site, command, code, folder=folder)
+    ended = done(site, command, code, folder=folder, more=more)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout.strip()
 
 
-def python(site: Site, *code: str) -> str:
+def python(site: Site, *code: str, folder: Path = NODE_PROGRAMS, more: Mapping[str, str] = NO_MORE) -> str:
     """Run Python in which nothing of vend can be imported."""
-    return run(site, f"{sys.executable} -I -", "\n".join(code))
+    return run(site, f"{sys.executable} -I -", "\n".join(code), folder=folder, more=more)
 
 
 def names(site: Site) -> set[object]:
@@ -193,6 +225,63 @@ def test_exec_gets_a_token_for_a_program(own_site: Site, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
+def test_exec_shows_an_identity_token_for_a_program(own_site: Site, tmp_path: Path) -> None:
+    """The line as it stands there, without a key."""
+    (tmp_path / "vend").symlink_to(ROOT / "vend")
+    (tmp_path / "my_service.py").write_text(WORKLOAD["python"])
+    secure = f"export VEND_URL={own_site.url}\nunset VEND_KEY"
+    assert int(run(own_site, f"{secure}\n{EXEC_WITHOUT_KEY}", folder=tmp_path)) > 500
+
+
+@pytest.mark.slow
+def test_a_managed_identity_gets_a_token(own_site: Site) -> None:
+    """The platform's own endpoint gives the proof, which names another audience than Graph's."""
+    own = {
+        "IDENTITY_ENDPOINT": own_site.cloud.identity_endpoint,
+        "IDENTITY_HEADER": own_site.cloud.identity_header,
+        "AZURE_CLIENT_ID": IDENTITY_CLIENT_ID,
+    }
+    assert int(python(own_site, MANAGED, more={**own, "VEND_URL": own_site.url, "VEND_KEY": ""})) > 500
+
+
+@pytest.mark.slow
+def test_msal_gets_a_token_by_the_same_file(own_site: Site) -> None:
+    """With public options alone."""
+    assert int(python(own_site, MSAL_FILE, more={"VEND_URL": own_site.url, "VEND_KEY": ""})) > 500
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not all(map(shutil.which, ("curl", "jq"))), reason="curl or jq is not installed")
+def test_the_job_of_a_workflow_gets_a_token(own_site: Site) -> None:
+    """The service of GitHub that gives the job its token is a stand-in; the issuer is the local cloud's."""
+
+    def give(request: Request) -> JSONResponse:
+        assert request.headers["authorization"] == "Bearer of-the-job"
+        return JSONResponse({"value": own_site.cloud.issuer.token(JOB, audience=request.query_params["audience"])})
+
+    with Background() as background:
+        port = background.serve(Starlette(routes=[Route("/token", give)]))
+        of_job = {
+            "ACTIONS_ID_TOKEN_REQUEST_URL": f"http://{HOST}:{port}/token?api-version=2.0",
+            "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "of-the-job",
+        }
+        assert json.loads(run(own_site, OF_A_JOB, more={**of_job, "VEND_KEY": ""}))["token_type"] == "Bearer"
+
+
+@pytest.mark.slow
+def test_a_key_pair_gets_a_token(own_site: Site) -> None:
+    """It was made by the lines of the page, and the operator was sent what they print."""
+    assert int(python(own_site, KEY_PAIR, folder=own_site.folder, more={"VEND_KEY": ""})) > 500
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_a_tool_that_knows_a_token_url_gets_a_token(own_site: Site) -> None:
+    """By HTTP Basic, as tools send it."""
+    assert json.loads(run(own_site, BASIC))["token_type"] == "Bearer"
+
+
+@pytest.mark.slow
 def test_the_authlib_example_gets_a_user(own_site: Site) -> None:
     """The session gets its token from vend and a user from Graph."""
     assert python(own_site, AUTHLIB) in names(own_site)
@@ -252,6 +341,14 @@ def test_every_example_is_run() -> None:
         VARIABLES,
         IDENTITY,
         EXEC,
+        EXEC_WITHOUT_KEY,
+        BASIC,
+        OF_A_JOB,
+        MAKE_KEY,
+        PUBLIC_KEY,
+        MANAGED,
+        MSAL_FILE,
+        KEY_PAIR,
         URLLIB,
         LISTING,
         DIRECTORY,
@@ -264,6 +361,29 @@ def test_every_example_is_run() -> None:
         *SDK.values(),
         *WORKLOAD.values(),
     }
+
+
+def test_every_way_to_prove_oneself_has_its_recipe() -> None:
+    """The page begins with the table, and each row of it leads to a section with an example."""
+    table = PAGE.partition("## How does my service prove itself?")[2].partition("\n\n")[2].partition("\n\n")[0]
+    anchors = re.findall(r"\(#([\w-]+)\) \|$", table, re.MULTILINE)
+    assert len(anchors) == len(table.splitlines()) - 2
+    sections = {
+        re.sub(r"[^a-z -]", "", heading.lower()).replace(" ", "-"): body
+        for heading, body in re.findall(r"^## ([^\n]+)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
+    }
+    assert next(iter(sections)) == "how-does-my-service-prove-itself"
+    assert {anchor for anchor in anchors if "```" not in sections[anchor]} == set()
+
+
+def test_the_file_of_the_pod_is_that_of_the_recipe() -> None:
+    """What the manifest mounts is what its variable names, and vend's own audience."""
+    (manifest,) = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    mount, path = re.search(r"mountPath: ([^,]+),", manifest), re.search(r"path: (\w+),", manifest)
+    assert mount
+    assert path
+    assert f"AZURE_FEDERATED_TOKEN_FILE, value: {mount[1]}/{path[1]} }}" in manifest
+    assert f'audience: "{VEND}"' in manifest
 
 
 def test_the_warning_comes_first() -> None:

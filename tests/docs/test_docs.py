@@ -14,6 +14,7 @@ from typing import get_args
 import pytest
 
 from emulator.tour.site import Site
+from shared.adapters.database.postgresql import CONNECT_SECONDS, LOCK_SECONDS, STATEMENT_SECONDS
 from shared.adapters.database.tables import Schema
 from shared.core import errors
 from shared.core.directory.streams import STREAMS
@@ -21,6 +22,7 @@ from shared.core.documents.callers import parse_callers
 from shared.core.documents.credentials import CredentialSettings
 from shared.core.documents.settings import Profile, Settings
 from shared.core.entra.aadsts import known_codes
+from shared.core.entra.clouds import CLOUDS
 from shared.telemetry.catalogue import EVENTS
 from shared.wiring.settings import load_settings
 from tests.telemetry.test_metrics import CASES, LOST
@@ -88,6 +90,16 @@ def test_every_setting_is_documented() -> None:
     for shape in (Settings, Profile):
         for field in fields(shape):
             assert field.name == "name" or field.name in CONFIGURATION
+
+
+def test_the_way_to_postgresql_is_documented() -> None:
+    """docs/configuration.md has the audience and the servers of each cloud, and how long vend waits for one."""
+    section = CONFIGURATION.partition("A PostgreSQL store is reached")[2].partition("Every bound")[0]
+    for cloud in CLOUDS.values():
+        assert f"`{cloud.database_audience}`" in section
+        assert f"`{cloud.database}`" in section
+    seconds = f"{CONNECT_SECONDS} s to connect, {LOCK_SECONDS} s for a lock, {STATEMENT_SECONDS} s for a statement"
+    assert seconds in section
 
 
 def test_every_error_is_documented() -> None:

@@ -1,11 +1,23 @@
 """docs/runbook.md: a section for each check of readiness and for each event that wants somebody."""
 
+import json
 import re
+import shlex
+import time
+from contextlib import ExitStack
+from pathlib import Path
 
+import pytest
+
+from cli.faults import NOTICED, SITUATIONS
+from emulator.tour.site import AT_ONCE, Site, ask, start
 from shared.telemetry.catalogue import EVENTS
+from tests.cli.conftest import launch
 from tests.docs.test_docs import ROOT
 
 PAGE = (ROOT / "docs" / "runbook.md").read_text()
+FOUR = ["Callers see", "Confirm", "Do", "Over"]
+SECONDS_TO_COME = 90
 INDEX, CHECKS, EVERY_EVENT = re.split(r"^## (?:Checks|Events)$", PAGE, flags=re.MULTILINE)
 
 
@@ -16,6 +28,17 @@ def sections(part: str) -> dict[str, list[str]]:
     return {
         section.partition("\n")[0]: re.findall(r"^- \*\*([\w ]+)\*\*: ", section, re.MULTILINE) for section in found
     }
+
+
+def rehearsals() -> dict[str, list[str]]:
+    """Return the commands of each section that has a rehearsal."""
+    found = {}
+    for part in (CHECKS, EVERY_EVENT):
+        for section in re.split(r"^### ", part, flags=re.MULTILINE)[1:]:
+            _, label, text = section.partition("- **Rehearse**: ")
+            if label:
+                found[section.partition("\n")[0]] = re.findall(r"`\./vend ([^`]+)`", text)
+    return found
 
 
 def test_every_check_has_its_section() -> None:
@@ -32,7 +55,46 @@ def test_every_event_that_wants_somebody_has_its_section() -> None:
 def test_every_section_answers_the_four_questions() -> None:
     """In one order, so that a tired reader finds each answer at its place."""
     for name, labels in (sections(CHECKS) | sections(EVERY_EVENT)).items():
-        assert labels == ["Callers see", "Confirm", "Do", "Over"], name
+        assert labels in (FOUR, [*FOUR, "Rehearse"]), name
+
+
+def test_every_rehearsal_names_what_can_be_broken() -> None:
+    """A part, or a situation, and a way to fail; the nightly test sees that it leads there."""
+    for commands in rehearsals().values():
+        broken = [words for words in map(str.split, commands) if words[0] == "break"]
+        assert len(broken) == 1
+        assert broken[0][1] in NOTICED.keys() | SITUATIONS.keys()
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", rehearsals())
+def test_a_rehearsal_leads_to_its_section(name: str, tmp_path: Path) -> None:
+    """The commands of the page, on a run of its own: the event is logged, or the check is not `ok`."""
+    with ExitStack() as stack:
+        site = start(stack, tmp_path, limits=AT_ONCE)
+        ask(site)
+        environ = {
+            "VEND_URL": site.app.url,
+            "VEND_CONFIG": str(site.folder / "vend.toml"),
+            "VEND_CONTROL": site.cloud.control,
+        }
+        for command in rehearsals()[name]:
+            caller = "billing" if "billing" in command else "operator"
+            launch(*shlex.split(command), environ=environ | {"VEND_KEY_FILE": str(tmp_path / f"{caller}.key")})
+        until = time.monotonic() + SECONDS_TO_COME
+        while not arrived(site, name, environ) and time.monotonic() < until:
+            ask(site)  # what background work has to tell leaves with the next request
+            time.sleep(0.5)
+        assert arrived(site, name, environ)
+
+
+def arrived(site: Site, name: str, environ: dict[str, str]) -> bool:
+    """Return whether a section of the page is the one to open."""
+    if name in sections(EVERY_EVENT):
+        return f'"event":"{name}"' in (site.folder / "app.log").read_text()
+    key = {"VEND_KEY_FILE": str(site.folder / "operator.key")}
+    checks = json.loads(launch("status", "--json", environ=environ | key).stdout)["checks"]
+    return any(check["name"] == name and check["state"] != "ok" for check in checks)
 
 
 def test_every_section_is_in_the_index_once() -> None:

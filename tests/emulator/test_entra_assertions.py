@@ -1,4 +1,5 @@
 import base64
+import datetime as dt
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,11 +7,15 @@ from typing import Any, Literal
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from emulator.cloud import LocalCloud
+from emulator.directory.certificate import RegisteredCertificate
+from emulator.directory.objects import TrustedSubject
 from emulator.entra.assertion import TYPE
 from emulator.seed import CLIENT_ID, GRAPH, TENANT_ID
 from tests.emulator.client import Clock, KeyPair, compact, key_pair
+from tests.pki import chain
 from tests.tables import case_id, cases
 
 DAY = 86400
@@ -161,3 +166,60 @@ def test_a_certificate_counts_while_it_is_registered(cloud: LocalCloud, clock: C
 
     assert [answer.status_code for answer in (before, during, after)] == [401, 200, 401]
     assert before.json()["error_codes"] == after.json()["error_codes"] == [700027]
+
+
+SUBJECT = "CN=vend"
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What an application trusts, and what its client sends with an assertion.
+
+    Args:
+        id: of the case.
+        subject: that is trusted.
+        sends: the certificates that go with the assertion: the leaf, the authority between, the root.
+        revoked: whether the leaf is.
+        named: whether the thumbprint in the header is that of the leaf.
+        code: the AADSTS number; None: a token is issued.
+    """
+
+    id: str
+    subject: str = SUBJECT
+    sends: int = 2
+    revoked: bool = False
+    named: bool = True
+    code: int | None = None
+
+
+TRUSTS = (
+    Trust("the root is known"),
+    Trust("the root is sent too", sends=3),
+    Trust("another subject", subject="CN=another", code=50012),
+    Trust("the authority between is missing", sends=1, code=50012),
+    Trust("a revoked certificate", revoked=True, code=7000214),
+    Trust("the thumbprint of another certificate", named=False, code=700027),
+    Trust("nothing is trusted", subject="", code=700027),
+)
+
+
+@pytest.mark.parametrize("case", TRUSTS, ids=case_id)
+def test_a_certificate_of_a_trusted_subject_needs_no_registration(
+    case: Trust, cloud: LocalCloud, clock: Clock, http: httpx.Client, stranger: KeyPair
+) -> None:
+    """Its subject is trusted, a known authority has issued it through those that are sent, and it is not revoked."""
+    now = dt.datetime.fromtimestamp(clock(), dt.UTC)
+    leaf, issuing, root = chain(starts=now - dt.timedelta(days=1), ends=now + dt.timedelta(days=1))
+    assert isinstance(leaf.key, rsa.RSAPrivateKey)
+    pair = KeyPair(leaf.key, leaf.certificate)
+    revoked = frozenset({RegisteredCertificate(leaf.certificate).thumbprint} if case.revoked else ())
+    trusted = [TrustedSubject(case.subject, root.certificate, revoked)] if case.subject else []
+    sent = [base64.b64encode(each.der).decode() for each in (leaf, issuing, root)[: case.sends]]
+    header = good_header(pair if case.named else stranger) | {"x5c": sent}
+
+    cloud.directory.trust_subjects(CLIENT_ID, *trusted)
+    answer = send(http, cloud, compact(header, good_claims(cloud, clock()), signed_as="PS256", key=pair))
+    cloud.directory.trust_subjects(CLIENT_ID)
+
+    assert answer.json().get("error_codes") == ([case.code] if case.code else None)
+    assert answer.status_code == (401 if case.code else 200)

@@ -16,6 +16,7 @@ from tests.emulator.client import Clock, KeyPair, compact, key_pair, new_princip
 from tests.tables import case_id, cases
 
 FOREIGN = "https://tokens.example"
+KEY_ID = "of-the-issuer"
 WORKFLOW = "repo:contoso/vend:ref:refs/heads/main"
 DAY = 86400
 
@@ -31,6 +32,8 @@ class Case:
     spreads_in: float = 0
     none: bool = False
     token: Literal["identity", "china", "application", "foreign", "unpublished", "forged", "altered"] = "identity"
+    alg: str = "RS256"
+    kid: str = KEY_ID
     later: float = 0
     code: int | None = None
     status: int = 200
@@ -40,7 +43,7 @@ class Case:
 def published(cloud: LocalCloud, clock: Clock) -> KeyPair:
     """The key of a foreign issuer, as Entra finds it."""
     pair = key_pair(starts=clock() - DAY, ends=clock() + DAY)
-    key: dict[str, object] = json.loads(RSAAlgorithm.to_jwk(pair.key.public_key()))
+    key: dict[str, object] = json.loads(RSAAlgorithm.to_jwk(pair.key.public_key())) | {"kid": KEY_ID}
     cloud.directory.publish_keys(FOREIGN, {"keys": [key]})
     return pair
 
@@ -67,11 +70,12 @@ def identity_token(cloud: LocalCloud, resource: str = TOKEN_EXCHANGE) -> str:
     return token
 
 
-def foreign_token(issuer: str, key: KeyPair, now: float) -> str:
+def foreign_token(issuer: str, key: KeyPair, now: float, *, alg: str = "RS256", kid: str = KEY_ID) -> str:
     """Sign a token as the identity provider of a workflow does."""
     claims: dict[str, Any] = {"iss": issuer, "sub": WORKFLOW, "aud": TOKEN_EXCHANGE, "jti": str(uuid.uuid4())}
     claims |= {"nbf": int(now), "exp": int(now) + 600}
-    return compact({"alg": "RS256", "typ": "JWT"}, claims, signed_as="RS256", key=key)
+    signed_as = "HS256" if alg == "HS256" else "RS256"
+    return compact({"alg": alg, "typ": "JWT"} | ({"kid": kid} if kid else {}), claims, signed_as=signed_as, key=key)
 
 
 def exchange(http: httpx.Client, cloud: LocalCloud, *, client_id: str, assertion: str) -> httpx.Response:
@@ -112,7 +116,7 @@ def test_a_token_of_another_issuer_is_taken_or_refused_as_entra_does(
         "identity": lambda: identity_token(cloud),
         "china": lambda: identity_token(cloud, "api://AzureADTokenExchangeChina"),
         "application": lambda: signed_token(cloud, other, resource=TOKEN_EXCHANGE),
-        "foreign": lambda: foreign_token(FOREIGN, published, clock()),
+        "foreign": lambda: foreign_token(FOREIGN, published, clock(), alg=case.alg, kid=case.kid),
         "unpublished": lambda: foreign_token("https://unpublished.example", published, clock()),
         "forged": lambda: foreign_token(FOREIGN, stranger, clock()),
         "altered": lambda: ".".join([*identity_token(cloud).split(".")[:2], identity_token(cloud).rpartition(".")[2]]),

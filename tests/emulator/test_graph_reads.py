@@ -112,7 +112,7 @@ def test_a_property_of_another_service_is_not_tracked(reader: Reader, address: s
 
 
 def test_every_answer_has_the_headers_of_graph(reader: Reader) -> None:
-    """Pages and refusals: chunks, ids, diagnostics, resource units, and the format of pages."""
+    """FND-F15: pages and refusals: chunks, ids, diagnostics, resource units, and the format of pages."""
     page, refusal = reader.ask("/v1.0/users/delta?$select=mail"), reader.ask("/v1.0/users?$top=0")
 
     assert page.headers["content-type"] == CONTENT_TYPE

@@ -38,7 +38,7 @@ OPERATIONS: dict[str, Callable[[VaultClients, str], object]] = {
 }
 
 MAY: dict[str, set[str]] = {
-    "vend signer": {"read certificate", "read key", "sign"},
+    "vend signer": {"read certificate", "sign"},
     "Key Vault Certificate User": {"read certificate", "read key", "read secret"},
     "Key Vault Certificates Officer": {"read certificate", "update certificate"},
     "Key Vault Crypto User": {"read key", "sign"},

@@ -61,11 +61,11 @@ def test_a_named_version_signs_with_its_own_key(clients: VaultClients) -> None:
 
 def test_a_key_shows_its_public_half_and_nothing_more(clients: VaultClients) -> None:
     """The JWK is the certificate's public key, without a private member."""
-    key = clients.http("app").get("/keys/vend").json()["key"]
+    key = clients.http().get("/keys/vend").json()["key"]
     assert key.keys() == {"kid", "kty", "key_ops", "n", "e"}
     number = int.from_bytes(base64.urlsafe_b64decode(key["n"] + "=="), "big")
     assert number == public_key(clients).public_numbers().n
-    assert clients.keys("app").get_key("vend").key_operations == ["sign", "unwrapKey", "verify", "wrapKey"]
+    assert clients.keys().get_key("vend").key_operations == ["sign", "unwrapKey", "verify", "wrapKey"]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_a_disabled_version_does_not_sign(clients: VaultClients) -> None:
     with pytest.raises(HttpResponseError, match="not allowed on a disabled key") as caught:
         clients.cryptography("vend", principal="app").sign(SignatureAlgorithm.ps256, DIGEST)
     assert caught.value.status_code == 403
-    assert clients.keys("app").get_key("vend").properties.enabled is False
+    assert clients.keys().get_key("vend").properties.enabled is False
 
 
 def test_a_key_of_a_certificate_that_is_not_for_signatures_does_not_sign(clients: VaultClients) -> None:
@@ -153,7 +153,7 @@ def test_an_elliptic_key_signs_as_jose_does(
     half = len(signed.signature) // 2
     r, s = (int.from_bytes(part, "big") for part in (signed.signature[:half], signed.signature[half:]))
     key.verify(encode_dss_signature(r, s), MESSAGE, ec.ECDSA(digest))
-    shown = clients.http("app").get("/keys/elliptic").json()["key"]
+    shown = clients.http().get("/keys/elliptic").json()["key"]
     assert shown.keys() == {"kid", "kty", "key_ops", "crv", "x", "y"}
     assert int.from_bytes(base64.urlsafe_b64decode(shown["x"] + "=="), "big") == key.public_numbers().x
     assert (shown["kty"], shown["crv"], shown["key_ops"]) == ("EC", curve, ["sign", "verify"])

@@ -1,9 +1,10 @@
 """Syncs in processes of their own. Each process kills itself before its n-th call to the store, the blob or Graph.
 
 `python -m tests.end_to_end.killed_sync STORE ROOT CA STREAM` reads a token for Graph and one for Azure Storage from the
-first two lines of stdin, and an n from each further line. STORE is a file, or the URL of a blob with the folder of its
-local copy behind `#`. It writes the exit code of each process to a line of stdout. The processes are forks of one
-that has imported everything, because the imports take a hundred times as long as a sync.
+first two lines of stdin, and an n from each further line. STORE is a file, the URL of a blob with the folder of its
+local copy behind `#`, or the URL of a PostgreSQL database with its roots behind `#`. It writes the exit code of each
+process to a line of stdout. The processes are forks of one that has imported everything, because the imports take a
+hundred times as long as a sync.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from itertools import count
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from sqlalchemy import Engine, event
 
@@ -26,7 +28,9 @@ from emulator.seed import TENANT_ID
 from shared.adapters.blob import NAME
 from shared.adapters.database.blob_file import BlobFile
 from shared.adapters.database.blob_requests import BlobRequests
+from shared.adapters.database.database import Database
 from shared.adapters.database.kept_copy import KeptCopy
+from shared.adapters.database.postgresql import Server, on_server
 from shared.adapters.database.sqlite import in_file
 from shared.adapters.database.store import SqlStore
 from shared.adapters.http import Network, client_tls, exactly, read_roots
@@ -41,6 +45,7 @@ from shared.directory.sync import DirectoryStore, Sync
 from shared.system import System
 from shared.telemetry.event import Reports
 from shared.telemetry.events import Events
+from tests.adapters.database.postgresql_server import PASSWORD
 
 
 class Doom:
@@ -75,6 +80,21 @@ class Late:
         return time.monotonic()
 
 
+def database_of(store: str) -> Database:
+    """Return a database that is no blob."""
+    if not store.startswith("postgresql:"):
+        return in_file(Path(store))
+    url = urlsplit(store)
+    server = Server(
+        host=url.hostname or "",
+        port=url.port or 0,
+        database=url.path.removeprefix("/"),
+        user=url.username or "",
+        ca_file=url.fragment,
+    )
+    return on_server(server, lambda _refused: PASSWORD)
+
+
 async def run(
     *, at: int, store: str, root: str, ca_file: str, stream: str, later: float, secrets: tuple[str, str]
 ) -> list[str]:
@@ -82,7 +102,7 @@ async def run(
 
     Args:
         at: the number of the call at which the process is killed; 0: none.
-        store: a file, or a blob with the folder of its copy.
+        store: as in the theory above.
         root: the root of Graph.
         ca_file: the certificates to trust.
         stream: the name of the stream.
@@ -128,8 +148,8 @@ async def run(
                     sources=[source], store=store, pool=pool, system=System(clock=late), interval=0.0, events=reports
                 )
 
-            if not folder:
-                stored = SqlStore(in_file(Path(store)), streams=STREAMS.values())
+            if not url.startswith("https:"):
+                stored = SqlStore(database_of(store), streams=STREAMS.values())
                 await make_sync(stored, events).run(seconds=60)
                 stored.close()
             else:

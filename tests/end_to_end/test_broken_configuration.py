@@ -6,7 +6,8 @@ from typing import Any
 import httpx
 import pytest
 
-from emulator.tour.site import SCOPE, App, Site, app_settings
+from emulator.tour.app import App
+from emulator.tour.site import SCOPE, Site, app_settings
 from tests.conftest import measured
 from tests.contract import check
 

@@ -123,7 +123,7 @@ def led(loud: Site) -> Led:
     """Break each part in turn, send every kind of bad request, and secrets in every place where they do not belong."""
     refusals = [*broken_upstream(loud)]
     port = int(loud.app.url.rpartition(":")[2])
-    for sent in bad_requests({"billing": loud.key}):
+    for sent in bad_requests({"billing": loud.key, "token of billing": identity_token(loud)}):
         answer = exchange(sent, port)
         if not answer.startswith(b"HTTP/1.1 200 "):
             refusals.append(answer)
@@ -188,7 +188,7 @@ def bad_requests(keys: Mapping[str, str]) -> Iterator[Wire]:
             for way in case.routes:
                 yield wire(with_texts(case, {"{each}": case.each[0]}), way, keys)
     for way in EVERY_WAY:
-        for secret in (SENT_BY_MISTAKE, keys["billing"]):
+        for secret in (SENT_BY_MISTAKE, *keys.values()):
             for name in MISTAKEN:
                 yield wire(Change(query=urllib.parse.urlencode({name: secret})), way, keys)
                 yield wire(Change(fields={name: secret}), way, keys)
@@ -196,7 +196,7 @@ def bad_requests(keys: Mapping[str, str]) -> Iterator[Wire]:
             fields = {"claims": secret, "tenant": secret, "client_id": secret}
             yield wire(Change(key=secret, fields=fields), way, keys)
             yield wire(Change(fields={"token_sha256_to_refresh": secret}), way, keys)
-            yield wire(Change(method="BREW", path=f"/api/{way.split()[0]}", query=f"code={secret}"), way, keys)
+            yield wire(Change(method="BREW", query=f"code={secret}"), way, keys)
             headers = {"authorization": f"Bearer {secret}", "cookie": secret, "user-agent": secret}
             yield wire(Change(headers=headers), way, keys)
             yield wire(Change(headers={"content-type": secret}, name=secret), way, keys)

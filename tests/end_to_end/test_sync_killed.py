@@ -6,12 +6,13 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import pytest
 
@@ -24,6 +25,8 @@ from emulator.seed import DIRECTORY_CONTAINER
 from emulator.tour.site import ROOT
 from shared.adapters.database.store import LEASE_SECONDS
 from shared.core.directory.streams import STREAMS, USERS, Stream
+from tests.adapters.database.directory_copy import query
+from tests.adapters.database.postgresql_server import USER, PostgresqlServer, ServerDatabase
 from tests.emulator.client import graph_token, new_principal, signed_token
 from tests.end_to_end.killed_sync import run
 from tests.tables import DATA
@@ -43,25 +46,158 @@ def cloud(tmp_path: Path) -> Iterator[LocalCloud]:
         yield running
 
 
-class Copies(AbstractContextManager["Copies"]):
-    """Databases of one tenant."""
+class Place(Protocol):
+    """Where a copy is; `store` is what `killed_sync` takes."""
 
-    def __init__(self, cloud: LocalCloud, folder: Path, place: str, stream: Stream = USERS) -> None:
-        self._cloud = cloud
+    store: str
+
+    @property
+    def where(self) -> Path | ServerDatabase:
+        """What a reader opens."""
+
+    def keep(self) -> None:
+        """Keep the copy as it is."""
+
+    def begin(self) -> None:
+        """Start from the copy that was kept, or from none."""
+
+    def end_lease(self) -> None:
+        """Let time pass, until the lease of a run that was killed has ended."""
+
+    def is_whole(self) -> bool:
+        """Return whether nobody finds a part of what the last run has read, where the place promises that."""
+
+
+class InFile(Place):
+    """A file of this machine; its lease goes by the clock of the run."""
+
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._before = folder / "before"
+        self.file = folder / "directory.db"
+        self.store = str(self.file)
+
+    @property
+    def where(self) -> Path:
+        """What a reader opens."""
+        return self.file
+
+    def keep(self) -> None:
+        """Keep the copy as it is."""
+        shutil.copy(self.where, self._before)
+
+    def begin(self) -> None:
+        """Start from the copy that was kept, or from none."""
+        for file in self._folder.glob("directory.db*"):
+            file.unlink()
+        if self._before.exists():
+            shutil.copy(self._before, self.file)
+
+    def end_lease(self) -> None:
+        """The run that comes next is later."""
+
+    def is_whole(self) -> bool:
+        """A page is promised, which the next run cannot do without."""
+        return True
+
+
+class InBlob(InFile):
+    """A file in a blob."""
+
+    def __init__(self, folder: Path, cloud: LocalCloud) -> None:
+        super().__init__(folder)
+        self._blob = cloud.blob
+        self.store = f"{cloud.blob_url}/{DIRECTORY_CONTAINER}/{BLOB}#{folder}/copy"
+
+    @property
+    def where(self) -> Path:
+        """What a reader opens."""
+        self.file.write_bytes(self._blob.read(DIRECTORY_CONTAINER, BLOB))
+        return self.file
+
+    def begin(self) -> None:
+        """Start from the copy that was kept, or from none."""
+        super().begin()
+        self._blob.remove(DIRECTORY_CONTAINER, BLOB)
+        if self._before.exists():
+            self._blob.write(DIRECTORY_CONTAINER, BLOB, self._before.read_bytes())
+
+    def end_lease(self) -> None:
+        """Let time pass, until the lease of a run that was killed has ended."""
+        self._blob.end_lease(DIRECTORY_CONTAINER, BLOB)
+
+    def is_whole(self) -> bool:
+        """Return whether the blob is as it was."""
+        try:
+            content = self._blob.read(DIRECTORY_CONTAINER, BLOB)
+        except KeyError:
+            return not self._before.exists()
+        return self._before.exists() and content == self._before.read_bytes()
+
+
+class OnServer(Place):
+    """A PostgreSQL database; its lease goes by the clock of the server."""
+
+    def __init__(self, server: PostgresqlServer) -> None:
+        self._server = server
+        self._before = ""
+        self._database = server.new_database()
+        self.store = f"postgresql://{USER}@localhost:{server.front.port}/{self._database.name}#{server.ca_file}"
+
+    @property
+    def where(self) -> ServerDatabase:
+        """What a reader opens."""
+        return self._database
+
+    def keep(self) -> None:
+        """Keep the copy as it is."""
+        self._before = f"{self._database.name}_before"
+        self._make(self._before, of=self._database.name)
+
+    def begin(self) -> None:
+        """Start from the copy that was kept, or from none."""
+        with self._server.administer() as connection:
+            connection.execute(f"DROP DATABASE {self._database.name} WITH (FORCE)")
+        self._make(self._database.name, of=self._before or "template1")
+
+    def end_lease(self) -> None:
+        """Let time pass, until the lease of a run that was killed has ended."""
+        self._database.set_clock(time.time() + 2 * LEASE_SECONDS)
+
+    def is_whole(self) -> bool:
+        """A page is promised, which the next run cannot do without."""
+        return True
+
+    def _make(self, name: str, *, of: str) -> None:
+        with self._server.administer() as connection:
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {of} OWNER {USER}")
+
+
+@pytest.fixture
+def place(request: pytest.FixtureRequest, cloud: LocalCloud, tmp_path: Path) -> Place:
+    """Where the copy is."""
+    match request.param:
+        case "a file":
+            return InFile(tmp_path)
+        case "a blob":
+            return InBlob(tmp_path, cloud)
+    return OnServer(request.getfixturevalue("postgresql"))
+
+
+class Copies(AbstractContextManager["Copies"]):
+    """Copies of one stream of one tenant in a place."""
+
+    def __init__(self, cloud: LocalCloud, place: Place, stream: Stream = USERS) -> None:
+        self._cloud = cloud
+        self._place = place
         self._stream = stream
         identity = new_principal(cloud)
         cloud.blob.assign(identity.object_id, "Storage Blob Data Contributor", container=DIRECTORY_CONTAINER)
         graph = graph_token(cloud, roles=frozenset({stream.permission}))
         self._secrets = graph, signed_token(cloud, identity, resource=STORAGE)
-        self._is_blob = place == "a blob"
-        self.file = folder / "directory.db"
-        self._store = (
-            f"{cloud.blob_url}/{DIRECTORY_CONTAINER}/{BLOB}#{folder}/copy" if self._is_blob else str(self.file)
-        )
 
     def __enter__(self) -> Self:
-        arguments = [self._store, self._cloud.graph_url, str(self._cloud.ca_file), self._stream.name]
+        arguments = [self._place.store, self._cloud.graph_url, str(self._cloud.ca_file), self._stream.name]
         self._doomed = subprocess.Popen(
             [sys.executable, "-m", "tests.end_to_end.killed_sync", *arguments],
             stdin=subprocess.PIPE,
@@ -78,40 +214,13 @@ class Copies(AbstractContextManager["Copies"]):
     ) -> None:
         self._doomed.communicate()
 
-    def begin(self, start: Path | None) -> None:
-        """Start from a copy of a database, or from none."""
-        for file in self._folder.glob("directory.db*"):
-            file.unlink()
-        if self._is_blob:
-            self._cloud.blob.remove(DIRECTORY_CONTAINER, BLOB)
-            if start:
-                self._cloud.blob.write(DIRECTORY_CONTAINER, BLOB, start.read_bytes())
-        elif start:
-            shutil.copy(start, self.file)
-
     def sync(self, *, later: float = 0.0) -> list[str]:
         """Sync in this process, to the end; list the events."""
         root, ca_file = self._cloud.graph_url, str(self._cloud.ca_file)
-        if self._is_blob:
-            self._cloud.blob.end_lease(DIRECTORY_CONTAINER, BLOB)
-        stream, secrets = self._stream.name, self._secrets
-        events = asyncio.run(
-            run(at=0, store=self._store, root=root, ca_file=ca_file, stream=stream, later=later, secrets=secrets)
+        store, stream, secrets = self._place.store, self._stream.name, self._secrets
+        return asyncio.run(
+            run(at=0, store=store, root=root, ca_file=ca_file, stream=stream, later=later, secrets=secrets)
         )
-        if self._is_blob:
-            self.file.write_bytes(self._cloud.blob.read(DIRECTORY_CONTAINER, BLOB))
-        return events
-
-    def is_as_before(self, before: Path) -> bool:
-        """Return whether a run that was killed left the blob whole: what it was, or with all that the run has read."""
-        try:
-            content = self._cloud.blob.read(DIRECTORY_CONTAINER, BLOB)
-        except KeyError:
-            return not before.exists()
-        if before.exists() and content == before.read_bytes():
-            return True
-        self.file.write_bytes(content)
-        return self.is_the_tenant()
 
     def sync_until_killed(self, at: int) -> bool:
         """Sync in a process that kills itself; return whether it did so before its end."""
@@ -129,17 +238,18 @@ class Copies(AbstractContextManager["Copies"]):
     def is_the_tenant(self) -> bool:
         """Compare every row with the tenant, also the rows of what is deleted. Nothing is left of others to readers."""
         columns = [column.name for column in self._stream.properties.values()]
-        with closing(sqlite3.connect(self.file)) as connection:
-            rows = connection.execute(
-                f"select id, state, {', '.join(columns)} from directory_object"  # noqa: S608  # ours
-                f" left join {self._stream.table} using (object) where stream = '{self._stream.name}'"
-            ).fetchall()
-            held = connection.execute("select id, key_id, name from credential join directory_object using (object)")
-            credentials = sorted(held.fetchall())
+        where = self._place.where
+        rows = query(
+            where,
+            f"select id, state, {', '.join(columns)} from directory_object"  # noqa: S608  # ours
+            f" left join {self._stream.table} using (object) where stream = '{self._stream.name}'",
+        )
+        held = query(where, "select id, key_id, name from credential join directory_object using (object)")
+        credentials = sorted(tuple(row.values()) for row in held)
         true = truth(self._cloud.objects)
         tenant = {oid: each for oid, each in true.objects.items() if each.kind.name == self._stream.name}
-        ours = [row for row in rows if row[0] in tenant or row[1] == "active"]
-        found = {row[0]: (row[1], dict(zip(columns, row[2:], strict=True))) for row in ours}
+        ours = [row for row in rows if row["id"] in tenant or row["state"] == "active"]
+        found = {row["id"]: (row["state"], {name: row[name] for name in columns}) for row in ours}
         expected = {
             each.id: (
                 each.state.value,
@@ -179,39 +289,54 @@ def change_applications(cloud: LocalCloud) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stream", "start", "place"),
+    ("stream", "start", "place", "step"),
     [
-        (USERS, "a first copy", "a file"),
-        (USERS, "changes", "a file"),
-        pytest.param(USERS, "a database of version 0", "a file", marks=pytest.mark.nightly),
-        pytest.param(USERS, "a first copy", "a blob", marks=pytest.mark.nightly),
-        (USERS, "changes", "a blob"),
-        (STREAMS["applications"], "changes", "a file"),
+        (USERS, "a first copy", "a file", 3),
+        (USERS, "changes", "a file", 3),
+        (USERS, "changes", "a blob", 3),
+        (USERS, "changes", "PostgreSQL", 11),
+        (STREAMS["applications"], "changes", "a file", 3),
+        *(
+            pytest.param(stream, start, place, 1, marks=pytest.mark.nightly)
+            for stream, start, place in (
+                (USERS, "a first copy", "a file"),
+                (USERS, "changes", "a file"),
+                (USERS, "a database of version 0", "a file"),
+                (USERS, "a first copy", "a blob"),
+                (USERS, "changes", "a blob"),
+                (USERS, "a first copy", "PostgreSQL"),
+                (USERS, "changes", "PostgreSQL"),
+                (STREAMS["applications"], "changes", "a file"),
+            )
+        ),
     ],
-    ids=lambda value: value if isinstance(value, str) else value.name,
+    ids=lambda value: value.name if isinstance(value, Stream) else value,
+    indirect=["place"],
 )
-def test_a_killed_sync_is_made_up_for(
-    cloud: LocalCloud, tmp_path: Path, stream: Stream, start: str, place: str
-) -> None:
-    """TST-05: a run is killed before its first, second, third... call, until one ends. The next run completes each.
+def test_a_killed_sync_is_made_up_for(cloud: LocalCloud, stream: Stream, start: str, place: Place, step: int) -> None:
+    """REL-45, TST-05: a run is killed before its first, second... call, until one ends; by day before some of them.
+
+    The next run completes each.
 
     So the link in the database is never ahead of the rows, and a migration is never half done. No new copy begins. A
     blob is what it was, or has all that the killed run has read.
     """
-    with Copies(cloud, tmp_path, place, stream) as copies:
-        before = tmp_path / "before"
+    with Copies(cloud, place, stream) as copies:
         if start == "changes":
             copies.sync()
             assert copies.is_the_tenant()
-            shutil.copy(copies.file, before)
+            place.keep()
             (change if stream is USERS else change_applications)(cloud)
         elif start == "a database of version 0":
-            with closing(sqlite3.connect(before)) as connection:
+            assert isinstance(place, InFile)
+            with closing(sqlite3.connect(place.file)) as connection:
                 connection.executescript((DATA / "databases" / "version_0.sql").read_text())
-        for at in count(1):
-            copies.begin(before if before.exists() else None)
+            place.keep()
+        for at in count(1, step):
+            place.begin()
             was_killed = copies.sync_until_killed(at)
-            assert place != "a blob" or copies.is_as_before(before), f"killed before call {at}"
+            assert place.is_whole() or copies.is_the_tenant(), f"killed before call {at}"
+            place.end_lease()
             assert copies.sync(later=2 * LEASE_SECONDS) == ["sync_finished"], f"killed before call {at}"
             assert copies.is_the_tenant(), f"killed before call {at}"
             if not was_killed:

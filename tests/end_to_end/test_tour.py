@@ -3,12 +3,13 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 
-from emulator.__main__ import main
+from emulator.__main__ import main, trial
 from emulator.network.faults import Fault, Kind
-from emulator.tour.site import ROOT, SCOPE, Site, ask
-from emulator.tour.tour import OTHER_SCOPE, requests
+from emulator.tour.site import ROOT, SCOPE, Site
+from emulator.tour.tour import OTHER_SCOPE
 from tests.conftest import measured
 
 pytestmark = pytest.mark.slow
@@ -30,13 +31,23 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_demo_is_the_one_of_the_page(capsys: pytest.CaptureFixture[str]) -> None:
-    """`make demo` prints the lines that docs/local.md shows, six steps of them, and leaves nothing behind."""
-    main(["--once"])
+    """`make demo` prints the lines that docs/local.md shows, six steps of them, and leaves nothing behind.
+
+    A run of the sync before them does not matter: its token is of another client, and may come at any moment.
+    """
+    main(["--once"], prepare=sync)
     page = (ROOT / "docs" / "local.md").read_text()
     shown = page[page.index("Local Entra, Key Vault, Graph") : page.index("All six steps as expected.")]
     *printed, _ = shape(capsys.readouterr().out)  # the last line leads to `make run`
     assert printed == [*shape(shown), "All six steps as expected."]
+    assert "\n".join(trial("localhost:7071")) in page
     assert not (ROOT / ".run-demo").exists()
+
+
+def sync(site: Site) -> None:
+    """Do what the timer does, which asks the vault for a signature of its own."""
+    headers = {"x-functions-key": site.admin_key}
+    assert httpx.post(f"{site.app.url}/api/sync?stream=applications", headers=headers, timeout=60).is_success
 
 
 def no_entra(site: Site) -> None:
@@ -107,17 +118,3 @@ def test_a_step_that_goes_otherwise_is_named(spoil: Callable[[Site], None], step
     assert came.startswith(f"got:      {got}")
     assert Path(see.removeprefix("see:      ")).is_file()
     shutil.rmtree(ROOT / ".run-demo")
-
-
-def test_requests_are_told_in_a_line_each(site: Site) -> None:
-    """`make run` shows who got what, from where and how fast, and which token; no half lines, and none twice."""
-    lines = requests(site)
-    assert next(lines) == ""
-    ask(site)
-    ask(site, OTHER_SCOPE)
-    found = [next(lines), next(lines), next(lines)]
-    assert re.fullmatch(
-        r"\d\d:\d\d:\d\d billing graph.microsoft.com 200 (cache|identity_provider) [\d.]+ ms [0-9a-f]{12}", found[0]
-    )
-    assert re.fullmatch(r"\d\d:\d\d:\d\d billing vault.azure.net 400 invalid_scope [\d.]+ ms", found[1])
-    assert found[2] == ""

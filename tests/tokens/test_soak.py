@@ -54,7 +54,13 @@ class Rotating:
         later = now + timedelta(days=30)
         return Certificate(thumbprint=version, not_before=now, not_after=later, chain=()), f"{name}/{version}"
 
-    async def sign(self, key_id: str, digest: bytes, algorithm: Algorithm) -> bytes:  # noqa: ARG002  # no key signs here
+    async def sign(  # no key signs here
+        self,
+        certificate: Certificate,  # noqa: ARG002
+        key_id: str,
+        digest: bytes,
+        algorithm: Algorithm,  # noqa: ARG002
+    ) -> bytes:
         """Sign."""
         return hashlib.sha256(key_id.encode() + digest).digest()
 

@@ -14,9 +14,10 @@ from sqlalchemy import Connection, Select, Table, bindparam, delete, func, selec
 from shared.adapters.database.dialect import insert
 from shared.adapters.database.tables import CREDENTIAL, DIRECTORY_OBJECT, visible
 from shared.core.directory.checkpoint import Checkpoint, Copy
-from shared.core.directory.credentials import DAY_SECONDS, NOTICE_DAYS, Credential, CredentialKind, Ending, notice_days
+from shared.core.directory.credentials import Credential, CredentialKind, Ending
 from shared.core.directory.delta import Change, ObjectState
 from shared.core.directory.rules import is_too_much
+from shared.core.notice import DAY_SECONDS, NOTICE_DAYS, notice_days
 
 _UNSEEN = 0
 """The generation of what no attempt has seen."""

@@ -1,6 +1,7 @@
 """The differences between SQLite and PostgreSQL, for statements that run on both."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,24 @@ if TYPE_CHECKING:
 _POSTGRESQL = "postgresql"
 _MIGRATION = 0x76656E64
 """Of the advisory lock that a migration holds: "vend" in ASCII."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What a version changes in a database of the one before, beyond additions: SQL that never changes again.
+
+    Args:
+        sqlite: its statements.
+        postgresql: the same in PostgreSQL; none if no release before this version has made such a database.
+    """
+
+    sqlite: Sequence[str]
+    postgresql: Sequence[str]
+
+    def run(self, connection: Connection) -> None:
+        """Run the statements of the database."""
+        for statement in self.postgresql if connection.dialect.name == _POSTGRESQL else self.sqlite:
+            connection.exec_driver_sql(statement)
 
 
 def insert(connection: Connection, table: Table) -> "sqlite.Insert | postgresql.Insert":

@@ -13,22 +13,23 @@ A migration runs the numbered steps, adds each table, column and index that the 
 anew. It also raises every fence and frees every lease. A run of the old version that is under way fails at its next
 commit, so it stores nothing in tables that it does not know.
 
-What an addition cannot express (a new name, another type, a removal) is a step: SQL that never changes again. If a step
-needs a column that an earlier version added, write that addition as the step of the earlier version too. A database
-that is older than both has no such column yet.
+What an addition cannot express (a new name, another type, a removal) is a step: SQL that never changes again, of SQLite
+and of PostgreSQL. PostgreSQL came with version 3, so no step up to 3 has SQL of its own for it. If a step needs a
+column that an earlier version added, write that addition as the step of the earlier version too. A database that is
+older than both has no such column yet.
 
 An older version may read and write a newer database (`writable_by`) if the newer one only added what the older one
 leaves out. Its rows then have null there. The fingerprint in `sync_stream` makes the newer version copy them again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, Row, Table, delete, insert, inspect, select, update
 from sqlalchemy.schema import CreateColumn, CreateIndex, CreateTable
 from sqlalchemy.sql.ddl import DropView
 
-from shared.adapters.database.dialect import lock_schema
+from shared.adapters.database.dialect import Step, lock_schema
 from shared.adapters.database.tables import SCHEMA_VERSION, SYNC_STREAM, Schema, indexes
 from shared.core.errors import OperatorError
 
@@ -40,12 +41,12 @@ class Version:
     Args:
         number: higher than that of any release with another declaration.
         writable_by: the lowest number whose code may write a database of this version.
-        steps: by number, the SQL that a database of a lower number needs.
+        steps: by number, what a database of a lower number needs.
     """
 
     number: int
     writable_by: int
-    steps: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    steps: Mapping[int, Step] = field(default_factory=dict)
 
 
 # In version 2 the numbers of objects are never used again, an object has the times of its changes, and times are text.
@@ -102,7 +103,7 @@ INSERT INTO sync_stream (tenant_id, stream, fingerprint, generation, is_copying,
 DROP TABLE sync_stream_1
 """
 # Version 3 adds columns and tables alone, which a run of version 2 leaves out.
-CURRENT = Version(number=3, writable_by=2, steps={2: _VERSION_2.split(";")})
+CURRENT = Version(number=3, writable_by=2, steps={2: Step(sqlite=_VERSION_2.split(";"), postgresql=())})
 """Databases of before 1 have no number. They count as 0."""
 
 
@@ -138,8 +139,7 @@ def _migrate(connection: Connection, schema: Schema, version: Version, number: i
         connection.execute(DropView(view.table, if_exists=True))
     for step in sorted(version.steps):
         if step > number:
-            for statement in version.steps[step]:
-                connection.exec_driver_sql(statement)
+            version.steps[step].run(connection)
     _add_what_is_missing(connection, schema)
     for view in schema.views:
         connection.execute(view)

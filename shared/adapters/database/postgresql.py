@@ -63,6 +63,7 @@ REMEDIES: Mapping[str, str] = {
     "HOST": "look at the name of the host in sync.store, and at the DNS zone of a private one",
     "TLS": "the server needs a certificate for its name; network.ca_file, if it is set, must hold the root of it too",
     "25006": "the server takes no writes: make room on its storage, or name the primary in sync.store",
+    "2BP01": "drop what was built on the views of vend, and make it anew after the run",
     "28": "make the user of sync.store a user of the database; on Azure it has the name of the app's identity",
     "3D000": "make the database of sync.store",
     "42501": "let the user of sync.store create tables in the schema, and own those that are there",

@@ -1,4 +1,4 @@
-"""Certificates and secrets of applications: what is stored of them, and when their end is told.
+"""Certificates and secrets of applications: what is stored of them.
 
 Neither the key nor the text of a secret, nor its hint, is ever read from an answer.
 """
@@ -15,9 +15,6 @@ from typing import Any
 from shared.core.directory.text import storable
 from shared.core.names import is_guid
 
-NOTICE_DAYS = (1, 7, 30)
-"""How many days before the end of a credential somebody is told of it; once each."""
-DAY_SECONDS = 86_400.0
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{40}|[0-9A-Fa-f]{64})\Z")
 _DIGESTS = {20, 32}
 """The lengths of SHA-1 and SHA-256, in bytes."""
@@ -93,19 +90,6 @@ def read_credentials(given: Any, kind: CredentialKind) -> tuple[Mapping[str, Cre
         mended += (read.name != name) + (mark is not None and read.thumbprint is None)
         mended += (starts is not None and read.starts_at is None) + (ends is not None and read.ends_at is None)
     return found, mended
-
-
-def notice_days(*, ends_at: float, told_days: int | None, now: float) -> int | None:
-    """Return within how many days a credential ends, if that is to be told now; None if it is not.
-
-    Args:
-        ends_at: in seconds since the epoch.
-        told_days: the least that was told of it.
-        now: seconds since the epoch.
-    """
-    left = (ends_at - now) / DAY_SECONDS
-    days = next((days for days in NOTICE_DAYS if 0 < left <= days), None)
-    return None if days is None or (told_days is not None and told_days <= days) else days
 
 
 def _text(value: Any) -> str | None:  # noqa: ANN401  # any JSON value

@@ -38,9 +38,16 @@ _FEDERATION = (
     "az ad app federated-credential list --id $VEND_CLIENT_ID; a new one takes some minutes to be known: "
     "docs/credentials.md"
 )
-_CLOCK = "check the clock of this machine; on Azure open a support request with the trace_id"
+_CLOCK = (
+    "check that the writer of the assertion file keeps it fresh, and that the clock of this machine is right; on "
+    "Azure open a support request with the trace_id"
+)
 _WAIT = "wait: vend asks again after the wait that Entra named, and serves cached tokens until then"
 _DEFECT = "this is a defect of vend: report it with the event"
+_RSA = (
+    "have the issuer of an assertion file sign by RS256; make a certificate anew with an RSA key: "
+    "az keyvault certificate create --vault-name $VEND_VAULT --name vend --policy $CERTIFICATE_POLICY"
+)
 _SECRET = (
     "make a new secret, az ad app credential reset --id $VEND_CLIENT_ID --append, and put its value, not its ID, where "
     "the credential of the profile names it; a certificate or a managed identity is the better kind: "
@@ -57,7 +64,7 @@ _MEANINGS = {
     501051: Meaning("the API gives tokens only to assigned clients, and this client is not assigned", _CONSENT),
     500181: Meaning("the client certificate of the TLS connection is not the one that Entra expects", _DEFECT),
     500207: Meaning("the kind of account in the tenant cannot have tokens for this API", _SCOPE),
-    50012: Meaning("the proof of the client is not valid", _UPLOAD),
+    50012: Meaning("the proof is not valid; with send_x5c, its subject name is not trusted", _UPLOAD),
     50027: Meaning("the client assertion is no valid JWT", _DEFECT),
     50048: Meaning("subject and issuer of the client assertion differ", _DEFECT),
     50105: Meaning("the API gives tokens only to assigned clients, and this client is not assigned", _CONSENT),
@@ -71,11 +78,8 @@ _MEANINGS = {
         "have the policy for workload identities allow the address that vend calls from; the sign-in log of the "
         "service principal names the policy",
     ),
-    5002730: Meaning(
-        "the client assertion is signed by an algorithm that Entra does not take for this key",
-        "make the certificate anew with an RSA key: az keyvault certificate create --vault-name $VEND_VAULT "
-        "--name vend --policy $CERTIFICATE_POLICY",
-    ),
+    5002730: Meaning("the client assertion is signed by an algorithm that does not fit the key", _RSA),
+    5002738: Meaning("Entra does not know the algorithm by which the client assertion is signed", _RSA),
     65001: Meaning("nobody has consented to the permission", _CONSENT),
     70002: Meaning("the proof of the client is not valid; a second number says why", _UPLOAD),
     70003: Meaning("Entra does not know the grant type", _DEFECT),
@@ -104,15 +108,25 @@ _MEANINGS = {
         "the app registration or its service principal is disabled",
         "find out who disabled it and why, then: az ad sp update --id $VEND_CLIENT_ID --set accountEnabled=true",
     ),
-    7000214: Meaning("the certificate is revoked", _NEW_CERTIFICATE),
+    7000214: Meaning("the certificate is revoked in the trust by subject name", _NEW_CERTIFICATE),
     7000215: Meaning("the client secret is wrong; often it is the ID of the secret in place of its value", _SECRET),
     7000216: Meaning("the client assertion is missing, or is no string", _DEFECT),
     7000218: Meaning("no client assertion was sent", _DEFECT),
     7000222: Meaning("the client secret is expired", _SECRET),
     7000229: Meaning("the client has no service principal in the tenant", _SERVICE_PRINCIPAL),
-    7000274: Meaning("the signature of the client assertion is wrong", _UPLOAD),
-    7000277: Meaning("the certificate is revoked", _NEW_CERTIFICATE),
-    7005004: Meaning("the key of the certificate is revoked", _NEW_CERTIFICATE),
+    7000272: Meaning(
+        "the issuer of the token that was sent as proof does not publish the key that signed it",
+        "have the issuer publish its present keys; Entra reads them again within half an hour",
+    ),
+    7000274: Meaning(
+        "the signature of the client assertion is wrong",
+        "see what writes the assertion file: nothing may change a token that is signed; if it is a certificate, "
+        + _UPLOAD,
+    ),
+    7000277: Meaning("the certificate is revoked; Microsoft does not publish what leads to it", _NEW_CERTIFICATE),
+    7005004: Meaning(
+        "the key of the certificate is revoked; Microsoft does not publish what leads to it", _NEW_CERTIFICATE
+    ),
     90002: Meaning(
         "there is no such tenant in this cloud",
         "correct tenants of the profile, or cloud, in vend.toml; az account show --query tenantId names your own",

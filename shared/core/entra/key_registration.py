@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from types import MappingProxyType
 
+from shared.core.entra.proof_fault import ProofFault
 from shared.core.errors import CredentialRefused, OperatorError, Unavailable, UpstreamError
 from shared.core.reply import Reply, json_object
 from shared.core.retry import retry_after
@@ -48,6 +49,14 @@ _CODES = frozenset({*_REMEDIES, "Request_BadRequest", "KeyCredentialsInvalidEndD
 def is_unregistered(error: UpstreamError) -> bool:
     """Return whether Entra has refused a certificate because the app registration does not have it."""
     return isinstance(error, CredentialRefused) and error.number == _UNKNOWN_KEY
+
+
+def is_certificate_refused(error: UpstreamError) -> bool:
+    """Return whether an error says that Entra accepts nothing that a certificate signs, and not only this proof.
+
+    The time of an assertion, and a refusal without a number or with an unknown one, say nothing of the certificate.
+    """
+    return isinstance(error, CredentialRefused) and error.fault in {ProofFault.LINK, ProofFault.ASSERTION}
 
 
 def is_due(created: datetime, now: float) -> bool:

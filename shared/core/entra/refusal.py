@@ -58,6 +58,7 @@ _PROOF_FAULTS: Mapping[int, ProofFault | None] = MappingProxyType(
         7000277: ProofFault.LINK,
         1000502: ProofFault.LINK,
         5002730: ProofFault.LINK,
+        5002738: ProofFault.LINK,
         7000215: ProofFault.SECRET,
         7000222: ProofFault.SECRET,
         50012: ProofFault.ASSERTION,
@@ -74,7 +75,7 @@ _PROOF_FAULTS: Mapping[int, ProofFault | None] = MappingProxyType(
 
 The number decides, and not `error`: 700016 has come as `unauthorized_client`, and 70021 as `invalid_request`.
 """
-_FEDERATION = frozenset({70021, 70025, 700211, 700212, 700213, 700226, 7002137, 7002138, 501661})
+_FEDERATION = frozenset({70021, 70025, 700211, 700212, 700213, 700226, 7002137, 7002138, 7000272, 501661})
 """No federated credential fits the assertion.
 
 https://learn.microsoft.com/entra/workload-id/workload-identity-federation-considerations

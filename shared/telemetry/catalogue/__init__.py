@@ -5,8 +5,6 @@ To add an event, add a class, list it below, and run `make schemas`:
 - The docstring says what the event means.
 - `about` has its name, what the operator should do, and what it is counted by.
 - A field without a default is in every line of the event. A field that is None is left out of the line.
-
-The classes are not frozen. That would triple the cost of making one, and an event is written as soon as it is made.
 """
 
 from shared.telemetry.catalogue.app import (
@@ -14,6 +12,7 @@ from shared.telemetry.catalogue.app import (
     SettingsInvalid,
 )
 from shared.telemetry.catalogue.callers import (
+    CallerEnds,
     CallersChanged,
     CallersInvalid,
     CallersRefused,
@@ -78,6 +77,7 @@ EVENTS: tuple[type[Event], ...] = (
     CallersChanged,
     CallersRefused,
     CallersWarning,
+    CallerEnds,
     CallersInvalid,
     CallersUnread,
     IssuerKeysChanged,

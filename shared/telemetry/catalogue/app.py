@@ -1,13 +1,12 @@
 """The events of the app as a whole."""
 
-from dataclasses import dataclass
 from typing import Annotated
 
 from shared.telemetry.catalogue.fields import Mistakes, Readiness
-from shared.telemetry.event import About, Doc, Event
+from shared.telemetry.event import About, Doc, Event, declared
 
 
-@dataclass(slots=True, kw_only=True)
+@declared
 class SettingsInvalid(Event):
     """`vend.toml` or the app settings have mistakes, and this worker answers 503 to every request."""
 
@@ -16,7 +15,7 @@ class SettingsInvalid(Event):
     mistakes: Mistakes
 
 
-@dataclass(slots=True, kw_only=True)
+@declared
 class ReadinessChanged(Event):
     """The answer of the readiness probe has changed."""
 

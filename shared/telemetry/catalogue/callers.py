@@ -1,13 +1,12 @@
 """The events of the callers document."""
 
-from dataclasses import dataclass
 from typing import Annotated
 
 from shared.telemetry.catalogue.fields import InForce, Kept, KeptDocument, Mistakes, Newest
-from shared.telemetry.event import About, Doc, Event
+from shared.telemetry.event import About, Doc, Event, declared
 
 
-@dataclass(slots=True, kw_only=True)
+@declared
 class CallersChanged(Event):
     """This worker has put a new callers document in force."""
 
@@ -18,7 +17,7 @@ class CallersChanged(Event):
     in_force: InForce
 
 
-@dataclass(slots=True, kw_only=True)
+@declared
 class CallersRefused(Event):
     """The callers document that this worker has put in force has mistakes: some callers are refused or lack a grant."""
 
@@ -32,7 +31,7 @@ class CallersRefused(Event):
     mistakes: Mistakes
 
 
-@dataclass(slots=True, kw_only=True)
+@declared
 class CallersWarning(Event):
     """The callers document that this worker has put in force has entries that are probably a slip."""
 
@@ -45,7 +44,23 @@ class CallersWarning(Event):
     warnings: Annotated[list[str], Doc("each by its dotted key")]
 
 
-@dataclass(slots=True, kw_only=True)
+@declared
+class CallerEnds(Event):
+    """The time of callers is over soon. A worker tells each end 30, 7 and 1 days before, once each."""
+
+    about = About(
+        "caller_ends",
+        remedy="move the end by `./vend callers set NAME --not-after`, or revoke the caller; `./vend callers list` "
+        "has every end",
+    )
+
+    number: Annotated[int, Doc("how many callers are told with this event", {"minimum": 1})]
+    days: Annotated[int, Doc("within how many days the first of them ends", {"enum": [1, 7, 30]})]
+    first_end: Annotated[str, Doc("when the first of them ends", {"format": "date-time"})]
+    callers: Annotated[list[str], Doc("their names, the first end first; at most 10", {"maxItems": 10})]
+
+
+@declared
 class CallersInvalid(Event):
     """The callers document has mistakes that concern all callers; vend does not put it in force."""
 
@@ -57,7 +72,7 @@ class CallersInvalid(Event):
     mistakes: Mistakes
 
 
-@dataclass(slots=True, kw_only=True)
+@declared
 class CallersUnread(Event):
     """The callers document cannot be read; the one in force stays, if there is one."""
 
@@ -67,7 +82,7 @@ class CallersUnread(Event):
     cause: Annotated[str, Doc("name of the document, and a short name of the cause")]
 
 
-@dataclass(slots=True, kw_only=True)
+@declared
 class IssuerKeysChanged(Event):
     """An issuer has other keys than before; identity tokens signed by a removed key are refused from now on."""
 
@@ -77,7 +92,7 @@ class IssuerKeysChanged(Event):
     count: Annotated[int, Doc("number of its keys that can verify a token", {"minimum": 1})]
 
 
-@dataclass(slots=True, kw_only=True)
+@declared
 class IssuerUnread(Event):
     """The keys of an issuer of identity tokens cannot be read; the last good ones stay, if there are any."""
 

@@ -1,17 +1,16 @@
 """The events of the credentials by which vend proves itself to Entra."""
 
-from dataclasses import dataclass
 from typing import Annotated
 
 from shared.telemetry.catalogue.fields import Cause, Profile
-from shared.telemetry.event import About, Doc, Event
+from shared.telemetry.event import About, Doc, Event, declared
 
 Credential = Annotated[
     str, Doc("the id of a certificate version, a secret version or a file, or the kind of credential")
 ]
 
 
-@dataclass(slots=True, kw_only=True)
+@declared
 class CredentialAccepted(Event):
     """Entra has accepted another credential of the profile than before on this worker, which uses it from now on."""
 
@@ -21,7 +20,7 @@ class CredentialAccepted(Event):
     credential: Credential
 
 
-@dataclass(slots=True, kw_only=True)
+@declared
 class CredentialRests(Event):
     """Entra refused a credential, or it met a defect of vend; this worker tries the others first for a while."""
 
@@ -38,7 +37,7 @@ class CredentialRests(Event):
     seconds: Annotated[int, Doc("seconds until it is tried as early as before", {"minimum": 0})]
 
 
-@dataclass(slots=True, kw_only=True)
+@declared
 class CredentialUnread(Event):
     """A credential of the profile could not be read; what was read before, or another credential, stays in use."""
 
@@ -49,7 +48,7 @@ class CredentialUnread(Event):
     remedy: Annotated[str, Doc("what to do, where the failure tells")] | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@declared
 class CredentialRegistered(Event):
     """A new version of a certificate was registered with the app registration of the profile."""
 
@@ -59,7 +58,7 @@ class CredentialRegistered(Event):
     credential: Credential
 
 
-@dataclass(slots=True, kw_only=True)
+@declared
 class RegistrationFailed(Event):
     """A version of a certificate could not be registered, or vend could not find out whether it is registered."""
 
@@ -77,7 +76,7 @@ class RegistrationFailed(Event):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@declared
 class RegistrationImpossible(Event):
     """Entra accepts no version of the profile's certificates, so none can sign the proof that registers a new one."""
 

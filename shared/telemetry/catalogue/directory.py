@@ -1,14 +1,13 @@
 """The events of the directory sync."""
 
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from shared.telemetry.catalogue.fields import Cause, Milliseconds, Stream, TenantId
-from shared.telemetry.event import About, Doc, Event, Feed
+from shared.telemetry.event import About, Doc, Event, Feed, declared
 from shared.telemetry.instruments import CHANGES, RUNS
 
 
-@dataclass(slots=True, kw_only=True)
+@declared
 class SyncFinished(Event):
     """A run of the sync has ended well for one stream."""
 
@@ -28,7 +27,7 @@ class SyncFinished(Event):
     latency_ms: Milliseconds
 
 
-@dataclass(slots=True, kw_only=True)
+@declared
 class SyncRequested(Event):
     """An administrator asked for a run of the sync."""
 
@@ -41,7 +40,7 @@ class SyncRequested(Event):
     accepted: Annotated[str, Doc("the loss that was accepted: its kind, a colon, its number")] | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@declared
 class SyncRestarted(Event):
     """A new copy begins: Graph no longer accepts the last link, as after 7 days. Readers keep the old one meanwhile."""
 
@@ -52,7 +51,7 @@ class SyncRestarted(Event):
     cause: Cause
 
 
-@dataclass(slots=True, kw_only=True)
+@declared
 class SyncMended(Event):
     """Values were not what Graph documents; each was stored without what databases refuse, or as null."""
 
@@ -65,7 +64,7 @@ class SyncMended(Event):
     object_id: Annotated[str, Doc("one of the objects; empty for `id`")]
 
 
-@dataclass(slots=True, kw_only=True)
+@declared
 class SyncHeld(Event):
     """A complete copy lacks so many rows of one kind that vend does not trust it; the old rows of this kind stay."""
 
@@ -81,7 +80,7 @@ class SyncHeld(Event):
     number: Annotated[int, Doc("how many would be lost", {"minimum": 1})]
 
 
-@dataclass(slots=True, kw_only=True)
+@declared
 class SyncBinUnread(Event):
     """vend could not ask Graph about the objects in the recycle bin; they stay there until tomorrow."""
 
@@ -94,7 +93,7 @@ class SyncBinUnread(Event):
     trace_id: Annotated[str, Doc("the id by which Microsoft's support finds Graph's answer")] | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@declared
 class SyncFailed(Event):
     """A run of the sync has failed for one stream; what was stored stays, and the next run goes on from there."""
 
@@ -111,7 +110,7 @@ class SyncFailed(Event):
     trace_id: Annotated[str, Doc("the id by which Microsoft's support finds Graph's answer")] | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@declared
 class SyncSkipped(Event):
     """Another run holds the stream or its file, or was killed a short while ago, or Graph named a wait."""
 
@@ -122,7 +121,7 @@ class SyncSkipped(Event):
     cause: Cause
 
 
-@dataclass(slots=True, kw_only=True)
+@declared
 class DirectoryCredentialEnds(Event):
     """Certificates or secrets in the directory end soon. vend reports each 30, 7 and 1 days ahead, once each."""
 
@@ -142,7 +141,7 @@ class DirectoryCredentialEnds(Event):
     ]
 
 
-@dataclass(slots=True, kw_only=True)
+@declared
 class SyncDisabled(Event):
     """This app syncs nothing."""
 

@@ -1,6 +1,5 @@
 """The events of requests for tokens, and of their acquisition."""
 
-from dataclasses import dataclass
 from typing import Annotated
 
 from shared.telemetry.catalogue.fields import (
@@ -15,11 +14,11 @@ from shared.telemetry.catalogue.fields import (
     Source,
     TenantId,
 )
-from shared.telemetry.event import About, Doc, Event, Feed
+from shared.telemetry.event import About, Doc, Event, Feed, declared
 from shared.telemetry.instruments import DURATION, FAILURES, REQUESTS
 
 
-@dataclass(slots=True, kw_only=True)
+@declared
 class TokenAnswered(Event):
     """vend has answered a request for a token: one line for each answer, written before the answer leaves."""
 
@@ -53,7 +52,7 @@ class TokenAnswered(Event):
     latency_ms: Milliseconds | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@declared
 class RequestsUnlogged(Event):
     """Requests without a known caller were refused; there were too many for a line of their own each."""
 
@@ -68,7 +67,7 @@ class RequestsUnlogged(Event):
     count: Annotated[int, Doc("number of these requests since the last such line", {"minimum": 1})]
 
 
-@dataclass(slots=True, kw_only=True)
+@declared
 class AcquireFailed(Event):
     """vend could not acquire a token; it goes on serving a cached one that is still good."""
 
@@ -91,7 +90,7 @@ class AcquireFailed(Event):
     retry_seconds: Retry
 
 
-@dataclass(slots=True, kw_only=True)
+@declared
 class SecurityTokenMismatch(AcquireFailed):
     """As `acquire_failed`, because the token was of another tenant or client, not app-only, or no Bearer token."""
 
@@ -102,7 +101,7 @@ class SecurityTokenMismatch(AcquireFailed):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@declared
 class SecurityTlsRefused(AcquireFailed):
     """As `acquire_failed`, because the peer could not prove by TLS to be the service that was asked."""
 
@@ -113,7 +112,7 @@ class SecurityTlsRefused(AcquireFailed):
     )
 
 
-@dataclass(slots=True, kw_only=True)
+@declared
 class IdentityFailed(Event):
     """vend could not acquire a token of the app's own identity; it goes on using a cached one that is still good."""
 
@@ -130,7 +129,7 @@ class IdentityFailed(Event):
     retry_seconds: Retry
 
 
-@dataclass(slots=True, kw_only=True)
+@declared
 class RegionRefused(Event):
     """Entra refuses the regional endpoint to this profile; this worker uses the global endpoint from now on."""
 
@@ -141,7 +140,7 @@ class RegionRefused(Event):
     cause: Cause
 
 
-@dataclass(slots=True, kw_only=True)
+@declared
 class ClockDiffers(Event):
     """The clock of this machine and Entra's differ by more than two minutes: assertions will soon fail."""
 
@@ -151,7 +150,7 @@ class ClockDiffers(Event):
     seconds: Annotated[int, Doc("seconds by which this clock is ahead of Entra's; negative if it is behind")]
 
 
-@dataclass(slots=True, kw_only=True)
+@declared
 class TokenWithoutRoles(Event):
     """vend has acquired a token that gives no permission on its API, and serves it."""
 
@@ -164,7 +163,7 @@ class TokenWithoutRoles(Event):
     cause: Cause
 
 
-@dataclass(slots=True, kw_only=True)
+@declared
 class ScopeDiffers(Event):
     """Entra has issued a token for another scope than the one that was asked for, and vend serves it."""
 
@@ -177,7 +176,7 @@ class ScopeDiffers(Event):
     cause: Cause
 
 
-@dataclass(slots=True, kw_only=True)
+@declared
 class AudienceChanged(Event):
     """The tokens for this profile and scope name another audience than before."""
 

@@ -1,10 +1,13 @@
 """A copy of the directory in a file, for the tests of the store, and the streams that they run over."""
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from shared.adapters.database.migration import CURRENT, Version
 from shared.adapters.database.sqlite import in_file
@@ -12,7 +15,7 @@ from shared.adapters.database.store import SqlStore
 from shared.core.directory.checkpoint import Checkpoint
 from shared.core.directory.delta import Change, ColumnValue, LinkKind, ObjectState, Page
 from shared.core.directory.streams import STREAMS, Column, Lookup, Stream
-from tests.adapters.database.postgresql_server import ServerDatabase
+from tests.adapters.database.postgresql_server import PostgresqlServer, ServerDatabase
 
 TENANT = "7f3e9c52-1d6b-4a8f-9b0e-2c5d8a417e60"
 OTHER_TENANT = "0e6c2a41-9b7d-4f35-8c1a-d4e8b5f6a723"
@@ -46,6 +49,21 @@ def oid(number: int) -> str:
 def active(number: int, **values: ColumnValue) -> Change:
     """Make the change of an object that is active."""
     return Change(oid(number), ObjectState.ACTIVE, values)
+
+
+type Where = Path | ServerDatabase
+
+WHERE = ["a file", pytest.param("PostgreSQL", marks=pytest.mark.slow)]
+"""The parameters of a test over both databases."""
+
+
+def maker(where: str, folder: Path, request: pytest.FixtureRequest) -> Callable[[], Where]:
+    """Return what makes an empty database."""
+    if where == "a file":
+        numbers = count(1)
+        return lambda: folder / f"directory_{next(numbers)}.db"
+    server: PostgresqlServer = request.getfixturevalue("postgresql")
+    return server.new_database
 
 
 def query(where: Path | ServerDatabase, sql: str) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from itertools import count
@@ -189,9 +189,13 @@ class ServerDatabase:
         )
         return on_server(server, password)
 
+    def connected(self) -> AbstractContextManager[psycopg.Connection]:
+        """Connect as the owner of the server."""
+        return self._server.administer(self.name)
+
     def query(self, query: str, parameters: Mapping[str, object] | None = None) -> list[dict[str, Any]]:
         """Run a query, and write instants as a file has them."""
-        with self._server.administer(self.name) as connection:
+        with self.connected() as connection:
             rows = connection.cursor(row_factory=dict_row).execute(query.encode(), parameters).fetchall()
         return [{name: _plain(value) for name, value in row.items()} for row in rows]
 
@@ -202,7 +206,7 @@ class ServerDatabase:
 
     def execute(self, statements: str) -> None:
         """Run statements as the owner of the server."""
-        with self._server.administer(self.name) as connection:
+        with self.connected() as connection:
             connection.execute(statements.encode())
 
     def set_clock(self, now: float) -> None:

@@ -128,7 +128,7 @@ def test_purges_and_inserts_at_once_lose_no_page(open_store: Callable[[], SqlSto
 def test_two_streams_insert_the_same_unseen_members(
     open_store: Callable[[], SqlStore], database: ServerDatabase
 ) -> None:
-    """A page whose objects another run has inserted meanwhile is stored once more; each has one number."""
+    """REL-43: a page whose objects another run has inserted is stored once more; each has one number."""
     users, groups = list[list[Change]](), list[list[Change]]()
     for turn in range(ROUNDS):
         people = range(1_000 * (turn + 1), 1_000 * (turn + 1) + MEMBERS)
@@ -236,6 +236,44 @@ def test_a_server_that_fails_is_named(
             connection.execute("ALTER ROLE vend CONNECTION LIMIT -1")
             connection.execute("ALTER ROLE vend RESET ALL")
     assert (caught.value.cause, caught.value.remedy) == (f"the store failed: {name}", REMEDIES[remedy])
+
+
+def test_an_end_that_nobody_learned_of_is_found_by_the_next_run(
+    open_store: Callable[[], SqlStore], database: ServerDatabase
+) -> None:
+    """REL-43: the server has stored the page, and the connection ends before it says so. Nothing is stored twice."""
+    store, page = open_store(), Page([active(1), group(2, 3)], f"{ROOT}/1", LinkKind.NEXT)
+    checkpoint = begin(store, USERS)
+
+    def end(connection: Connection) -> None:
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        driver.commit()
+        driver.close()
+
+    event.listen(store._database.engine, "commit", end, once=True)  # noqa: SLF001  # no door leads there
+    with pytest.raises(Unavailable, match="the store failed: CONNECTION"):
+        store.commit(checkpoint, page, now=NOW)
+    with pytest.raises(LeaseLost):
+        store.commit(checkpoint, page, now=NOW)
+    store.release(checkpoint)
+    after = begin(open_store(), USERS)
+    assert (after.link, after.page) == (f"{ROOT}/1", checkpoint.page + 1)
+    assert len(database.query("select id from directory_object")) == 3
+
+
+def test_a_view_of_a_reader_is_in_the_way_of_a_migration(
+    open_store: Callable[[], SqlStore], database: ServerDatabase
+) -> None:
+    """DIR-08: what was built on the views is not taken away. It is named, and nothing is changed."""
+    begin(open_store(), USERS)
+    database.execute("CREATE VIEW ours AS SELECT id FROM active_users; UPDATE schema_version SET number = 2")
+    with pytest.raises(Unavailable) as caught:
+        begin(open_store(), GROUPS)
+    assert (caught.value.cause, caught.value.remedy) == ("the store failed: 2BP01", REMEDIES["2BP01"])
+    assert database.query("select number from schema_version") == [{"number": 2}]
+    database.execute("DROP VIEW ours")
+    begin(open_store(), GROUPS)
 
 
 def test_a_run_that_is_cut_off_anywhere_leaves_a_page_or_nothing(

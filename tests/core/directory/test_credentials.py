@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.core.directory.credentials import CredentialKind, notice_days, read_credentials
+from shared.core.directory.credentials import CredentialKind, read_credentials
 from tests.adapters.database.directory_copy import oid
 
 SHA1 = "52ED9B5038A47B9E2E2190715CC238359D4F8F73"
@@ -84,30 +84,6 @@ def test_what_is_mended_is_counted(given_: Any, known: bool, mended: int) -> Non
     """A set that is no list is not known; an entry without a key id is left out of one."""
     held, number = read_credentials(given_, CredentialKind.KEY)
     assert (held is not None, number) == (known, mended)
-
-
-@pytest.mark.parametrize(
-    ("left", "told", "days"),
-    [
-        (31, None, None),
-        (30.001, None, None),
-        (30, None, 30),
-        (30, 30, None),
-        (7.001, 30, None),
-        (7, 30, 7),
-        (7, 7, None),
-        (7, 1, None),
-        (1, 7, 1),
-        (1, None, 1),
-        (1, 1, None),
-        (0.001, 7, 1),
-        (0, None, None),
-        (-1, None, None),
-    ],
-)
-def test_an_end_is_told_three_times(left: float, told: int | None, days: int | None) -> None:
-    """30, 7 and 1 days before, once each; what has ended is not told."""
-    assert notice_days(ends_at=1_000 * DAY + left * DAY, told_days=told, now=1_000 * DAY) == days
 
 
 values: st.SearchStrategy[Any] = st.recursive(

@@ -1,0 +1,116 @@
+"""`./vend watch`: every event of the local app, and what a caller sees beside them."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from starlette.responses import Response
+from typer.testing import Result
+
+from cli.patience import Patience
+from emulator.tour.site import SCOPE, Site, ask
+from emulator.tour.tour import OTHER_SCOPE
+from tests.cli.conftest import KEY, Oracle, Run
+
+ANSWER = r"billing graph\.microsoft\.com 200 (cache|identity_provider) [\d.]+ ms [0-9a-f]{12}"
+TIME = r"\d\d:\d\d:\d\d "
+
+
+@dataclass
+class Time:
+    """A clock that runs when the command sleeps; what happens meanwhile is done at its first sleep."""
+
+    meanwhile: Callable[[], object] = lambda: None
+    moment: float = field(default=0.0, init=False)
+
+    def patience(self) -> Patience:
+        """Return how the command waits."""
+        return Patience(lambda: self.moment, self.sleep, lambda: 1_795_000_000 + self.moment)
+
+    def sleep(self, seconds: float) -> None:
+        """Let time pass."""
+        meanwhile, self.meanwhile = self.meanwhile, lambda: None
+        meanwhile()
+        self.moment += seconds
+
+
+def watch(run: Run, site: Site, *words: str, meanwhile: Callable[[], object] = lambda: None) -> Result:
+    """Watch the site for two seconds of that clock."""
+    environ = {
+        "VEND_URL": site.app.url,
+        "VEND_KEY_FILE": str(site.folder / "billing.key"),
+        "VEND_CONFIG": str(site.folder / "vend.toml"),
+    }
+    return run("watch", *words, "--for", "2s", obj=Time(meanwhile).patience(), **environ)
+
+
+def test_each_event_is_a_line(run: Run, site: Site) -> None:
+    """FND-E7. Who got which token, from where and how fast, or why not; other events by name; none from before."""
+
+    def happen() -> None:
+        ask(site)
+        ask(site, OTHER_SCOPE)
+        with (site.folder / "app.log").open("a") as log:
+            log.write('{"event":"region_refused","time":"2026-11-23T14:43:17+00:00","region":"x y","worker":"w"}\nhalf')
+
+    ask(site)
+    first, *lines = watch(run, site, meanwhile=happen).stdout.splitlines()
+    with (site.folder / "app.log").open("a") as log:
+        log.write("\n")
+    assert first == f"Watching {site.folder}/app.log. Ctrl-C ends it."
+    expected = (
+        TIME + ANSWER,
+        TIME + r"billing vault\.azure\.net 400 invalid_scope [\d.]+ ms \(no entry lists this scope\)",
+        '14:43:17 region_refused region="x y"',
+    )
+    assert len(lines) == len(expected)
+    for line, form in zip(lines, expected, strict=True):
+        assert re.fullmatch(form, line)
+
+
+def test_a_caller_asks_each_second(run: Run, site: Site) -> None:
+    """It asks for the first scope that it may have; its own events are not shown a second time, those of others are."""
+    first, *lines = watch(run, site, "billing", meanwhile=lambda: ask(site, OTHER_SCOPE)).stdout.splitlines()
+    assert first == f"Watching {site.folder}/app.log and billing, who asks for {SCOPE} each second. Ctrl-C ends it."
+    sees = TIME + r"billing sees 200 (cache|identity_provider) \d+ ms, \d+ s left, [0-9a-f]{12}"
+    assert [bool(re.fullmatch(sees, line)) for line in lines] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (Response('{"error": "temporarily_unavailable"}', 503, {"retry-after": "7"}), "503 temporarily_unavailable"),
+        (Response("<html>", 401), "401"),
+    ],
+    ids=["vend", "host"],
+)
+def test_what_a_caller_sees_is_shown_as_it_is(
+    run: Run, oracle: tuple[Oracle, str], tmp_path: Path, answer: Response, says: str
+) -> None:
+    """Errors too, with the wait that they name; no key and no token."""
+    serving, url = oracle
+    serving.answer = answer
+    (tmp_path / "app.log").touch()
+    words = ("watch", "billing", "--scope", SCOPE, "--log", str(tmp_path / "app.log"), "--for", "1s", "--app", url)
+    done = run(*words, obj=Time().patience(), VEND_KEY=KEY)
+    line = done.stdout.splitlines()[1]
+    assert re.match(rf"{TIME}billing sees {says} ", line)
+    assert line.endswith(", retry after 7 s") is (answer.status_code == 503)
+    assert (done.exit_code, KEY in done.output) == (0, False)
+
+
+def test_it_ends_with_the_app(run: Run, tmp_path: Path) -> None:
+    """FND-E15. The host says so in its last line; else a killed `make run` would leave the command behind."""
+    log = tmp_path / "app.log"
+    log.touch()
+    time = Time(lambda: log.write_text("Stopped; dropped 0 log lines that belonged to no running invocation\n"))
+    done = run("watch", "--log", str(log), obj=time.patience())
+    assert (done.exit_code, done.stdout.splitlines()[1:]) == (0, ["The app has stopped."])
+
+
+def test_without_a_log_and_a_caller_there_is_nothing_to_watch(run: Run, tmp_path: Path) -> None:
+    """The message leads to `make run`."""
+    done = run("watch", VEND_CONFIG=str(tmp_path / "vend.toml"))
+    assert (done.exit_code, done.stderr.splitlines()[0]) == (1, "There is no log of a `make run` here.")
