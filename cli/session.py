@@ -176,9 +176,7 @@ class Session:
         """Print why the change does not count yet, with the app's own mistakes where an admin asks."""
         say(f"{self.documents.callers_file} is written. Whether every worker goes by it is not known.", error=True)
         if self._admin is None:
-            return stop(
-                reason, "To see what the app reports: --as ADMIN, a caller with admin = true, or its log."
-            )
+            return stop(reason, "To see what the app reports: --as ADMIN, a caller with admin = true, or its log.")
         try:
             mistakes = read_mistakes(self.app, self._admin)
         except Unclear as failure:
