@@ -114,7 +114,7 @@ class Mistaken(Exception):
             if mistakes:
                 say(file)
             elif file == self._unchecked:
-                say(f"{file}: none so far; its profiles are looked at once those of vend.toml are good")
+                say(f"{file}: good so far; its profiles are checked once vend.toml is good")
             for mistake in mistakes:
                 say(f"  {mistake}")
         for warning in self.warnings:

@@ -176,13 +176,11 @@ class Session:
         """Print why the change does not count yet, with the app's own mistakes where an admin asks."""
         say(f"{self.documents.callers_file} is written. Whether every worker goes by it is not known.", error=True)
         if self._admin is None:
-            return stop(
-                reason, "The mistakes that the app reports: --as ADMIN, a caller with admin = true, or its log."
-            )
+            return stop(reason, "To see what the app reports: --as ADMIN, a caller with admin = true, or its log.")
         try:
             mistakes = read_mistakes(self.app, self._admin)
         except Unclear as failure:
-            return stop(reason, f"The mistakes that the app reports are not known: {failure}.")
+            return stop(reason, f"The app does not report its mistakes: {failure}.")
         ended = stop(reason, "The app reports:" if mistakes else "The app reports no mistake.")
         for mistake in mistakes:
             say(f"  {mistake}", error=True)

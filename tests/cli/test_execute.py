@@ -22,7 +22,7 @@ print(DefaultAzureCredential().get_token("{SCOPE}").token)
 GIVEN = ("AZURE_AUTHORITY_HOST", "AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_FEDERATED_TOKEN_FILE", "NETRC")
 OTHERS = ("IDENTITY_ENDPOINT", "IDENTITY_HEADER", "AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PATH",
     "AZURE_USERNAME", "AZURE_PASSWORD", "AZURE_REGIONAL_AUTHORITY_NAME", "AZURE_KUBERNETES_TOKEN_PROXY")  # fmt: skip
-OWN = "IDENTITY_ENDPOINT is set: the identity that this process has of its own is not used.\n"
+OWN = "IDENTITY_ENDPOINT is set: this process does not use its own identity.\n"
 SHOW = "import json, os, sys; print(json.dumps([sys.argv[1:], dict(os.environ)])); sys.exit(7)"
 
 
@@ -123,7 +123,7 @@ def test_the_lines_are_for_a_shell(run: Run, tmp_path: Path, own: str) -> None:
     shell = subprocess.run(["/bin/sh", tmp_path / "lines"], capture_output=True, text=True, check=True)
     assert shell.stdout == f"{URL}/api/msi/token {key}"
     assert "These lines hold the key" in done.stderr
-    assert ("the identity that this process has of its own is not used" in done.stderr) is bool(own)
+    assert ("this process does not use its own identity" in done.stderr) is bool(own)
 
 
 @pytest.mark.parametrize("command", [("env", "billing"), ("exec", "billing", "--", "true")], ids=["env", "exec"])

@@ -83,6 +83,6 @@ def test_nothing_of_the_current_folder_is_run(tmp_path: Path) -> None:
     done = launch("check", "--config", "vend.toml", environ={}, cwd=tmp_path)
     assert done.stdout == (
         f"{tmp_path}/vend.toml\n  profiles: is missing\n"
-        "callers.toml.example: no mistake so far; its profiles are checked once vend.toml is good\n1 mistake.\n"
+        "callers.toml.example: good so far; its profiles are checked once vend.toml is good\n1 mistake.\n"
     )
     assert (done.returncode, done.stderr) == (1, "")

@@ -303,7 +303,7 @@ def test_two_variables_and_other_python_get_a_token(own_site: Site, code: str) -
 @pytest.mark.slow
 @pytest.mark.parametrize(("command", "code"), ASKING.values(), ids=ASKING)
 def test_an_example_prints_the_error_of_vend(own_site: Site, command: str, code: str) -> None:
-    """Of a scope that the caller may not have, in our words; the OAuth libraries alone drop the id."""
+    """FND-E13: of a scope that the caller may not have, in our words; the OAuth libraries alone drop the id."""
     secure = f"VEND_URL={own_site.url}" if code in {REQUESTS, *WORKLOAD.values()} else ""
     command, code = (text.replace(GRAPH, "https://vault.azure.net", 1) for text in (command, code))
     ended = done(own_site, f"{secure}\n{command}", code)
