@@ -86,7 +86,7 @@ def test_another_end_is_told_again() -> None:
     tell(story, "")
 
 
-@pytest.mark.parametrize(("days", "number"), [(7.1, 0), (6.9, 1), (0.1, 1), (-0.1, 0)])
+@pytest.mark.parametrize(("days", "number"), [(7.1, 0), (7, 1), (0.1, 1), (0, 0), (-0.1, 0)])
 def test_readiness_shows_how_many_end_within_a_week(days: float, number: int) -> None:
     """Any caller may read it, so that it has no names; it is degraded, because nobody has acted on the first notice."""
 

@@ -9,6 +9,7 @@ import jwt
 import pytest
 
 from shared.core.errors import CredentialRefused, OperatorError, Unavailable, UpstreamError
+from shared.credentials.check import standing
 from tests.clock import run_virtual, settle
 from tests.credentials.bench import ENDPOINT
 from tests.credentials.registration import Registration
@@ -392,3 +393,59 @@ def test_the_proofs_of_one_flight_are_for_its_endpoint() -> None:
         jwt.decode(sent["client_assertion"], options={"verify_signature": False})["aud"] for sent in registration.sent
     }
     assert audiences == {ENDPOINT}
+
+
+def test_a_newer_version_that_is_refused_counts_until_it_is_accepted() -> None:
+    """From an age of 26 hours on, and longer than it rests; the end is that of the version that serves."""
+    registration = Registration(versions=1)
+    registration.register("v1")
+
+    def stands() -> tuple[float, bool]:
+        found = standing(registration.chain, registration.clock())
+        assert found
+        assert found.end
+        return (found.end.timestamp() - began) / DAY, found.newer_refused
+
+    async def story() -> None:
+        assert standing(registration.chain, registration.clock()) is None
+        await registration.acquire()
+        registration.clock.tick(60)
+        await registration.chain.reread(0)
+        registration.clock.tick(26 * HOUR - 61)
+        await registration.acquire(in_background=True)
+        assert stands() == (365 - 7, False)
+        registration.clock.tick(1)
+        assert stands() == (365 - 7, True)
+        registration.clock.tick(HOUR)
+        assert (stands(), registration.resting) == ((365 - 7, True), [])
+        registration.register("v1", "v2")
+        await registration.acquire(in_background=True)
+        assert stands() == (365, False)
+
+    began = registration.clock.wall()
+    registration.vault.versions["v2"] = registration.vault.version()
+    asyncio.run(story())
+
+
+def test_what_is_not_newer_is_no_reason_to_warn() -> None:
+    """Neither an older version than the one that serves, nor the only one there is."""
+    registration = Registration()
+    registration.register()
+
+    async def story() -> None:
+        assert await outcome(registration) == "CredentialRefused"
+        assert standing(registration.chain, registration.clock()) == (
+            registration.vault.versions["v1"].not_after,
+            False,
+        )
+        registration.clock.tick(60)
+        registration.vault.versions["v2"] = registration.vault.version()
+        registration.register("v2")
+        await registration.acquire()
+        registration.clock.tick(26 * HOUR)
+        assert standing(registration.chain, registration.clock()) == (
+            registration.vault.versions["v2"].not_after,
+            False,
+        )
+
+    asyncio.run(story())
