@@ -42,7 +42,7 @@ class Service:
 
     def run(self, command: str, **environ: str) -> subprocess.CompletedProcess[str]:
         """Run a command of the shell in its folder."""
-        key = self.folder / "shop.key"
+        key = self.folder / "ledger.key"
         environment = {
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "TENANT_ID": TENANT_ID,
@@ -97,7 +97,7 @@ def test_a_service_moves_from_msal_to_vend_and_back(service: Service) -> None:
     token, log = service.ask(TOKENS_FROM="both")
     assert (application(token), log) == (CLIENT_ID, "")
     events = (service.site.folder / "app.log").read_text()
-    assert re.search('"event":"token".*"caller":"shop".*"status":200', events)  # vend was asked beside MSAL
+    assert re.search('"event":"token".*"caller":"ledger".*"status":200', events)  # vend was asked beside MSAL
     service.run(cut_over)
     token, log = service.ask(TOKENS_FROM="vend")
     assert (application(token), log) == (CLIENT_ID, "")
