@@ -66,7 +66,7 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "shared/core/origins.py": ("tests/core/entra/test_clouds.py", "tests/adapters/test_http.py", *_DOCUMENTS),
     "shared/core/policy.py": ("tests/callers/test_age.py", "tests/core/documents/test_callers.py"),
     "shared/core/entra/refusal.py": ("tests/credentials/test_chain.py", "tests/credentials/test_rotation.py"),
-    "shared/core/proofs.py": ("tests/callers/test_identity_tokens.py",),
+    "shared/core/proofs.py": (*_DOORS, "tests/callers/test_identity_tokens.py"),
     "shared/core/reply.py": ("tests/core/entra/test_token_answer.py", "tests/core/directory/test_delta.py"),
     "shared/core/request.py": _DOORS,
     "shared/core/retry.py": (*_CACHE, "tests/tokens/test_acquire.py"),
