@@ -80,87 +80,94 @@ _ORDERS = (
 class Limits:
     """The knobs, with the values that production runs with, and what each bounds."""
 
-    connect_seconds: float = field(default=2, metadata={"why": "to connect, and again for TLS"})
-    read_idle_seconds: float = field(default=5, metadata={"why": "between two pieces of an answer"})
-    attempt_seconds: float = field(default=8, metadata={"why": "one request to an outside service as a whole"})
+    connect_seconds: float = field(default=2, metadata={"why": "the longest time to connect, and again for TLS"})
+    read_idle_seconds: float = field(default=5, metadata={"why": "the longest pause between two pieces of an answer"})
+    attempt_seconds: float = field(
+        default=8, metadata={"why": "the longest time for one request to an outside service"}
+    )
     caller_budget_seconds: float = field(
         default=20,
         metadata={
-            "why": "the longest that a caller waits for a token, then 504. "
+            "why": "the longest time that a caller waits for a token; then vend answers 504. "
             "A worker without a callers document adds up to `attempt_seconds`"
         },
     )
     attempts_per_flight: int = field(
         default=2,
-        metadata={"why": "tries of one flight, a second apart; one alone where Entra named a wait or refused"},
+        metadata={"why": "tries of one flight, a second apart; only one if Entra named a wait or refused"},
     )
     failure_first_seconds: float = field(
         default=5,
         metadata={
-            "why": "how long a first passing failure is remembered, and Entra is not asked; it grows by half each time"
+            "why": "how long vend does not ask Entra after a passing failure; half as long again after each further one"
         },
     )
-    failure_max_seconds: float = field(default=240, metadata={"why": "the most that this grows to"})
-    failure_permanent_seconds: float = field(default=60, metadata={"why": "how long a refusal is remembered"})
+    failure_max_seconds: float = field(default=240, metadata={"why": "the longest such time"})
+    failure_permanent_seconds: float = field(
+        default=60, metadata={"why": "how long vend does not ask Entra after a refusal"}
+    )
     retry_after_cap_seconds: float = field(
         default=3_600, metadata={"why": "the longest wait that vend takes from Entra's `Retry-After`"}
     )
     refresh_fraction_min: float = field(
-        default=0.55, metadata={"why": "a token is refreshed when at least this much of its life is left"}
+        default=0.55, metadata={"why": "the smallest share of its life that is left when vend refreshes a token"}
     )
     refresh_fraction_max: float = field(
         default=0.65,
-        metadata={
-            "why": "a token is refreshed when at most this much of its life is left; "
-            "drawn between the two for each token"
-        },
+        metadata={"why": "the largest such share; for each token vend draws a share between the two"},
     )
     short_wait_seconds: float = field(
-        default=1, metadata={"why": "how long a caller waits for a newer token in the last minutes of a cached one"}
+        default=1, metadata={"why": "how long a caller waits for a newer token when the cached one is near its end"}
     )
     min_remaining_seconds: float = field(
         default=300,
         metadata={
-            "why": "the least remaining life with which a token is served at once; a tenth of its life if that is less"
+            "why": "the least time left of a token that vend serves at once; a tenth of its life if that is less"
         },
     )
     min_remaining_failing_seconds: float = field(
         default=60,
         metadata={
-            "why": "the least remaining life with which a token is served while no newer one comes. "
-            "Of a token that lives less than ten minutes, half of its life if that is less"
+            "why": "the least time left of a token that vend serves while it can get no newer one. "
+            "For a token that lives less than ten minutes, half of its life if that is less"
         },
     )
     expiry_margin_seconds: float = field(
-        default=10, metadata={"why": "subtracted from `expires_in`, for network time and the caller's clock"}
+        default=10, metadata={"why": "vend subtracts this from `expires_in`, for network time and the caller's clock"}
     )
     forced_refresh_interval_seconds: float = field(
-        default=30, metadata={"why": "between two flights for the same challenge, or for rejected tokens of a key"}
+        default=30,
+        metadata={
+            "why": "the shortest time between two flights for one claims challenge, or for a token that callers reject"
+        },
     )
     shed_after_seconds: float = field(
-        default=5, metadata={"why": "the age from which a flight counts as late; two fifths of it after an outage"}
+        default=5, metadata={"why": "the age from which a flight counts as late; two fifths of this after an outage"}
     )
     waiting_max: int = field(
-        default=64, metadata={"why": "requests that may wait for late flights; the youngest beyond it get 503"}
+        default=64,
+        metadata={"why": "requests that may wait for late flights; vend answers 503 to the newest of the others"},
     )
-    claims_per_minute: int = field(default=6, metadata={"why": "claims challenges of one caller; beyond it 429"})
+    claims_per_minute: int = field(
+        default=6, metadata={"why": "claims challenges of one caller; vend answers 429 to more"}
+    )
     cache_entries: int = field(
-        default=1_000, metadata={"why": "tokens that are cached; the least recently used one is evicted"}
+        default=1_000, metadata={"why": "tokens in the cache; a further one replaces the least recently used"}
     )
     upstream_body_bytes: int = field(default=100 * 1024, metadata={"why": "the largest answer of an outside service"})
     graph_first_byte_seconds: float = field(
-        default=60, metadata={"why": "between two pieces of a page of Graph, the first one included"}
+        default=60, metadata={"why": "the longest pause before the first piece of a page of Graph, and between two"}
     )
-    graph_page_seconds: float = field(default=120, metadata={"why": "one page of Graph as a whole"})
+    graph_page_seconds: float = field(default=120, metadata={"why": "the longest time for one page of Graph"})
     graph_page_bytes: int = field(default=8 * 1024 * 1024, metadata={"why": "the largest page of Graph"})
     vault_reread_seconds: float = field(
-        default=6 * 3600, metadata={"why": "how long the facts of a certificate are used before they are read again"}
+        default=6 * 3600, metadata={"why": "how long vend uses what it read about a certificate in Key Vault"}
     )
     callers_refresh_seconds: float = field(
-        default=15, metadata={"why": "the age from which the callers document is checked in the background"}
+        default=15, metadata={"why": "the age from which vend checks the callers document in the background"}
     )
     callers_must_check_seconds: float = field(
-        default=30, metadata={"why": "the age from which the callers document is checked before an answer"}
+        default=30, metadata={"why": "the age from which vend checks the callers document before it answers"}
     )
     callers_deadline_seconds: float = field(default=2, metadata={"why": "how long an answer waits for that check"})
     callers_max_age_seconds: float = field(
@@ -169,8 +176,8 @@ class Limits:
     unknown_keys_per_minute: int = field(
         default=60,
         metadata={
-            "why": "refusals that are logged individually on the routes whose keys vend alone checks; "
-            "further ones are counted"
+            "why": "refusals with a line of their own in the log, on the routes where vend alone checks the key; "
+            "vend counts the others"
         },
     )
 

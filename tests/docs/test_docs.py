@@ -94,7 +94,7 @@ def test_every_setting_is_documented() -> None:
 
 def test_the_way_to_postgresql_is_documented() -> None:
     """docs/configuration.md has the audience and the servers of each cloud, and how long vend waits for one."""
-    section = CONFIGURATION.partition("A PostgreSQL store is reached")[2].partition("Every bound")[0]
+    section = CONFIGURATION.partition("connects to a PostgreSQL store")[2].partition("## Limits")[0]
     for cloud in CLOUDS.values():
         assert f"`{cloud.database_audience}`" in section
         assert f"`{cloud.database}`" in section
