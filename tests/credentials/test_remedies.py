@@ -354,7 +354,7 @@ REMEDIES = (
     Remedy(5002730, signed_by("HS256", lambda: "a" * 32), RS256, kinds.write_assertion),
     Remedy(5002738, signed_by("ES256", elliptic_key), RS256, kinds.write_assertion),
     Remedy(7000274, altered, WRITER, kinds.write_assertion),
-    Remedy(700024, signed_by("RS256", kinds.foreign_key, exp=1), "see whether what writes", kinds.write_assertion),
+    Remedy(700024, signed_by("RS256", kinds.foreign_key, exp=1), "check that the writer", kinds.write_assertion),
     Remedy(7000272, withdrawn_key, "have the issuer publish its present keys", publish),
     Remedy(7000215, wrong_secret, SECRET, kinds.vault_secret),
     Remedy(7000222, old_secret, SECRET, kinds.vault_secret),
