@@ -21,6 +21,8 @@ from shared.core.reply import Reply
 
 ROOTS_BYTES = 1024 * 1024
 """The most that is read of `network.ca_file`: four times the roots of a machine."""
+SPARE_SECONDS = 1.0
+"""How much longer an exchange may take until it is cancelled: it ends by itself before, and cleans up."""
 _HEADERS = {"user-agent": "vend", "accept": "application/json", "accept-encoding": "identity"}
 
 type Allows = Callable[[Origin], bool]
@@ -140,8 +142,9 @@ class Upstream:
         connections = self._connections.get(origin)
         if connections is None:
             connections = self._connections[origin] = self._connections_to(origin)
+        until = asyncio.get_running_loop().time() + self._seconds
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout_at(until + SPARE_SECONDS):
                 async with asyncio.timeout(self._longest_wait):
                     await connections.places.acquire()
                 try:
@@ -151,6 +154,7 @@ class Upstream:
                         headers=_HEADERS | dict(headers),
                         content=content,
                         most=body_bytes or self._body_bytes,
+                        until=until,
                     )
                 finally:
                     connections.places.release()
