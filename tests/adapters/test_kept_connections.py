@@ -200,6 +200,33 @@ def test_two_deadlines_at_once_leave_no_connection_open() -> None:
     asyncio.run(beside(hang, story, look_up=lambda *_: ["127.0.0.1"], limits=limits))
 
 
+def test_a_request_that_is_given_up_leaves_no_connection_open() -> None:
+    """REL-63: at whatever step of its way a caller leaves it."""
+    open_now = 0
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal open_now
+        open_now += 1
+        while await reader.read(4_096):
+            pass
+        open_now -= 1
+        writer.close()
+
+    async def story(upstream: Upstream, one: str, _: str) -> None:
+        for steps in range(60):
+            request = asyncio.create_task(upstream.get(one, headers={}))
+            for _step in range(steps):
+                await asyncio.sleep(0)
+            request.cancel()
+            await asyncio.wait([request])
+        for _wait in range(100):
+            await asyncio.sleep(0.05 if open_now else 0)
+        assert open_now == 0
+
+    limits = Limits(connect_seconds=0.1, attempt_seconds=0.5)
+    asyncio.run(beside(hang, story, look_up=lambda *_: ["127.0.0.1"], limits=limits))
+
+
 def test_a_name_that_hangs_costs_only_itself() -> None:
     """A name is looked up once for all its requests, in a thread that no other name needs."""
     looked_up: list[str] = []
