@@ -185,6 +185,5 @@ def test_a_list_of_mistakes_that_is_none_hides_no_reason(shop: Desk) -> None:
     done = shop.do(*COMMANDS["allow"], "--as", "boss")
     assert (done.exit_code, "refuses the document" in done.stderr) == (1, True)
     assert (
-        done.stderr.splitlines()[-1]
-        == "What the app finds wrong is not known: /api/doctor answers no list of mistakes."
+        done.stderr.splitlines()[-1] == "The app does not report its mistakes: /api/doctor answers no list of mistakes."
     )
