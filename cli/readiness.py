@@ -105,17 +105,23 @@ def read_diagnosis(app: str, secret: Secret) -> Diagnosis:
         raise Unclear(str(failure)) from None
     body = json_object(answer.content)
     match answer.status_code, body:
-        case HTTPStatus.OK, {"mistakes": list(mistakes)}:
+        case HTTPStatus.OK, {"mistakes": list(mistakes)} if all(map(_is_mistake, mistakes)):
             credentials = body.get("credentials")
             return Diagnosis(
-                [f"{each['at']}: {each['what']}" for each in mistakes if isinstance(each, dict) and "at" in each],
+                [f"{each['at']}: {each['what']}" for each in mistakes],
                 [each for each in credentials if isinstance(each, dict)] if isinstance(credentials, list) else [],
             )
+        case HTTPStatus.OK, _:
+            raise Unclear("/api/doctor answers no list of mistakes")
         case HTTPStatus.FORBIDDEN, {"correlation_id": _}:
             raise Unclear("the caller of --as is no admin")
         case HTTPStatus.UNAUTHORIZED, _:
             raise Unclear("the key of --as is not that of a caller")
     raise Unclear(f"/api/doctor answers {answer.status_code}")
+
+
+def _is_mistake(found: object) -> bool:
+    return isinstance(found, dict) and all(isinstance(found.get(name), str) for name in ("at", "what"))
 
 
 def _not_the_app(answer: httpx.Response) -> Unclear:

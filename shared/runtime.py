@@ -53,6 +53,8 @@ from shared.wiring.tokens import build_tokens, first_keys
 ROOT = Path(__file__).parents[1]
 # At INFO these libraries log a line for each of their requests; the events report what matters.
 NOISY = ("azure", "httpcore", "msal", "urllib3")
+# Their warnings and errors hold what a database says, and rows.
+SILENT = ("psycopg", "sqlalchemy.pool")
 GRAPH_SYNC = "graph_sync"
 CERTIFICATE_ROTATION = "certificate_rotation"
 
@@ -215,7 +217,9 @@ def build(environ: Mapping[str, str], *, root: Path, events: Events, system: Sys
 
 
 def quiet_libraries() -> None:
-    """Silence the lines of libraries, unless the operator has set a level for them."""
+    """Silence the lines of libraries, unless the operator has set a level for those that may be read."""
+    for name in SILENT:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     for name in NOISY:
         logger = logging.getLogger(name)
         if logger.level == logging.NOTSET:

@@ -8,6 +8,9 @@ request (RFC 9112 section 9.2). httpcore looks for such bytes in the socket, and
 h11, with asyncio and in TLS. So a stream takes all that asyncio has, and hands it over without its last byte. h11 comes
 for that byte only if the answer needs it. What h11 left, and what TLS has, makes the connection one to close. TLS shows
 whole records alone: after an answer so long that asyncio may have the rest of a record, the connection is closed too.
+
+The deadline of an exchange is that of each wait for the other side, so that httpcore ends it by its own timeouts. A
+task that is cancelled while httpcore cleans up leaves the connection open: anyio shields from its own scopes alone.
 """
 
 import asyncio
@@ -91,8 +94,15 @@ class Connections:
             network_backend=_Backend(addresses),
         )
 
-    async def exchange(self, method: str, url: str, *, headers: Mapping[str, str], content: bytes, most: int) -> Reply:
+    async def exchange(
+        self, method: str, url: str, *, headers: Mapping[str, str], content: bytes, most: int, until: float
+    ) -> Reply:
         """Send a request, and receive an answer with a body of `most` bytes at the most.
+
+        Args:
+            method, url, headers, content: of the request.
+            most: bytes of the body.
+            until: when the exchange ends at the latest, by the clock of the event loop.
 
         Raises:
             Unavailable: there was no connection, or it broke.
@@ -108,7 +118,7 @@ class Connections:
             extensions={"timeout": self._timeout},
         )
         try:
-            return await self._exchange(request, most)
+            return await self._exchange(request, most, until)
         except _FAILURES as error:
             failure = self._failure(error)
         # Outside of the except block, so that the error that holds request and answer is no part of this one.
@@ -118,8 +128,8 @@ class Connections:
         """Close every connection."""
         await self._pool.aclose()
 
-    async def _exchange(self, request: httpcore.Request, most: int) -> Reply:
-        meter = _Meter(HEAD_BYTES, at_once=HEAD_READ_BYTES)
+    async def _exchange(self, request: httpcore.Request, most: int, until: float) -> Reply:
+        meter = _Meter(HEAD_BYTES, at_once=HEAD_READ_BYTES, until=until)
         _meter.set(meter)  # of this task alone, or of the one that waits for it
         answer = await self._pool.handle_async_request(request)
         try:
@@ -155,11 +165,17 @@ class Connections:
 
 @dataclass(slots=True)
 class _Meter:
-    """The bytes that an exchange may still receive, in all and at once, and those that it has received."""
+    """The bytes that an exchange may still receive, in all and at once; until when; and those that it has received."""
 
     left: int
     at_once: int
+    until: float
     received: int = 0
+
+    def seconds(self, timeout: float | None) -> float:
+        """Return for how long the exchange may wait for the other side, where it would wait so long by itself."""
+        left = max(self.until - asyncio.get_running_loop().time(), 0.0)
+        return left if timeout is None else min(timeout, left)
 
 
 _meter: ContextVar[_Meter] = ContextVar("meter")
@@ -182,21 +198,21 @@ class _Backend(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> "_Stream":
         # Only the look-up is cancelled when the time is over: a connection that is cancelled may be left open.
-        deadline = asyncio.timeout(timeout)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _meter.get().seconds(timeout)
         try:
-            async with deadline:
+            async with asyncio.timeout_at(until):
                 addresses = await self._addresses.of(host, port)
         except TimeoutError as error:
             raise httpcore.ConnectTimeout from error
         except OSError as error:
             raise httpcore.ConnectError from error
-        loop, until = asyncio.get_running_loop(), deadline.when()
         for others in range(len(addresses) - 1, 0, -1):
-            left = None if until is None else max(until - loop.time(), 0.0) / 2
+            left = max(until - loop.time(), 0.0) / 2
             with suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
                 address = addresses[-1 - others]
                 return _Stream(await self._inner.connect_tcp(address, port, left, local_address, socket_options))
-        left = None if until is None else max(until - loop.time(), 0.0)
+        left = max(until - loop.time(), 0.0)
         return _Stream(await self._inner.connect_tcp(addresses[-1], port, left, local_address, socket_options))
 
 
@@ -210,8 +226,10 @@ class _Stream(httpcore.AsyncNetworkStream):
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109  # as above
         meter = _meter.get()
+        if meter.seconds(timeout) == 0:  # of a service that always has a next byte
+            raise httpcore.ReadTimeout
         await asyncio.sleep(0)  # bytes that have arrived already are read without a turn of the event loop
-        rest = self._rest or await self._inner.read(RECEIVED_BYTES, timeout)
+        rest = self._rest or await self._inner.read(RECEIVED_BYTES, meter.seconds(timeout))
         size = min(max_bytes, meter.at_once, max(len(rest) - 1, 1))
         received, self._rest = rest[:size], rest[size:]
         meter.left -= len(received)
@@ -222,7 +240,7 @@ class _Stream(httpcore.AsyncNetworkStream):
         return received
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109  # as above
-        await self._inner.write(buffer, timeout)
+        await self._inner.write(buffer, _meter.get().seconds(timeout))
 
     async def start_tls(
         self,
@@ -230,7 +248,7 @@ class _Stream(httpcore.AsyncNetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,  # noqa: ASYNC109  # as above
     ) -> "_Stream":
-        return _Stream(await self._inner.start_tls(ssl_context, server_hostname, timeout))
+        return _Stream(await self._inner.start_tls(ssl_context, server_hostname, _meter.get().seconds(timeout)))
 
     async def aclose(self) -> None:
         await self._inner.aclose()

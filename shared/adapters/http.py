@@ -7,8 +7,11 @@ cookies, no .netrc and no proxy from the environment.
 
 import asyncio
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from shared.adapters.addresses import Addresses, LookUp, look_up
 from shared.adapters.connections import Connections
@@ -21,6 +24,8 @@ from shared.core.reply import Reply
 
 ROOTS_BYTES = 1024 * 1024
 """The most that is read of `network.ca_file`: four times the roots of a machine."""
+SPARE_SECONDS = 1.0
+"""How much longer an exchange may take until it is cancelled: it ends by itself before, and cleans up."""
 _HEADERS = {"user-agent": "vend", "accept": "application/json", "accept-encoding": "identity"}
 
 type Allows = Callable[[Origin], bool]
@@ -96,7 +101,7 @@ class Upstream:
         self._allows = allows
         self._seconds = limits.attempt_seconds
         self._body_bytes = limits.upstream_body_bytes
-        # A request that has waited longer would be cancelled in its handshake, which httpcore leaves open.
+        # A request that has waited longer would have no time left for its handshake.
         self._longest_wait = limits.attempt_seconds - 2 * limits.connect_seconds
         self._connections_to = connections
         self._connections: dict[Origin, Connections] = {}
@@ -140,29 +145,49 @@ class Upstream:
         connections = self._connections.get(origin)
         if connections is None:
             connections = self._connections[origin] = self._connections_to(origin)
+        until = asyncio.get_running_loop().time() + self._seconds
         try:
-            async with asyncio.timeout(self._seconds):
-                async with asyncio.timeout(self._longest_wait):
-                    await connections.places.acquire()
-                try:
-                    return await connections.exchange(
-                        method,
-                        url,
-                        headers=_HEADERS | dict(headers),
-                        content=content,
-                        most=body_bytes or self._body_bytes,
-                    )
-                finally:
-                    connections.places.release()
+            async with asyncio.timeout(self._longest_wait):
+                await connections.places.acquire()
         except TimeoutError:
-            failure = TimedOut(cause=f"{self._name}: timeout")
+            pass
+        else:
+            work = connections.exchange(
+                method,
+                url,
+                headers=_HEADERS | dict(headers),
+                content=content,
+                most=body_bytes or self._body_bytes,
+                until=until,
+            )
+            # A task of its own, which goes on where the caller leaves: httpcore loses a connection that is cancelled.
+            exchange = asyncio.create_task(self._bounded(work, until))
+            exchange.add_done_callback(partial(_give_back, connections.places))
+            return await asyncio.shield(exchange)
         # Outside of the except block, so that the error that holds request and answer is no part of this one.
-        raise failure
+        raise self._timed_out()
+
+    async def _bounded(self, work: Coroutine[Any, Any, Reply], until: float) -> Reply:
+        """Cancel an exchange that does not end by itself."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(until + SPARE_SECONDS):
+                return await work
+        raise self._timed_out()
+
+    def _timed_out(self) -> TimedOut:
+        return TimedOut(cause=f"{self._name}: timeout")
 
     async def aclose(self) -> None:
         """Close every connection."""
         for connections in self._connections.values():
             await connections.aclose()
+
+
+def _give_back(places: asyncio.Semaphore, exchange: asyncio.Task[Reply]) -> None:
+    """Free the place of an exchange that has ended; nobody may wait for it any more."""
+    places.release()
+    if not exchange.cancelled():
+        exchange.exception()
 
 
 def exactly(*urls: str) -> Allows:

@@ -69,6 +69,9 @@ class ClientFields(NamedTuple):
     secret: bytes
     assertion: bytes
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(id={self.id!r})"
+
 
 def client_of(form: bytes) -> ClientFields:
     """Return the first `client_id`, `client_secret` and `client_assertion` of a form that may be malformed otherwise.

@@ -23,6 +23,8 @@ KEYS = 64
 """The most keys of a set; Entra has fewer than ten."""
 RSA_BITS = range(2048, 4096 + 1)
 """RFC 7518 section 3.3 asks for the least; with more than the most, one signature would take a millisecond."""
+EXPONENT_BITS = 32
+"""Keys in use have 65537. A long one would make a signature cost 35 ms."""
 _COORDINATE = 32
 """Bytes of a coordinate of P-256, and of each half of its signatures (RFC 7518 section 3.4)."""
 _PSS = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=padding.PSS.DIGEST_LENGTH)
@@ -147,7 +149,7 @@ def _public_key(jwk: Mapping[str, Any]) -> rsa.RSAPublicKey | ec.EllipticCurvePu
     if jwk["kty"] != "RSA":
         raise ValueError("kty")
     modulus, exponent = (int.from_bytes(from_base64url(jwk[name])) for name in ("n", "e"))
-    if modulus.bit_length() not in RSA_BITS:
+    if modulus.bit_length() not in RSA_BITS or exponent.bit_length() > EXPONENT_BITS:
         raise ValueError("bits")
     return rsa.RSAPublicNumbers(exponent, modulus).public_key()
 

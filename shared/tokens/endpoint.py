@@ -72,7 +72,8 @@ class TokenEndpoint:
         endpoint = self._cloud.token_endpoint(key.tenant_id, region=region)
         reply = await self._post(endpoint, form, headers={"client-request-id": request_id})
         now = self._system.clock()
-        ahead = clock_difference(reply.headers, now=now.wall)
+        # As the wall clock was when the request left: somebody may have set it since.
+        ahead = clock_difference(reply.headers, now=asked.wall + now.boot - asked.boot)
         if ahead is not None and abs(ahead) > CLOCK_TOLERANCE:
             self._events.defer(catalogue.ClockDiffers(profile=key.profile, seconds=round(ahead)))
         if reply.status != 200:

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
@@ -174,6 +175,56 @@ def test_an_origin_that_hangs_costs_only_itself() -> None:
         await asyncio.gather(*hanging, return_exceptions=True)
 
     asyncio.run(beside(hang, story, look_up=lambda *_: ["127.0.0.1"]))
+
+
+def test_two_deadlines_at_once_leave_no_connection_open() -> None:
+    """REL-63: a peer chooses when its silence ends an exchange, such as at the deadline of the whole."""
+    closed = asyncio.Event()
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(4_096):
+            pass
+        closed.set()
+        writer.close()
+
+    async def story(upstream: Upstream, one: str, _: str) -> None:
+        # The loop is busy until just behind the first deadline, and then until behind the second one.
+        for begins in (0.25, 0.26):
+            asyncio.get_running_loop().call_later(begins, time.sleep, 0.08)
+        with pytest.raises(TimedOut):
+            await upstream.get(one, headers={})
+        async with asyncio.timeout(5):
+            await closed.wait()
+
+    limits = Limits(connect_seconds=0.1, read_idle_seconds=0.3, attempt_seconds=0.35)
+    asyncio.run(beside(hang, story, look_up=lambda *_: ["127.0.0.1"], limits=limits))
+
+
+def test_a_request_that_is_given_up_leaves_no_connection_open() -> None:
+    """REL-63: at whatever step of its way a caller leaves it."""
+    open_now = 0
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal open_now
+        open_now += 1
+        while await reader.read(4_096):
+            pass
+        open_now -= 1
+        writer.close()
+
+    async def story(upstream: Upstream, one: str, _: str) -> None:
+        for steps in range(60):
+            request = asyncio.create_task(upstream.get(one, headers={}))
+            for _step in range(steps):
+                await asyncio.sleep(0)
+            request.cancel()
+            await asyncio.wait([request])
+        for _wait in range(100):
+            await asyncio.sleep(0.05 if open_now else 0)
+        assert open_now == 0
+
+    limits = Limits(connect_seconds=0.1, attempt_seconds=0.5)
+    asyncio.run(beside(hang, story, look_up=lambda *_: ["127.0.0.1"], limits=limits))
 
 
 def test_a_name_that_hangs_costs_only_itself() -> None:

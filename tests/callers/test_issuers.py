@@ -19,7 +19,7 @@ from shared.callers.published_keys import published_keys
 from shared.core.documents.issuers import IssuerSettings
 from shared.core.errors import VendError
 from shared.core.reply import Reply
-from shared.core.verification_keys import KEYS, KeySet, read_key, read_key_set
+from shared.core.verification_keys import KEYS, KeySet, TokenAlgorithm, read_key, read_key_set
 from tests.api.shop import Shop, good
 from tests.callers.test_identity_tokens import BILLING, decoded, encoded, shown
 from tests.clock import FakeClock, run_virtual
@@ -325,6 +325,17 @@ def test_a_key_of_rsa_has_a_size(bits: int, *, is_read: bool) -> None:
         return
     with pytest.raises(VendError):
         read_key_set(body, of="a")
+
+
+@pytest.mark.parametrize(("exponent", "is_read"), [(65_537, True), (2**32 - 1, True), (2**32 + 1, False)])
+def test_a_key_of_rsa_has_a_small_exponent(exponent: int, *, is_read: bool) -> None:
+    """SEC-30: with one as long as the modulus a stranger's request with a forged token would cost 35 ms."""
+    key = {"kty": "RSA", "n": encoded((1 << 3071 | 1).to_bytes(384)), "e": encoded(exponent.to_bytes(5).lstrip(b"\0"))}
+    if is_read:
+        assert read_key(key).fits(TokenAlgorithm.RS256)
+        return
+    with pytest.raises(ValueError, match="is no RSA key"):
+        read_key(key)
 
 
 def test_a_key_on_the_curve_has_two_whole_coordinates() -> None:

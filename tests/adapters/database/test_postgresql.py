@@ -1,6 +1,7 @@
 """PostgreSQL: several writers at once, whose clocks differ, how a connection is proved, and what its errors mean."""
 
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,12 +10,13 @@ from contextlib import closing
 import pytest
 from sqlalchemy import Connection, event
 
-from shared.adapters.database.postgresql import REMEDIES
+from shared.adapters.database.postgresql import REMEDIES, REST_SECONDS
 from shared.adapters.database.store import LEASE_SECONDS, SqlStore
 from shared.core.directory.checkpoint import Checkpoint, LeaseHeld, LeaseLost, Stored
 from shared.core.directory.delta import Change, Edge, EdgeChange, LinkKind, ObjectState, Page
 from shared.core.directory.streams import GROUPS, STREAMS, USERS, Stream
 from shared.core.errors import Unavailable
+from shared.runtime import quiet_libraries
 from tests.adapters.database.directory_copy import NOW, ROOT, TENANT, active, oid
 from tests.adapters.database.postgresql_server import PASSWORD, PostgresqlServer, ServerDatabase
 
@@ -274,6 +276,60 @@ def test_a_view_of_a_reader_is_in_the_way_of_a_migration(
     assert database.query("select number from schema_version") == [{"number": 2}]
     database.execute("DROP VIEW ours")
     begin(open_store(), GROUPS)
+
+
+def message(kind: bytes, *parts: bytes) -> bytes:
+    """Write a message as a server does."""
+    content = b"".join(part + b"\0" for part in parts)
+    return kind + (len(content) + 4).to_bytes(4) + content
+
+
+def test_what_a_server_says_is_in_no_log(
+    postgresql: PostgresqlServer, database: ServerDatabase, caplog: pytest.LogCaptureFixture
+) -> None:
+    """SEC-10: psycopg would log its time zone, and SQLAlchemy why nothing can be rolled back, with the rows."""
+    quiet_libraries()
+    in_transaction = b"Z\0\0\0\5T"
+    refusal = message(b"E", b"SERROR", b"VERROR", b"CXX000", b"MC4N4RY-of-the-server", b"") + in_transaction
+    zone = message(b"S", b"TimeZone", b"C4N4RY/Zone")
+    with closing(SqlStore(database.open(), streams=STREAMS.values())) as store:
+        store.commit(begin(store, USERS), Page([active(1)], f"{ROOT}/1", LinkKind.DELTA), now=NOW)
+        front = postgresql.front
+        try:
+            front.lies = {b"BEGIN": zone + message(b"C", b"BEGIN") + in_transaction}
+            assert len(store.standings()) == 1
+            front.lies = {b"COMMIT": refusal, b"ROLLBACK": refusal}
+            with pytest.raises(Unavailable) as caught:
+                store.standings()
+        finally:
+            front.lies = {}
+    assert caught.value.cause == "the store failed: XX000"
+    assert "C4N4RY" not in caplog.text
+
+
+@pytest.mark.parametrize("command", [b"BEGIN", b"COMMIT", b"SELECT"])
+def test_a_server_that_is_silent_is_left(
+    postgresql: PostgresqlServer, database: ServerDatabase, monkeypatch: pytest.MonkeyPatch, command: bytes
+) -> None:
+    """DIR-08: the store has one thread, and a run that waits for ever would have the host end the whole worker.
+
+    It is not asked again at once: each stream of the run would wait as long.
+    """
+    front = postgresql.front
+    with closing(SqlStore(database.open(seconds=1), streams=STREAMS.values())) as store:
+        store.commit(begin(store, USERS), Page([active(1)], f"{ROOT}/1", LinkKind.DELTA), now=NOW)
+        began = time.monotonic()
+        front.lies = {command: b""}
+        try:
+            for _ in range(5):
+                with pytest.raises(Unavailable) as caught:
+                    begin(store, GROUPS)
+                assert (caught.value.cause, caught.value.remedy) == ("the store failed: 57014", REMEDIES["57014"])
+        finally:
+            front.lies = {}
+        assert time.monotonic() - began < 4
+        monkeypatch.setattr(time, "monotonic", lambda: began + REST_SECONDS + 4)
+        begin(store, GROUPS)
 
 
 def test_a_run_that_is_cut_off_anywhere_leaves_a_page_or_nothing(
