@@ -1,13 +1,9 @@
 """A tenant that evolves, a Graph of it that fails, and a sync that is killed: all in one process, without a network."""
 
 import asyncio
-import base64
 import json
-import sqlite3
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -16,14 +12,12 @@ from emulator.directory.evolution import Evolution
 from emulator.directory.kinds import GROUPS, KINDS, MEMBERS
 from emulator.directory.object_store import ObjectStore
 from emulator.directory.population import Size
-from emulator.directory.truth import truth
 from emulator.graph.delta import DeltaQuery
 from emulator.graph.lists import Lists
 from emulator.graph.rows import Reading
 from emulator.graph.switches import Switches
 from emulator.refusal import Refusal
-from shared.adapters.database.sqlite import in_file
-from shared.adapters.database.store import LEASE_SECONDS, SqlStore
+from shared.adapters.database.store import LEASE_SECONDS
 from shared.core.directory.order import Order
 from shared.core.directory.streams import STREAMS
 from shared.core.errors import Unavailable
@@ -31,11 +25,12 @@ from shared.core.reply import Reply
 from shared.core.token import AccessToken, Acquired, TokenSource
 from shared.directory.graph import Graph
 from shared.directory.source import DirectorySource
-from shared.directory.sync import Sync
 from shared.telemetry.events import Events
+from shared.wiring.directory import SYNC_SECONDS
 from tests.adapters.database.directory_copy import ROOT, TENANT
-from tests.api.shop import InPlace
-from tests.clock import FakeClock, fake_system, no_sleep
+from tests.clock import FakeClock, no_sleep, run_virtual
+from tests.directory.comparison import differences
+from tests.directory.places import OpenPlace
 
 SIZE = Size(users=30, groups=12, members=5, largest=15, service_principals=12, applications=12, devices=4)
 DAY = 86_400.0
@@ -59,28 +54,13 @@ class Doom:
         self._left -= 1
 
 
-class DoomedStore:
-    """A store whose process may end before a call, or after it and before anybody learns of its end."""
-
-    def __init__(self, store: SqlStore, doom: Doom) -> None:
-        self._store = store
-        self._doom = doom
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        """Return a method of the store."""
-        method = getattr(self._store, name)
-
-        def doomed(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # of any method
-            self._doom()
-            result = method(*args, **kwargs)
-            self._doom()
-            return result
-
-        return doomed
-
-
 class Model:
     """A tenant and its copy.
+
+    Args:
+        open_place: opens the place of the copy.
+        size: of the tenant.
+        seed: of the tenant and its changes.
 
     Attributes:
         evolution: changes the tenant.
@@ -88,13 +68,13 @@ class Model:
         fails: how many of the next requests fail.
     """
 
-    def __init__(self, folder: Path, *, seed: int) -> None:
+    def __init__(self, open_place: OpenPlace, *, size: Size = SIZE, seed: int) -> None:
         self.clock = FakeClock()
         self.switches = Switches(page_size=7, links_per_page=9)
-        self.objects = ObjectStore(now=self.clock.wall, lock=threading.RLock(), size=SIZE, seed=seed)
+        self.objects = ObjectStore(now=self.clock.wall, lock=threading.RLock(), size=size, seed=seed)
         self.evolution = Evolution(self.objects, seed=seed)
         self.fails = 0
-        self._file = folder / "directory.db"
+        self._place = open_place(self.clock, STREAMS.values())
         self._delta = DeltaQuery(url=ROOT, switches=self.switches, now=self.clock.wall)
         self._lists = Lists(url=ROOT, now=self.clock.wall)
         self._doom = Doom()
@@ -112,22 +92,19 @@ class Model:
 
     def sync(self, *, killed_at: int = 0) -> list[Mapping[str, Any]]:
         """Run the sync once in a process of its own, which may be killed; list its events."""
-        self._doom, lines = Doom(killed_at), list[str]()
-        store = SqlStore(in_file(self._file), streams=STREAMS.values())
-        graph = Graph(get_token=self._token, get=self._get, clock=self.clock, sleep=no_sleep, new_id=lambda: "an-id")
-        sync = Sync(
-            sources=[DirectorySource(tenant_id=TENANT, root=ROOT, streams=tuple(STREAMS.values()), graph=graph)],
-            store=DoomedStore(store, self._doom),
-            pool=InPlace(),
-            system=fake_system(self.clock),
-            interval=900.0,
-            events=Events(lines.append, wall=self.clock.wall, worker="w"),
-        )
-        with closing(store):
-            try:
-                asyncio.run(sync.run(seconds=240, order=Order()))
-            except Killed:
-                self.clock.tick(LEASE_SECONDS)
+        lines = list[str]()
+        self._begin(killed_at)
+        try:
+            asyncio.run(self._run(lines, Order()))
+        except Killed:
+            self.clock.tick(LEASE_SECONDS)
+        return [json.loads(line) for line in lines]
+
+    def fire(self) -> list[Mapping[str, Any]]:
+        """Run what is due, as the timer does, while the clock moves on as pages take it; list the events."""
+        lines = list[str]()
+        self._begin()
+        run_virtual(lambda: self._run(lines, None), self.clock)
         return [json.loads(line) for line in lines]
 
     def settle(self) -> list[Mapping[str, Any]]:
@@ -140,64 +117,23 @@ class Model:
         return events
 
     def differences(self) -> Sequence[str]:
-        """List where the copy is not the tenant: objects with columns, edges of what is active, credentials."""
-        true, found = truth(self.objects), self._copy()
-        active = {oid for oid, each in true.objects.items() if each.state is State.ACTIVE and each.kind.name in STREAMS}
-        expected: Mapping[str, set[tuple[Any, ...]]] = {
-            "objects": {
-                (oid, column.name, true.objects[oid].properties.get(name))
-                for oid in active
-                for name, column in STREAMS[true.objects[oid].kind.name].properties.items()
-            },
-            "edges": {
-                (STREAMS[true.objects[source].kind.name].relations[relation], source, other)
-                for relation, source, other in true.edges
-                if source in active
-            },
-            "credentials": {
-                (
-                    oid,
-                    "key" if each.is_key else "secret",
-                    key_id,
-                    each.name,
-                    _hex(each.thumbprint),
-                    each.starts,
-                    each.ends,
-                )
-                for (oid, key_id), each in true.credentials.items()
-                if oid in active
-            },
-        }
-        return [
-            f"{what} {sign} {row}"
-            for what in expected
-            for sign, rows in (("lacks", expected[what] - found[what]), ("has", found[what] - expected[what]))
-            for row in sorted(rows, key=str)
-        ]
+        """List where the copy is not the tenant."""
+        return differences(self.objects, self._place.file)
 
-    def _copy(self) -> Mapping[str, set[tuple[Any, ...]]]:
-        with closing(sqlite3.connect(self._file)) as connection:
-            objects = set[tuple[Any, ...]]()
-            for stream in STREAMS.values():
-                for column in stream.properties.values():
-                    rows = connection.execute(
-                        f'select id, "{column.name}" from directory_object left join {stream.table} using (object)'  # noqa: S608  # ours
-                        " where state = 'active' and stream = ?",
-                        [stream.name],
-                    )
-                    kind = column.kind
-                    objects |= {(oid, column.name, value if value is None else kind(value)) for oid, value in rows}
-            edges = connection.execute(
-                "select kind, source.id, other.id from edge join directory_object as source on source.object = src"
-                " join directory_object as other on other.object = dst where source.state = 'active'"
-            ).fetchall()
-            credentials = connection.execute(
-                "select id, kind, key_id, name, thumbprint, replace(starts_at, '.000000', ''),"
-                " replace(ends_at, '.000000', '') from credential join directory_object using (object)"
-                " where state = 'active'"
-            ).fetchall()
-        assert len(edges) == len(set(edges))
-        return {"objects": objects, "edges": set(edges), "credentials": set(credentials)}
+    def close(self) -> None:
+        """Close the place of the copy."""
+        self._place.close()
+
+    def _begin(self, killed_at: int = 0) -> None:
+        """Begin a process."""
+        self._doom = self._place.on_call = Doom(killed_at)
+        self._place.restart()
+
+    async def _run(self, lines: list[str], order: Order | None) -> None:
+        graph = Graph(get_token=self._token, get=self._get, clock=self.clock, sleep=no_sleep, new_id=lambda: "an-id")
+        source = DirectorySource(tenant_id=TENANT, root=ROOT, streams=tuple(STREAMS.values()), graph=graph)
+        reports = Events(lines.append, wall=self.clock.wall, worker="w")
+        await self._place.run([source], reports=reports, seconds=SYNC_SECONDS, order=order)
 
     async def _token(self, *, rejected: str | None) -> Acquired:
         assert rejected is None
@@ -206,6 +142,7 @@ class Model:
     async def _get(self, url: str, *, headers: Mapping[str, str]) -> Reply:
         assert headers
         self._doom()
+        await asyncio.sleep(self.switches.page_seconds)
         if self.fails:
             self.fails -= 1
             if self.fails % 2:
@@ -230,7 +167,3 @@ class Model:
             case _:
                 kind, state = TYPES[path[-1]], State.DELETED
         return self._lists.answer(parts.path, query, kind=kind, objects=self.objects, state=state)
-
-
-def _hex(thumbprint: object) -> str | None:
-    return base64.b64decode(thumbprint).hex().upper() if isinstance(thumbprint, str) else None

@@ -6,7 +6,7 @@ from contextlib import closing
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import httpx
 import pytest
@@ -35,20 +35,87 @@ WRITER = "the identity of the app"
 
 
 class Place(Protocol):
-    """A place of a copy; `file` is what a reader opens."""
+    """A place of a copy.
+
+    Attributes:
+        file: what a reader opens.
+        on_call: called before and after each call to the store, and each request to a blob; it may end the process.
+    """
 
     file: Path | ServerDatabase
+    on_call: Callable[[], None]
 
     async def run(
         self, sources: Sequence[DirectorySource], *, reports: Reports, seconds: float, order: Order | None
     ) -> None:
         """Run the sync once."""
 
+    def restart(self) -> None:
+        """End the process, if it has not ended yet, and begin another one."""
+
     def close(self) -> None:
         """Close what is open."""
 
 
-class InFile(Place):
+class CalledStore:
+    """A store of a place.
+
+    Args:
+        store: the store.
+        place: where it is.
+    """
+
+    def __init__(self, store: SqlStore, place: Place) -> None:
+        self._store = store
+        self._place = place
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        """Return a method of the store."""
+        method = getattr(self._store, name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # of any method
+            self._place.on_call()
+            result = method(*args, **kwargs)
+            self._place.on_call()
+            return result
+
+        return call
+
+
+class _Opened(Place):
+    """A database that stays open from run to run.
+
+    Args:
+        file: the database.
+        clock: both clocks.
+        open_store: opens the store in it.
+    """
+
+    def __init__(self, file: Path | ServerDatabase, clock: FakeClock, open_store: Callable[[], SqlStore]) -> None:
+        self.file = file
+        self.on_call = nothing
+        self._clock = clock
+        self._open_store = open_store
+        self._store = open_store()
+
+    async def run(
+        self, sources: Sequence[DirectorySource], *, reports: Reports, seconds: float, order: Order | None
+    ) -> None:
+        """Run the sync once."""
+        store = CalledStore(self._store, self)
+        await sync_of(sources, self._clock, store, reports).run(seconds=seconds, order=order)
+
+    def restart(self) -> None:
+        """End the process, if it has not ended yet, and begin another one."""
+        self.close()
+        self._store = self._open_store()
+
+    def close(self) -> None:
+        """Close the store."""
+        self._store.close()
+
+
+class InFile(_Opened):
     """A file on this machine.
 
     Args:
@@ -58,22 +125,11 @@ class InFile(Place):
     """
 
     def __init__(self, folder: Path, clock: FakeClock, streams: Iterable[Stream]) -> None:
-        self.file = folder / "directory.db"
-        self._clock = clock
-        self._store = SqlStore(in_file(self.file), streams=streams)
-
-    async def run(
-        self, sources: Sequence[DirectorySource], *, reports: Reports, seconds: float, order: Order | None
-    ) -> None:
-        """Run the sync once."""
-        await sync_of(sources, self._clock, self._store, reports).run(seconds=seconds, order=order)
-
-    def close(self) -> None:
-        """Close the store."""
-        self._store.close()
+        file, kept = folder / "directory.db", list(streams)
+        super().__init__(file, clock, lambda: SqlStore(in_file(file), streams=kept))
 
 
-class OnServer(Place):
+class OnServer(_Opened):
     """A database of a PostgreSQL server, whose clock is that of the run.
 
     Args:
@@ -83,20 +139,16 @@ class OnServer(Place):
     """
 
     def __init__(self, database: ServerDatabase, clock: FakeClock, streams: Iterable[Stream]) -> None:
-        self.file = database
-        self._clock = clock
-        self._store = SqlStore(database.open(), streams=streams)
+        kept = list(streams)
+        super().__init__(database, clock, lambda: SqlStore(database.open(), streams=kept))
+        self._database = database
 
     async def run(
         self, sources: Sequence[DirectorySource], *, reports: Reports, seconds: float, order: Order | None
     ) -> None:
         """Run the sync once."""
-        self.file.set_clock(self._clock.wall())
-        await sync_of(sources, self._clock, self._store, reports).run(seconds=seconds, order=order)
-
-    def close(self) -> None:
-        """Close the store."""
-        self._store.close()
+        self._database.set_clock(self._clock.wall())
+        await super().run(sources, reports=reports, seconds=seconds, order=order)
 
 
 class InBlob(Place):
@@ -113,12 +165,14 @@ class InBlob(Place):
         self, folder: Path, clock: FakeClock, streams: Iterable[Stream], *, storage: BlobStorage | None = None
     ) -> None:
         self.file = folder / "read.db"
+        self.on_call = nothing
         self.on_ask: Callable[[str, str], Reply | None] = lambda _method, _operation: None
         self.storage = storage or _storage(clock)
         self.copy = KeptCopy(folder / "copy")
         self._clock = clock
         self._streams = list(streams)
         self._ids = count(1)
+        self._opened: SqlStore | None = None
 
     async def run(
         self, sources: Sequence[DirectorySource], *, reports: Reports, seconds: float, order: Order | None
@@ -133,7 +187,7 @@ class InBlob(Place):
         new_id: Callable[[], str] = lambda: f"{id(self)}-{next(self._ids)}"  # noqa: E731
         run = FileRun(
             BlobFile(requests, copy=self.copy, new_id=new_id, pool=InPlace()),
-            open_store=lambda: SqlStore(in_file(self.copy.file), streams=self._streams),
+            open_store=self._open_store,
             plan=Plan(sources=sources, interval=INTERVAL, clock=self._clock),
             make_sync=partial(sync_of, sources, self._clock),
             pool=InPlace(),
@@ -156,8 +210,20 @@ class InBlob(Place):
         with closing(sqlite3.connect(f"file:{self.file}?mode=ro&immutable=1", uri=True)) as connection:
             return connection.execute(sql).fetchall()
 
+    def restart(self) -> None:
+        """End the process, if it has not ended yet, and begin another one: the lease of the blob does not end."""
+        self.close()
+        self.copy.unlock()
+
     def close(self) -> None:
-        """Close nothing: each run has closed its store."""
+        """Close the store of a run that was killed; every other run has closed its own."""
+        if self._opened is not None:
+            self._opened.close()
+            self._opened = None
+
+    def _open_store(self) -> CalledStore:
+        self._opened = SqlStore(in_file(self.copy.file), streams=self._streams)
+        return CalledStore(self._opened, self)
 
     async def _token(self, _: str | None) -> AccessToken:
         return AccessToken("t", self._clock(), lifetime=3_600, refresh_after=1_800)
@@ -165,13 +231,19 @@ class InBlob(Place):
     async def _send(
         self, method: str, url: str, *, headers: Mapping[str, str], content: bytes = b"", body_bytes: int | None = None
     ) -> Reply:
+        self.on_call()
         if refused := self.on_ask(method, httpx.URL(url).params.get("comp", "")):
             return refused
         transport = httpx.ASGITransport(app=self.storage.app)
         async with httpx.AsyncClient(transport=transport, trust_env=False) as client:
             answer = await client.request(method, url, headers=dict(headers), content=content)
+        self.on_call()
         assert body_bytes is None or len(answer.content) <= body_bytes
         return Reply(answer.status_code, answer.content, dict(answer.headers))
+
+
+def nothing() -> None:
+    """Let a call be."""
 
 
 def sync_of(sources: Sequence[DirectorySource], clock: FakeClock, store: DirectoryStore, reports: Reports) -> Sync:

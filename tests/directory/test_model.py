@@ -1,5 +1,7 @@
 """A tenant that evolves at random, with every fault between: at the end the copy is the tenant, exactly."""
 
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 
 import pytest
@@ -7,6 +9,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from tests.directory.model import Model
+from tests.directory.places import OpenPlace, opener
 
 pytestmark = pytest.mark.slow
 
@@ -55,33 +58,76 @@ switches = st.fixed_dictionaries(
 )
 
 
-@given(seed=st.integers(1, 10_000), awkward=switches, plan=st.lists(turns, min_size=1, max_size=6))
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-    deadline=None,
-    max_examples=settings().max_examples // 5,
-)
+def law(*, share: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return what makes a test a law, with one of so many of the usual number of examples."""
+
+    def over_plans(test: Callable[..., None]) -> Callable[..., None]:
+        given_plans = given(seed=st.integers(1, 10_000), awkward=switches, plan=st.lists(turns, min_size=1, max_size=6))
+        return settings(
+            suppress_health_check=[HealthCheck.function_scoped_fixture],
+            deadline=None,
+            max_examples=settings().max_examples // share,
+        )(given_plans(test))
+
+    return over_plans
+
+
+@law(share=5)
 def test_the_copy_is_the_tenant(
-    tmp_path_factory: pytest.TempPathFactory, seed: int, awkward: dict[str, bool | int], plan: list[Turn]
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    seed: int,
+    awkward: dict[str, bool | int],
+    plan: list[Turn],
 ) -> None:
     """DIR-01 to DIR-18: nothing is lost, nothing is there twice, and nothing comes back."""
-    model = Model(tmp_path_factory.mktemp("model"), seed=seed)
-    vars(model.switches).update(awkward)
-    events = []
-    for turn in plan:
-        model.evolution.run(turn.changes)
-        if turn.purges is not None:
-            model.purge_member(turn.purges)
-        model.clock.tick(turn.later)
-        model.fails, model.switches.refused_next_links = turn.fails, turn.refuses
-        if turn.forgets:
-            model.forget()
-        events += model.sync(killed_at=turn.killed_at)
-    model.switches.refused_next_links = 0
-    events += model.settle()
-    # A loss that is not believed is held on purpose: tests/data/directory.toml has such cases.
-    assume(all(event["event"] != "sync_held" for event in events))
-    assert {event["event"] for event in events} <= {
-        "sync_finished", "sync_failed", "sync_skipped", "sync_restarted", "directory_credential_ends",
-    }  # fmt: skip
-    assert model.differences() == []
+    check(opener("a file", tmp_path_factory.mktemp("model"), request), seed, awkward, plan)
+
+
+@law(share=25)
+def test_the_copy_in_a_blob_is_the_tenant(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    seed: int,
+    awkward: dict[str, bool | int],
+    plan: list[Turn],
+) -> None:
+    """DIR-01 to DIR-18, REL-44: a run is killed before and after its requests to the blob too."""
+    check(opener("a blob", tmp_path_factory.mktemp("model"), request), seed, awkward, plan)
+
+
+@pytest.mark.nightly
+@law(share=50)
+def test_the_copy_on_a_server_is_the_tenant(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    seed: int,
+    awkward: dict[str, bool | int],
+    plan: list[Turn],
+) -> None:
+    """DIR-01 to DIR-18: also where each page is a transaction of PostgreSQL."""
+    check(opener("PostgreSQL", tmp_path_factory.mktemp("model"), request), seed, awkward, plan)
+
+
+def check(open_place: OpenPlace, seed: int, awkward: dict[str, bool | int], plan: list[Turn]) -> None:
+    """Let a plan happen to a tenant, and compare the copy at its end."""
+    with closing(Model(open_place, seed=seed)) as model:
+        vars(model.switches).update(awkward)
+        events = []
+        for turn in plan:
+            model.evolution.run(turn.changes)
+            if turn.purges is not None:
+                model.purge_member(turn.purges)
+            model.clock.tick(turn.later)
+            model.fails, model.switches.refused_next_links = turn.fails, turn.refuses
+            if turn.forgets:
+                model.forget()
+            events += model.sync(killed_at=turn.killed_at)
+        model.switches.refused_next_links = 0
+        events += model.settle()
+        # A loss that is not believed is held on purpose: tests/data/directory.toml has such cases.
+        assume(all(event["event"] != "sync_held" for event in events))
+        assert {event["event"] for event in events} <= {
+            "sync_finished", "sync_failed", "sync_skipped", "sync_restarted", "directory_credential_ends",
+        }  # fmt: skip
+        assert model.differences() == []

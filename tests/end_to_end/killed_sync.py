@@ -1,10 +1,16 @@
-"""Syncs in processes of their own. Each process kills itself before its n-th call to the store, the blob or Graph.
+"""Syncs in processes of their own, which are killed: by themselves before a call, or from outside at any moment.
 
-`python -m tests.end_to_end.killed_sync STORE ROOT CA STREAM` reads a token for Graph and one for Azure Storage from the
-first two lines of stdin, and an n from each further line. STORE is a file, the URL of a blob with the folder of its
-local copy behind `#`, or the URL of a PostgreSQL database with its roots behind `#`. It writes the exit code of each
-process to a line of stdout. The processes are forks of one that has imported everything, because the imports take a
-hundred times as long as a sync.
+`python -m tests.end_to_end.killed_sync STORE ROOT CA STREAMS` reads a token for Graph and one for Azure Storage from
+the first two lines of stdin, and a run from each further line. A line has three numbers:
+
+- the number of the call to the store, the blob or Graph before which the process kills itself; 0: before none
+- after how many seconds the process is killed from outside; 0: never
+- how many seconds the clock of the process is ahead
+
+STORE is a file, the URL of a blob with the folder of its local copy behind `#`, or the URL of a PostgreSQL database
+with its roots behind `#`. STREAMS are names with commas between. Each process writes the name of each of its events to
+a line of stdout; after its end there is a line with its exit code. The processes are forks of one that has imported
+everything, because the imports take a hundred times as long as a sync.
 """
 
 import asyncio
@@ -15,9 +21,10 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
+from functools import partial
 from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -96,20 +103,29 @@ def database_of(store: str) -> Database:
 
 
 async def run(
-    *, at: int, store: str, root: str, ca_file: str, stream: str, later: float, secrets: tuple[str, str]
-) -> list[str]:
-    """Sync one stream once; return the names of the events.
+    *,
+    at: int,
+    store: str,
+    root: str,
+    ca_file: str,
+    streams: str,
+    later: float,
+    secrets: tuple[str, str],
+    tell: Callable[[str], None],
+) -> None:
+    """Sync streams once.
 
     Args:
         at: the number of the call at which the process is killed; 0: none.
         store: as in the theory above.
         root: the root of Graph.
         ca_file: the certificates to trust.
-        stream: the name of the stream.
+        streams: the names of the streams, with commas between.
         later: how many seconds the clock is ahead, so that the lease of a killed run has expired.
         secrets: a token for Graph, and one for Azure Storage.
+        tell: takes the name of each event.
     """
-    doom, late, lines = Doom(at), Late(later), list[str]()
+    doom, late = Doom(at), Late(later)
     for moment in ("before_cursor_execute", "commit"):
         event.listen(Engine, moment, doom)
     token, storage_token = (AccessToken(each, late(), lifetime=3_600, refresh_after=1_800) for each in secrets)
@@ -140,8 +156,13 @@ async def run(
         storage = network.upstream(NAME, exactly(url), limits=Limits().of_pieces)
         pages = Graph(get_token=get_token, get=get, clock=late, sleep=asyncio.sleep, new_id=System().new_id)
         with ThreadPoolExecutor(1) as pool:
-            source = DirectorySource(tenant_id=TENANT_ID, root=root, streams=(STREAMS[stream],), graph=pages)
-            events = Events(lines.append, wall=late.wall, worker=str(random.random()))  # noqa: S311
+            wanted = tuple(STREAMS[name] for name in streams.split(","))
+            source = DirectorySource(tenant_id=TENANT_ID, root=root, streams=wanted, graph=pages)
+            events = Events(
+                lambda line: tell(json.loads(line)["event"]),
+                wall=late.wall,
+                worker=str(random.random()),  # noqa: S311
+            )
 
             def make_sync(store: DirectoryStore, reports: Reports) -> Sync:
                 return Sync(
@@ -164,26 +185,39 @@ async def run(
                     events=events,
                 )
                 await in_blob.run(seconds=60)
-    return [json.loads(line)["event"] for line in lines]
 
 
 def main() -> None:
     """Fork a sync for each line, one after the other."""
-    store, root, ca_file, stream = sys.argv[1:]
+    store, root, ca_file, streams = sys.argv[1:]
     secrets = sys.stdin.readline().strip(), sys.stdin.readline().strip()
+    tell: Callable[[str], None] = partial(print, flush=True)
     for line in sys.stdin:
+        at, seconds, later = (float(word) for word in line.split())
         child = os.fork()
         if child == 0:
             try:
                 asyncio.run(
-                    run(at=int(line), store=store, root=root, ca_file=ca_file, stream=stream, later=0, secrets=secrets)
+                    run(
+                        at=int(at),
+                        store=store,
+                        root=root,
+                        ca_file=ca_file,
+                        streams=streams,
+                        later=later,
+                        secrets=secrets,
+                        tell=tell,
+                    )
                 )
             except BaseException:  # noqa: BLE001  # a child must not continue as its parent
                 traceback.print_exc()
                 os._exit(1)
             os._exit(0)
+        if seconds:
+            time.sleep(seconds)
+            os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201  # what this program is for
+        tell(str(os.waitstatus_to_exitcode(status)))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """A sync that is killed at any point: the next one completes it."""
 
 import asyncio
+import random
 import shutil
 import signal
 import sqlite3
@@ -19,14 +20,17 @@ import pytest
 from emulator.blob.app import RESOURCE as STORAGE
 from emulator.cloud import LocalCloud
 from emulator.directory.credentials import FOR_EVER, moment, password_credential
+from emulator.directory.evolution import Evolution
 from emulator.directory.kinds import APPLICATIONS
 from emulator.directory.truth import truth
 from emulator.seed import DIRECTORY_CONTAINER
 from emulator.tour.site import ROOT
 from shared.adapters.database.store import LEASE_SECONDS
+from shared.core.directory.checkpoint import BIN_SECONDS
 from shared.core.directory.streams import STREAMS, USERS, Stream
 from tests.adapters.database.directory_copy import query
 from tests.adapters.database.postgresql_server import USER, PostgresqlServer, ServerDatabase
+from tests.directory.comparison import differences
 from tests.emulator.client import graph_token, new_principal, signed_token
 from tests.end_to_end.killed_sync import run
 from tests.tables import DATA
@@ -35,6 +39,8 @@ pytestmark = pytest.mark.slow
 
 PEOPLE = 8
 BLOB = "directory.db"
+SEED, KILLS = 15, 200
+FIRST_COPY = 1
 NEW_KEY_ID = "5d0c1a77-3f64-4b1e-a8d2-0c9e7b35f148"
 
 
@@ -61,8 +67,8 @@ class Place(Protocol):
     def begin(self) -> None:
         """Start from the copy that was kept, or from none."""
 
-    def end_lease(self) -> None:
-        """Let time pass, until the lease of a run that was killed has ended."""
+    def end_lease(self, *, later: float) -> None:
+        """Let time pass until so many seconds from now: the lease of a run that was killed has ended."""
 
     def is_whole(self) -> bool:
         """Return whether nobody finds a part of what the last run has read, where the place promises that."""
@@ -93,7 +99,7 @@ class InFile(Place):
         if self._before.exists():
             shutil.copy(self._before, self.file)
 
-    def end_lease(self) -> None:
+    def end_lease(self, *, later: float) -> None:
         """The run that comes next is later."""
 
     def is_whole(self) -> bool:
@@ -122,8 +128,8 @@ class InBlob(InFile):
         if self._before.exists():
             self._blob.write(DIRECTORY_CONTAINER, BLOB, self._before.read_bytes())
 
-    def end_lease(self) -> None:
-        """Let time pass, until the lease of a run that was killed has ended."""
+    def end_lease(self, *, later: float) -> None:  # noqa: ARG002  # the cloud's clock goes on by itself
+        """End the lease of a run that was killed."""
         self._blob.end_lease(DIRECTORY_CONTAINER, BLOB)
 
     def is_whole(self) -> bool:
@@ -160,9 +166,9 @@ class OnServer(Place):
             connection.execute(f"DROP DATABASE {self._database.name} WITH (FORCE)")
         self._make(self._database.name, of=self._before or "template1")
 
-    def end_lease(self) -> None:
-        """Let time pass, until the lease of a run that was killed has ended."""
-        self._database.set_clock(time.time() + 2 * LEASE_SECONDS)
+    def end_lease(self, *, later: float) -> None:
+        """Let time pass until so many seconds from now: the lease of a run that was killed has ended."""
+        self._database.set_clock(time.time() + later)
 
     def is_whole(self) -> bool:
         """A page is promised, which the next run cannot do without."""
@@ -185,19 +191,24 @@ def place(request: pytest.FixtureRequest, cloud: LocalCloud, tmp_path: Path) -> 
 
 
 class Copies(AbstractContextManager["Copies"]):
-    """Copies of one stream of one tenant in a place."""
+    """Copies of streams of one tenant in a place.
 
-    def __init__(self, cloud: LocalCloud, place: Place, stream: Stream = USERS) -> None:
+    Attributes:
+        told: the names of the events of each process that was to be killed.
+    """
+
+    def __init__(self, cloud: LocalCloud, place: Place, *streams: Stream) -> None:
         self._cloud = cloud
         self._place = place
-        self._stream = stream
+        self._streams = streams
+        self.told: set[str] = set()
         identity = new_principal(cloud)
         cloud.blob.assign(identity.object_id, "Storage Blob Data Contributor", container=DIRECTORY_CONTAINER)
-        graph = graph_token(cloud, roles=frozenset({stream.permission}))
+        graph = graph_token(cloud, roles=frozenset({stream.permission for stream in streams}))
         self._secrets = graph, signed_token(cloud, identity, resource=STORAGE)
 
     def __enter__(self) -> Self:
-        arguments = [self._place.store, self._cloud.graph_url, str(self._cloud.ca_file), self._stream.name]
+        arguments = [self._place.store, self._cloud.graph_url, str(self._cloud.ca_file), self._names]
         self._doomed = subprocess.Popen(
             [sys.executable, "-m", "tests.end_to_end.killed_sync", *arguments],
             stdin=subprocess.PIPE,
@@ -216,19 +227,39 @@ class Copies(AbstractContextManager["Copies"]):
 
     def sync(self, *, later: float = 0.0) -> list[str]:
         """Sync in this process, to the end; list the events."""
-        root, ca_file = self._cloud.graph_url, str(self._cloud.ca_file)
-        store, stream, secrets = self._place.store, self._stream.name, self._secrets
-        return asyncio.run(
-            run(at=0, store=store, root=root, ca_file=ca_file, stream=stream, later=later, secrets=secrets)
+        told: list[str] = []
+        asyncio.run(
+            run(
+                at=0,
+                store=self._place.store,
+                root=self._cloud.graph_url,
+                ca_file=str(self._cloud.ca_file),
+                streams=self._names,
+                later=later,
+                secrets=self._secrets,
+                tell=told.append,
+            )
         )
+        return told
 
-    def sync_until_killed(self, at: int) -> bool:
-        """Sync in a process that kills itself; return whether it did so before its end."""
-        self._tell(str(at))
+    def sync_until_killed(self, *, at: int = 0, seconds: float = 0.0, later: float = 0.0) -> bool:
+        """Sync in a process that is killed; return whether it was so before its end.
+
+        Args:
+            at: before which call it kills itself; 0: before none.
+            seconds: after how many it is killed from outside; 0: never.
+            later: how many seconds its clock is ahead.
+        """
+        self._tell(f"{at} {seconds} {later}")
         assert self._doomed.stdout is not None
-        code = int(self._doomed.stdout.readline())
-        assert code in {0, -signal.SIGKILL}
-        return code != 0
+        while (line := self._doomed.stdout.readline().strip()) and not line.lstrip("-").isdecimal():
+            self.told.add(line)
+        assert int(line) in {0, -signal.SIGKILL}
+        return line != "0"
+
+    @property
+    def _names(self) -> str:
+        return ",".join(stream.name for stream in self._streams)
 
     def _tell(self, line: str) -> None:
         assert self._doomed.stdin is not None
@@ -236,24 +267,25 @@ class Copies(AbstractContextManager["Copies"]):
         self._doomed.stdin.flush()
 
     def is_the_tenant(self) -> bool:
-        """Compare every row with the tenant, also the rows of what is deleted. Nothing is left of others to readers."""
-        columns = [column.name for column in self._stream.properties.values()]
+        """Compare every row of the stream with the tenant, also of what is deleted. Readers find nothing of others."""
+        (stream,) = self._streams
+        columns = [column.name for column in stream.properties.values()]
         where = self._place.where
         rows = query(
             where,
             f"select id, state, {', '.join(columns)} from directory_object"  # noqa: S608  # ours
-            f" left join {self._stream.table} using (object) where stream = '{self._stream.name}'",
+            f" left join {stream.table} using (object) where stream = '{stream.name}'",
         )
         held = query(where, "select id, key_id, name from credential join directory_object using (object)")
         credentials = sorted(tuple(row.values()) for row in held)
         true = truth(self._cloud.objects)
-        tenant = {oid: each for oid, each in true.objects.items() if each.kind.name == self._stream.name}
+        tenant = {oid: each for oid, each in true.objects.items() if each.kind.name == stream.name}
         ours = [row for row in rows if row["id"] in tenant or row["state"] == "active"]
         found = {row["id"]: (row["state"], {name: row[name] for name in columns}) for row in ours}
         expected = {
             each.id: (
                 each.state.value,
-                {column.name: each.properties.get(name) for name, column in self._stream.properties.items()},
+                {column.name: each.properties.get(name) for name, column in stream.properties.items()},
             )
             for each in tenant.values()
         }
@@ -334,11 +366,38 @@ def test_a_killed_sync_is_made_up_for(cloud: LocalCloud, stream: Stream, start: 
             place.keep()
         for at in count(1, step):
             place.begin()
-            was_killed = copies.sync_until_killed(at)
+            was_killed = copies.sync_until_killed(at=at)
             assert place.is_whole() or copies.is_the_tenant(), f"killed before call {at}"
-            place.end_lease()
+            place.end_lease(later=2 * LEASE_SECONDS)
             assert copies.sync(later=2 * LEASE_SECONDS) == ["sync_finished"], f"killed before call {at}"
             assert copies.is_the_tenant(), f"killed before call {at}"
             if not was_killed:
                 break
     assert at > 20  # else nothing was counted
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(3_600)
+@pytest.mark.parametrize("place", ["a file", "a blob", "PostgreSQL"], indirect=True)
+def test_a_sync_that_is_killed_at_random_moments_loses_nothing(cloud: LocalCloud, place: Place) -> None:
+    """REL-45, TST-05: by `kill -9`, one run after the other, from the first copy on, while the tenant changes.
+
+    At the end the copy is the tenant: objects, memberships, credentials. No run fails, and no new copy has begun.
+    """
+    chance, evolution = random.Random(SEED), Evolution(cloud.objects, seed=SEED)  # noqa: S311  # no secrets
+    longest, later, killed = 1.0, 0.0, 0
+    with Copies(cloud, place, *STREAMS.values()) as copies:
+        while killed < KILLS:
+            evolution.run(chance.randrange(4))
+            was_killed = copies.sync_until_killed(seconds=chance.uniform(0, longest), later=later)
+            killed += was_killed
+            longest *= 1.05 if was_killed else 0.8  # so one run in six ends by itself, however fast the machine is
+            later += 2 * LEASE_SECONDS
+            place.end_lease(later=later)
+        for _ in range(3):  # the recycle bin is looked into once a day
+            copies.told |= set(copies.sync(later=later))
+            later += BIN_SECONDS
+            place.end_lease(later=later)
+    assert differences(cloud.objects, place.where) == []
+    assert copies.told <= {"sync_finished", "directory_credential_ends"}
+    assert {row["copied"] for row in query(place.where, "select copied from sync_stream")} == {FIRST_COPY}
