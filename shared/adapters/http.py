@@ -105,6 +105,7 @@ class Upstream:
         self._longest_wait = limits.attempt_seconds - 2 * limits.connect_seconds
         self._connections_to = connections
         self._connections: dict[Origin, Connections] = {}
+        self._exchanges: set[asyncio.Task[Reply]] = set()
 
     async def post(self, url: str, form: bytes, *, headers: Mapping[str, str]) -> Reply:
         """Send a form; errors as in `send`."""
@@ -162,6 +163,8 @@ class Upstream:
             )
             # A task of its own, which goes on where the caller leaves: httpcore loses a connection that is cancelled.
             exchange = asyncio.create_task(self._bounded(work, until))
+            self._exchanges.add(exchange)  # the event loop alone would not keep it
+            exchange.add_done_callback(self._exchanges.discard)
             exchange.add_done_callback(partial(_give_back, connections.places))
             return await asyncio.shield(exchange)
         # Outside of the except block, so that the error that holds request and answer is no part of this one.
