@@ -106,8 +106,13 @@ def rights_of(caller: Caller | None, offers: Mapping[str, Offer]) -> set[Right]:
 def _values(
     old: Caller | None, new: Caller | None, offers: Mapping[str, Offer]
 ) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Return what an entry has other than keys and rights, where it changes; of a new one, what is not as usual."""
+    """Return what an entry has other than keys and rights, where it changes; of a new one, what is not as usual.
+
+    Of one that is removed it is `admin` alone, which is no right to a token.
+    """
     if new is None:
+        if old is not None and old.admin:
+            yield "admin", (_shown(old.admin), NONE)
         return
     base = old or Caller(name=new.name)
     for key in VALUES:

@@ -114,7 +114,9 @@ def _given(caller: str, identity_file: Path | None, tenant: str | None, *, app: 
 
 def _workload_identity(caller: str, identity_file: Path, tenant: str | None, address: str) -> dict[str, str]:
     if not address.startswith("https://"):
-        raise misuse("--app", "clients of Entra speak to https alone")
+        raise misuse(
+            "--app", "clients of Entra speak to https alone; docs/local.md has the https address of `make run`"
+        )
     wanted = tenant or os.environ.get("AZURE_TENANT_ID", "")
     if not is_guid(wanted):
         raise misuse("--tenant", "is needed beside --identity-file, or AZURE_TENANT_ID, as a GUID")

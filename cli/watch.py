@@ -11,7 +11,7 @@ from typing import Annotated
 import httpx
 import typer
 
-from cli.documents import read_documents, shown
+from cli.documents import Mistaken, examine_documents, shown
 from cli.duration import Lasts, duration
 from cli.entries import good_scopes
 from cli.event_line import event_line, is_bad, parse_event
@@ -144,7 +144,11 @@ class _Caller:
 
 def _first_scope(caller: str) -> str:
     """Return what a caller may have first by the document, or end with exit code 1."""
-    documents = read_documents(None)
+    try:
+        documents = examine_documents(None)
+    except Mistaken as mistaken:
+        mistaken.show()
+        raise stop(f"The first scope of {caller} is not known.", "Name one: --scope SCOPE") from None
     found = documents.callers.callers.get(caller)
     if found is None or not found.allow:
         has = "has no caller" if found is None else "gives nothing to"

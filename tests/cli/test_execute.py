@@ -96,7 +96,10 @@ def test_the_lines_for_an_identity_token_hold_no_secret(run: Run, tmp_path: Path
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("--tenant", TENANT_ID, "--app", "http://localhost:7071"), "--app: clients of Entra speak to https alone"),
+        (
+            ("--tenant", TENANT_ID, "--app", "http://localhost:7071"),
+            "--app: clients of Entra speak to https alone; docs/local.md has the https address of `make run`",
+        ),
         (("--app", "https://vend.example"), "--tenant: is needed beside --identity-file"),
         (("--app", "https://vend.example", "--tenant", "common"), "--tenant: must be a GUID"),
     ],

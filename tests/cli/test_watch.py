@@ -11,6 +11,7 @@ from typer.testing import Result
 
 from cli.patience import Patience
 from emulator.tour.site import SCOPE, Site, ask
+from emulator.tour.spoil import MISTAKE
 from emulator.tour.tour import OTHER_SCOPE
 from tests.cli.conftest import KEY, Oracle, Run
 
@@ -99,6 +100,19 @@ def test_what_a_caller_sees_is_shown_as_it_is(
     assert re.match(rf"{TIME}billing sees {says} ", line)
     assert line.endswith(", retry after 7 s") is (answer.status_code == 503)
     assert (done.exit_code, KEY in done.output) == (0, False)
+
+
+def test_a_document_with_a_mistake_leads_to_the_scope(run: Run, site: Site, tmp_path: Path) -> None:
+    """Whoever rehearses `callers` still sees what a caller gets: the mistake is told, and what to name instead."""
+    callers = tmp_path / "callers.toml"
+    callers.write_bytes((site.folder / "callers.toml").read_bytes() + MISTAKE)
+    config = (site.folder / "vend.toml").read_text().replace(str(site.folder / "callers.toml"), str(callers))
+    (tmp_path / "vend.toml").write_text(config)
+    environ = {"VEND_CONFIG": str(tmp_path / "vend.toml"), "VEND_URL": site.app.url}
+    done = run("watch", "billing", "--for", "1s", **environ)
+    assert done.exit_code == 1
+    assert "is not valid TOML" in done.output
+    assert done.stderr.endswith("The first scope of billing is not known.\nName one: --scope SCOPE\n")
 
 
 def test_it_ends_with_the_app(run: Run, tmp_path: Path) -> None:

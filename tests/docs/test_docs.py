@@ -13,6 +13,7 @@ from typing import get_args
 
 import pytest
 
+from emulator.tour.ports import PARTS
 from emulator.tour.site import Site
 from shared.adapters.database.postgresql import CONNECT_SECONDS, LOCK_SECONDS, STATEMENT_SECONDS
 from shared.adapters.database.tables import Schema
@@ -46,6 +47,14 @@ def block(document: str, start: str) -> str:
     found = re.search(rf"^```\w*\n({re.escape(start)}.*?)^```$", document, re.MULTILINE | re.DOTALL)
     assert found
     return found[1]
+
+
+def test_the_local_page_has_the_address_of_every_part() -> None:
+    """A port that no page names is not found: the TLS before the app was such a one."""
+    page = (ROOT / "docs" / "local.md").read_text()
+    assert [
+        part for part, port in PARTS.items() if f"://localhost:{port}" not in page.replace("127.0.0.1", "localhost")
+    ] == []
 
 
 def test_the_shortest_documents_are_good(tmp_path: Path) -> None:
