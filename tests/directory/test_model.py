@@ -84,7 +84,7 @@ def test_the_copy_is_the_tenant(
     check(opener("a file", tmp_path_factory.mktemp("model"), request), seed, awkward, plan)
 
 
-@law(share=25)
+@law(share=50)
 def test_the_copy_in_a_blob_is_the_tenant(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
