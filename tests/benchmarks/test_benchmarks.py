@@ -57,7 +57,7 @@ def test_the_committed_results_are_whole() -> None:
     assert [found.met for found in rows] == [record["met"] for record in records]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_benchmarks_with_servers_run(tmp_path: Path) -> None:
     """Those that need an Entra in another process, or a host, run too, and only what was asked for is measured."""
     subjects = ["refresh-window", "stampede", "end-to-end", "hit", "uncached"]

@@ -140,7 +140,7 @@ def wire(monkeypatch: pytest.MonkeyPatch, secrets: Secrets) -> Wire:  # noqa: AR
     return made
 
 
-@pytest.fixture(params=["Azure", pytest.param("make run", marks=pytest.mark.slow)])
+@pytest.fixture(params=["Azure", pytest.param("make run", marks=pytest.mark.nightly)])
 def desk(
     request: pytest.FixtureRequest,
     run: Run,

@@ -78,7 +78,7 @@ class Shop:
         return httpx.post(self.site.app.url + path, data=form, headers=headers, timeout=60, trust_env=False).status_code
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_host_that_has_lost_its_keys(run: Run, tmp_path: Path) -> None:
     """One `apply` makes the callers, and one `rekey --all` mends what is lost; who has no key notices nothing."""
     lose_all_keys(run, tmp_path, CALLERS)

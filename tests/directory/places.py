@@ -266,7 +266,11 @@ def _storage(clock: FakeClock) -> BlobStorage:
 
 
 FILES: Mapping[str, Callable[[Path, FakeClock, Iterable[Stream]], Place]] = {"a file": InFile, "a blob": InBlob}
-PLACES = ["a file", *(pytest.param(name, marks=pytest.mark.slow) for name in ("a blob", "PostgreSQL"))]
+PLACES = [
+    "a file",
+    pytest.param("a blob", marks=pytest.mark.slow),
+    pytest.param("PostgreSQL", marks=pytest.mark.nightly),
+]
 """The parameters of a test over every place."""
 
 type OpenPlace = Callable[[FakeClock, Iterable[Stream]], Place]

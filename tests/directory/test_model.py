@@ -72,7 +72,7 @@ def law(*, share: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
     return over_plans
 
 
-@law(share=5)
+@law(share=10)
 def test_the_copy_is_the_tenant(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,

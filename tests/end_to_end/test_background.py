@@ -25,16 +25,22 @@ def test_no_event_is_lost_between_invocations(resident: Callable[[Mapping[str, f
     app = resident(LIMITS)
     app.cloud.entra.token_lifetime = LIFETIME
 
+    def events() -> list[Mapping[str, object]]:
+        """List the events, without those of a sync: its timer may fire meanwhile."""
+        return [
+            each for each in app.events if each["event"] in {"token", "acquire_failed"} and each["profile"] == "graph"
+        ]
+
     async def story() -> None:
         assert await app.invoke() == 200
         app.cloud.faults["entra"].set(Fault(kind=Kind.STATUS, status=503, headers={"retry-after": "1"}))
         await app.until(lambda: app.tokens.entries()[0].age > 1.6)
         assert await app.invoke() == 200
         await app.until(lambda: app.tokens.counters.failures == 1)
-        assert [event["event"] for event in app.events] == ["token", "token"]
+        assert [event["event"] for event in events()] == ["token", "token"]
         assert await app.invoke() == 200
 
     app.run(story())
-    assert [event["event"] for event in app.events] == ["token", "token", "acquire_failed", "token"]
-    assert app.events[2]["cause"] == "Entra: HTTP 503"
+    assert [event["event"] for event in events()] == ["token", "token", "acquire_failed", "token"]
+    assert events()[2]["cause"] == "Entra: HTTP 503"
     assert app.host.dropped_lines == 0

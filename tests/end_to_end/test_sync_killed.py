@@ -323,11 +323,11 @@ def change_applications(cloud: LocalCloud) -> None:
 @pytest.mark.parametrize(
     ("stream", "start", "place", "step"),
     [
-        (USERS, "a first copy", "a file", 3),
-        (USERS, "changes", "a file", 3),
-        (USERS, "changes", "a blob", 3),
+        (USERS, "a first copy", "a file", 7),
+        (USERS, "changes", "a file", 7),
+        (USERS, "changes", "a blob", 7),
         (USERS, "changes", "PostgreSQL", 11),
-        (STREAMS["applications"], "changes", "a file", 3),
+        (STREAMS["applications"], "changes", "a file", 7),
         *(
             pytest.param(stream, start, place, 1, marks=pytest.mark.nightly)
             for stream, start, place in (

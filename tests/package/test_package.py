@@ -162,6 +162,7 @@ def copy_package(name: str, folder: Path) -> None:
             shutil.copyfile(source, folder / file)
 
 
+@pytest.mark.nightly
 def test_the_benchmark_of_the_bytecode_runs(archive: Path) -> None:
     """`make bench ONLY=package` measures both rows of target 17; here on the package that is built already."""
     assert [row.id for row in benchmark.measure(archive, QUICK)] == ["package-import", "package-first-token"]
