@@ -18,6 +18,16 @@ KEPT = f"[callers.billing]\nkey = true\n{IDENTITY}\n{ALLOW}\n"
 NEW = ("exports", "imports", "reports")
 WANTED = f"# Of team A.\n{KEPT}" + "".join(f"\n[callers.{name}] # new\n{ALLOW}\n" for name in NEW)
 STAYS = "key-of-a-probe-that-vend-did-not-make"
+at_some_requests = pytest.mark.parametrize(
+    ("desk", "step"),
+    [
+        ("Azure", 4),
+        pytest.param("Azure", 1, marks=pytest.mark.nightly),
+        pytest.param("make run", 1, marks=pytest.mark.nightly),
+    ],
+    indirect=["desk"],
+)
+"""A run is killed before each fourth request by day, and before each one at night."""
 
 
 class Killed(BaseException):
@@ -83,15 +93,7 @@ def test_one_command_makes_many_callers(shop: Desk) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("desk", "step"),
-    [
-        ("Azure", 4),
-        pytest.param("Azure", 1, marks=pytest.mark.nightly),
-        pytest.param("make run", 1, marks=pytest.mark.nightly),
-    ],
-    indirect=["desk"],
-)
+@at_some_requests
 def test_it_is_killed_before_each_request_and_repeated(shop: Desk, wire: Wire, step: int) -> None:
     """Wherever it ends, each caller of the document has its key, and the repeat ends in the same state."""
     start, keys, nth = shop.document, shop.keys.read(), 0
@@ -112,7 +114,7 @@ def test_it_is_killed_before_each_request_and_repeated(shop: Desk, wire: Wire, s
         for file in (shop.folder / "keys").iterdir():
             file.unlink()
         nth += step
-    assert nth >= 10
+    assert nth - step >= 9  # so many requests were counted, and one more
     check_applied(shop)
 
 
@@ -224,15 +226,7 @@ def test_every_caller_whose_key_is_lost_gets_a_new_one(shop: Desk) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("desk", "step"),
-    [
-        ("Azure", 4),
-        pytest.param("Azure", 1, marks=pytest.mark.nightly),
-        pytest.param("make run", 1, marks=pytest.mark.nightly),
-    ],
-    indirect=["desk"],
-)
+@at_some_requests
 def test_a_rekey_is_killed_before_each_request_and_repeated(shop: Desk, wire: Wire, step: int) -> None:
     """Of the keys that it left at the host none stays that no caller has."""
     nth, start = 0, shop.document
@@ -258,7 +252,7 @@ def test_a_rekey_is_killed_before_each_request_and_repeated(shop: Desk, wire: Wi
         for file in (shop.folder / "keys").iterdir():
             file.unlink()
         nth += step
-    assert nth >= 5
+    assert nth - step >= 4  # as above
 
 
 def test_either_names_or_all(desk: Desk) -> None:
