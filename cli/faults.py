@@ -50,7 +50,7 @@ SITUATIONS = {
     ),
     "keys": (
         "the host has lost its keys, and has made new ones",
-        "401 from the host; a key that it has accepted before works until it restarts. ./vend callers rekey --all",
+        "401 once the host has met an unknown key, but not for keys accepted before; ./vend callers rekey --all",
     ),
     "members": (
         "Graph begins anew, and keeps the members of groups back",
