@@ -76,7 +76,7 @@ class MemoryKey:
         made = self._pair.certificate
         return Certificate(thumbprint, made.not_valid_before_utc, made.not_valid_after_utc, chain=()), name
 
-    async def sign(self, certificate: Certificate, key_id: str, digest: bytes, algorithm: Algorithm) -> bytes:  # noqa: ARG002
+    async def sign(self, key_id: str, digest: bytes, algorithm: Algorithm) -> bytes:  # noqa: ARG002
         """Sign a SHA-256 digest with PS256."""
         pss = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=padding.PSS.DIGEST_LENGTH)
         return self._pair.key.sign(digest, pss, Prehashed(hashes.SHA256()))

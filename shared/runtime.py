@@ -136,7 +136,7 @@ def build(environ: Mapping[str, str], *, root: Path, events: Events, system: Sys
     network = Network(tls=client_tls(roots), proxy=settings.network.proxy, limits=limits)
     open_things.push_async_callback(network.aclose)
     identity = build_identity(settings, environ, network=network, system=system, events=events)
-    vaults = build_vaults(settings, identity=identity.credential, network=network, system=system)
+    vaults = build_vaults(settings, identity=identity, network=network, system=system)
     federated = build_federated(settings, environ, network=network, system=system, events=events)
     clients = build_clients(settings, root=root, vaults=vaults, federated=federated, system=system)
     tokens = build_tokens(settings, clients=clients, network=network, system=system, events=events)
@@ -144,7 +144,7 @@ def build(environ: Mapping[str, str], *, root: Path, events: Events, system: Sys
         settings,
         root=root,
         network=network,
-        get_token=identity.storage_token,
+        get_token=identity.tokens_for(STORAGE_SCOPE),
         clock=clock,
         events=events,
         on_new_generation=tokens.clear,

@@ -1,4 +1,4 @@
-"""The one way out: every byte that leaves this process, those of the Azure SDKs too, goes through an `Upstream`.
+"""The one way out: every byte that leaves this process goes through an `Upstream`.
 
 An upstream has a name for events, the origins where it may be asked, and connections of its own to each. Each exchange
 is bounded as a whole, by size (`connections.py`) and by a deadline that closes its socket. There are no redirects, no

@@ -5,32 +5,26 @@ exportable certificate need secrets/getSecret and secrets/readMetadata, on that 
 https://learn.microsoft.com/azure/key-vault/certificates/about-certificates
 """
 
+import base64
+import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 from shared.adapters.http import Upstream
-from shared.adapters.own_identity import SdkCredential
+from shared.core.encoding import from_any_base64
 from shared.core.entra.certificate import Certificate, VersionSummary, read_certificate
 from shared.core.entra.jws import Algorithm
 from shared.core.errors import BadAnswer, OperatorError, Unavailable, UpstreamError
-from shared.core.reply import json_object
+from shared.core.reply import Reply, json_object
 from shared.core.retry import retry_after
-from shared.core.token import Clock
-
-if TYPE_CHECKING:
-    from azure.core.async_paging import AsyncItemPaged
-    from azure.keyvault.certificates import CertificateProperties
-    from azure.keyvault.certificates.aio import CertificateClient
-    from azure.keyvault.keys.crypto.aio import CryptographyClient
-    from azure.keyvault.secrets import SecretProperties
-    from azure.keyvault.secrets.aio import SecretClient
+from shared.core.token import AccessToken, Clock
 
 NAME = "Key Vault"
-KEYS = 32
-"""How many key versions of one vault have a client at once: more than profiles name certificates in one vault."""
+API_VERSION = "7.4"
+"""The oldest one that has all that is asked: https://learn.microsoft.com/rest/api/keyvault/"""
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 RIGHTS = "the app's identity needs certificates/read and keys/sign in this vault, and no more"
 SECRET_RIGHTS = "the app's identity needs secrets/getSecret and secrets/readMetadata on this one secret"
@@ -58,47 +52,35 @@ PAGES = 50
 """How many pages one list has: Key Vault puts 25 versions on a page."""
 _VERSION = re.compile(r"[0-9a-f]{32}")
 """Key Vault's own form of a version; it is named in causes and events, so that no other text is taken for one."""
-
-
-class _Named(Protocol):
-    """A certificate, a secret, or the properties of one, as the SDK has them."""
-
-    @property
-    def name(self) -> str | None:
-        """As the id in the answer has it."""
-
-
-class _TokenRejected(OperatorError):
-    """The vault has answered 401."""
+_ID = re.compile(r"https://[^/?#\s]+/(?:certificates|keys|secrets)/([^/?#\s]+)/([^/?#\s]+)")
+"""https://learn.microsoft.com/azure/key-vault/general/about-keys-secrets-certificates#object-identifiers"""
+_UNREADABLE = f"{NAME}: an answer that cannot be read"
 
 
 class KeyVault:
     """One vault.
 
+    It is asked with a token at once: vend knows the audience, so no 401 has to tell it first.
+
     Args:
         url: of the vault.
-        credential: the app's own identity.
+        get_token: returns a token of the app's own for Key Vault, and not the one of this SHA-256, if any.
         upstream: sends the requests, to this vault alone.
-        verify_challenge: whether the vault's challenge must name the vault's own domain; off for custom clouds alone.
         clock: both clocks.
     """
 
     def __init__(
-        self, url: str, *, credential: SdkCredential, upstream: Upstream, verify_challenge: bool, clock: Clock
+        self,
+        url: str,
+        *,
+        get_token: Callable[[str | None], Awaitable[AccessToken]],
+        upstream: Upstream,
+        clock: Clock,
     ) -> None:
         self.url = url.rstrip("/")
-        self._clock = clock
+        self._get_token = get_token
         self._upstream = upstream
-        self._credential = credential
-        # The caller is waiting, and the failure memory knows better when to ask again. A redirect is no answer.
-        self._options: dict[str, Any] = {
-            "verify_challenge_resource": verify_challenge,
-            "retry_total": 0,
-            "permit_redirects": False,
-        }
-        self._certificates: CertificateClient | None = None
-        self._secrets: SecretClient | None = None
-        self._key_client = lru_cache(KEYS)(self._new_key_client)  # versions that others have followed give way
+        self._clock = clock
 
     async def certificate_versions(self, name: str) -> Sequence[VersionSummary]:
         """List the versions of a certificate.
@@ -108,142 +90,142 @@ class KeyVault:
             Unavailable: the vault or the managed identity failed, throttled or could not be reached.
             BadAnswer: the answer cannot be read, is about something else, or has more than `PAGES` pages.
         """
-        return await self._translated(lambda: self._versions(name))
+        return await self._versions("certificates", name, rights=RIGHTS)
 
     async def certificate(self, name: str, version: str) -> tuple[Certificate, str]:
         """Return one version of a certificate, and the id of its key; errors as in `certificate_versions`."""
-        found = await self._translated(lambda: self._certificate_client().get_certificate_version(name, version))
+        found = await self._get(f"{self.url}/certificates/{name}/{version}", rights=RIGHTS)
         _check_name(found, name)
-        return read_certificate(bytes(found.cer or b""), name=f"{name}/{version}"), found.key_id or ""
+        return read_certificate(_decoded(found.get("cer")), name=f"{name}/{version}"), _text(found.get("kid"))
 
-    async def sign(self, certificate: Certificate, key_id: str, digest: bytes, algorithm: Algorithm) -> bytes:
-        """Sign a SHA-256 digest by the key of a certificate; errors as in `certificate_versions`."""
-        from azure.keyvault.keys.crypto import SignatureAlgorithm  # noqa: PLC0415  # late, as all of the SDK
-
-        by = SignatureAlgorithm(algorithm)
-        made = await self._translated(lambda: self._key_client(certificate, key_id).sign(by, digest))
-        return made.signature
+    async def sign(self, key_id: str, digest: bytes, algorithm: Algorithm) -> bytes:
+        """Sign a SHA-256 digest by a key; errors as in `certificate_versions`."""
+        if not _ID.fullmatch(key_id):
+            raise BadAnswer(cause=f"{NAME}: a certificate whose key has no usable id")
+        asked = {"alg": algorithm.value, "value": base64.urlsafe_b64encode(digest).rstrip(b"=").decode()}
+        found = await self._asked("POST", f"{key_id}/sign", rights=RIGHTS, content=json.dumps(asked).encode())
+        return _decoded(found.get("value"))
 
     async def secret_versions(self, name: str) -> Sequence[VersionSummary]:
         """List the versions of a secret; errors as in `certificate_versions`."""
-        return await self._translated(lambda: self._secrets_of(name), rights=SECRET_RIGHTS)
+        return await self._versions("secrets", name, rights=SECRET_RIGHTS)
 
     async def secret(self, name: str, version: str) -> str:
         """Return what one version of a secret holds; errors as in `certificate_versions`."""
-        found = await self._translated(lambda: self._secret_client().get_secret(name, version), rights=SECRET_RIGHTS)
+        found = await self._get(f"{self.url}/secrets/{name}/{version}", rights=SECRET_RIGHTS)
         _check_name(found, name)
-        return found.value or ""
+        return _text(found.get("value"))
 
-    async def _secrets_of(self, name: str) -> list[VersionSummary]:
-        return await _listed(self._secret_client().list_properties_of_secret_versions(name), name)
+    async def _versions(self, kind: str, name: str, *, rights: str) -> list[VersionSummary]:
+        """Read a list page by page; a version whose name has not the form of Key Vault's is skipped."""
+        versions: list[VersionSummary] = []
+        count = 0
+        url = f"{self.url}/{kind}/{name}/versions"
+        for _ in range(PAGES):
+            page = await self._get(url, rights=rights)
+            for each in _items(page):
+                count += 1
+                if count > VERSIONS:
+                    remedy = "make a new certificate or secret under another name, and name it in vend.toml"
+                    raise OperatorError(cause=f"{NAME}: more than {VERSIONS} versions", remedy=remedy).about(name)
+                version = _check_name(each, name)
+                if _VERSION.fullmatch(version):
+                    versions.append(_summary(version, each))
+            if not page.get("nextLink"):
+                return versions
+            url = _text(page["nextLink"])
+        raise BadAnswer(cause=f"{NAME}: a list of more than {PAGES} pages")
 
-    async def _versions(self, name: str) -> list[VersionSummary]:
-        return await _listed(self._certificate_client().list_properties_of_certificate_versions(name), name)
+    async def _get(self, url: str, *, rights: str) -> dict[str, Any]:
+        return await self._asked("GET", url, rights=rights)
 
-    async def _translated[T](self, work: Callable[[], Awaitable[T]], *, rights: str = RIGHTS) -> T:
-        """Run a call of the SDK, once more with a newer token where the vault has rejected one that looked good."""
-        try:
-            return await self._tried(work, rights=rights)
-        except _TokenRejected:
-            self._credential.reject()
-        return await self._tried(work, rights=rights)
+    async def _asked(self, method: str, url: str, *, rights: str, content: bytes = b"") -> dict[str, Any]:
+        """Return the object that the vault answers with; raise what any other answer means."""
+        token = await self._get_token(None)
+        reply = await self._sent(method, url, token, content=content)
+        if reply.status == 401:  # a token that looked good, and that the vault has rejected
+            token = await self._get_token(token.sha256)
+            reply = await self._sent(method, url, token, content=content)
+        if reply.status != 200:
+            raise self._failure(reply, rights=rights)
+        found = json_object(reply.body)
+        if found is None:
+            raise BadAnswer(cause=_UNREADABLE)
+        return found
 
-    async def _tried[T](self, work: Callable[[], Awaitable[T]], *, rights: str) -> T:
-        """Run a call of the SDK, and turn its errors into ours."""
-        from azure.core.exceptions import HttpResponseError  # noqa: PLC0415
+    async def _sent(self, method: str, url: str, token: AccessToken, *, content: bytes) -> Reply:
+        headers = {"authorization": f"Bearer {token.secret}"}
+        if content:
+            headers["content-type"] = "application/json"
+        address = url if "?" in url else f"{url}?api-version={API_VERSION}"  # the link to a next page has its own
+        return await self._upstream.send(method, address, headers=headers, content=content)
 
-        try:
-            return await work()
-        except UpstreamError:
-            raise
-        except HttpResponseError as error:
-            failure = self._failure(error.response, rights=rights)
-        except Exception as error:  # noqa: BLE001  # the SDK raises plain exceptions for answers that it cannot use
-            failure = BadAnswer(cause=f"{NAME}: {type(error).__name__}")
-        # Outside of the except block, so that the error that holds request and answer is no part of this one.
-        raise failure
-
-    def _failure(self, answer: Any, *, rights: str) -> UpstreamError:  # noqa: ANN401  # of the SDK, which declares less
-        """Return what an answer of the vault means, without its words: they name vault, identity and tenant."""
-        if answer is None:
-            return BadAnswer(cause=f"{NAME}: no answer")
-        status, code = answer.status_code, _code(answer.content)
-        if status < 300:
-            return BadAnswer(cause=f"{NAME}: an answer that cannot be read")
-        cause = f"{NAME}: HTTP {status}" + (f" {code}" if code else "")
-        wait = retry_after(answer.headers.get("Retry-After"), now=self._clock().wall)
-        if status in {408, 429} or status >= 500:
+    def _failure(self, reply: Reply, *, rights: str) -> UpstreamError:
+        """Return what a refusal of the vault means, without its words: they name vault, identity and tenant."""
+        if reply.status < 300:
+            return BadAnswer(cause=_UNREADABLE)
+        code = _code(reply.body)
+        cause = f"{NAME}: HTTP {reply.status}" + (f" {code}" if code else "")
+        if reply.status in {408, 429} or reply.status >= 500:
+            wait = retry_after(reply.headers.get("retry-after"), now=self._clock().wall)
             return Unavailable(cause=cause, upstream_wait=wait)
-        kind = _TokenRejected if status == 401 else OperatorError
-        return kind(cause=cause, remedy=rights if code in WITHOUT_RIGHTS else REMEDIES.get(code))
-
-    def _certificate_client(self) -> "CertificateClient":
-        if self._certificates is None:
-            from azure.keyvault.certificates.aio import CertificateClient  # noqa: PLC0415
-
-            self._certificates = CertificateClient(self.url, **self._sdk())
-        return self._certificates
-
-    def _secret_client(self) -> "SecretClient":
-        if self._secrets is None:
-            from azure.keyvault.secrets.aio import SecretClient  # noqa: PLC0415
-
-            self._secrets = SecretClient(self.url, **self._sdk())
-        return self._secrets
-
-    def _new_key_client(self, certificate: Certificate, key_id: str) -> "CryptographyClient":
-        """Return a client of one version of a key.
-
-        The client would ask the vault for the public key, which the certificate has: a request less, and a right less.
-        """
-        from azure.keyvault.keys import KeyVaultKey  # noqa: PLC0415
-        from azure.keyvault.keys.crypto.aio import CryptographyClient  # noqa: PLC0415
-
-        modulus, exponent = (number.to_bytes((number.bit_length() + 7) // 8) for number in certificate.public_numbers())
-        key = KeyVaultKey(key_id, jwk={"kty": "RSA", "n": modulus, "e": exponent})
-        return CryptographyClient(key, **self._sdk())
-
-    def _sdk(self) -> dict[str, Any]:
-        from shared.adapters.sdk_transport import SdkTransport  # noqa: PLC0415
-
-        return {"credential": self._credential, "transport": SdkTransport(self._upstream), **self._options}
+        return OperatorError(cause=cause, remedy=rights if code in WITHOUT_RIGHTS else REMEDIES.get(code))
 
 
-async def _listed(
-    found: "AsyncItemPaged[CertificateProperties] | AsyncItemPaged[SecretProperties]", name: str
-) -> list[VersionSummary]:
-    """Read a list page by page; a version whose name has not the form of Key Vault's is skipped."""
-    versions: list[VersionSummary] = []
-    count = pages = 0
-    async for page in found.by_page():
-        pages += 1
-        if pages > PAGES:
-            raise BadAnswer(cause=f"{NAME}: a list of more than {PAGES} pages")
-        async for each in page:
-            count += 1
-            if count > VERSIONS:
-                remedy = "make a new certificate or secret under another name, and name it in vend.toml"
-                raise OperatorError(cause=f"{NAME}: more than {VERSIONS} versions", remedy=remedy).about(name)
-            _check_name(each, name)
-            if _VERSION.fullmatch(each.version or ""):
-                versions.append(_summary(each))
-    return versions
+def _items(page: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
+    """Return the items of a page."""
+    found = page.get("value")
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        raise BadAnswer(cause=_UNREADABLE)
+    return found
 
 
-def _check_name(found: "_Named", name: str) -> None:
-    """Raise BadAnswer where an answer is about another certificate or secret; Key Vault's names ignore case."""
-    if (found.name or "").lower() != name.lower():
+def _check_name(found: Mapping[str, Any], name: str) -> str:
+    """Return the version that an answer is about.
+
+    Raises:
+        BadAnswer: it is about another certificate or secret; Key Vault's names ignore case.
+    """
+    parts = _ID.fullmatch(_text(found.get("id")))
+    if parts is None or parts[1].lower() != name.lower():
         raise BadAnswer(cause=f"{NAME}: an answer about another certificate or secret")
+    return parts[2]
 
 
-def _summary(found: "CertificateProperties | SecretProperties") -> VersionSummary:
+def _summary(version: str, found: Mapping[str, Any]) -> VersionSummary:
+    attributes = found.get("attributes")
+    if not isinstance(attributes, dict):
+        raise BadAnswer(cause=_UNREADABLE)
     return VersionSummary(
-        version=found.version or "",
-        enabled=found.enabled is True,
-        created=found.created_on or _BEGINNING,
-        not_before=found.not_before,
-        not_after=found.expires_on,
+        version=version,
+        enabled=attributes.get("enabled") is True,
+        created=_moment(attributes.get("created")) or _BEGINNING,
+        not_before=_moment(attributes.get("nbf")),
+        not_after=_moment(attributes.get("exp")),
     )
+
+
+def _moment(seconds: object) -> datetime | None:
+    """Return a moment from its seconds since 1970, or None where there is none."""
+    if seconds is None:
+        return None
+    if type(seconds) is int:
+        with suppress(OverflowError, OSError, ValueError):
+            return datetime.fromtimestamp(seconds, UTC)
+    raise BadAnswer(cause=_UNREADABLE)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise BadAnswer(cause=_UNREADABLE)
+    return value
+
+
+def _decoded(value: object) -> bytes:
+    """Return what base64 stands for: a certificate comes in its usual alphabet, a signature in that of URLs."""
+    with suppress(ValueError):
+        return from_any_base64(_text(value))
+    raise BadAnswer(cause=_UNREADABLE)
 
 
 def _code(body: bytes) -> str:

@@ -3,9 +3,7 @@
 https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference
 """
 
-import math
-from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Mapping
 from urllib.parse import urlencode
 
 from shared.adapters.http import Network
@@ -16,14 +14,9 @@ from shared.core.reply import Reply, json_object
 from shared.core.retry import retry_after
 from shared.core.token import AccessToken, Acquired, Clock, TokenSource, Wanted
 
-if TYPE_CHECKING:
-    from azure.core.credentials import AccessToken as SdkToken
-    from azure.core.credentials import AccessTokenInfo
-
 NAME = "managed identity"
 API_VERSION = "2019-08-01"
 REFUSALS = (400, 401, 403)
-type GetToken = Callable[[str, str | None], Awaitable[AccessToken]]
 
 _NOT_ASSIGNED = b"No User Assigned or Delegated Managed Identity found"
 """The words of App Service where `client_id` is of an identity that the app does not have."""
@@ -99,63 +92,3 @@ class ManagedIdentity:
 
     def _is_endpoint(self, origin: Origin) -> bool:
         return origin == origin_of(self._environ.get("IDENTITY_ENDPOINT", ""))
-
-
-class SdkCredential:
-    """The app's own identity as a credential for the Azure SDKs.
-
-    Args:
-        get: returns a token for a scope, and not the one of this SHA-256, if any.
-        scopes: those that may be asked for; any other is refused.
-    """
-
-    def __init__(self, get: GetToken, *, scopes: Collection[str]) -> None:
-        self._get = get
-        self._scopes = scopes
-        self._given: dict[str, str] = {}  # the SHA-256 of the last token, by scope
-        self._rejected: dict[str, str] = {}
-
-    def reject(self) -> None:
-        """Return no token again that was returned until now: a service has answered one with 401."""
-        self._rejected = dict(self._given)
-
-    async def get_token(self, *scopes: str, **_: Any) -> "SdkToken":  # noqa: ANN401  # the SDK's protocol
-        """Return a token in the SDK's older form; errors as in `get_token_info`."""
-        from azure.core.credentials import AccessToken as SdkToken  # noqa: PLC0415
-
-        token = await self._token(scopes)
-        return SdkToken(token.secret, _expires_on(token))
-
-    async def get_token_info(self, *scopes: str, **_: Any) -> "AccessTokenInfo":  # noqa: ANN401  # as above
-        """Return a token.
-
-        Raises:
-            OperatorError: no token is asked for with this scope, or the app has no identity.
-            UpstreamError: the identity failed.
-        """
-        from azure.core.credentials import AccessTokenInfo  # noqa: PLC0415
-
-        token = await self._token(scopes)
-        refresh_on = math.floor(token.asked.wall + token.refresh_after)
-        return AccessTokenInfo(token.secret, _expires_on(token), refresh_on=refresh_on)
-
-    async def close(self) -> None:
-        """Do nothing: the runtime owns what is open."""
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Do nothing: as `close`."""
-
-    async def _token(self, scopes: tuple[str, ...]) -> AccessToken:
-        if len(scopes) != 1 or scopes[0] not in self._scopes:
-            raise OperatorError(cause=f"{NAME}: a service asked for a token that is not meant for it")
-        scope = scopes[0]
-        token = await self._get(scope, self._rejected.get(scope))
-        self._given[scope] = token.sha256
-        return token
-
-
-def _expires_on(token: AccessToken) -> int:
-    return math.floor(token.asked.wall + token.lifetime)

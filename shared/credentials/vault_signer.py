@@ -13,8 +13,8 @@ class Vault(Protocol):
     async def certificate(self, name: str, version: str) -> tuple[Certificate, str]:
         """Return one version of a certificate, and the id of its key."""
 
-    async def sign(self, certificate: Certificate, key_id: str, digest: bytes, algorithm: Algorithm) -> bytes:
-        """Return a signature of a SHA-256 digest by the key of a certificate."""
+    async def sign(self, key_id: str, digest: bytes, algorithm: Algorithm) -> bytes:
+        """Return a signature of a SHA-256 digest by a key."""
 
 
 class VaultSigner:
@@ -38,8 +38,8 @@ class VaultSigner:
 
     async def sign(self, content: bytes, algorithm: Algorithm = Algorithm.PS256) -> bytes:
         """Return a signature; errors as in `Link.proof`."""
-        certificate, key_id = await self._read()
-        return await self._vault.sign(certificate, key_id, hashlib.sha256(content).digest(), algorithm)
+        _, key_id = await self._read()
+        return await self._vault.sign(key_id, hashlib.sha256(content).digest(), algorithm)
 
     async def _read(self) -> tuple[Certificate, str]:
         if self._facts is None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from shared.adapters.file import FileSource
 from shared.adapters.http import Network, exactly
 from shared.adapters.key_vault import NAME, KeyVault
-from shared.adapters.own_identity import SdkCredential
 from shared.core.documents.content import Content
 from shared.core.documents.credentials import (
     AssertionFileSettings,
@@ -45,7 +44,7 @@ type Vaults = Callable[[str], KeyVault]
 type Identities = Callable[[str], OwnIdentity]
 
 
-def build_vaults(settings: Settings, *, identity: SdkCredential, network: Network, system: System) -> Vaults:
+def build_vaults(settings: Settings, *, identity: OwnIdentity, network: Network, system: System) -> Vaults:
     """Return what returns a vault by its URL.
 
     Args:
@@ -61,9 +60,8 @@ def build_vaults(settings: Settings, *, identity: SdkCredential, network: Networ
         fault = cloud.vault_fault(url)
         return KeyVault(
             url,
-            credential=identity,
+            get_token=identity.tokens_for(cloud.vault_scope),
             upstream=network.upstream(NAME, exactly(url), fault=f"the vault's address {fault}" if fault else ""),
-            verify_challenge=cloud.verify_vault_challenge,
             clock=system.clock,
         )
 

@@ -16,6 +16,7 @@ from shared.adapters.database.store import SqlStore
 from shared.core.directory.streams import STREAMS
 from shared.core.documents.settings import Settings
 from shared.core.documents.sync import SyncSettings
+from shared.core.entra.clouds import STORAGE_SCOPE
 from shared.core.token import TokenKey, Tokens
 from shared.directory.graph import Get, Graph
 from shared.directory.source import DirectorySource
@@ -83,7 +84,7 @@ def open_runs(
         from shared.directory.run import FileRun, Plan  # noqa: PLC0415
 
         copy = KeptCopy(system.temporary() / _folder_of(ours.store))
-        requests = BlobRequests(ours.store, get_token=identity.storage_token, send=send, sleep=system.sleep)
+        requests = BlobRequests(ours.store, get_token=identity.tokens_for(STORAGE_SCOPE), send=send, sleep=system.sleep)
         return FileRun(
             BlobFile(requests, copy=copy, new_id=system.new_id, pool=pool()),
             plan=Plan(sources=sources, interval=interval, clock=system.clock),
@@ -96,7 +97,7 @@ def open_runs(
         from shared.adapters.database.postgresql import Server, on_server  # noqa: PLC0415
 
         server = Server(**asdict(ours.address), ca_file=settings.network.ca_file)
-        token = DatabaseToken(identity.database_token, loop=asyncio.get_running_loop())
+        token = DatabaseToken(identity.tokens_for(settings.home.database_scope), loop=asyncio.get_running_loop())
         password = (lambda _: ours.password) if ours.password else token.password
         return make_sync(open_store(on_server(server, password)), events)
     from shared.adapters.database.sqlite import in_file  # noqa: PLC0415

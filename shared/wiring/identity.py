@@ -1,11 +1,12 @@
 """Settings -> the tokens of the app's own identity: they are cached and refreshed ahead like those of callers."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 from shared.adapters.http import Network
-from shared.adapters.own_identity import NAME, ManagedIdentity, SdkCredential
+from shared.adapters.own_identity import NAME, ManagedIdentity
 from shared.core.documents.settings import Settings
 from shared.core.entra.clouds import STORAGE_SCOPE
 from shared.core.errors import UpstreamError
@@ -22,6 +23,8 @@ FAILURE_MAX_SECONDS = 60.0
 document, remembers the failure too, and both waits add up."""
 
 
+type GetToken = Callable[[str | None], Coroutine[Any, Any, AccessToken]]
+
 _WAITS = ("failure_first_seconds", "failure_max_seconds", "failure_permanent_seconds", "retry_after_cap_seconds")
 
 
@@ -31,14 +34,11 @@ class OwnIdentity:
     Args:
         tokens: of the identity, by their scope.
         scopes: those that may be asked for.
-        database_scope: the one for a PostgreSQL server.
     """
 
-    def __init__(self, tokens: TokenCache, *, scopes: frozenset[str], database_scope: str = "") -> None:
+    def __init__(self, tokens: TokenCache, *, scopes: frozenset[str]) -> None:
         self.tokens = tokens
-        self._database_scope = database_scope
         self._scopes = scopes
-        self.credential = SdkCredential(self._token, scopes=scopes)
 
     async def exchange_token(self, claims: str | None) -> str:
         """Return a token for a federated credential, which proves a client.
@@ -54,17 +54,15 @@ class OwnIdentity:
             found = await self.tokens.get(key, rejected=found.token.sha256)
         return found.token.secret
 
-    async def storage_token(self, rejected: str | None) -> AccessToken:
-        """Return a token for Azure Storage, and not the one of this SHA-256, if any."""
-        return await self._token(STORAGE_SCOPE, rejected)
-
-    async def database_token(self, rejected: str | None) -> AccessToken:
-        """Return a token for a PostgreSQL server, and not the one of this SHA-256, if any."""
-        return await self._token(self._database_scope, rejected)
-
-    async def _token(self, scope: str, rejected: str | None) -> AccessToken:
+    def tokens_for(self, scope: str) -> GetToken:
+        """Return what returns a token for a scope, and not the one of a SHA-256, if any."""
         assert scope in self._scopes
-        return (await self.tokens.get(TokenKey(NAME, "", scope), rejected=rejected)).token
+        key = TokenKey(NAME, "", scope)
+
+        async def get(rejected: str | None) -> AccessToken:
+            return (await self.tokens.get(key, rejected=rejected)).token
+
+        return get
 
 
 def build_identity(
@@ -81,11 +79,9 @@ def build_identity(
     """
     source = ManagedIdentity(settings.identity_client_id, environ=environ, network=network, clock=system.clock)
     scopes = frozenset({STORAGE_SCOPE, settings.home.vault_scope})
-    if settings.sync is None or settings.sync.address is None:
-        return _identity(source, scopes, limits=settings.limits, system=system, events=events)
-    database = settings.home.database_scope
-    scopes |= {database}
-    return _identity(source, scopes, limits=settings.limits, system=system, events=events, database_scope=database)
+    if settings.sync is not None and settings.sync.address is not None:
+        scopes |= {settings.home.database_scope}
+    return _identity(source, scopes, limits=settings.limits, system=system, events=events)
 
 
 def build_federated(
@@ -112,7 +108,6 @@ def _identity(
     limits: Limits,
     system: System,
     events: Events,
-    database_scope: str = "",
 ) -> OwnIdentity:
     tokens = TokenCache(
         _Persistent(source, limits=limits, system=system).acquire,
@@ -122,7 +117,7 @@ def _identity(
         events=events,
         report=identity_failed,
     )
-    return OwnIdentity(tokens, scopes=scopes, database_scope=database_scope)
+    return OwnIdentity(tokens, scopes=scopes)
 
 
 class _Persistent:

@@ -1,14 +1,21 @@
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
+from azure.identity import ManagedIdentityCredential
+from azure.keyvault.certificates import CertificateClient, CertificateProperties
+from azure.keyvault.secrets import SecretClient, SecretProperties
 
 from emulator.cloud import LocalCloud
 from emulator.network.faults import Fault, Kind
 from emulator.seed import CERTIFICATE, IDENTITY_CLIENT_ID, IDENTITY_PRINCIPAL_ID
+from emulator.vault.policy import Policy
 from shared.adapters.http import Network, client_tls, exactly, read_roots
 from shared.adapters.key_vault import NAME, KeyVault
-from shared.adapters.own_identity import ManagedIdentity, SdkCredential
+from shared.adapters.own_identity import ManagedIdentity
+from shared.core.entra.certificate import VersionSummary
 from shared.core.entra.clouds import CLOUDS
 from shared.core.entra.jws import Algorithm
 from shared.core.errors import OperatorError, Unavailable, VendError
@@ -17,33 +24,81 @@ from shared.core.token import AccessToken, TokenKey, Wanted
 from shared.system import System
 
 
+@asynccontextmanager
+async def vault_of_the_app(cloud: LocalCloud) -> AsyncIterator[KeyVault]:
+    """The local vault, asked with the app's own identity."""
+    settings = {"IDENTITY_ENDPOINT": cloud.identity_endpoint, "IDENTITY_HEADER": cloud.identity_header}
+    network = Network(tls=client_tls(read_roots(str(cloud.ca_file))), proxy="", limits=Limits())
+    identity = ManagedIdentity(IDENTITY_CLIENT_ID, environ=settings, network=network, clock=System().clock)
+
+    async def token(_: str | None) -> AccessToken:
+        return (await identity.acquire(Wanted(TokenKey("", "", CLOUDS["public"].vault_scope)))).token
+
+    try:
+        yield KeyVault(
+            cloud.vault_url,
+            get_token=token,
+            upstream=network.upstream(NAME, exactly(cloud.vault_url)),
+            clock=System().clock,
+        )
+    finally:
+        await network.aclose()
+
+
 @pytest.fixture
 def signs(cloud: LocalCloud) -> Callable[[], bytes]:
     """Read the certificate of the local vault, and have it sign, as the app's own identity."""
-    settings = {"IDENTITY_ENDPOINT": cloud.identity_endpoint, "IDENTITY_HEADER": cloud.identity_header}
 
     async def sign() -> bytes:
-        network = Network(tls=client_tls(read_roots(str(cloud.ca_file))), proxy="", limits=Limits())
-        identity = ManagedIdentity(IDENTITY_CLIENT_ID, environ=settings, network=network, clock=System().clock)
-
-        async def token(scope: str, _: str | None) -> AccessToken:
-            return (await identity.acquire(Wanted(TokenKey("", "", scope)))).token
-
-        vault = KeyVault(
-            cloud.vault_url,
-            credential=SdkCredential(token, scopes={CLOUDS["public"].vault_scope}),
-            upstream=network.upstream(NAME, exactly(cloud.vault_url)),
-            verify_challenge=False,
-            clock=System().clock,
-        )
-        try:
+        async with vault_of_the_app(cloud) as vault:
             [found] = await vault.certificate_versions(CERTIFICATE)
-            certificate, key_id = await vault.certificate(CERTIFICATE, found.version)
-            return await vault.sign(certificate, key_id, bytes(32), Algorithm.PS256)
-        finally:
-            await network.aclose()
+            _, key_id = await vault.certificate(CERTIFICATE, found.version)
+            return await vault.sign(key_id, bytes(32), Algorithm.PS256)
 
     return lambda: asyncio.run(sign())
+
+
+def test_the_vault_is_read_as_the_stock_clients_read_it(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Versions with their dates over several pages, a certificate, the id of its key, and a secret."""
+    name = "oracle"
+    for _ in range(26):  # more than are on a page
+        cloud.vault.create_certificate(name, Policy("CN=vend"))
+    secret_version = cloud.vault.set_secret("oracle-secret", "a value", not_before=1_700_000_000, expires=1_900_000_000)
+    cloud.vault.assign(IDENTITY_PRINCIPAL_ID, "Key Vault Secrets User")
+    monkeypatch.setenv("IDENTITY_ENDPOINT", cloud.identity_endpoint)
+    monkeypatch.setenv("IDENTITY_HEADER", cloud.identity_header)
+    tls: dict[str, Any] = {"connection_verify": str(cloud.ca_file), "use_env_settings": False}
+
+    async def ours(version: str) -> tuple[object, ...]:
+        async with vault_of_the_app(cloud) as vault:
+            certificate, key_id = await vault.certificate(name, version)
+            versions = await vault.certificate_versions(name)
+            secrets = await vault.secret_versions("oracle-secret")
+            value = await vault.secret("oracle-secret", secret_version)
+            return versions, secrets, certificate.chain, key_id, value
+
+    def summary(found: CertificateProperties | SecretProperties) -> VersionSummary:
+        assert found.version
+        assert found.created_on
+        return VersionSummary(
+            found.version, found.enabled is True, found.created_on, found.not_before, found.expires_on
+        )
+
+    try:
+        with (
+            ManagedIdentityCredential(client_id=IDENTITY_CLIENT_ID, **tls) as identity,
+            CertificateClient(cloud.vault_url, identity, verify_challenge_resource=False, **tls) as certificates,
+            SecretClient(cloud.vault_url, identity, verify_challenge_resource=False, **tls) as secrets,
+        ):
+            versions = [summary(each) for each in certificates.list_properties_of_certificate_versions(name)]
+            of_secret = [summary(each) for each in secrets.list_properties_of_secret_versions("oracle-secret")]
+            version = versions[3].version
+            known = certificates.get_certificate_version(name, version)
+            value = secrets.get_secret("oracle-secret", secret_version).value
+        assert asyncio.run(ours(version)) == (versions, of_secret, (bytes(known.cer or b""),), known.key_id, value)
+    finally:
+        cloud.vault.unassign(IDENTITY_PRINCIPAL_ID, "Key Vault Secrets User")
+    assert len(versions) == 26
 
 
 def test_the_vault_signs(cloud: LocalCloud, signs: Callable[[], bytes]) -> None:

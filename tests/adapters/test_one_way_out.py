@@ -5,6 +5,7 @@ import time
 import tracemalloc
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 
 import httpx
 import pytest
@@ -19,9 +20,8 @@ from shared.adapters.blob import BlobSource
 from shared.adapters.connections import CONNECTIONS, HEAD_BYTES, HEAD_READ_BYTES
 from shared.adapters.http import Network, Upstream, client_tls, exactly, read_roots
 from shared.adapters.key_vault import NAME, KeyVault
-from shared.adapters.own_identity import ManagedIdentity, SdkCredential
+from shared.adapters.own_identity import ManagedIdentity
 from shared.core.documents.content import DOCUMENT_BYTES
-from shared.core.entra.certificate import read_certificate
 from shared.core.entra.clouds import CLOUDS, STORAGE_SCOPE
 from shared.core.entra.jws import Algorithm
 from shared.core.errors import BadAnswer, OperatorError, TimedOut, Unavailable
@@ -50,9 +50,8 @@ class Doors:
         self._tokens: dict[str, AccessToken] = {}
         self.vault = KeyVault(
             cloud.vault_url,
-            credential=SdkCredential(self.token, scopes={CLOUDS["public"].vault_scope}),
+            get_token=partial(self.token, CLOUDS["public"].vault_scope),
             upstream=self.network.upstream(NAME, exactly(cloud.vault_url)),
-            verify_challenge=False,
             clock=System().clock,
         )
         self._blob = BlobSource(
@@ -111,22 +110,6 @@ ASK: dict[str, Callable[[Doors], Awaitable[None]]] = {
 WITHIN_BODY = {"management": 150}
 APP = tuple(part for part in ASK if part != "management")
 """Those that the app asks, over connections that it keeps; a command opens one for each request."""
-
-
-@pytest.fixture(autouse=True)
-def identity(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    """azure-identity reads the two variables by itself."""
-    monkeypatch.setenv("IDENTITY_ENDPOINT", cloud.identity_endpoint)
-    monkeypatch.setenv("IDENTITY_HEADER", cloud.identity_header)
-
-
-@pytest.fixture(scope="module")
-def warm(cloud: LocalCloud) -> None:
-    """The first use of the SDKs imports them, for which a short deadline leaves no time."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("IDENTITY_ENDPOINT", cloud.identity_endpoint)
-        patch.setenv("IDENTITY_HEADER", cloud.identity_header)
-        through(cloud, Doors.certificate, Limits())
 
 
 def through[T](cloud: LocalCloud, story: Callable[[Doors], Awaitable[T]], limits: Limits = LIMITS) -> T:
@@ -200,7 +183,6 @@ ENDINGS: list[tuple[str, Callable[[int], Fault], type[Exception], str, str]] = [
 ]
 
 
-@pytest.mark.usefixtures("warm")
 @pytest.mark.parametrize(
     ("fault", "meaning", "cause", "told"), [row[1:] for row in ENDINGS], ids=[row[0] for row in ENDINGS]
 )
@@ -231,7 +213,6 @@ def test_no_answer_is_without_end(
     through(cloud, story)
 
 
-@pytest.mark.usefixtures("warm")
 def test_twenty_dripping_connections_leave_room_for_the_next(cloud: LocalCloud) -> None:
     """FND-B7: as many requests as hold a place or wait for one may be given up, again and again; none keeps its place.
 
@@ -251,7 +232,7 @@ def test_twenty_dripping_connections_leave_room_for_the_next(cloud: LocalCloud) 
 
 
 def test_a_link_of_the_vault_to_another_host_is_not_followed(cloud: LocalCloud) -> None:
-    """FND-A2: the SDK would take the app's token there."""
+    """FND-A2: the app's token would go there."""
 
     async def story(doors: Doors) -> None:
         body = f'{{"value": [], "nextLink": "{cloud.blob_url}/configuration/callers.toml"}}'
@@ -271,9 +252,8 @@ def test_a_key_in_another_vault_does_not_sign(cloud: LocalCloud) -> None:
     """FND-A2: the key id of a certificate's answer says where its key is, and is not believed."""
 
     async def story(doors: Doors) -> None:
-        certificate = read_certificate(cloud.vault.certificate(CERTIFICATE), name=CERTIFICATE)
         with pytest.raises(OperatorError, match="the address is not one of this service"):
-            await doors.vault.sign(certificate, f"{cloud.blob_url}/keys/{CERTIFICATE}/1", bytes(32), Algorithm.PS256)
+            await doors.vault.sign(f"{cloud.blob_url}/keys/{CERTIFICATE}/1", bytes(32), Algorithm.PS256)
 
     before = len(cloud.blob.requests)
     through(cloud, story)

@@ -5,8 +5,9 @@ import hashlib
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import formatdate
+from functools import partial
 
 import pytest
 from cryptography import x509
@@ -21,7 +22,7 @@ from emulator.seed import CERTIFICATE, IDENTITY_CLIENT_ID
 from emulator.vault.policy import Policy
 from shared.adapters.http import Network, client_tls, exactly, read_roots
 from shared.adapters.key_vault import NAME, KeyVault
-from shared.adapters.own_identity import ManagedIdentity, SdkCredential
+from shared.adapters.own_identity import ManagedIdentity
 from shared.core import errors
 from shared.core.entra.jws import Algorithm
 from shared.core.errors import UpstreamError
@@ -48,6 +49,7 @@ class Answered:
     cause: str = ""
     wait: int | None = None
     remedy: str = ""
+    asked: str = "versions"
 
     def fault(self, now: Moment) -> Fault:
         """Make the part answer with it."""
@@ -67,15 +69,24 @@ class Worker:
         self._identity = ManagedIdentity(IDENTITY_CLIENT_ID, environ=settings, network=self.network, clock=clock)
         self.vault = KeyVault(
             cloud.vault_url,
-            credential=SdkCredential(self.token, scopes={VAULT_SCOPE}),
+            get_token=partial(self.token, VAULT_SCOPE),
             upstream=self.network.upstream(NAME, exactly(cloud.vault_url)),
-            verify_challenge=False,
             clock=clock,
         )
 
     async def token(self, scope: str = VAULT_SCOPE, _: str | None = None) -> AccessToken:
         """Acquire a token of the app's own."""
         return (await self._identity.acquire(Wanted(TokenKey("", "", scope)))).token
+
+
+VERSION = f"{7:032x}"
+KEY_ID = "<vault>/keys/vend/<version>"
+ASK: Mapping[str, Callable[[KeyVault, str], Awaitable[object]]] = {
+    "versions": lambda vault, _: vault.certificate_versions(CERTIFICATE),
+    "certificate": lambda vault, _: vault.certificate(CERTIFICATE, VERSION),
+    "secret": lambda vault, _: vault.secret(CERTIFICATE, VERSION),
+    "sign": lambda vault, key_id: vault.sign(key_id, bytes(32), Algorithm.PS256),
+}
 
 
 def meet[T](
@@ -114,7 +125,9 @@ async def asked[T](cloud: LocalCloud, clock: FakeClock, ask: Callable[[KeyVault]
         await worker.network.aclose()
 
 
-@pytest.mark.parametrize("case", cases("own_services.toml", Answered, "identity", beside=["vault"]), ids=case_id)
+@pytest.mark.parametrize(
+    "case", cases("own_services.toml", Answered, "identity", beside=["vault", "reading"]), ids=case_id
+)
 def test_an_answer_of_the_identity_is_a_token_or_an_error(
     case: Answered, timeless: LocalCloud, fake_clock: FakeClock
 ) -> None:
@@ -129,7 +142,9 @@ def test_an_answer_of_the_identity_is_a_token_or_an_error(
     check_refusal(case, caught.value)
 
 
-@pytest.mark.parametrize("case", cases("own_services.toml", Answered, "vault", beside=["identity"]), ids=case_id)
+@pytest.mark.parametrize(
+    "case", cases("own_services.toml", Answered, "vault", beside=["identity", "reading"]), ids=case_id
+)
 def test_a_refusal_of_the_vault_is_told_by_its_code(
     case: Answered, timeless: LocalCloud, fake_clock: FakeClock
 ) -> None:
@@ -143,6 +158,59 @@ def test_a_refusal_of_the_vault_is_told_by_its_code(
             lambda worker: worker.vault.certificate_versions(CERTIFICATE),
         )
     check_refusal(case, caught.value)
+
+
+@pytest.mark.parametrize(
+    "case", cases("own_services.toml", Answered, "reading", beside=["identity", "vault"]), ids=case_id
+)
+def test_an_answer_of_the_vault_is_read_whole_or_not_at_all(
+    case: Answered, timeless: LocalCloud, fake_clock: FakeClock
+) -> None:
+    """SEC-10: each member that is needed is there and of its kind, else the answer counts for nothing."""
+
+    def real(text: str) -> str:
+        return text.replace("<vault>", timeless.vault_url).replace("<version>", VERSION)
+
+    lying = replace(case, body=real(case.body))
+    with pytest.raises(UpstreamError) as caught:
+        meet(
+            timeless.faults["vault"],
+            lying,
+            timeless,
+            fake_clock,
+            lambda worker: ASK[case.asked](worker.vault, real(KEY_ID)),
+        )
+    check_refusal(case, caught.value)
+
+
+@pytest.mark.parametrize(
+    "key_id",
+    [
+        "",
+        "CANARY",
+        "<vault>",
+        "<vault>/keys/vend",
+        "<vault>/keys/vend/",
+        "<vault>/keys/vend/<version>/",
+        "<vault>/keys/vend/<version>/encrypt",
+        "<vault>/keys/vend/<version>?api-version=1",
+        "<vault>/keys/vend/<version>#",
+        "<vault>/vault/vend/<version>",
+        "http://localhost/keys/vend/<version>",
+        "//localhost/keys/vend/<version>",
+        " <vault>/keys/vend/<version>",
+        "<vault>/keys/vend/<version>\n",
+    ],
+)
+def test_a_key_signs_by_its_whole_id_alone(key_id: str, timeless: LocalCloud, fake_clock: FakeClock) -> None:
+    """The id stands in an answer, and becomes an address: nothing else is asked at it."""
+    switch = timeless.faults["vault"]
+    before = switch.taken
+    sent = key_id.replace("<vault>", timeless.vault_url).replace("<version>", VERSION)
+    any_request = suffering(switch, Fault(kind=Kind.STATUS, status=500))
+    with any_request, pytest.raises(errors.BadAnswer, match="no usable id"):
+        asyncio.run(asked(timeless, fake_clock, lambda vault: vault.sign(sent, bytes(32), Algorithm.PS256)))
+    assert switch.taken == before
 
 
 NEXT = "/certificates/vend/versions?api-version=7.6&$skiptoken=again"
@@ -169,7 +237,6 @@ def of_another(cloud: LocalCloud) -> Fault:
     return Fault(kind=Kind.STATUS, status=200, body=json.dumps(body))
 
 
-VERSION = f"{7:032x}"
 FULL_PAGE = [f"{number:032x}" for number in range(501)]
 
 
@@ -221,22 +288,6 @@ def test_a_version_whose_name_is_none_of_key_vaults_is_skipped(timeless: LocalCl
     assert [each.version for each in found] == [VERSION]
 
 
-def test_the_sdks_are_told_when_a_token_is_due_and_when_it_ends() -> None:
-    """Without `refresh_on` they would keep a token until five minutes before its end, whatever the cache has."""
-    clock = FakeClock()
-
-    async def token(scope: str, rejected: str | None) -> AccessToken:
-        assert (scope, rejected) == (VAULT_SCOPE, None)
-        return AccessToken("a-token", clock(), lifetime=3_600.9, refresh_after=1_440.9)
-
-    credential = SdkCredential(token, scopes={VAULT_SCOPE})
-    info = asyncio.run(credential.get_token_info(VAULT_SCOPE))
-    older = asyncio.run(credential.get_token(VAULT_SCOPE))
-    now = int(clock().wall)
-    assert (info.token, info.expires_on, info.refresh_on) == ("a-token", now + 3_600, now + 1_440)
-    assert (older.token, older.expires_on) == ("a-token", now + 3_600)
-
-
 def test_each_version_of_a_certificate_signs_with_its_own_key(timeless: LocalCloud, fake_clock: FakeClock) -> None:
     """After a rotation both versions sign: the old one while it is used up, and the new one."""
     digest = hashlib.sha256(b"header.claims").digest()
@@ -247,8 +298,8 @@ def test_each_version_of_a_certificate_signs_with_its_own_key(timeless: LocalClo
             timeless.vault.create_certificate(CERTIFICATE, Policy(subject="CN=vend"))
             old, new = [found.version for found in await worker.vault.certificate_versions(CERTIFICATE)][-2:]
             for version in (old, new, old):
-                certificate, key_id = await worker.vault.certificate(CERTIFICATE, version)
-                signature = await worker.vault.sign(certificate, key_id, digest, Algorithm.PS256)
+                _, key_id = await worker.vault.certificate(CERTIFICATE, version)
+                signature = await worker.vault.sign(key_id, digest, Algorithm.PS256)
                 der = timeless.vault.certificate(CERTIFICATE, version)
                 key = x509.load_der_x509_certificate(der).public_key()
                 assert isinstance(key, rsa.RSAPublicKey)

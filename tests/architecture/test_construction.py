@@ -30,7 +30,7 @@ from shared.core.directory.streams import STREAMS
 from shared.runtime import build
 from shared.system import System
 from shared.telemetry.events import Events
-import shared.adapters.sdk_transport, azure.identity.aio, httpcore
+import azure.identity.aio, httpcore
 lines = []
 sys.addaudithook(watch)
 for name in NAMES:

@@ -66,7 +66,6 @@ class FakeVault:
 
     async def sign(  # no key signs here
         self,
-        certificate: Certificate,  # noqa: ARG002
         key_id: str,
         digest: bytes,
         algorithm: Algorithm,  # noqa: ARG002

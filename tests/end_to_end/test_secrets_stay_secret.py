@@ -221,9 +221,8 @@ def secrets(loud: Site, led: Led) -> Mapping[str, str]:
 def test_no_log_holds_a_secret(loud: Site, secrets: Mapping[str, str]) -> None:
     """Whatever the app and its libraries tell at DEBUG, no secret, key, assertion or token is in it."""
     log = (loud.folder / "app.log").read_bytes() + (loud.folder / "loud.log").read_bytes()
-    # httpcore's and azure-core's own words: without them the libraries were silent and this would prove nothing.
+    # httpcore's own words: without them the library was silent and this would prove nothing.
     assert b"send_request_headers" in log
-    assert b"Request URL" in log
     assert log.count(b'"event":"token"') > 500
     assert REGISTERED in log  # Graph was sent a proof
     assert leaks(log, secrets) == []

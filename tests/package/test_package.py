@@ -115,10 +115,7 @@ from azure_functions_runtime.loader import index_function_app
 print(*(function.get_function_name() for function in index_function_app({str(unpacked / "function_app.py")!r})))
 for name in {modules!r}:
     importlib.import_module(name.removesuffix("/__init__").replace("/", "."))
-from azure.keyvault.certificates.aio import CertificateClient
-from azure.keyvault.keys.crypto.aio import CryptographyClient
-from azure.keyvault.secrets.aio import SecretClient
-strangers = {{"starlette", "uvicorn", "pytest", "orjson", "click", "msal"}} & sys.modules.keys()
+strangers = {{"starlette", "uvicorn", "pytest", "orjson", "click", "msal", "requests"}} & sys.modules.keys()
 assert not strangers, strangers
 """
     # -S: the packages of this environment are out of sight.

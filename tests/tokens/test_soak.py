@@ -56,7 +56,6 @@ class Rotating:
 
     async def sign(  # no key signs here
         self,
-        certificate: Certificate,  # noqa: ARG002
         key_id: str,
         digest: bytes,
         algorithm: Algorithm,  # noqa: ARG002

@@ -53,7 +53,7 @@ def test_a_failure_of_the_identity_is_remembered_for_a_minute_at_most(
         )
         for wait in waits:
             with pytest.raises(Unavailable) as caught:
-                await identity.storage_token(None)
+                await identity.tokens_for(STORAGE_SCOPE)(None)
             assert caught.value.wait is not None
             assert caught.value.wait.total_seconds() == pytest.approx(wait)
             clock.tick(wait)
@@ -108,7 +108,7 @@ def test_an_outage_is_asked_about_once(
                 token = {"access_token": "a-token", "expires_on": end} if status == 200 else {}
                 fault = Fault(kind=Kind.STATUS, status=status, body=json.dumps(token))
                 with suffering(timeless.faults["identity"], fault), suppress(UpstreamError):
-                    await identity.credential.get_token(scope)
+                    await identity.tokens_for(scope)(None)
                 fake_clock.tick(120)
 
     asyncio.run(story())
@@ -122,8 +122,8 @@ def test_a_wait_that_the_identity_names_is_not_believed_for_longer(timeless: Loc
     async def story() -> None:
         async with identity_of(timeless, fake_system(fake_clock)) as identity:
             with suffering(timeless.faults["identity"], fault), pytest.raises(Unavailable):
-                await identity.storage_token(None)
+                await identity.tokens_for(STORAGE_SCOPE)(None)
             fake_clock.tick(FAILURE_MAX_SECONDS)
-            assert (await identity.storage_token(None)).secret
+            assert (await identity.tokens_for(STORAGE_SCOPE)(None)).secret
 
     asyncio.run(story())

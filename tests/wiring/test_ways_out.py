@@ -11,7 +11,7 @@ import pytest
 
 from shared.adapters.http import Allows, Network, Upstream, client_tls
 from shared.core.documents.settings import Settings, parse_settings
-from shared.core.errors import OperatorError, Unavailable
+from shared.core.errors import Unavailable
 from shared.core.limits import Limits
 from shared.core.origins import origin_of
 from shared.core.token import AccessToken, Acquired
@@ -19,7 +19,7 @@ from shared.telemetry.events import Events
 from shared.wiring.callers import build_callers
 from shared.wiring.credentials import build_clients, build_vaults
 from shared.wiring.directory import build_sync
-from shared.wiring.identity import OwnIdentity, build_federated, build_identity
+from shared.wiring.identity import build_federated, build_identity
 from shared.wiring.rotation import build_rotation
 from shared.wiring.tokens import build_tokens
 from tests.clock import FakeClock, fake_system
@@ -97,7 +97,6 @@ class Wired(NamedTuple):
     """A worker whose parts are wired, and the app settings that it reads at each call."""
 
     network: Ledger
-    identity: OwnIdentity
     app_settings: dict[str, str]
 
 
@@ -127,11 +126,11 @@ def worker(settings: Settings, tmp_path: Path) -> Iterator[Wired]:
     app_settings = {"IDENTITY_ENDPOINT": ENDPOINT, "IDENTITY_HEADER": "a secret"}
     events = Events(lambda _: None, wall=system.clock.wall, worker="w")
 
-    async def wire() -> OwnIdentity:
+    async def wire() -> None:
         async with AsyncExitStack() as stack:
             identity = build_identity(settings, app_settings, network=network, system=system, events=events)
             federated = build_federated(settings, app_settings, network=network, system=system, events=events)
-            vaults = build_vaults(settings, identity=identity.credential, network=network, system=system)
+            vaults = build_vaults(settings, identity=identity, network=network, system=system)
             clients = build_clients(settings, root=tmp_path, vaults=vaults, federated=federated, system=system)
             build_tokens(settings, clients=clients, network=network, system=system, events=events)
             build_callers(
@@ -156,9 +155,9 @@ def worker(settings: Settings, tmp_path: Path) -> Iterator[Wired]:
             )
             await directory.job()
             build_rotation(settings, vaults=vaults, network=network, system=system, events=events)
-        return identity
 
-    yield Wired(network, asyncio.run(wire()), app_settings)
+    asyncio.run(wire())
+    yield Wired(network, app_settings)
     asyncio.run(network.aclose())
 
 
@@ -240,22 +239,3 @@ def test_the_endpoint_of_the_identity_is_the_one_of_this_moment(
     assert way.leads_to == {"http://localhost:8081"}
     del worker.app_settings["IDENTITY_ENDPOINT"]
     assert way.leads_to == set()
-
-
-@pytest.mark.parametrize(
-    "scopes",
-    [
-        ("https://graph.microsoft.com/.default",),
-        ("https://management.azure.com/.default",),
-        ("https://vault.azure.cn/.default",),
-        ("https://vault.azure.net",),
-        ("https://vault.azure.net/.default", "https://storage.azure.com/.default"),
-        (),
-    ],
-    ids=lambda scopes: " and ".join(scopes) or "none",
-)
-def test_the_sdks_get_tokens_of_the_app_for_vault_and_storage_alone(worker: Wired, scopes: tuple[str, ...]) -> None:
-    """A challenge names the scope that an SDK asks for, so an answer could name any: the app has a list."""
-    for get in (worker.identity.credential.get_token, worker.identity.credential.get_token_info):
-        with pytest.raises(OperatorError, match="a token that is not meant for it"):
-            asyncio.run(get(*scopes))

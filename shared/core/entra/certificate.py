@@ -36,13 +36,6 @@ class Certificate:
         """Return whether a moment is within the dates of the certificate."""
         return self.not_before <= now < self.not_after
 
-    def public_numbers(self) -> tuple[int, int]:
-        """Return the modulus and the exponent of its RSA key."""
-        key = x509.load_der_x509_certificate(self.chain[0]).public_key()
-        assert isinstance(key, rsa.RSAPublicKey)  # `read_certificate` takes no other
-        numbers = key.public_numbers()
-        return numbers.n, numbers.e
-
 
 def read_certificate(der: bytes, *, name: str, above: Sequence[bytes] = ()) -> Certificate:
     """Read a certificate from its DER form.

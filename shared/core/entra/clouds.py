@@ -14,6 +14,8 @@ from shared.core.origins import Origin, origin_of
 STORAGE_SCOPE = "https://storage.azure.com/.default"
 """Of a token for Azure Storage, in every cloud."""
 
+_PUBLIC_VAULTS = "vault.azure.net"
+_TOKEN_DOMAIN = "which its token is for: set verify_vault_challenge = false for a vault on this machine"
 _PRIVATE_LINK = "is a private-link name: use the public one, which the private DNS zone resolves"
 _REGIONAL_HOSTS = {"login.microsoftonline.com": "login.microsoft.com"}
 """The public cloud's regions have a domain of their own; everywhere else they stand before the host."""
@@ -35,7 +37,7 @@ class Cloud:
             has its name, or one https origin.
         database: the domain below which PostgreSQL servers have their names, or one host.
         database_audience: of the tokens that a PostgreSQL server takes.
-        verify_vault_challenge: whether the challenge of a vault must name the domain of the vault.
+        verify_vault_challenge: whether a vault must have the domain that its token is for.
     """
 
     authority: str
@@ -68,7 +70,7 @@ class Cloud:
     @property
     def vault_scope(self) -> str:
         """The scope of a token for Key Vault."""
-        return "https://vault.azure.net/.default" if "://" in self.vault else f"https://{self.vault}/.default"
+        return f"https://{_PUBLIC_VAULTS}/.default" if "://" in self.vault else f"https://{self.vault}/.default"
 
     @property
     def database_scope(self) -> str:
@@ -88,7 +90,11 @@ class Cloud:
         origin = origin_of(url)
         if origin is not None and ".managedhsm." in origin.host:
             return "is a Managed HSM, which vend does not use"
-        return _fault(origin, self.vault, r"[a-z0-9-]{3,24}", of="the cloud's vault domain")
+        fault = _fault(origin, self.vault, r"[a-z0-9-]{3,24}", of="the cloud's vault domain")
+        # An address that is named alone has no domain of its own; its token is the public cloud's.
+        if fault or origin is None or "://" not in self.vault or not self.verify_vault_challenge:
+            return fault
+        return "" if origin.host.endswith(f".{_PUBLIC_VAULTS}") else f"is outside of {_PUBLIC_VAULTS}, {_TOKEN_DOMAIN}"
 
     def blob_fault(self, url: str) -> str:
         """Return why a URL is no blob of this cloud; "" where it is one."""
