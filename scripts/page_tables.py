@@ -37,7 +37,10 @@ def entra_numbers() -> Mapping[str, str]:
 
 def vault_codes() -> Mapping[str, str]:
     """Make the table of Key Vault's codes; a code of missing rights has one remedy for each kind of credential."""
-    rows = [*REMEDIES.items(), *((code, f"{RIGHTS}. Of a `secret`: {SECRET_RIGHTS}") for code in WITHOUT_RIGHTS)]
+    rows = [
+        *REMEDIES.items(),
+        *((code, f"{RIGHTS}. For a credential of type `secret`, {SECRET_RIGHTS}") for code in WITHOUT_RIGHTS),
+    ]
     return {"vault codes": table("code", "do this", rows=[(f"`{code}`", remedy) for code, remedy in sorted(rows)])}
 
 

@@ -38,7 +38,7 @@ REMEDIES: Mapping[str, str] = {
     "KeyNotFound": "compare vault and name of the credential in vend.toml with the vault",
     "SecretDisabled": "enable this version of the secret, or make a new one",
     "SecretNotFound": "compare vault and name of the credential in vend.toml with the vault",
-    "AKV10032": "the vault is of another tenant than the app's identity: use a vault of its own tenant",
+    "AKV10032": "the vault is of another tenant than the app's identity: use a vault in the tenant of that identity",
     "AKV10022": "compare cloud in vend.toml with the cloud of the vault",
 }
 """By the code that the vault gives, or the number in its message: what the operator should do.

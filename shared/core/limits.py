@@ -99,7 +99,7 @@ class Limits:
     failure_first_seconds: float = field(
         default=5,
         metadata={
-            "why": "how long vend does not ask Entra after a passing failure; half as long again after each further one"
+            "why": "how long vend does not ask Entra after a transient failure; after each further one 1.5 times that"
         },
     )
     failure_max_seconds: float = field(default=240, metadata={"why": "the longest such time"})
@@ -110,7 +110,8 @@ class Limits:
         default=3_600, metadata={"why": "the longest wait that vend takes from Entra's `Retry-After`"}
     )
     refresh_fraction_min: float = field(
-        default=0.55, metadata={"why": "the smallest share of its life that is left when vend refreshes a token"}
+        default=0.55,
+        metadata={"why": "vend refreshes a token when a share of its life is left; this is the smallest such share"},
     )
     refresh_fraction_max: float = field(
         default=0.65,
@@ -142,11 +143,16 @@ class Limits:
         },
     )
     shed_after_seconds: float = field(
-        default=5, metadata={"why": "the age from which a flight counts as late; two fifths of this after an outage"}
+        default=5,
+        metadata={
+            "why": "the age from which a flight counts as late; once an outage has failed a flight, two fifths of this"
+        },
     )
     waiting_max: int = field(
         default=64,
-        metadata={"why": "requests that may wait for late flights; vend answers 503 to the newest of the others"},
+        metadata={
+            "why": "requests that may wait for late flights; if there are more, vend answers 503 to the newest ones"
+        },
     )
     claims_per_minute: int = field(
         default=6, metadata={"why": "claims challenges of one caller; vend answers 429 to more"}

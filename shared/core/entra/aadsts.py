@@ -45,7 +45,7 @@ _CLOCK = (
 _WAIT = "wait: vend asks again after the wait that Entra named, and serves cached tokens until then"
 _DEFECT = "this is a defect of vend: report it with the event"
 _RSA = (
-    "have the issuer of an assertion file sign by RS256; make a certificate anew with an RSA key: "
+    "have the issuer of an assertion file sign by RS256; if it is a certificate, make a new one with an RSA key: "
     "az keyvault certificate create --vault-name $VEND_VAULT --name vend --policy $CERTIFICATE_POLICY"
 )
 _SECRET = (

@@ -46,7 +46,7 @@ class CallersWarning(Event):
 
 @declared
 class CallerEnds(Event):
-    """The time of callers is over soon. A worker tells each end 30, 7 and 1 days before, once each."""
+    """The `not_after` of callers is near. A worker reports each end 30, 7 and 1 days ahead, once each."""
 
     about = About(
         "caller_ends",

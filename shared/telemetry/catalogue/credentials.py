@@ -22,7 +22,7 @@ class CredentialAccepted(Event):
 
 @declared
 class CredentialRests(Event):
-    """Entra refused a credential, or it met a defect of vend; this worker tries the others first for a while."""
+    """Entra refused a credential, or vend failed at it by a defect; this worker tries the others first for a while."""
 
     about = About(
         "credential_rests",
@@ -83,7 +83,7 @@ class RegistrationImpossible(Event):
     about = About(
         "registration_impossible",
         remedy="register the newest version by hand: `az ad app credential reset --append`, as in "
-        "[credentials.md](credentials.md#rollover); from then on the rotation does it again",
+        "[credentials.md](credentials.md#rollover); from then on the rotation registers new versions again",
     )
 
     profile: Profile

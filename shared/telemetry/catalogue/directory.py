@@ -53,9 +53,11 @@ class SyncRestarted(Event):
 
 @declared
 class SyncMended(Event):
-    """Values were not what Graph documents; each was stored without what databases refuse, or as null."""
+    """Values were not what Graph documents; vend stored null, or the value without characters that databases refuse."""
 
-    about = About("sync_mended", remedy="correct the object in Entra; half a character or NUL came from another system")
+    about = About(
+        "sync_mended", remedy="correct the object in Entra; an unpaired surrogate or NUL came from another system"
+    )
 
     stream: Stream
     tenant_id: TenantId

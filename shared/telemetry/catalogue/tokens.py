@@ -92,7 +92,7 @@ class AcquireFailed(Event):
 
 @declared
 class SecurityTokenMismatch(AcquireFailed):
-    """As `acquire_failed`, because the token was of another tenant or client, not app-only, or no Bearer token."""
+    """Like `acquire_failed`: vend refused a token of another tenant or client, not app-only, or no Bearer token."""
 
     about = About(
         "security_token_mismatch",
@@ -103,7 +103,7 @@ class SecurityTokenMismatch(AcquireFailed):
 
 @declared
 class SecurityTlsRefused(AcquireFailed):
-    """As `acquire_failed`, because the peer could not prove by TLS to be the service that was asked."""
+    """Like `acquire_failed`: the peer could not prove by TLS that it is the service that vend asked."""
 
     about = About(
         "security_tls_refused",
