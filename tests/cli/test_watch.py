@@ -112,7 +112,7 @@ def test_a_document_with_a_mistake_leads_to_the_scope(run: Run, site: Site, tmp_
     done = run("watch", "billing", "--for", "1s", **environ)
     assert done.exit_code == 1
     assert "is not valid TOML" in done.output
-    assert done.stderr.endswith("The first scope of billing is not known.\nName one: --scope SCOPE\n")
+    assert done.stderr.endswith("The scopes of billing are not known.\nName one: --scope SCOPE\n")
 
 
 def test_it_ends_with_the_app(run: Run, tmp_path: Path) -> None:
