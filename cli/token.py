@@ -22,7 +22,7 @@ from shared.core.errors import NotReady
 from shared.core.names import is_guid
 
 LAST_SECOND = 2**32
-SHOWN = ("aud", "appid", "azp", "roles", "tid", "exp")
+SHOWN = ("aud", "appid", "azp", "roles", "tid", "uti", "exp")
 NOBODY = "`make run` starts one on this machine; for another: --app URL, or VEND_URL."
 
 

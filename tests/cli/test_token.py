@@ -56,12 +56,20 @@ def test_a_token_is_shown_by_its_claims(environ: dict[str, str], tmp_path: Path)
     done = launch(*ASK, environ=environ, cwd=tmp_path)
     head, *claims = done.stdout.splitlines()
     assert re.fullmatch(r"200  \d+ ms  (cache|identity_provider)  3\d{3} s left  [0-9a-f]{12}", head)
-    assert [line.split()[0] for line in claims] == ["aud", "appid", "roles", "tid", "exp"]
+    assert [line.split()[0] for line in claims] == ["aud", "appid", "roles", "tid", "uti", "exp"]
     assert "roles  User.Read.All" in claims
     assert (done.returncode, done.stderr) == (0, "")
     key = Path(environ["VEND_KEY_FILE"]).read_text()
     assert not TOKEN.search(done.stdout)
     assert key not in done.stdout
+
+
+def test_the_audit_trail_finds_the_token_that_is_shown(run: Run, site: Site, environ: dict[str, str]) -> None:
+    """Its `uti`, in a line and in the JSON, is what `./vend audit` takes."""
+    shown = run(*ASK, **environ).stdout.splitlines()[-2].removeprefix("uti    ")
+    assert json.loads(run(*ASK, "--json", **environ).stdout)["claims"]["uti"] == shown
+    found = run("audit", "--uti", shown, "--json", "--log", str(site.folder / "app.log"))
+    assert "billing" in [each["name"] for each in json.loads(found.stdout)["callers"]]
 
 
 @pytest.mark.slow
