@@ -90,7 +90,7 @@ def _show(line: str, seen: "_Caller | None") -> None:
     event = parse_event(line)
     if event is None:
         say(line)  # of the host, or of a library
-    elif seen is None or (event["event"], event.get("caller")) != ("token", seen.name):
+    elif seen is None or is_bad(event) or (event["event"], event.get("caller")) != ("token", seen.name):
         say(event_line(event), style=BAD if is_bad(event) else "")
 
 
