@@ -44,7 +44,9 @@ def audit(
         bool, typer.Option("--would-deny", help='Print whom `mode = "enforce"` would refuse.')
     ] = False,
     unused: Annotated[bool, typer.Option("--unused", help="Print the grants that nobody has used.")] = False,
-    days: Annotated[int, typer.Option("--days", min=1, max=3650, help="How many days back to look.")] = 90,
+    days: Annotated[
+        int, typer.Option("--days", metavar="DAYS", min=1, max=3650, help="How many days back to look.")
+    ] = 90,
     query: Annotated[
         bool, typer.Option("--query", help="Read no log: print the query for Application Insights.")
     ] = False,

@@ -32,7 +32,7 @@ Config = Annotated[
     Path | None,
     typer.Option(
         "--config",
-        metavar="PATH",
+        metavar="FILE",
         resolve_path=True,
         help="A vend.toml. Without it: what VEND_CONFIG names, else that of a running `make run`, else ./vend.toml.",
     ),
