@@ -16,6 +16,7 @@ from cli.documents import ROOT
 from cli.execute import environment, execute
 from cli.explain import explain
 from cli.faults import break_part, mend_part
+from cli.plain_help import PlainHelp
 from cli.plan import plan
 from cli.rekey import rekey
 from cli.status import status
@@ -76,6 +77,8 @@ app.command("audit", short_help="Name the callers that got a token.")(audit)
 app.command("cloud", short_help="Run a program beside a local cloud of its own.")(cloud)
 app.command("break", short_help="Rehearse an outage in the local cloud.")(break_part)
 app.command("mend", short_help="End that outage.")(mend_part)
+for each in (*app.registered_commands, *callers.registered_commands):
+    each.cls = PlainHelp
 
 if __name__ == "__main__":
     app(prog_name="./vend")

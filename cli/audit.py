@@ -25,7 +25,9 @@ _DAY = 24 * 3600
 def good_uti(option: typer.CallbackParam, value: str | None) -> str | None:
     """Return the id of a token; end with exit code 2 where it is none."""
     if value is not None and not _UTI.match(value):
-        raise misuse(option, "must be the uti of a token", "An API's log or Entra's sign-in log has it.")
+        raise misuse(
+            option, "must be the uti of a token", "./vend token shows it; an API's log and Entra's sign-in log have it."
+        )
     return value
 
 
@@ -42,7 +44,9 @@ def audit(
         bool, typer.Option("--would-deny", help='Print whom `mode = "enforce"` would refuse.')
     ] = False,
     unused: Annotated[bool, typer.Option("--unused", help="Print the grants that nobody has used.")] = False,
-    days: Annotated[int, typer.Option("--days", min=1, max=3650, help="How many days back to look.")] = 90,
+    days: Annotated[
+        int, typer.Option("--days", metavar="DAYS", min=1, max=3650, help="How many days back to look.")
+    ] = 90,
     query: Annotated[
         bool, typer.Option("--query", help="Read no log: print the query for Application Insights.")
     ] = False,

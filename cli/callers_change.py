@@ -133,7 +133,11 @@ def change(
     ] = None,
     mode: Annotated[
         ModeChoice | None,
-        typer.Option("--mode", help="audit: also serve what a profile of the caller has, and log it; enforce: do not."),
+        typer.Option(
+            "--mode",
+            metavar="audit|enforce",
+            help="audit: also serve what a profile of the caller has, and log it; enforce: do not.",
+        ),
     ] = None,
     not_after: Annotated[
         str | None,

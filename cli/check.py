@@ -37,20 +37,26 @@ def check(
     except NotRead as good:
         number = len(good.settings.profiles)
         if as_json:
-            say_json({"good": True, "mistakes": [], "warnings": [], "profiles": number, "callers": None})
+            warnings = good.settings.warnings
+            say_json({"good": True, "mistakes": [], "warnings": warnings, "profiles": number, "callers": None})
             return
+        _warn(good.settings.warnings)
         say(f"{good.settings_file} is good: {counted(number, 'profile')}.", style=GOOD)
         say(f"{good.callers_file} was not read. --remote reads it, and sends your login there.")
         return
     profiles, callers = len(documents.settings.profiles), len(documents.callers.callers)
-    warnings = list(documents.callers.warnings)
+    warnings = [*documents.settings.warnings, *documents.callers.warnings]
     if as_json:
         say_json({"good": True, "mistakes": [], "warnings": warnings, "profiles": profiles, "callers": callers})
         return
-    for warning in warnings:
-        say(f"warning: {warning}")
+    _warn(warnings)
     has = f"{counted(profiles, 'profile')}, {counted(callers, 'caller')}"
     say(f"{documents.settings_file} and {documents.callers_file} are good: {has}.", style=GOOD)
+
+
+def _warn(warnings: list[str]) -> None:
+    for warning in warnings:
+        say(f"warning: {warning}")
 
 
 def _placed(file: str, mistake: str) -> dict[str, str]:

@@ -32,7 +32,7 @@ Config = Annotated[
     Path | None,
     typer.Option(
         "--config",
-        metavar="PATH",
+        metavar="FILE",
         resolve_path=True,
         help="A vend.toml. Without it: what VEND_CONFIG names, else that of a running `make run`, else ./vend.toml.",
     ),
@@ -104,25 +104,26 @@ class Mistaken(Exception):
         self._is_implied = is_implied
         self._unchecked = unchecked
 
-    def show(self) -> None:
-        """Print every mistake under its file."""
+    def show(self, *, error: bool = False) -> None:
+        """Print every mistake under its file; to stderr where it is not what was asked for."""
+        tell = partial(say, error=error)
         found = [mistake for mistakes in self.by_file.values() for mistake in mistakes]
         unset = dict.fromkeys(re.findall(r"the app setting (\w+) is not set", "\n".join(found)))
         if unset and self._is_implied:
-            say("`make run` is not running here. Without it, this is about the documents that are deployed.")
+            tell("`make run` is not running here. Without it, this is about the documents that are deployed.")
         for file, mistakes in self.by_file.items():
             if mistakes:
-                say(file)
+                tell(file)
             elif file == self._unchecked:
-                say(f"{file}: good so far; its profiles are checked once vend.toml is good")
+                tell(f"{file}: good so far; its profiles are checked once vend.toml is good")
             for mistake in mistakes:
-                say(f"  {mistake}")
+                tell(f"  {mistake}")
         for warning in self.warnings:
-            say(f"  warning: {warning}")
-        say(f"{counted(len(found), 'mistake')}.", style=BAD)
+            tell(f"  warning: {warning}")
+        tell(f"{counted(len(found), 'mistake')}.", style=BAD)
         if unset:
             settings = " ".join(f"{name}=..." for name in unset)
-            say(f"App settings come from the environment here: {settings} ./vend check")
+            tell(f"App settings come from the environment here: {settings} ./vend check")
 
 
 def read_documents(

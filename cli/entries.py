@@ -32,7 +32,9 @@ def _each(value: str | list[str] | None) -> list[str]:
     return [value] if isinstance(value, str) else value or []
 
 
-Profile = Annotated[str | None, typer.Option("--profile", metavar="P", help="The profile, where several have a scope.")]
+Profile = Annotated[
+    str | None, typer.Option("--profile", metavar="NAME", help="The profile, where several have a scope.")
+]
 Tenants = Annotated[
     list[str] | None,
     typer.Option("--tenant", metavar="GUID", callback=good_tenants, help="In these tenants alone; repeat for more."),
@@ -61,6 +63,6 @@ def _profile_of(documents: Documents, scope: str) -> str:
         which = f"several profiles: {', '.join(having)}" if having else "no profile that is vendable"
         raise stop(
             f"{scope} is of {which}.",
-            "Choose one: --profile P" if having else f"First add it to a profile in {documents.settings_file}.",
+            "Choose one: --profile NAME" if having else f"First add it to a profile in {documents.settings_file}.",
         )
     return having[0]

@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from cli.reasons import explained, in_short
+
 UNSHOWN = frozenset({"event", "time", "worker", "flight_id", "trace_id"})
 """What a reader does not need, or finds by `./vend callers explain --correlation-id`."""
 BAD_ANSWERS = 400
@@ -38,8 +40,13 @@ def _answer(event: Mapping[str, Any]) -> str:
     words = [event.get("caller", "-"), _api(str(event.get("scope", "-"))), event.get("status", ""), what]
     if "latency_ms" in event:
         words.append(f"{event['latency_ms']:.1f} ms")
-    words.append(event.get("token") or (f"({event['reason']})" if "reason" in event else ""))
+    words.append(event.get("token") or (_reason(event) if "reason" in event else ""))
     return " ".join(str(word) for word in words).rstrip()
+
+
+def _reason(event: Mapping[str, Any]) -> str:
+    _, remedy = explained(event)
+    return f"({event['reason']})" + (f": {in_short(remedy)}" if remedy else "")
 
 
 def _api(scope: str) -> str:

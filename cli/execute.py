@@ -43,7 +43,7 @@ IdentityFile = Annotated[
     Path | None,
     typer.Option(
         "--identity-file",
-        metavar="PATH",
+        metavar="FILE",
         exists=True,
         dir_okay=False,
         help="The file with the identity token of CALLER, which is used in place of a function key.",

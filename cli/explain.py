@@ -17,15 +17,6 @@ from shared.core.errors import PolicyDenied
 from shared.core.policy import EVERYBODY, Allow, Caller, Grant, Offer, decide
 from shared.core.request import TokenRequest
 
-Scope = Annotated[
-    str,
-    typer.Option(
-        "--scope",
-        metavar="SCOPE",
-        callback=good_scopes,
-        help="What is asked for, such as https://graph.microsoft.com/.default",
-    ),
-]
 Tenant = Annotated[
     str | None,
     typer.Option("--tenant", metavar="GUID", callback=good_tenants, help="Which tenant, where there are several."),

@@ -40,6 +40,10 @@ SITUATIONS = {
         "Entra knows no certificate of profile graph",
         "nothing while they have a cached token; then 502. ./vend callers purge makes it so at once",
     ),
+    "clock": (
+        "the clock of Entra is 3 minutes ahead of this machine",
+        "nothing: vend logs it with the next token that it acquires. ./vend callers purge makes it so at once",
+    ),
     "consent": (
         "nobody has consented: new tokens of profile graph have no roles",
         "tokens that the API refuses, from the next refresh on: ./vend token billing --refresh shows one",

@@ -90,7 +90,7 @@ def check_cloud(documents: Documents, *, app: str) -> None:
     if is_loopback(documents.settings.home.management) is not is_loopback(app):
         raise stop(
             f"{documents.settings_file} and the app at {app} are not of the same cloud.",
-            "Name both: --config PATH and --app URL, or VEND_CONFIG and VEND_URL.",
+            "Name both: --config FILE and --app URL, or VEND_CONFIG and VEND_URL.",
         )
 
 

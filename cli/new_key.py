@@ -18,7 +18,7 @@ _KEY = re.compile(r"[!-~]{16,512}\Z")
 
 KeyFile = Annotated[
     Path | None,
-    typer.Option("--key-file", metavar="PATH", help="Write the key to this new file, for its owner alone to read."),
+    typer.Option("--key-file", metavar="FILE", help="Write the key to this new file, for its owner alone to read."),
 ]
 KeyFolder = Annotated[
     Path | None,

@@ -1,41 +1,15 @@
 """`./vend callers explain --correlation-id`: why the app answered as it did, from the event that it wrote then."""
 
-import re
-import shlex
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import typer
 
 from cli.event_log import log_of_run, say_query, token_events
+from cli.reasons import explained
 from cli.screen import BAD, GOOD, misuse, say, say_json, say_table
-from shared.core.entra import aadsts
 from shared.core.names import is_guid
 
 FACTS = ("time", "route", "caller", "scope", "profile", "tenant_id", "source", "reason")
-# A part of the reason -> what to do about it; {caller} and {scope} stand for those of the request.
-REMEDIES = (
-    (r"unknown key|key of another caller", "./vend callers list: is it there, and does it use the key of this app?"),
-    (r"malformed key", "a key has 16 to 512 visible ASCII characters, no comma, and is sent once"),
-    (r"the time of .* is over", "move its not_after in callers.toml, or remove it"),
-    (r"no valid (settings|callers document)", "./vend check names every mistake in the two documents"),
-    (
-        r"over the caller's rate",
-        "let it keep a token until it expires, or raise per_worker_per_minute of callers.{caller}",
-    ),
-    (
-        r"over the rate of challenges",
-        "let it pass on each challenge of its API once; claims_per_minute of [limits] says how many it may",
-    ),
-    (r"the entry of .* has mistakes", "./vend check names each mistake of that entry"),
-    (r"RouteDisabled", "app_checked_routes = true in vend.toml opens this route; read docs/configuration.md first"),
-    (r"entry|may have nothing", "./vend callers explain {caller} --scope {scope}"),
-    (
-        r"timeout|no connection|broken|ran out|HTTP (408|429|5\d\d)|acquired just now|too many requests wait",
-        "wait: callers were told when to retry",
-    ),
-)
 
 
 def good_id(option: typer.CallbackParam, value: str | None) -> str | None:
@@ -61,29 +35,16 @@ def explain_past(correlation_id: str, log: Path | None, *, as_json: bool = False
         return
     given = event.get("outcome") == "vended"
     if as_json:
-        meaning, remedy = ("", "") if given else _explained(event)
+        meaning, remedy = ("", "") if given else explained(event)
         say_json({"given": given, "event": event, "meaning": meaning, "remedy": remedy})
         raise typer.Exit(0 if given else 1)
     say("given" if given else "refused", style=GOOD if given else BAD)
     rows = [(name.removesuffix("_id"), str(event.get(name, ""))) for name in FACTS]
     answer = ("answer", f"{event.get('status', '')} {event.get('outcome', '')}")
-    meaning, remedy = ("", "") if given else _explained(event)
+    meaning, remedy = ("", "") if given else explained(event)
     say_table([*rows[:-1], answer, rows[-1], ("meaning", meaning), ("next", remedy)])
     if not given:
         raise typer.Exit(1)
-
-
-def _explained(event: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the meaning of the reason, if it is a number of Entra's, and the next step."""
-    reason = str(event.get("reason", ""))
-    if code := re.search(r"\bAADSTS(\d{4,9})\b", reason):
-        known = aadsts.meaning(int(code[1]))
-        return known or ("", f"https://login.microsoftonline.com/error?code={code[1]}")
-    for pattern, remedy in REMEDIES:
-        if re.search(pattern, reason):
-            scope = shlex.quote(str(event.get("scope", "")))
-            return "", remedy.format(caller=event.get("caller", "NAME"), scope=scope)
-    return "", ""
 
 
 def query_of_answer(correlation_id: str) -> str:

@@ -12,15 +12,17 @@ from typing import Annotated, Any
 import httpx
 import typer
 
-from cli.explain import Scope, Tenant
+from cli.entries import good_scopes
+from cli.explain import Tenant
 from cli.http import ask, check_address, function_key, json_object
 from cli.keys import LOCAL_APP, App, key_of
+from cli.own_scopes import only_scope
 from cli.screen import BAD, GOOD, AsJson, misuse, say, say_json, say_table, stop
 from shared.core.errors import NotReady
 from shared.core.names import is_guid
 
 LAST_SECOND = 2**32
-SHOWN = ("aud", "appid", "azp", "roles", "tid", "exp")
+SHOWN = ("aud", "appid", "azp", "roles", "tid", "uti", "exp")
 NOBODY = "`make run` starts one on this machine; for another: --app URL, or VEND_URL."
 
 
@@ -40,7 +42,12 @@ class Vended:
 
 def token(
     caller: Annotated[str, typer.Argument(metavar="CALLER", help="Who asks: its function key is sent.")],
-    scope: Scope,
+    scope: Annotated[
+        str | None,
+        typer.Option(
+            "--scope", metavar="SCOPE", callback=good_scopes, help="What CALLER asks for. Without it: its only scope."
+        ),
+    ] = None,
     tenant: Tenant = None,
     *,
     refresh: Annotated[
@@ -55,11 +62,15 @@ def token(
     The key of CALLER is read from .run/CALLER.key (the app of `make run` alone), from the file that VEND_KEY_FILE
     names, or from VEND_KEY; else you are asked for it.
 
+    Without --scope it reads the two documents, a callers document in a blob by your own login. If CALLER may have
+    several scopes, it lists them.
+
     Exit code 0: a token came. 1: none did, and what to do next is printed.
     """
     if raw and as_json:
         raise misuse("--json", "never has the token, so --raw cannot stand beside it")
     address = check_address(app, at="--app")
+    scope = scope or only_scope(caller)
     key = key_of(caller, app=address)
     again = f"--scope {shlex.quote(scope)}" + (f" --tenant {shlex.quote(tenant)}" if tenant else "")
     why = f"./vend callers explain {shlex.quote(caller)} {again}"

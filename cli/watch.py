@@ -11,13 +11,14 @@ from typing import Annotated
 import httpx
 import typer
 
-from cli.documents import Mistaken, examine_documents, shown
+from cli.documents import shown
 from cli.duration import Lasts, duration
 from cli.entries import good_scopes
 from cli.event_line import event_line, is_bad, parse_event
 from cli.event_log import Log, log_of_run
 from cli.http import NoAnswer, Secret, check_address, function_key, json_object, send
 from cli.keys import LOCAL_APP, App, key_of
+from cli.own_scopes import first_scope
 from cli.patience import patience_of
 from cli.screen import BAD, GOOD, say, stop
 from cli.token import Vended
@@ -55,7 +56,7 @@ def watch(
             "There is no log of a `make run` here.",
             "Start one: make run. For another log: --log FILE. To ask an app as a caller: ./vend watch CALLER",
         )
-    seen = _Caller(caller, scope or _first_scope(caller), address) if caller else None
+    seen = _Caller(caller, scope or first_scope(caller), address) if caller else None
     say(f"Watching {' and '.join(_watched(log, seen))}. Ctrl-C ends it.")
     with suppress(KeyboardInterrupt):
         _watch(context, log, seen, lasts)
@@ -89,7 +90,7 @@ def _show(line: str, seen: "_Caller | None") -> None:
     event = parse_event(line)
     if event is None:
         say(line)  # of the host, or of a library
-    elif seen is None or (event["event"], event.get("caller")) != ("token", seen.name):
+    elif seen is None or is_bad(event) or (event["event"], event.get("caller")) != ("token", seen.name):
         say(event_line(event), style=BAD if is_bad(event) else "")
 
 
@@ -140,19 +141,3 @@ class _Caller:
                 wait = answer.headers.get("retry-after")
                 again = f", retry after {wait} s" if wait else ""
                 say(f"{line} {status} {body.get('error', '')} {took}{again}", style=BAD)
-
-
-def _first_scope(caller: str) -> str:
-    """Return what a caller may have first by the document, or end with exit code 1."""
-    try:
-        documents = examine_documents(None)
-    except Mistaken as mistaken:
-        mistaken.show()
-        raise stop(f"The first scope of {caller} is not known.", "Name one: --scope SCOPE") from None
-    found = documents.callers.callers.get(caller)
-    if found is None or not found.allow:
-        has = "has no caller" if found is None else "gives nothing to"
-        raise stop(
-            f"{documents.callers_file} {has} {caller}.", "./vend callers list shows the callers. Or: --scope SCOPE"
-        )
-    return found.allow[0].scopes[0]

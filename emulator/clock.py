@@ -1,4 +1,4 @@
-"""The clock of a local cloud."""
+"""The clock of a local cloud, and what its parts say that it is."""
 
 import time
 from collections.abc import Callable
@@ -26,3 +26,15 @@ class Clock:
         if not 0 <= seconds <= FARTHEST:
             raise ValueError(f"a clock moves forward by at most {FARTHEST:.0f} seconds, not by {seconds}")
         self._offset += seconds
+
+
+class Dates:
+    """What the parts of a cloud answer as their `Date`: the time of their clock, plus what a rehearsal adds."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.ahead = 0.0
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self._clock() + self.ahead

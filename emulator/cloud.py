@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 
 from emulator.blob.app import RESOURCE as STORAGE
 from emulator.blob.app import BlobStorage
-from emulator.clock import Clock
+from emulator.clock import Clock, Dates
 from emulator.control import Control
 from emulator.control_directory import DirectoryControl
 from emulator.control_graph import GraphControl
@@ -41,7 +41,7 @@ from emulator.network.faults import HttpFaults, Switch
 from emulator.network.flaws import ServerTls
 from emulator.network.gate import Gate
 from emulator.network.serve import HOST, Background
-from emulator.rehearsals import Rehearsals, closed_vault, unregistered, withheld_members, without_roles
+from emulator.rehearsals import Rehearsals, closed_vault, other_dates, unregistered, withheld_members, without_roles
 from emulator.seed import (
     CLIENT_ID,
     CONTAINER,
@@ -101,7 +101,8 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
         self._domain = domain
         self._size = users if isinstance(users, Size) else Size.of(users)
         self._stack = ExitStack()
-        self._background = Background(self.clock)
+        self.dates = Dates(self.clock)
+        self._background = Background(self.dates)
         self._gates: dict[str, Gate] = {}
         self.faults: dict[str, Switch] = {}
         self.misdirected: list[Misdirected] = []
@@ -204,6 +205,7 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
         assert principal is not None
         found = Rehearsals()
         found.add("certificate", unregistered(self.directory, CLIENT_ID))
+        found.add("clock", other_dates(self.dates))
         consent = without_roles(self.directory, principal.object_id, resource=GRAPH, roles=GRAPH_ROLES)
         found.add("consent", consent)
         found.add("firewall", closed_vault(self.vault))

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from cryptography.hazmat.primitives.serialization import Encoding
 from starlette.routing import Route
 
+from emulator.clock import Dates
 from emulator.control_verb import answering, number
 from emulator.directory.store import Directory
 from emulator.graph.app import Graph
@@ -21,6 +22,7 @@ from emulator.vault.app import KeyVault
 from emulator.vault.errors import Closure
 
 LONGEST = 86_400.0
+AHEAD_SECONDS = 180.0
 
 type End = Callable[[], object]
 type Begin = Callable[[], End]
@@ -115,6 +117,19 @@ def without_roles(directory: Directory, principal_id: str, *, resource: str, rol
     def begin() -> End:
         directory.grant(principal_id, resource=resource, roles=frozenset())
         return lambda: directory.grant(principal_id, resource=resource, roles=roles)
+
+    return begin
+
+
+def other_dates(dates: Dates) -> Begin:
+    """Return the situation that the clocks of the parts and of this machine differ, by what their answers say.
+
+    By the clock itself a part goes on judging: a clock that has moved cannot move back.
+    """
+
+    def begin() -> End:
+        dates.ahead = AHEAD_SECONDS
+        return lambda: setattr(dates, "ahead", 0.0)
 
     return begin
 

@@ -10,6 +10,8 @@ PIECE_IDLE_SECONDS = 30.0
 """How long Azure Storage may be silent while it takes a piece of a file."""
 PIECE_SECONDS = 60.0
 """For a piece as a whole: 70 KiB a second are enough."""
+OF_GRAPH = ("graph_first_byte_seconds", "graph_page_seconds", "graph_page_bytes")
+"""The knobs that bound the sync alone."""
 
 
 class _Order(NamedTuple):

@@ -1,5 +1,6 @@
 """`./vend check` and `./vend callers explain`."""
 
+import json
 import re
 import tracemalloc
 from dataclasses import dataclass
@@ -91,6 +92,19 @@ def test_a_warning_is_told_and_no_mistake(run: Run, tmp_path: Path) -> None:
     assert warning.startswith("warning: callers.billing.allow[1]: lists api://b/.default for a tenant")
     assert good.endswith("are good: 2 profiles, 5 callers.")
     assert done.exit_code == 0
+
+
+@pytest.mark.parametrize("callers", ["", "https://vend.blob.core.windows.net/configuration/callers.toml"])
+def test_a_limit_that_bounds_nothing_is_a_warning(run: Run, tmp_path: Path, callers: str) -> None:
+    """Also where the callers document is not read."""
+    config = write(tmp_path, f"{SETTINGS}[limits]\ngraph_page_seconds = 60\n")
+    if callers:
+        text = (tmp_path / "vend.toml").read_text().replace(f"{tmp_path}/callers.toml", callers)
+        (tmp_path / "vend.toml").write_text(text)
+    warning = "limits.graph_page_seconds: nothing uses it, as there is no [sync]"
+    done = run("check", "--config", config)
+    assert (done.exit_code, done.stdout.splitlines()[0]) == (0, f"warning: {warning}")
+    assert json.loads(run("check", "--config", config, "--json").stdout)["warnings"] == [warning]
 
 
 def test_callers_are_held_against_good_profiles_alone(run: Run, tmp_path: Path) -> None:

@@ -105,6 +105,7 @@ def state(cloud: LocalCloud) -> dict[str, object]:
     assert principal
     assert api
     return {
+        "clock": cloud.dates.ahead,
         "certificate": [each.certificate for each in application.certificates.values()],
         "consent": cloud.directory.roles(principal.object_id, api),
         "firewall": cloud.vault.app.closed,
@@ -112,7 +113,7 @@ def state(cloud: LocalCloud) -> dict[str, object]:
     }
 
 
-@pytest.mark.parametrize("situation", ["certificate", "consent", "firewall", "members"])
+@pytest.mark.parametrize("situation", ["certificate", "clock", "consent", "firewall", "members"])
 def test_a_situation_begins_and_ends_whole(run: Run, cloud: LocalCloud, situation: str) -> None:
     """It changes what it names and nothing else; to begin it twice is to begin it once, and so with the end."""
     before = state(cloud)

@@ -1,9 +1,12 @@
 """`--help`: what there is, in whole sentences."""
 
+import re
+
 import pytest
 
 from cli.__main__ import app, callers
 from tests.cli.conftest import Run
+from tests.cli.test_misuse import COMMANDS
 
 GROUPS = {(): app, ("callers",): callers}
 
@@ -15,3 +18,9 @@ def test_the_list_of_commands_is_not_cut(run: Run, group: tuple[str, ...]) -> No
     lines = shown.partition("Commands:\n")[2].splitlines()
     assert len(lines) == len(GROUPS[group].registered_commands) + len(GROUPS[group].registered_groups)
     assert [line for line in lines if not line.endswith(".") or line.endswith("...")] == []
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_a_value_is_named_by_what_it_is(run: Run, command: tuple[str, ...]) -> None:
+    """FILE, NAME or SCOPE, and no type of Python, such as `<str>`."""
+    assert re.findall(r"<[a-z|]+[^>]*>", run(*command, "--help").stdout) == []

@@ -16,11 +16,12 @@ import pytest
 from starlette.responses import Response
 
 from emulator.network.serve import listening_socket
-from emulator.tour.site import Site
+from emulator.tour.site import SHOP_SCOPES, Site
 from tests.cli.conftest import KEY, ROOT, SCOPE, Oracle, Run, launch
 from tests.tables import case_id, cases
 
 ASK = ("token", "billing", "--scope", SCOPE)
+WHERE = "./vend callers list shows the callers. Or: --scope SCOPE"
 TOKEN = re.compile(r"eyJ[\w-]+\.eyJ[\w-]+\.[\w-]+")
 
 
@@ -55,12 +56,20 @@ def test_a_token_is_shown_by_its_claims(environ: dict[str, str], tmp_path: Path)
     done = launch(*ASK, environ=environ, cwd=tmp_path)
     head, *claims = done.stdout.splitlines()
     assert re.fullmatch(r"200  \d+ ms  (cache|identity_provider)  3\d{3} s left  [0-9a-f]{12}", head)
-    assert [line.split()[0] for line in claims] == ["aud", "appid", "roles", "tid", "exp"]
+    assert [line.split()[0] for line in claims] == ["aud", "appid", "roles", "tid", "uti", "exp"]
     assert "roles  User.Read.All" in claims
     assert (done.returncode, done.stderr) == (0, "")
     key = Path(environ["VEND_KEY_FILE"]).read_text()
     assert not TOKEN.search(done.stdout)
     assert key not in done.stdout
+
+
+def test_the_audit_trail_finds_the_token_that_is_shown(run: Run, site: Site, environ: dict[str, str]) -> None:
+    """Its `uti`, in a line and in the JSON, is what `./vend audit` takes."""
+    shown = run(*ASK, **environ).stdout.splitlines()[-2].removeprefix("uti    ")
+    assert json.loads(run(*ASK, "--json", **environ).stdout)["claims"]["uti"] == shown
+    found = run("audit", "--uti", shown, "--json", "--log", str(site.folder / "app.log"))
+    assert "billing" in [each["name"] for each in json.loads(found.stdout)["callers"]]
 
 
 @pytest.mark.slow
@@ -69,6 +78,40 @@ def test_raw_is_the_token_and_nothing_else(environ: dict[str, str]) -> None:
     assert TOKEN.fullmatch(launch(*ASK, "--raw", environ=environ).stdout.removesuffix("\n"))
     failed = launch("token", "billing", "--raw", "--scope", "https://vault.azure.net/.default", environ=environ)
     assert (failed.returncode, failed.stdout) == (1, "")
+
+
+def test_without_a_scope_it_is_the_only_one_of_the_caller(run: Run, site: Site, environ: dict[str, str]) -> None:
+    """The line that names it is on stderr, so that `--raw` stays the token and nothing else."""
+    done = run("token", "billing", "--raw", **environ)
+    assert TOKEN.fullmatch(done.stdout.removesuffix("\n"))
+    assert done.stderr == f"--scope {SCOPE}, the only scope of billing by {site.folder}/callers.toml\n"
+
+
+@pytest.mark.parametrize(
+    ("caller", "says"),
+    [
+        ("shop", ["shop may have 2 scopes by {file}. Name one of them:", *(f"--scope {each}" for each in SHOP_SCOPES)]),
+        ("operator", ["{file} gives nothing to operator.", WHERE]),
+        ("nobody", ["{file} has no caller nobody.", WHERE]),
+    ],
+    ids=["several", "none", "unknown"],
+)
+def test_without_a_scope_where_the_documents_have_not_one(
+    run: Run, site: Site, environ: dict[str, str], caller: str, says: list[str]
+) -> None:
+    """Each scope is shown as the option that names it; stdout stays empty, for `$(...)`."""
+    done = run("token", caller, "--raw", **environ)
+    assert done.stderr.splitlines() == [line.format(file=site.folder / "callers.toml") for line in says]
+    assert (done.exit_code, done.stdout) == (1, "")
+
+
+def test_without_a_scope_the_mistakes_of_the_documents_are_no_token(run: Run, tmp_path: Path) -> None:
+    """They are on stderr, with the way out."""
+    (tmp_path / "vend.toml").write_text("callers = 'callers.toml.example'\nfoo = 1")
+    done = run("token", "billing", "--raw", VEND_CONFIG=str(tmp_path / "vend.toml"), VEND_KEY=KEY)
+    assert "  foo: is not a setting\n" in done.stderr
+    assert done.stderr.endswith("\nThe scopes of billing are not known.\nName one: --scope SCOPE\n")
+    assert (done.exit_code, done.stdout) == (1, "")
 
 
 @pytest.mark.slow

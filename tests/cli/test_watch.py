@@ -1,5 +1,6 @@
 """`./vend watch`: every event of the local app, and what a caller sees beside them."""
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -63,7 +64,9 @@ def test_each_event_is_a_line(run: Run, site: Site) -> None:
     assert first == f"Watching {site.folder}/app.log. Ctrl-C ends it."
     expected = (
         TIME + ANSWER,
-        TIME + r"billing vault\.azure\.net 400 invalid_scope [\d.]+ ms \(no entry lists this scope\)",
+        TIME
+        + r"billing vault\.azure\.net 400 invalid_scope [\d.]+ ms \(no entry lists this scope\)"
+        + re.escape(f": ./vend callers explain billing --scope {OTHER_SCOPE}"),
         '14:43:17 region_refused region="x y"',
     )
     assert len(lines) == len(expected)
@@ -72,11 +75,42 @@ def test_each_event_is_a_line(run: Run, site: Site) -> None:
 
 
 def test_a_caller_asks_each_second(run: Run, site: Site) -> None:
-    """It asks for the first scope that it may have; its own events are not shown a second time, those of others are."""
-    first, *lines = watch(run, site, "billing", meanwhile=lambda: ask(site, OTHER_SCOPE)).stdout.splitlines()
+    """It asks for the first scope that it may have; what it was given is not shown a second time."""
+    first, *lines = watch(run, site, "billing", meanwhile=lambda: ask(site)).stdout.splitlines()
     assert first == f"Watching {site.folder}/app.log and billing, who asks for {SCOPE} each second. Ctrl-C ends it."
     sees = TIME + r"billing sees 200 (cache|identity_provider) \d+ ms, \d+ s left, [0-9a-f]{12}"
     assert [bool(re.fullmatch(sees, line)) for line in lines] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("facts", "says"),
+    [
+        (
+            {"status": 502, "outcome": "server_error", "reason": "AADSTS700027"},
+            "502 server_error (AADSTS700027): make the certificate known to the app registration (docs/credentials.md)",
+        ),
+        (
+            {"status": 503, "outcome": "temporarily_unavailable", "reason": "login.microsoftonline.com: timeout"},
+            "503 temporarily_unavailable (login.microsoftonline.com: timeout): wait",
+        ),
+        (
+            {"status": 500, "outcome": "server_error", "reason": "KeyError"},
+            "500 server_error (KeyError)",
+        ),
+    ],
+    ids=["number", "outage", "unknown"],
+)
+def test_what_a_caller_was_refused_for_is_shown(
+    run: Run, oracle: tuple[Oracle, str], tmp_path: Path, facts: dict[str, object], says: str
+) -> None:
+    """Also of the caller that asks, whose answer has no cause: that of the event, and what to do, up to its details."""
+    _, url = oracle
+    log = tmp_path / "app.log"
+    log.touch()
+    event = {"event": "token", "time": "2026-11-23T14:43:17+00:00", "caller": "billing", "scope": SCOPE} | facts
+    words = ("watch", "billing", "--scope", SCOPE, "--log", str(log), "--for", "1s", "--app", url)
+    done = run(*words, obj=Time(lambda: log.write_text(f"{json.dumps(event)}\n")).patience(), VEND_KEY=KEY)
+    assert done.stdout.splitlines()[-1] == f"14:43:17 billing graph.microsoft.com {says}"
 
 
 @pytest.mark.parametrize(
@@ -112,7 +146,7 @@ def test_a_document_with_a_mistake_leads_to_the_scope(run: Run, site: Site, tmp_
     done = run("watch", "billing", "--for", "1s", **environ)
     assert done.exit_code == 1
     assert "is not valid TOML" in done.output
-    assert done.stderr.endswith("The first scope of billing is not known.\nName one: --scope SCOPE\n")
+    assert done.stderr.endswith("The scopes of billing are not known.\nName one: --scope SCOPE\n")
 
 
 def test_it_ends_with_the_app(run: Run, tmp_path: Path) -> None:

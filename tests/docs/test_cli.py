@@ -24,6 +24,7 @@ EXAMPLES = re.findall(r"^```console\n\$ \./vend ([^\n]*)\n(.*?)^```$", PAGE, re.
 def masked(text: str) -> str:
     """Take out what differs from run to run."""
     text = re.sub(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b[0-9a-f]{12}\b", "ID", text)
+    text = re.sub(r"^uti    .*$", "uti    ID", text, flags=re.MULTILINE)
     return re.sub(r"\b(\d+|cache|identity_provider)\b", "#", text)
 
 

@@ -16,7 +16,7 @@ from shared.core.documents.sync import SyncSettings, store_mistakes
 from shared.core.documents.table import Unset, dotted, read_table
 from shared.core.documents.toml import DocumentError, parse_toml
 from shared.core.entra.clouds import CLOUDS, Cloud
-from shared.core.limits import Limits
+from shared.core.limits import OF_GRAPH, Limits
 from shared.core.names import is_default_scope, is_guid
 from shared.core.origins import is_bare_https
 from shared.core.policy import Offer
@@ -146,6 +146,16 @@ class Settings:
     def tenants_of_issuers(self) -> Mapping[str, str]:
         """The tenant of each issuer that is Entra, and "" for the others, by name."""
         return {name: issuer.trusted.tenant_id for name, issuer in self.issuers.items()}
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is probably not meant, each by its dotted key: limits that were changed and bound nothing here."""
+        credentials = [each for profile in self.profiles.values() for each in profile.credentials]
+        idle = {} if self.sync else dict.fromkeys(OF_GRAPH, "there is no [sync]")
+        if not any(getattr(each, "vault", "") for each in credentials):  # not every kind has one
+            idle["vault_reread_seconds"] = "no credential is in Key Vault"
+        changed = [name for name in idle if getattr(self.limits, name) != getattr(Limits(), name)]
+        return [f"limits.{name}: nothing uses it, as {idle[name]}" for name in changed]
 
 
 def is_on_azure(environ: Mapping[str, str]) -> bool:

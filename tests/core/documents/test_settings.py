@@ -199,3 +199,26 @@ def test_what_an_upstream_will_refuse_is_told_too(change: tuple[str, str], says:
     """By the commands that check; the app starts, and answers 502 where it needs that upstream."""
     settings, _ = examine_settings(EXAMPLE.replace(*change).encode(), ENVIRON, name="vend.toml")
     assert [mistake.partition(":")[0] for mistake in upstream_mistakes(settings)] == says
+
+
+@pytest.mark.parametrize(
+    ("change", "more", "says"),
+    [
+        (("", ""), "", []),
+        (("", ""), "graph_page_seconds = 60", ["limits.graph_page_seconds: nothing uses it, as there is no [sync]"]),
+        (("", ""), "graph_page_seconds = 120", []),
+        (("", ""), "waiting_max = 3\nvault_reread_seconds = 60", []),
+        (
+            ('type = "certificate"\nvault = "${KEY_VAULT_URL}"\nname = "vend"', 'type = "secret"\nvalue = "s"'),
+            "vault_reread_seconds = 60",
+            ["limits.vault_reread_seconds: nothing uses it, as no credential is in Key Vault"],
+        ),
+        (("", ""), "graph_page_bytes = 9\ngraph_first_byte_seconds = 9\n[sync]\nprofile = 'x'\nstore = 'y'", []),
+    ],
+    ids=["none", "no sync", "the default", "used", "no vault", "sync"],
+)
+def test_a_limit_that_bounds_nothing_is_no_mistake(change: tuple[str, str], more: str, says: list[str]) -> None:
+    """It is a warning, where its value differs from the one that it has anyway."""
+    document = f"{EXAMPLE.replace(*change)}[limits]\n{more}"
+    settings, _ = examine_settings(document.encode(), ENVIRON, name="vend.toml")
+    assert settings.warnings == says
