@@ -108,7 +108,7 @@ class FunctionKeyRoute(Route):
         """Return the key in the header that the host has checked, and what may be an identity token."""
         found = key_in_header(incoming.headers, "x-functions-key")
         token = bearer_token(incoming.headers)
-        return found if token is None else replace(found, token=token)
+        return found if token is None else Credentials(found.key, token=token)
 
     def read(self, incoming: Incoming) -> TokenRequest:
         """Read the form."""

@@ -18,7 +18,7 @@ import json
 from base64 import urlsafe_b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from shared.core.encoding import from_base64url
 from shared.core.errors import UnknownIdentity
@@ -34,7 +34,7 @@ SKEW = 60
 
 _FARTHEST = 1e11
 """Seconds since 1970, some three thousand years: beyond it a number is no time."""
-_REFUSED_IN_HEADER = ("jku", "jwk", "x5u", "x5c", "crit", "b64", "zip", "enc", "cty")
+_REFUSED_IN_HEADER = frozenset({"jku", "jwk", "x5u", "x5c", "crit", "b64", "zip", "enc", "cty"})
 """They would bring a key, or mean that the token is not what it looks like."""
 _TYPES = frozenset({None, "jwt", "at+jwt", "application/at+jwt", "client-authentication+jwt"})
 
@@ -156,10 +156,11 @@ def _parts(token: str) -> tuple[Mapping[str, Any], Mapping[str, Any], bytes, byt
 
 
 def _check_header(header: Mapping[str, Any], issuer: Issuer) -> TokenAlgorithm:
-    algorithm = next((each for each in issuer.algorithms if each.value == header.get("alg")), None)
+    named = header.get("alg")
+    algorithm = next((each for each in issuer.algorithms if each == named), None)
     if algorithm is None:
         raise refused("an algorithm that its issuer does not use")
-    if any(name in header for name in _REFUSED_IN_HEADER):
+    if not _REFUSED_IN_HEADER.isdisjoint(header):
         raise refused("its header brings a key, or changes what it means")
     kind = header.get("typ")
     if not isinstance(kind, str | None) or (kind.lower() if kind else None) not in _TYPES:
@@ -171,20 +172,21 @@ def _check_header(header: Mapping[str, Any], issuer: Issuer) -> TokenAlgorithm:
 
 def _check_times(claims: Mapping[str, Any], now: float) -> float:
     """Return when a token ends; its times are not only in order, but times."""
-    if not all(_is_time(claims.get(name)) for name in ("iat", "exp")) or not _is_time(claims.get("nbf", 1)):
+    begins, ends = claims.get("iat"), claims.get("exp")
+    valid_from = claims.get("nbf", begins)
+    if not (_is_time(begins) and _is_time(ends) and _is_time(valid_from)):
         raise refused("without iat or exp, or with a time that is none")
-    begins, ends = claims["iat"], claims["exp"]
     if not now < ends:
         raise refused("expired")
-    if max(begins, claims.get("nbf", begins)) > now + SKEW:
+    if max(begins, valid_from) > now + SKEW:
         raise refused("not yet valid")
     if ends - begins > LONGEST_LIFE:
         raise refused("lives too long")
     return float(ends)
 
 
-def _is_time(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _FARTHEST
+def _is_time(value: Any) -> TypeGuard[float]:  # noqa: ANN401  # whatever JSON holds
+    return type(value) in (int, float) and 0 <= value < _FARTHEST  # True is an int, of another type
 
 
 def _subject(claims: Mapping[str, Any], issuer: Issuer) -> Subject:
