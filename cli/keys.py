@@ -40,7 +40,7 @@ def key_of(caller: str, *, app: str) -> str:
     """
     key, source = _find(caller, app=app)
     try:
-        return key_in_header({"key": key}, "key").key
+        return key_in_header({"key": key}, "key")
     except UnknownCaller:
         raise stop(
             f"There is no usable key in {source}.",

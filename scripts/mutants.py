@@ -181,7 +181,7 @@ def _changes(node: ast.AST) -> Iterator[str]:
             func.id = EXTREMES[extreme]
             yield ast.unparse(node)
             func.id = extreme
-        case ast.ClassDef(name=name, body=body) if name.endswith("Key"):
+        case ast.ClassDef(name=name, body=body) if name.endswith("Key") and not _is_itself_alone(node):
             fields = [ast.unparse(item.target) for item in body if isinstance(item, ast.AnnAssign)]
             for field in fields:
                 node.body = [*body, *_comparison([other for other in fields if other != field])]
@@ -189,6 +189,12 @@ def _changes(node: ast.AST) -> Iterator[str]:
             node.body = body
         case _:
             return
+
+
+def _is_itself_alone(node: ast.ClassDef) -> bool:
+    """Return whether a dataclass says `eq=False`: no field of it counts."""
+    options = [option for each in node.decorator_list if isinstance(each, ast.Call) for option in each.keywords]
+    return any(option.arg == "eq" and ast.unparse(option.value) == "False" for option in options)
 
 
 def _comparison(fields: list[str]) -> list[ast.stmt]:

@@ -31,10 +31,10 @@ async def admit(incoming: Incoming, callers: Administrators, *, now: float) -> C
         NotAdmin: the caller is no administrator.
         NotReady: the worker does not know the callers.
     """
-    credentials = key_in_header(incoming.headers, "x-functions-key")
+    key = key_in_header(incoming.headers, "x-functions-key")
     if (checked := callers.revalidate(now)) is not None:
         await checked
-    caller = callers.identify(credentials.key, host_checked=True)
+    caller = callers.identify(key, host_checked=True)
     if not caller.admin:
         raise NotAdmin
     return caller

@@ -106,9 +106,8 @@ class FunctionKeyRoute(Route):
 
     def credentials(self, incoming: Incoming) -> Credentials:
         """Return the key in the header that the host has checked, and what may be an identity token."""
-        found = key_in_header(incoming.headers, "x-functions-key")
-        token = bearer_token(incoming.headers)
-        return found if token is None else replace(found, token=token)
+        key = key_in_header(incoming.headers, "x-functions-key")
+        return Credentials(key, token=bearer_token(incoming.headers))
 
     def read(self, incoming: Incoming) -> TokenRequest:
         """Read the form."""
@@ -162,7 +161,7 @@ class ManagedIdentityRoute(Route):
 
     def credentials(self, incoming: Incoming) -> Credentials:
         """Return the key in the header that the SDKs fill from IDENTITY_HEADER."""
-        return key_in_header(incoming.headers, "x-identity-header")
+        return Credentials(key_in_header(incoming.headers, "x-identity-header"))
 
     def read(self, incoming: Incoming) -> TokenRequest:
         """Read the query."""

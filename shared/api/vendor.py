@@ -36,11 +36,11 @@ class Callers(Protocol):
     def identify(self, key: str, *, host_checked: bool) -> Caller:
         """Return the caller of a key; raise `UnknownCaller` where there is none, `NotReady` where it is not known."""
 
-    def is_meant(self, token: str) -> bool:
-        """Return whether a text says itself that it is an identity token of a configured issuer."""
+    def verify(self, token: str, *, beside_key: bool) -> Awaitable[Subject | None]:
+        """Return whose identity token it is; None where it stands beside a key and is not meant for vend.
 
-    def verify(self, token: str) -> Awaitable[Subject]:
-        """Return whose identity token it is; raise `UnknownIdentity`, `Unavailable` or `NotReady`."""
+        It raises `UnknownIdentity`, `Unavailable` or `NotReady`.
+        """
 
     def caller_with(self, identity: Subject, *, key: str | None) -> Caller:
         """Return the caller that has an identity, beside a key; raise `UnknownCaller` or `NotReady`."""
@@ -164,8 +164,10 @@ class Vendor:
                 raise
         if (checked := self._callers.revalidate(now)) is not None:
             await checked
-        if credentials and credentials.token and (not credentials.key or self._callers.is_meant(credentials.token)):
-            return await self._caller_of_token(credentials.token, credentials, trail)
+        if credentials and credentials.token:
+            caller = await self._caller_of_token(credentials.token, credentials, trail)
+            if caller is not None:
+                return caller
         try:
             return self._caller_of(credentials or route.credentials(incoming), route)
         except UnknownCaller:
@@ -182,11 +184,18 @@ class Vendor:
             raise UnknownCaller(cause="the key of another caller")
         return caller
 
-    async def _caller_of_token(self, token: str, credentials: Credentials, trail: _Trail) -> Caller:
-        """Return the caller that an identity token proves; it decides, whatever the key beside it would give."""
-        trail.shows_token = True
+    async def _caller_of_token(self, token: str, credentials: Credentials, trail: _Trail) -> Caller | None:
+        """Return the caller that an identity token proves; it decides, whatever the key beside it would give.
+
+        Returns:
+            None where what stands beside the key is not meant for vend.
+        """
         if trail.identity is None:
-            trail.identity = await self._callers.verify(token)
+            trail.shows_token = True  # where it is refused, too
+            trail.identity = await self._callers.verify(token, beside_key=bool(credentials.key))
+        if trail.identity is None:
+            trail.shows_token = False
+            return None
         caller = self._callers.caller_with(trail.identity, key=credentials.key or None)
         name = credentials.name
         if name not in {None, caller.name} and not is_guid(name or ""):  # a GUID is the client of a profile

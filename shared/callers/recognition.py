@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from shared.callers.issuer_keys import IssuerKeys
 from shared.callers.live import Callers
+from shared.core.errors import UnknownIdentity
 from shared.core.identity_token import Issuer, Subject, issuer_of, read_identity_token, refused
 from shared.core.policy import Caller
 from shared.core.token import Moment
@@ -60,22 +61,32 @@ class Recognition:
         """Return the caller of a key; raise `UnknownCaller` or `NotReady`."""
         return self._callers.identify(key, host_checked=host_checked)
 
-    def is_meant(self, token: str) -> bool:
-        """Return whether a text says itself that it is the token of a configured issuer."""
-        return bool(self._issuers) and (_digest(token) in self._verified or issuer_of(token) in self._issuers)
-
-    async def verify(self, token: str) -> Subject:
+    async def verify(self, token: str, *, beside_key: bool) -> Subject | None:
         """Return whose token it is.
+
+        Args:
+            token: what may be one.
+            beside_key: whether a key was shown too; the platform may have put anything beside it.
+
+        Returns:
+            None where a text beside a key does not say itself that it is the token of a configured issuer.
 
         Raises:
             UnknownIdentity: it is not the token of a caller.
             Unavailable: the keys of its issuer cannot be read.
             NotReady: no valid callers document is in force.
         """
+        if beside_key and not self._issuers:
+            return None
         digest = _digest(token)
         if (identity := await self._remembered(digest)) is not None:
             return identity
-        read = read_identity_token(token, self._issuers, now=self._clock().wall)
+        try:
+            read = read_identity_token(token, self._issuers, now=self._clock().wall)
+        except UnknownIdentity:
+            if beside_key and issuer_of(token) not in self._issuers:
+                return None
+            raise
         name = read.issuer.name
         if not self._callers.has(read.subject):
             raise refused("of no caller", issuer=name)

@@ -2,10 +2,13 @@
 
 import base64
 import re
+from binascii import a2b_base64, b2a_base64
 
 # One of the two alphabets; both in one text are none.
 _STANDARD = re.compile(r"[A-Za-z0-9+/]+={0,2}\Z")
 _URL_SAFE = re.compile(r"[A-Za-z0-9_-]+={0,2}\Z")
+# What belongs to the standard alphabet alone becomes a character of none.
+_TO_STANDARD = bytes.maketrans(b"-_+/=", b"+/...")
 
 
 def from_base64(text: str) -> bytes:
@@ -41,7 +44,8 @@ def from_base64url(text: str) -> bytes:
     Raises:
         ValueError: it is spelled otherwise.
     """
-    decoded = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    if base64.urlsafe_b64encode(decoded).rstrip(b"=").decode() != text:
+    standard = text.encode().translate(_TO_STANDARD) + b"=" * (-len(text) % 4)
+    decoded = a2b_base64(standard)
+    if b2a_base64(decoded, newline=False) != standard:
         raise ValueError("not as an encoder writes it")
     return decoded

@@ -4,8 +4,8 @@ Strangers can send anything, so a token is read in the order of what it costs:
 
     its length
     its form: three parts, each in the one spelling that an encoder gives it; JSON that repeats no name
-    the algorithm, which its issuer must use, and nothing in the header that would bring a key or change a meaning
-    the issuer, exactly; the audience, exactly and alone
+    its header, in which nothing may bring a key or change a meaning
+    the issuer, exactly; the algorithm, which its issuer must use; the audience, exactly and alone
     the times: it has begun, has not ended, and lives `LONGEST_LIFE` at most
     that it is no token of a user
     -- here ends `read_identity_token`; whoever calls it looks whether a caller has this subject --
@@ -18,7 +18,8 @@ import json
 from base64 import urlsafe_b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeGuard
 
 from shared.core.encoding import from_base64url
 from shared.core.errors import UnknownIdentity
@@ -32,9 +33,12 @@ LONGEST_LIFE = 48 * 3600
 SKEW = 60
 """Seconds that a clock of an issuer may be ahead of ours."""
 
+HEADERS = 64
+"""Headers of tokens that are remembered: the tokens of an issuer have few different ones."""
+
 _FARTHEST = 1e11
 """Seconds since 1970, some three thousand years: beyond it a number is no time."""
-_REFUSED_IN_HEADER = ("jku", "jwk", "x5u", "x5c", "crit", "b64", "zip", "enc", "cty")
+_REFUSED_IN_HEADER = frozenset({"jku", "jwk", "x5u", "x5c", "crit", "b64", "zip", "enc", "cty"})
 """They would bring a key, or mean that the token is not what it looks like."""
 _TYPES = frozenset({None, "jwt", "at+jwt", "application/at+jwt", "client-authentication+jwt"})
 
@@ -47,6 +51,12 @@ class Subject(NamedTuple):
     subject: str
     tenant_id: str = ""
     """Of an issuer that is Entra; its subject is then an object ID."""
+
+
+class _Header(NamedTuple):
+    algorithm: TokenAlgorithm | None
+    """None for one that no issuer may use."""
+    key_id: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +130,8 @@ def read_identity_token(token: str, issuers: Mapping[str, Issuer], *, now: float
     issuer = issuers.get(url) if isinstance(url := claims.get("iss"), str) else None
     if issuer is None:
         raise refused("of no configured issuer")
-    algorithm = _check_header(header, issuer)
+    if header.algorithm is None or header.algorithm not in issuer.algorithms:
+        raise refused("an algorithm that its issuer does not use")
     if claims.get("aud") not in (issuer.audience, [issuer.audience]):
         raise refused("for another audience")
     expires_on = _check_times(claims, now)
@@ -128,8 +139,8 @@ def read_identity_token(token: str, issuers: Mapping[str, Issuer], *, now: float
         issuer=issuer,
         subject=_subject(claims, issuer),
         expires_on=expires_on,
-        algorithm=algorithm,
-        key_id=header.get("kid"),
+        algorithm=header.algorithm,
+        key_id=header.key_id,
         signed=signed,
         signature=signature,
     )
@@ -141,50 +152,54 @@ def refused(why: str, *, issuer: str = "") -> UnknownIdentity:
     return UnknownIdentity(cause=f"identity token{of}: {why}")
 
 
-def _parts(token: str) -> tuple[Mapping[str, Any], Mapping[str, Any], bytes, bytes]:
+def _parts(token: str) -> tuple[_Header, Mapping[str, Any], bytes, bytes]:
     """Return header, claims, what is signed, and the signature (RFC 7515 section 7.1)."""
-    signed, dot, signature = token.rpartition(".")
+    signed, _, signature = token.rpartition(".")
     header, _, claims = signed.partition(".")
     try:
-        found = [read_strict(from_base64url(part).decode()) for part in (header, claims)]
-        raw = from_base64url(signature)
+        return _read_header(header), _read_object(claims), signed.encode(), from_base64url(signature)
     except ValueError:
         raise refused("no JWT") from None
-    if not dot or not all(isinstance(part, dict) for part in found):
-        raise refused("no JWT")
-    return found[0], found[1], signed.encode(), raw
 
 
-def _check_header(header: Mapping[str, Any], issuer: Issuer) -> TokenAlgorithm:
-    algorithm = next((each for each in issuer.algorithms if each.value == header.get("alg")), None)
-    if algorithm is None:
-        raise refused("an algorithm that its issuer does not use")
-    if any(name in header for name in _REFUSED_IN_HEADER):
+def _read_object(part: str) -> Mapping[str, Any]:
+    found = read_strict(from_base64url(part).decode())
+    if not isinstance(found, dict):
+        raise ValueError("no object")  # noqa: TRY004  # as what is no JSON
+    return found
+
+
+@lru_cache(HEADERS)
+def _read_header(part: str) -> _Header:
+    """Return what counts in a header; what is refused is not remembered."""
+    header = _read_object(part)
+    if not _REFUSED_IN_HEADER.isdisjoint(header):
         raise refused("its header brings a key, or changes what it means")
-    kind = header.get("typ")
+    kind, key_id, algorithm = header.get("typ"), header.get("kid"), header.get("alg")
     if not isinstance(kind, str | None) or (kind.lower() if kind else None) not in _TYPES:
         raise refused("of another type")
-    if not isinstance(header.get("kid"), str | None):
+    if not isinstance(key_id, str | None):
         raise refused("its kid is no text")
-    return algorithm
+    return _Header(next((each for each in TokenAlgorithm if each == algorithm), None), key_id)
 
 
 def _check_times(claims: Mapping[str, Any], now: float) -> float:
     """Return when a token ends; its times are not only in order, but times."""
-    if not all(_is_time(claims.get(name)) for name in ("iat", "exp")) or not _is_time(claims.get("nbf", 1)):
+    begins, ends = claims.get("iat"), claims.get("exp")
+    valid_from = claims.get("nbf", begins)
+    if not (_is_time(begins) and _is_time(ends) and _is_time(valid_from)):
         raise refused("without iat or exp, or with a time that is none")
-    begins, ends = claims["iat"], claims["exp"]
     if not now < ends:
         raise refused("expired")
-    if max(begins, claims.get("nbf", begins)) > now + SKEW:
+    if max(begins, valid_from) > now + SKEW:
         raise refused("not yet valid")
     if ends - begins > LONGEST_LIFE:
         raise refused("lives too long")
     return float(ends)
 
 
-def _is_time(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _FARTHEST
+def _is_time(value: Any) -> TypeGuard[float]:  # noqa: ANN401  # whatever JSON holds
+    return type(value) in (int, float) and 0 <= value < _FARTHEST  # True is an int, of another type
 
 
 def _subject(claims: Mapping[str, Any], issuer: Issuer) -> Subject:

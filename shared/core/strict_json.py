@@ -13,10 +13,14 @@ def read_strict(text: str) -> Any:  # noqa: ANN401  # whatever JSON holds
     Raises:
         ValueError: it is no JSON, repeats a name at any depth, or is nested too deep.
     """
+    text = text.strip(_WHITE_SPACE)
     try:
-        return _DECODER.decode(text)
+        found, end = _DECODER.raw_decode(text)
     except RecursionError:
         raise ValueError("nested too deep") from None
+    if end != len(text):
+        raise ValueError("more than one value")
+    return found
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -31,5 +35,6 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")
 
 
+_WHITE_SPACE = " \t\r\n"
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant)
 """`json.loads` would make one for each text, which takes longer than most texts."""

@@ -27,7 +27,10 @@ EXPONENT_BITS = 32
 """Keys in use have 65537. A long one would make a signature cost 35 ms."""
 _COORDINATE = 32
 """Bytes of a coordinate of P-256, and of each half of its signatures (RFC 7518 section 3.4)."""
-_PSS = padding.PSS(mgf=padding.MGF1(hashes.SHA256()), salt_length=padding.PSS.DIGEST_LENGTH)
+_SHA256 = hashes.SHA256()
+_ECDSA = ec.ECDSA(_SHA256)
+_PKCS1 = padding.PKCS1v15()
+_PSS = padding.PSS(mgf=padding.MGF1(_SHA256), salt_length=padding.PSS.DIGEST_LENGTH)
 
 
 class TokenAlgorithm(StrEnum):
@@ -55,16 +58,15 @@ class VerificationKey:
     def fits(self, algorithm: TokenAlgorithm) -> bool:
         """Return whether the key is for an algorithm."""
         is_elliptic = isinstance(self.public, ec.EllipticCurvePublicKey)
-        return self.algorithm in {None, algorithm} and is_elliptic is (algorithm is TokenAlgorithm.ES256)
+        return self.algorithm in (None, algorithm) and is_elliptic is (algorithm is TokenAlgorithm.ES256)
 
     def verifies(self, signed: bytes, signature: bytes, algorithm: TokenAlgorithm) -> bool:
         """Return whether a signature is one of this key; the key fits the algorithm."""
         try:
             if isinstance(self.public, rsa.RSAPublicKey):
-                scheme = _PSS if algorithm is TokenAlgorithm.PS256 else padding.PKCS1v15()
-                self.public.verify(signature, signed, scheme, hashes.SHA256())
+                self.public.verify(signature, signed, _PSS if algorithm is TokenAlgorithm.PS256 else _PKCS1, _SHA256)
             else:
-                self.public.verify(_der(signature), signed, ec.ECDSA(hashes.SHA256()))
+                self.public.verify(_der(signature), signed, _ECDSA)
         except (InvalidSignature, ValueError):
             return False
         return True
@@ -84,9 +86,9 @@ class KeySet:
             key_id: as the token has it; without one the set must have a single key for the algorithm.
             algorithm: of the token.
         """
-        fitting = [key for key in self.keys if key.fits(algorithm)]
-        named = [key for key in fitting if key.id == key_id]
-        found = named or [key for key in fitting if key_id is None or key.id is None]
+        found = [key for key in self.keys if key.id == key_id and key.fits(algorithm)]
+        if not found:
+            found = [key for key in self.keys if (key_id is None or key.id is None) and key.fits(algorithm)]
         return found[0] if len(found) == 1 else None
 
 

@@ -146,13 +146,9 @@ class Worker:
                 return Caller(name=name, allow=CALLERS[name], share=name != "four")
         raise UnknownCaller
 
-    def is_meant(self, token: str) -> bool:
-        """Find no issuer."""
-        raise NotImplementedError(token)
-
-    async def verify(self, token: str) -> Subject:
+    async def verify(self, token: str, *, beside_key: bool) -> Subject | None:
         """Verify nothing."""
-        raise NotImplementedError(token)
+        raise NotImplementedError(token, beside_key)
 
     def caller_with(self, identity: Subject, *, key: str | None) -> Caller:
         """Find nobody."""

@@ -23,10 +23,11 @@ from shared.api.answers import Answer
 from shared.api.routes import ENTRA, FUNCTION_KEY, OAUTH, Route
 from shared.callers.recognition import VERIFIED
 from shared.core.documents.issuers import IssuerSettings
-from shared.core.identity_token import TOKEN_LIMIT
+from shared.core.identity_token import HEADERS, TOKEN_LIMIT
 from shared.core.request import ASSERTION_TYPE, Incoming
 from shared.core.verification_keys import KeySet, TokenAlgorithm, VerificationKey
 from tests.api.shop import ALLOW, ANYBODYS, EVERYBODY, FORM, KEY, MEDIA, OTHERS, TENANT, Shop, entry, good
+from tests.api.test_remembered import held
 from tests.clock import FakeClock
 from tests.signer import ENTRA as ENTRA_URLS
 from tests.signer import claims_of, entra_claims, entra_identity, private_key, public_jwk, signed, token_of
@@ -446,3 +447,17 @@ def test_the_tokens_that_are_used_are_remembered() -> None:
         assert await signatures(tokens[1]) == 1
 
     asyncio.run(story())
+
+
+def test_few_headers_are_remembered() -> None:
+    """One that was refused is not; of good ones, which strangers send too, the one unused for longest gives way."""
+    shop = Shop(Shop.token, document=BILLING)
+
+    def header_of(**members: Any) -> str:  # noqa: ANN401  # any member
+        token = signed(claims_of("nobody", NOW), header=members)
+        assert shop.answer(ENTRA, shown(ENTRA, token)).status == 401
+        return token.partition(".")[0]
+
+    refused = header_of(jku="https://nobody.example")
+    good_ones = [header_of(number=number) for number in range(HEADERS + 1)]
+    assert [bool(held(header)) for header in (refused, good_ones[0], good_ones[1])] == [False, False, True]

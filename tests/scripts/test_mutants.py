@@ -36,6 +36,12 @@ def test_a_field_of_a_key_is_dropped_from_equality_and_hash(blind: str, differen
         assert (key != other) is (not key == other) is (len({key, other}) == 2) is (field in different)  # noqa: SIM201
 
 
+def test_a_key_that_is_compared_by_no_field_keeps_them() -> None:
+    """Two objects of such a class are never equal, whatever their fields."""
+    source = "@dataclass(frozen=True, eq={})\nclass EntryKey:\n    a: str\n"
+    assert [len(list(mutants(FILE, source.format(eq)))) for eq in (True, False)] == [1, 0]
+
+
 @pytest.mark.parametrize("room", ["core", "tokens", "credentials", "callers", "directory"])
 def test_every_module_has_tests_that_judge_it(room: str) -> None:
     """By its path or by the list of the script; a module without any mutant needs none."""

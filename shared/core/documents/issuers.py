@@ -134,7 +134,7 @@ def issuer_mistakes(issuers: Mapping[str, IssuerSettings], home: Cloud | None) -
             yield f"{at}.issuer: is that of {dotted('issuers', first)} too"
         if breaks(lambda audience: audience.lower().rstrip("/") not in foreign, each.audience):
             yield f"{at}.audience: is that of a service of Microsoft; vend needs one of its own"
-        if each.issuer is not NOTHING and each.algorithms is not NOTHING:
+        if each.algorithms is not NOTHING:
             yield from _unusable(at, each)
 
 
