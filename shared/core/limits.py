@@ -132,7 +132,7 @@ class Limits:
         default=60,
         metadata={
             "why": "the least time left of a token that vend serves while it can get no newer one. "
-            "For a token that lives less than ten minutes, half of its life if that is less"
+            "For a token whose whole life is under ten minutes: this or half of its life, whichever is less"
         },
     )
     expiry_margin_seconds: float = field(
@@ -147,7 +147,8 @@ class Limits:
     shed_after_seconds: float = field(
         default=5,
         metadata={
-            "why": "the age from which a flight counts as late; once an outage has failed a flight, two fifths of this"
+            "why": "the age from which a flight counts as late; "
+            "two fifths of this if the last flight failed by an outage"
         },
     )
     waiting_max: int = field(

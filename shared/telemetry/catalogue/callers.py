@@ -37,7 +37,8 @@ class CallersWarning(Event):
 
     about = About(
         "callers_warning",
-        remedy="follow `warnings`: keep one of two entries for a scope, and write each key so that it can be read",
+        remedy="follow `warnings`: keep one of two grants for a scope; "
+        "write each `key_sha256` as 64 lower-case hex digits",
     )
 
     in_force: InForce

@@ -84,7 +84,7 @@ class SyncHeld(Event):
 
 @declared
 class SyncBinUnread(Event):
-    """vend could not ask Graph about the objects in the recycle bin; they stay there until tomorrow."""
+    """vend could not read the recycle bin in Graph; the copy keeps its deleted objects as they are until tomorrow."""
 
     about = About("sync_bin_unread", remedy="see `cause` and `remedy`")
 
