@@ -16,6 +16,9 @@ from shared.tokens.cache import TokenCache
 PATIENCE = 10.0
 """Seconds that a check waits for tokens; their flights go on."""
 
+CAUSES = 3
+"""How many causes one line has: there may be as many as profiles, tenants and scopes."""
+
 
 class TokenCheck:
     """The line of the tokens.
@@ -44,13 +47,13 @@ class TokenCheck:
 
     def _kept(self) -> Check:
         known = [entry for entry in self._tokens.entries() if self._is_usable(entry.remaining) or entry.is_failing]
-        failing = sum(entry.cause is not None for entry in known)
-        if not failing:
+        causes = [entry.cause for entry in known if entry.cause is not None]
+        if not causes:
             return Check("token", State.OK, f"{len(known)} kept, and the last attempt for each went well")
         return Check(
             "token",
             State.DEGRADED,
-            f"the last attempt failed for {failing} of {len(known)}",
+            f"the last attempt failed for {len(causes)} of {len(known)}: {_named(causes)}",
             "tokens that are kept are served to their last minute; what is not kept cannot be had",
             "the events acquire_failed name the causes and their remedies",
         )
@@ -70,6 +73,12 @@ class TokenCheck:
             else:
                 return self._kept() if errors else Check("token", State.OK, "one was had")
         return _none_of(errors)
+
+
+def _named(causes: Sequence[str]) -> str:
+    """Return the causes, each once, and `CAUSES` of them at the most."""
+    different = sorted(set(causes))
+    return ", ".join(different[:CAUSES]) + (", and others" if len(different) > CAUSES else "")
 
 
 def _none_of(errors: Sequence[UpstreamError]) -> Check:

@@ -114,9 +114,10 @@ def test_a_probe_is_no_reason_to_ask_the_identity(timeless: LocalCloud, fake_clo
     async def story() -> None:
         async with App(timeless, fake_clock, tmp_path) as app:
             await app.ask()
-            fake_clock.tick(LIFETIME - 1_000)  # the own token has less than a quarter of an hour left
-            await app.ask()
+            fake_clock.tick(LIFETIME - 1_000)
             with suffering(away, cloud):
+                assert (await app.ask()).status == 200  # the own token still opens the vault, and its refresh fails
+                await app.landed()
                 fake_clock.tick(1_700)  # the refresh of the caller's token is due, and its assertion is over
                 assert (await app.ask()).status == 200
                 await app.landed()
@@ -126,6 +127,7 @@ def test_a_probe_is_no_reason_to_ask_the_identity(timeless: LocalCloud, fake_clo
                     probed = await app.probe()
                     assert (probed.status, state_of(probed, "token")) == (200, "degraded")
                     assert state_of(probed, "identity") == "degraded"
+                    assert "failed for 1 of 1: managed identity: HTTP 500" in json.dumps(probed.body)
                 assert away.taken == asked > 0
             assert {event["scope"] for event in app.everything("identity_failed")} == {
                 "https://vault.azure.net/.default"
