@@ -66,7 +66,12 @@ AT_ONCE = MappingProxyType({"callers_refresh_seconds": 0.2, "callers_must_check_
 
 
 def write_configuration(
-    cloud: LocalCloud, folder: Path, keys: Mapping[str, str], *, limits: Mapping[str, float] = MappingProxyType({})
+    cloud: LocalCloud,
+    folder: Path,
+    keys: Mapping[str, str],
+    *,
+    limits: Mapping[str, float] = MappingProxyType({}),
+    store: str = "",
 ) -> None:
     """Write vend.toml, callers.toml, the key files of the callers and an identity token of one.
 
@@ -75,6 +80,7 @@ def write_configuration(
         folder: for the files.
         keys: the function key of each caller.
         limits: limits that differ from their defaults.
+        store: of the directory; without it a file in the folder.
     """
     knobs = "\n".join(f"{name} = {value}" for name, value in limits.items())
     (folder / "vend.toml").write_text(
@@ -116,7 +122,7 @@ jwks = "{cloud.authority}/{TENANT_ID}/v2.0/.well-known/openid-configuration"
 [sync]
 profile = "directory"
 streams = {json.dumps(STREAMS)}
-store = {json.dumps(f"sqlite:///{folder / 'directory.db'}")}
+store = {json.dumps(store or f"sqlite:///{folder / 'directory.db'}")}
 """
     )
     entries = [
@@ -212,6 +218,7 @@ def start(
     app_folder: Path = ROOT,
     app_path: Sequence[Path] = (),
     users: int = 20,
+    store: str = "",
 ) -> Site:
     """Start the cloud and the app; the stack stops them.
 
@@ -224,11 +231,12 @@ def start(
         app_folder: the folder of the function app.
         app_path: where the host and the app look for modules; () for the packages of this environment.
         users: how many people the synthetic tenant of the cloud has.
+        store: of the directory; without it a file in the folder.
     """
     began = time.monotonic()
     cloud = stack.enter_context(LocalCloud(folder, ports=ports.parts, users=users))
     keys = {name: generate() for name in (CALLER, SHOP, ADMIN)}
-    write_configuration(cloud, folder, keys, limits=limits)
+    write_configuration(cloud, folder, keys, limits=limits, store=store)
     write_keys(folder / "host.keys.json", keys)
     host_keys = KeyFile(folder / "host.keys.json")
     cloud.management.add_site(APP_RESOURCE_ID, host_keys)

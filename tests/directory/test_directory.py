@@ -73,12 +73,14 @@ class Case:
 
 
 def whole(item: Any) -> Any:  # noqa: ANN401  # any JSON value
-    """Write the ids out that an item names, its own and those of other objects."""
+    """Write the ids out that an item names, its own and those of other objects, and null, which TOML has not."""
     if isinstance(item, dict):
         return {
             name: IDS.get(value, value) if name in {"id", "keyId"} else whole(value) for name, value in item.items()
         }
-    return [whole(each) for each in item] if isinstance(item, list) else item
+    if isinstance(item, list):
+        return [whole(each) for each in item]
+    return None if item == "NULL" else item
 
 
 class Site:

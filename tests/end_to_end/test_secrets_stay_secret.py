@@ -4,7 +4,7 @@ import re
 import sys
 import time
 import urllib.parse
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +14,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from emulator.network.faults import Fault, Kind
-from emulator.seed import CERTIFICATE, TENANT_ID
+from emulator.seed import CERTIFICATE, POSTGRESQL, TENANT_ID
 from emulator.tour.site import CALLER, ROOT, SCOPE, Site, start
 from emulator.vault.policy import Policy
+from emulator.witness import audience_of
 from shared.core.request import ASSERTION_TYPE
+from tests.adapters.database.postgresql_server import USER, PostgresqlServer
 from tests.api.abuse import BAD_INPUT
 from tests.contract import check
 from tests.wire import EVERY_WAY, Change, Wire, basic, exchange, wire, with_texts
@@ -57,7 +59,7 @@ from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, PeriodicExpo
 exporter = ConsoleMetricExporter(out=open(os.environ["LOUD_METRICS"], "w"))
 set_meter_provider(MeterProvider([PeriodicExportingMetricReader(exporter, export_interval_millis=250)]))
 logging.getLogger().addHandler(logging.FileHandler(os.environ["LOUD_LOG"]))
-for name in ("asyncio", "azure", "httpcore", "httpx", "msal", "urllib3", "vend"):
+for name in ("asyncio", "azure", "httpcore", "httpx", "msal", "psycopg", "sqlalchemy", "urllib3", "vend"):
     logging.getLogger(name).setLevel(logging.DEBUG)
 
 from deployed_app import app
@@ -86,8 +88,8 @@ def leaks(text: bytes, secrets: Mapping[str, str]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def loud(tmp_path_factory: pytest.TempPathFactory) -> Iterable[Site]:
-    """The app at level DEBUG with the loggers of all libraries on."""
+def loud(tmp_path_factory: pytest.TempPathFactory, postgresql: PostgresqlServer) -> Iterable[Site]:
+    """The app at level DEBUG with the loggers of all libraries on, and its directory in PostgreSQL."""
     app = tmp_path_factory.mktemp("loud")
     (app / "function_app.py").write_text(LOUD_APP)
     (app / "deployed_app.py").symlink_to(ROOT / "function_app.py")
@@ -96,11 +98,13 @@ def loud(tmp_path_factory: pytest.TempPathFactory) -> Iterable[Site]:
     settings["logging"]["logLevel"]["default"] = "Trace"
     (app / "host.json").write_text(json.dumps(settings))
     folder = tmp_path_factory.mktemp("loud-site")
-    with ExitStack() as stack:
-        yield start(
+    front, database = postgresql.front, postgresql.new_database()
+    with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
+        site = start(
             stack,
             folder,
             app_folder=app,
+            store=f"postgresql://{USER}@localhost:{front.port}/{database.name}",
             limits={**FORGETFUL, **TALKATIVE},
             settings={
                 "PYTHON_ENABLE_DEBUG_LOGGING": "1",
@@ -108,18 +112,27 @@ def loud(tmp_path_factory: pytest.TempPathFactory) -> Iterable[Site]:
                 "LOUD_METRICS": str(folder / "metrics.log"),
             },
         )
+        with site.cloud.ca_file.open("ab") as roots:  # libpq reads them at each connection
+            roots.write(postgresql.ca_file.read_bytes())
+        verify = site.cloud.tokens.verify
+        patch.setattr(front, "takes", lambda token: verify(token, audience=POSTGRESQL) is not None)
+        yield site
 
 
 @dataclass(frozen=True)
 class Led:
-    """What came of leading the app through everything that can go wrong: its refusals, and a token in the end."""
+    """What came of leading the app through everything that can go wrong: its refusals, and a token in the end.
+
+    `passwords` are those that the database was sent.
+    """
 
     refusals: bytes = field(repr=False)
     token: str = field(repr=False)
+    passwords: Sequence[str] = field(repr=False)
 
 
 @pytest.fixture(scope="module")
-def led(loud: Site) -> Led:
+def led(loud: Site, postgresql: PostgresqlServer) -> Led:
     """Break each part in turn, send every kind of bad request, and secrets in every place where they do not belong."""
     refusals = [*broken_upstream(loud)]
     port = int(loud.app.url.rpartition(":")[2])
@@ -129,9 +142,12 @@ def led(loud: Site) -> Led:
             refusals.append(answer)
     refusals += by_identity(loud)
     rotate(loud)
+    passwords = postgresql.front.passwords
+    passwords.clear()
+    refusals.append(synced(loud, postgresql))
     good = httpx.post(f"{loud.app.url}/api/token", headers={"x-functions-key": loud.key}, data=GRANT, timeout=60)
     assert good.status_code == 200, (loud.folder / "app.log").read_text()[-3000:]
-    return Led(b"\n".join(refusals), good.json()["access_token"])
+    return Led(b"\n".join(refusals), good.json()["access_token"], tuple(passwords))
 
 
 def by_identity(loud: Site) -> Iterator[bytes]:
@@ -180,6 +196,19 @@ def rotate(loud: Site) -> None:
         time.sleep(0.01)
 
 
+def synced(loud: Site, postgresql: PostgresqlServer) -> bytes:
+    """Copy the directory, first while the database takes no token; return what came of that."""
+    headers, hooks = {"x-functions-key": loud.admin_key}, {"response": [check]}
+    with httpx.Client(base_url=loud.app.url, headers=headers, trust_env=False, event_hooks=hooks) as client:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(postgresql.front, "takes", lambda _: False)
+            refused = client.post("/api/sync", timeout=60)
+        assert not refused.json()["complete"]
+        done = client.post("/api/sync", timeout=60)
+    assert done.json()["complete"], done.text
+    return refused.content
+
+
 def bad_requests(keys: Mapping[str, str]) -> Iterator[Wire]:
     """Make one request of each row of bad input, and those that hold a secret in a wrong place, by every way."""
     for case in BAD_INPUT:
@@ -212,6 +241,7 @@ def secrets(loud: Site, led: Led) -> Mapping[str, str]:
         "master key": store["master"],
         "identity header": loud.cloud.identity_header,
         "access token": led.token,
+        "password of the database": led.passwords[-1],
         "identity token": identity_token(loud),
         "sent by mistake": SENT_BY_MISTAKE,
         "of the table of bad input": "canary",
@@ -221,11 +251,18 @@ def secrets(loud: Site, led: Led) -> Mapping[str, str]:
 def test_no_log_holds_a_secret(loud: Site, secrets: Mapping[str, str]) -> None:
     """Whatever the app and its libraries tell at DEBUG, no secret, key, assertion or token is in it."""
     log = (loud.folder / "app.log").read_bytes() + (loud.folder / "loud.log").read_bytes()
-    # httpcore's own words: without them the library was silent and this would prove nothing.
+    # httpcore's and SQLAlchemy's own words: without them the libraries were silent and this would prove nothing.
     assert b"send_request_headers" in log
+    assert b"INSERT INTO directory_object" in log  # with the values
     assert log.count(b'"event":"token"') > 500
     assert REGISTERED in log  # Graph was sent a proof
     assert leaks(log, secrets) == []
+
+
+def test_the_database_alone_gets_its_password(loud: Site, led: Led) -> None:
+    """SEC-29: each connection proves itself by a token for databases, which no part of the cloud was sent."""
+    assert {audience_of(password) for password in led.passwords} == {POSTGRESQL}
+    assert loud.cloud.misdirected == []
 
 
 def test_no_metric_holds_a_secret(loud: Site, secrets: Mapping[str, str]) -> None:

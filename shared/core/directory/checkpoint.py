@@ -145,11 +145,6 @@ class Checkpoint:
         """Whether Graph sends page after page without anything new."""
         return self.progress.idle_pages >= IDLE_PAGES or self.progress.empty_pages >= EMPTY_PAGES
 
-    @property
-    def is_stuck(self) -> bool:
-        """Whether copies come no further."""
-        return self.progress.restarts >= RESTARTS
-
     def behind(self, page: Page, *, new_objects: int, now: float) -> "Checkpoint":
         """Return the checkpoint behind a page. A delta link ends the attempt, and the next one begins.
 

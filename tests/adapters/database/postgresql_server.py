@@ -1,7 +1,7 @@
 """A real PostgreSQL server for the tests, from a wheel that bundles it, behind a front that speaks TLS.
 
 The server of the wheel is built without TLS, so a front ends it, as a proxy of a cloud does. The front reads what a
-client sends before it is signed in, and remembers each password.
+client sends before it is signed in, and remembers each password. As on Azure a token may be taken for the password.
 """
 
 import asyncio
@@ -43,6 +43,7 @@ class Front:
 
     Attributes:
         passwords: what clients proved themselves with.
+        takes: whether a token signs the user in.
         lies: what it answers itself to a packet with a command, and does not hand on.
         context: the server side of TLS.
         port: where it listens.
@@ -50,6 +51,7 @@ class Front:
 
     def __init__(self, server: Path, context: ssl.SSLContext) -> None:
         self.passwords: list[str] = []
+        self.takes: Callable[[str], bool] = lambda _: False
         self.lies: Mapping[bytes, bytes] = {}
         self.port = 0
         self._server = server
@@ -95,7 +97,10 @@ class Front:
     def _witness(self, client: asyncio.StreamWriter, data: bytes) -> bytes:
         """Return what is handed on of a packet of a client."""
         if data[:1] == b"p":
-            self.passwords.append(data[5:].rstrip(b"\x00").decode())
+            sent = data[5:].rstrip(b"\x00").decode()
+            self.passwords.append(sent)
+            if self.takes(sent):
+                return b"p" + (len(PASSWORD) + 5).to_bytes(4) + PASSWORD.encode() + b"\x00"
         for command, lie in self.lies.items():
             if command in data:
                 client.write(lie)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.core.directory.delta import Change, LinkKind, Mended, ObjectState, leads_to, read_page
+from shared.core.directory.delta import Change, LinkKind, Mended, ObjectState, leads_to, read_list, read_page
 from shared.core.directory.streams import USERS
 from shared.core.errors import BadAnswer
 from shared.core.origins import URL_LENGTH
@@ -39,18 +39,34 @@ class Page:
     mended: Mapping[str, tuple[str, int]] = field(default_factory=dict)
 
 
-@pytest.mark.parametrize("case", cases("pages.toml", Page, "page"), ids=case_id)
-def test_a_page_is_read_or_refused(case: Page) -> None:
-    """Each answer of Graph is one list of changes and one link, or refused as a whole."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """One page of a plain list of Graph's."""
+
+    id: str
+    body: str
+    ids: tuple[str, ...] = ()
+    link: str = ""
+    refused: str | None = None
+
+
+def body_of(case: Page | Listed) -> bytes:
+    """Write out what the body of a case stands for."""
     body = case.body.replace("ROOT", ROOT).replace("CAPITALS", IDS["A"].upper()).replace("LONG", "x" * URL_LENGTH)
     for name, oid in IDS.items():
         body = body.replace(f'"{name}"', f'"{oid}"')
+    return body.encode()
+
+
+@pytest.mark.parametrize("case", cases("pages.toml", Page, "page", beside=("list",)), ids=case_id)
+def test_a_page_is_read_or_refused(case: Page) -> None:
+    """Each answer of Graph is one list of changes and one link, or refused as a whole."""
     if case.refused is not None:
         with pytest.raises(BadAnswer) as caught:
-            read_page(body.encode(), USERS, root=ROOT)
+            read_page(body_of(case), USERS, root=ROOT)
         assert caught.value.cause == case.refused
         return
-    page = read_page(body.encode(), USERS, root=ROOT)
+    page = read_page(body_of(case), USERS, root=ROOT)
     assert page.kind is case.kind
     assert page.link.startswith(ROOT)
     assert page.changes == [
@@ -62,6 +78,19 @@ def test_a_page_is_read_or_refused(case: Page) -> None:
         for change in case.changes
     ]
     assert page.mended == {name: Mended(IDS.get(oid, ""), number) for name, (oid, number) in case.mended.items()}
+
+
+@pytest.mark.parametrize("case", cases("pages.toml", Listed, "list", beside=("page",)), ids=case_id)
+def test_a_list_is_read_or_refused(case: Listed) -> None:
+    """SEC-12: its next link is Graph's, and what it tells is of objects with an id of Entra's."""
+    if case.refused is not None:
+        with pytest.raises(BadAnswer) as caught:
+            read_list(body_of(case), USERS, root=ROOT)
+        assert caught.value.cause == case.refused
+        return
+    changes, link = read_list(body_of(case), USERS, root=ROOT)
+    assert [change.id for change in changes] == [IDS[name] for name in case.ids]
+    assert link == case.link.replace("ROOT", ROOT)
 
 
 @pytest.mark.parametrize(
