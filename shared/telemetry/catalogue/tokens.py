@@ -92,7 +92,7 @@ class AcquireFailed(Event):
 
 @declared
 class SecurityTokenMismatch(AcquireFailed):
-    """Like `acquire_failed`: vend refused a token of another tenant or client, not app-only, or no Bearer token."""
+    """Like `acquire_failed`: vend refused a token of another tenant or client, or none, not app-only or not Bearer."""
 
     about = About(
         "security_token_mismatch",
