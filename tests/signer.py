@@ -10,10 +10,13 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 from shared.core.documents.issuers import InlineKey, IssuerSettings
+from shared.core.verification_keys import TokenAlgorithm
 from tests.clock import FakeClock
 
 URL = "https://cluster.example/a"
 AUDIENCE = "vend-of-contoso"
+NARROW = "https://narrow.example"
+"""Of an issuer that uses PS256 alone."""
 TENANT = "11111111-1111-1111-1111-111111111111"
 ENTRA = {
     "entra-v1": f"https://sts.windows.net/{TENANT}/",
@@ -95,7 +98,11 @@ def issuers() -> tuple[IssuerSettings, ...]:
     """Return the issuers as vend.toml may have them: with their keys."""
     keys = (inline_key("ec"), inline_key("rsa"))
     urls = {"cluster": URL, **ENTRA}
-    return tuple(IssuerSettings(name=name, issuer=url, audience=AUDIENCE, keys=keys) for name, url in urls.items())
+    wide = (IssuerSettings(name=name, issuer=url, audience=AUDIENCE, keys=keys) for name, url in urls.items())
+    by_pss = (TokenAlgorithm.PS256,)
+    return *wide, IssuerSettings(
+        name="narrow", issuer=NARROW, audience=AUDIENCE, algorithms=by_pss, keys=(inline_key("rsa"),)
+    )
 
 
 def inline_key(name: str) -> InlineKey:

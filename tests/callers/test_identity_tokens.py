@@ -30,7 +30,7 @@ from tests.api.shop import ALLOW, ANYBODYS, EVERYBODY, FORM, KEY, MEDIA, OTHERS,
 from tests.api.test_remembered import held
 from tests.clock import FakeClock
 from tests.signer import ENTRA as ENTRA_URLS
-from tests.signer import claims_of, entra_claims, entra_identity, private_key, public_jwk, signed, token_of
+from tests.signer import NARROW, claims_of, entra_claims, entra_identity, private_key, public_jwk, signed, token_of
 from tests.tables import case_id, cases
 
 NOW = FakeClock().wall()
@@ -38,7 +38,8 @@ DOORS = (FUNCTION_KEY, OAUTH, ENTRA)
 BILLING = "\n".join(
     [
         "[callers.billing]",
-        f'identity = [{{ issuer = "cluster", subject = "billing" }}, {", ".join(map(entra_identity, ENTRA_URLS))}]',
+        'identity = [{ issuer = "cluster", subject = "billing" }, { issuer = "narrow", subject = "billing" },',
+        f"{', '.join(map(entra_identity, ENTRA_URLS))}]",
         ALLOW,
         "",
     ]
@@ -161,8 +162,8 @@ def forged(case: Forged, listener: str) -> str:
     def filled(value: Any) -> Any:  # noqa: ANN401  # any claim
         return value.replace("{listener}", listener).replace("{host}", host) if isinstance(value, str) else value
 
-    base = claims_of("billing", NOW)
-    if case.issuer != "cluster":
+    base = claims_of("billing", NOW, **({"iss": NARROW} if case.issuer == "narrow" else {}))
+    if case.issuer.startswith("entra"):
         base = entra_claims("1.0" if case.issuer == "entra-v1" else "2.0", NOW)
     times = {name: int(NOW) + seconds for name, seconds in case.times.items()}
     claims = {**base, **{name: filled(value) for name, value in case.claims.items()}, **times}
@@ -235,9 +236,9 @@ def test_a_forged_token_beside_the_key_of_everybody(case: Forged) -> None:
     assert answer.status == (200 if case.is_of_others else 401)
 
 
-def as_long_as_it_may_be() -> str:
-    """Make a good token of exactly the longest size."""
-    claims = claims_of("billing", NOW)
+def as_long_as_it_may_be(*, now: float = NOW) -> str:
+    """Make a token of exactly the longest size, which is good at a moment."""
+    claims = claims_of("billing", now)
     # Not every length is that of a token: the parts are in base64, of which no length leaves a rest of one.
     made = (signed({**claims, "x": "x" * size}, key=key) for key in ("ec", "rsa") for size in range(5_500, 6_100))
     return next(token for token in made if len(token) == TOKEN_LIMIT)
@@ -252,6 +253,9 @@ GOOD: Mapping[str, Callable[[], str]] = {
     "one key for the algorithm, and no kid": lambda: signed(claims_of("billing", NOW), header={"kid": None}),
     "RS256": lambda: signed(claims_of("billing", NOW), key="rsa"),
     "PS256": lambda: signed(claims_of("billing", NOW), key="rsa", header={"alg": "PS256"}),
+    "PS256, which alone its issuer uses": lambda: signed(
+        claims_of("billing", NOW, iss=NARROW), key="rsa", header={"alg": "PS256"}
+    ),
     "two days": lambda: signed(claims_of("billing", NOW, exp=int(NOW) + 172_800)),
     "a clock that is a minute ahead": lambda: signed(claims_of("billing", NOW + 60)),
     "Entra v1.0, 86,700 s": lambda: signed(entra_claims("1.0", NOW), key="rsa"),
@@ -268,7 +272,7 @@ def test_a_good_token_proves_its_caller(route: Route, name: str) -> None:
     assert [shop.answer(route, shown(route, token)).status for _ in range(2)] == [200, 200]
     for event in map(json.loads, shop.lines):
         assert (event["caller"], event["issuer"]) == ("billing", event["issuer"])
-        assert event["issuer"] in {"cluster", *ENTRA_URLS}
+        assert event["issuer"] in {"cluster", "narrow", *ENTRA_URLS}
         assert event["subject"] in {"billing", "e2470b9f-5ac3-4186-8f3d-b19d64c7e05a"}
 
 
@@ -301,6 +305,12 @@ def test_a_key_of_one_caller_beside_a_token_of_another_opens_nothing() -> None:
     assert event["reason"] == "identity token of cluster: of reports, beside the key of another caller"
     answer, event = ask(document, shown(FUNCTION_KEY, token_of("billing"), key=KEY))
     assert (answer.status, event["caller"]) == (200, "billing")
+
+
+def test_the_longest_token_is_looked_at_beside_a_key() -> None:
+    """As any shorter one: it names a configured issuer and has ended, and so the key beside it opens nothing."""
+    sent = shown(FUNCTION_KEY, as_long_as_it_may_be(now=NOW - 7_200), key=KEY)
+    assert ask(entry("billing", ALLOW, key=KEY), sent)[0].status == 401
 
 
 def test_a_key_of_a_refused_entry_is_the_key_of_another_caller() -> None:
