@@ -15,7 +15,7 @@ def parse_event(line: str) -> Mapping[str, Any] | None:
     """Return the event of a line of the log; None where the line is none."""
     try:
         event = json.loads(line[line.index("{") :])
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None
 

@@ -23,7 +23,7 @@ REMEDIES = (
     ),
     (r"the entry of .* has mistakes", "./vend check names each mistake of that entry"),
     (r"RouteDisabled", "app_checked_routes = true in vend.toml opens this route; read docs/configuration.md first"),
-    (r"entry|may have nothing", "./vend callers explain {caller} --scope {scope}"),
+    (r"no entry lists|resolve the entry|may have nothing", "./vend callers explain {caller} --scope {scope}"),
     (
         r"timeout|no connection|broken|ran out|HTTP (408|429|5\d\d)|acquired just now|too many requests wait",
         "wait: callers were told when to retry",

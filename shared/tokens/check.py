@@ -60,14 +60,16 @@ class TokenCheck:
 
     async def _first_token(self) -> Check:
         errors: list[UpstreamError] = []
-        left = PATIENCE
+        now = asyncio.get_running_loop().time
+        until = now() + PATIENCE
         for key in self._first_keys:
+            left = until - now()
             share = left if key == self._first_keys[-1] else left / 2
             try:
                 async with asyncio.timeout(share):
                     await self._tokens.get(key)
             except TimeoutError:
-                left -= share
+                continue
             except UpstreamError as error:
                 errors.append(error)
             else:

@@ -333,6 +333,19 @@ def test_nobody_waits_long_for_the_first_token(keys: list[TokenKey]) -> None:
     worker.run(story)
 
 
+def test_failures_that_take_their_time_count_against_the_patience_too() -> None:
+    """Four profiles, each of whose flights fails late, are no four waits."""
+    worker = Worker(*(KEY._replace(profile=f"profile-{count}") for count in range(4)))
+
+    async def story() -> None:
+        worker.issuer.takes, worker.issuer.error = 4.0, Unavailable()
+        began = worker.clock().boot
+        assert await worker.matters() == {"token": "failed"}
+        assert worker.clock().boot - began <= REPORT_SECONDS + PATIENCE
+
+    worker.run(story)
+
+
 def test_lost_events_are_a_matter_for_ten_minutes() -> None:
     """REL-37, REL-38: readiness shows that the audit trail has a gap, and how large, until the log keeps up again."""
     worker = Worker()

@@ -24,6 +24,7 @@ class Case:
     event: Mapping[str, str | int]
     exit: int
     says: tuple[str, ...]
+    never: str = "\0"
 
 
 def line(correlation_id: str, event: Mapping[str, str | int], kind: str = "token") -> str:
@@ -39,9 +40,11 @@ def test_an_answer_is_explained_by_its_event(run: Run, tmp_path: Path, case: Cas
     others = line("11111111-1111-1111-1111-111111111111", {"caller": "other"}) + line(
         ID, {"caller": "other"}, "acquire"
     )
-    log.write_text(f"Worker started {{\n{others}[info] {line(ID, case.event)}{others}")
+    deep = '{"event":' + "[" * 100_000  # a line that no parser of JSON follows to its end
+    log.write_text(f"Worker started {{\n{deep}\n{others}[info] {line(ID, case.event)}{others}")
     done = run(*EXPLAIN, ID.upper(), "--log", str(log))
     assert [said for said in case.says if said not in done.stdout.splitlines()] == []
+    assert [told for told in done.stdout.splitlines() if told.startswith(case.never)] == []
     assert (done.exit_code, "other" in done.stdout, done.stderr) == (case.exit, False, "")
 
 
