@@ -63,18 +63,16 @@ def _find(caller: str, *, app: str) -> tuple[str, str]:
         return _read(Path(file)), "the file that VEND_KEY_FILE names"
     if key := os.environ.get("VEND_KEY"):
         return key.strip(), "VEND_KEY"
-    put = "Put the key into a file and the path of that file into VEND_KEY_FILE, or the key into VEND_KEY."
-    if asked and asked.is_loopback and (ended := _no_such_caller(caller)):
-        say(f"Has the app other documents? {put}", error=True)
-        raise ended
+    put = "put the key into a file and the path of that file into VEND_KEY_FILE, or the key into VEND_KEY."
+    hint = f"If you have it, {put}"
     if app == LOCAL_APP and not made.parent.exists():
-        complain(
-            "`make run` is not running here, and no other app is named.",
-            f"Start it: make run. For another app: --app URL, or VEND_URL. {put}",
-        )
-        put = ""
+        complain("`make run` is not running here, and no other app is named.")
+        hint = f"Start it: make run. For another app, name it by --app URL or VEND_URL, and {put}"
+    elif asked and asked.is_loopback and (ended := _no_such_caller(caller)):
+        say(f"If the app has other documents, {put}", error=True)
+        raise ended
     if not sys.stdin.isatty():
-        raise stop(f"There is no key for {caller}.", put)
+        raise stop(f"There is no key for {caller}.", hint)
     return getpass.getpass(f"Function key of {caller} (not shown): ").strip(), "your answer"
 
 

@@ -56,10 +56,13 @@ def _scopes_of(caller: str) -> tuple[list[str], str]:
     found = documents.callers.callers.get(caller)
     if found is None:
         ended = unknown(documents, caller)
-        say("Of another app: --scope SCOPE", error=True)
+        say("If the app has other documents, name the scope: --scope SCOPE", error=True)
         raise ended
     if not found.allow:
-        raise stop(f"{documents.callers_file} gives nothing to {caller}.", "Of another app: --scope SCOPE")
+        raise stop(
+            f"{documents.callers_file} gives nothing to {caller}.",
+            "If the app has other documents, name the scope: --scope SCOPE",
+        )
     scopes = dict.fromkeys(scope for entry in found.allow for scope in entry.scopes)
     return list(scopes), documents.callers_file
 

@@ -67,10 +67,13 @@ def test_where_nothing_runs_that_comes_first(tmp_path: Path) -> None:
     command = [sys.executable, "-P", "-m", "cli", "status"]
     done = subprocess.run(command, env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=False)
     first, second, last = done.stderr.splitlines()
-    assert first == "`make run` is not running here, and no other app is named."
-    assert second.startswith("Start it: make run. For another app: --app URL, or VEND_URL. ")
-    assert second.endswith(" into VEND_KEY_FILE, or the key into VEND_KEY.")
-    assert (done.returncode, last) == (1, "There is no key for operator.")
+    assert (first, second) == (
+        "`make run` is not running here, and no other app is named.",
+        "There is no key for operator.",
+    )
+    assert last.startswith("Start it: make run. For another app, name it by --app URL or VEND_URL, and put the key ")
+    assert last.endswith(" into VEND_KEY_FILE, or the key into VEND_KEY.")
+    assert done.returncode == 1
 
 
 @pytest.mark.parametrize(

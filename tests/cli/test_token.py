@@ -22,7 +22,7 @@ from tests.cli.conftest import KEY, ROOT, SCOPE, Oracle, Run, launch
 from tests.tables import case_id, cases
 
 ASK = ("token", "billing", "--scope", SCOPE)
-WHERE = "Of another app: --scope SCOPE"
+WHERE = "If the app has other documents, name the scope: --scope SCOPE"
 TOKEN = re.compile(r"eyJ[\w-]+\.eyJ[\w-]+\.[\w-]+")
 
 
