@@ -19,11 +19,19 @@ from cli.trail import Given, given_query, given_since, occasions, unused_query, 
 from shared.core.policy import Mode
 
 _UTI = re.compile(r"[A-Za-z0-9_-]{8,64}\Z")
+_DIGEST = re.compile(r"([0-9a-f]{12}|[0-9a-f]{64})\Z")
+"""What `./vend token`, `watch` and the log print of a token: its SHA-256, or the beginning of that."""
 _DAY = 24 * 3600
 
 
 def good_uti(option: typer.CallbackParam, value: str | None) -> str | None:
     """Return the id of a token; end with exit code 2 where it is none."""
+    if value is not None and _DIGEST.match(value):
+        raise misuse(
+            option,
+            f"{value} is of the SHA-256 of a token, not its uti",
+            "./vend token prints the uti in a line of its own; ./vend audit --given prints both of each token.",
+        )
     if value is not None and not _UTI.match(value):
         raise misuse(
             option, "must be the uti of a token", "./vend token shows it; an API's log and Entra's sign-in log have it."
@@ -59,8 +67,9 @@ def audit(
     Exactly one of --uti, --given, --would-deny and --unused. With --unused it reads the two documents, of which a
     callers document in a blob by your own login.
 
-    Exit code 0: the answer is there, and nobody has to act; or the query was printed. 1: several callers share the
-    token of --uti, --would-deny or --unused has found something, or the log has nothing.
+    Exit code 0: the answer is there, and nobody has to act; or there is no log, and the query was printed. 1: several
+    callers share the token of --uti, --would-deny or --unused has found something, or the log has no such event. In the
+    last case the query is printed too.
     """
     if [uti is not None, given, would_deny, unused].count(True) != 1:
         raise typer.BadParameter("exactly one is needed", param_hint="--uti, --given, --would-deny, --unused")

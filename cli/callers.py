@@ -14,17 +14,18 @@ from typing import Annotated
 import typer
 
 from cli.callers_text import names_of, with_caller, with_keys, without_caller
-from cli.documents import Config
-from cli.entries import Profile, Tenants, entries_of, good_scopes, shown_entries
+from cli.documents import Config, unknown
+from cli.entries import Profile, Tenants, entries_of, shown_entries
 from cli.host_keys import ResourceId, slots_of
 from cli.keys import LOCAL_APP, App, key_digest
 from cli.left_keys import Yes, check_everybody, kept_keys_told, sweep
 from cli.made_keys import MadeKeys
 from cli.moment import FORMS, moment
+from cli.names import SCOPE, good_scopes
 from cli.new_key import KeyFile, KeyFolder
 from cli.patience import patience_of
 from cli.screen import complain, say, stop
-from cli.session import NOTHING_YET, As, Change, Names, Session, open_session, unknown
+from cli.session import NOTHING_YET, As, Change, Names, Session, open_session
 from shared.core.documents.callers import CallersDocument
 from shared.core.policy import EVERYBODY, Allow
 
@@ -36,7 +37,7 @@ def add(  # noqa: PLR0913  # typer reads the options from the signature
         list[str],
         typer.Option(
             "--allow",
-            metavar="SCOPE",
+            metavar=SCOPE,
             callback=good_scopes,
             help="What they may have, resource/.default; repeat for more.",
         ),

@@ -15,14 +15,15 @@ from cli.callers_text import (
     with_values,
     without_scopes,
 )
-from cli.documents import Config, Documents
-from cli.entries import Profile, Tenants, entries_of, good_scopes, shown_entries
+from cli.documents import Config, Documents, scopes_of, unknown
+from cli.entries import Profile, Tenants, entries_of, shown_entries
 from cli.host_keys import ResourceId
 from cli.keys import LOCAL_APP, App
 from cli.moment import FORMS, moment
+from cli.names import SCOPE, good_scopes, listed
 from cli.patience import patience_of
-from cli.screen import say, stop
-from cli.session import As, Change, Name, Session, open_session, unknown
+from cli.screen import misuse, say, stop
+from cli.session import As, Change, Name, Session, open_session
 from shared.core.documents.callers import CallersDocument, parse_callers
 from shared.core.policy import Allow, Caller, Mode, Offer, tenants_of
 
@@ -30,8 +31,19 @@ NONE = "none"
 
 Scopes = Annotated[
     list[str],
-    typer.Argument(metavar="SCOPE", callback=good_scopes, help="Such as https://graph.microsoft.com/.default"),
+    typer.Argument(metavar=SCOPE, callback=good_scopes, help="Such as https://graph.microsoft.com/.default"),
 ]
+
+
+def _no_option(context: typer.Context, value: list[str] | None) -> None:
+    if value:
+        raise misuse("--allow, --scope", "scopes have no option here", f"Write {context.command_path} NAME {SCOPE}")
+
+
+NoOption = Annotated[
+    list[str] | None, typer.Option("--allow", "--scope", hidden=True, is_eager=True, callback=_no_option)
+]
+"""Other commands have one of these options."""
 
 type Pair = tuple[str, str, str]
 """A profile, a tenant and a scope."""
@@ -49,6 +61,7 @@ def allow(
     name: Name,
     scopes: Scopes,
     *,
+    _scopes: NoOption = None,
     profile: Profile = None,
     tenant: Tenants = None,
     admin: As = None,
@@ -83,6 +96,7 @@ def allow(
             grants=True,
         ),
         f"{name} may have {shown_entries(asked)}.",
+        already=f"{name} has {shown_entries(asked)} already: nothing changed.",
     )
 
 
@@ -91,6 +105,7 @@ def deny(
     name: Name,
     scopes: Scopes,
     *,
+    _scopes: NoOption = None,
     admin: As = None,
     app: App = LOCAL_APP,
     resource_id: ResourceId = None,
@@ -98,12 +113,19 @@ def deny(
 ) -> None:
     """Take scopes from a caller, in every profile and tenant.
 
-    Exit code 0: each worker seen goes by the new document. 1: that is not certain, and a worker may serve them.
+    Exit code 0: each worker seen goes by a document without them. 1: that is not certain, and a worker may serve them;
+    or neither the caller nor a profile has such a scope.
     """
     session = open_session(context, app=app, resource_id=resource_id, config=config, admin=admin)
-    caller, taken, offers = _caller(session.documents, name), set(scopes), session.documents.settings.offers
-    if absent := taken - {scope for entry in caller.allow for scope in entry.scopes}:
-        say(f"{name} has no entry for {', '.join(sorted(absent))}.", error=True)
+    documents, offers = session.documents, session.documents.settings.offers
+    caller, taken = _caller(documents, name), set(scopes)
+    listing = dict.fromkeys(scope for entry in caller.allow for scope in entry.scopes)
+    absent = f"{name} has no entry for {', '.join(sorted(taken - listing.keys()))}"
+    has = f"It has: {listed([*listing])}"
+    # A scope that a profile has may be gone by an earlier run, which could not tell whether that was in force.
+    misspelt = taken - listing.keys() - set(scopes_of(documents.settings))
+    if misspelt == taken:
+        raise stop(f"{absent}: there is nothing to deny, and nothing was written.", has)
     if by_audit := _served_by_audit(caller, taken, offers):
         raise stop(
             f'{name} is in mode "audit", which serves {by_audit} although no entry lists it: nothing was written.',
@@ -120,8 +142,11 @@ def deny(
     _make(
         session,
         Change(edit=lambda text: without_scopes(text, name, taken), is_in=is_in, grants=False),
-        f"{name} may not have {', '.join(dict.fromkeys(scopes))}.",
+        f"{name} may not have {', '.join(scope for scope in dict.fromkeys(scopes) if scope not in misspelt)}.",
+        already=f"{absent}: nothing changed. {has}",
     )
+    if misspelt:
+        raise stop(f"{absent}.", "./vend callers list shows what it has now.")
 
 
 def change(
@@ -167,6 +192,7 @@ def change(
         raise typer.BadParameter("at least one of them is needed", param_hint="--rate, --mode, --not-after")
     session = open_session(context, app=app, resource_id=resource_id, config=config, admin=admin)
     _caller(session.documents, name)
+    has = f"{name} has {', '.join(f'{key} = {NONE if value is None else value}' for key, value in values.items())}"
     _make(
         session,
         Change(
@@ -174,7 +200,8 @@ def change(
             is_in=lambda document: name in document.callers and _has(document.callers[name], values),
             grants=True,
         ),
-        f"{name} has {', '.join(f'{key} = {NONE if value is None else value}' for key, value in values.items())}.",
+        f"{has}.",
+        already=f"{has} already: nothing changed.",
     )
 
 
@@ -203,11 +230,17 @@ def purge(
     )
 
 
-def _make(session: Session, change: Change, what: str) -> None:
-    """Write a change, and wait until it is in force."""
+def _make(session: Session, change: Change, what: str, *, already: str = "") -> None:
+    """Write a change, and wait until it is in force; so a command that could not tell can be repeated.
+
+    Args:
+        session: of the command.
+        change: what is made.
+        what: says so.
+        already: says that the document has it already.
+    """
     session.check(change)
-    session.write(change)
-    say(f"Written: {what}")
+    say(f"Written: {what}" if session.write(change) else already)
     session.confirm(change)
 
 
@@ -235,7 +268,7 @@ def _missing(asked: Allow, caller: Caller, offers: Mapping[str, Offer]) -> list[
     for scope in asked.scopes:
         lacking = tuple(tenant for tenant in tenants_of(asked, offers) if (asked.profile, tenant, scope) not in held)
         if lacking == tenants_of(asked, offers):
-            # What is a mistake in it, such as a tenant that the profile lacks, is found in the document.
+            # Without tenants it goes on to mean all of the profile, also those that come later.
             by_tenants.setdefault(asked.tenants, []).append(scope)
         elif lacking:
             by_tenants.setdefault(lacking, []).append(scope)

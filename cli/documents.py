@@ -14,7 +14,7 @@ import typer
 from cli.document_store import BlobStore, FileStore, Store, Version
 from cli.operator_login import operator_token
 from cli.patience import DEFAULT_PATIENCE, Patience
-from cli.screen import BAD, counted, say
+from cli.screen import BAD, counted, say, stop
 from shared.adapters.file import read_file
 from shared.adapters.http import read_roots
 from shared.core.documents.callers import CallersDocument, parse_callers
@@ -22,7 +22,8 @@ from shared.core.documents.content import DOCUMENT_BYTES
 from shared.core.documents.places import is_url
 from shared.core.documents.settings import ON_AZURE, Settings, examine_settings, upstream_mistakes
 from shared.core.documents.toml import DocumentError, parse_toml
-from shared.core.rules import NOTHING
+from shared.core.names import is_default_scope
+from shared.core.rules import NOTHING, items, tables
 
 ROOT = Path(__file__).parents[1]
 RUNNING = Path(".run")
@@ -34,6 +35,7 @@ Config = Annotated[
         "--config",
         metavar="FILE",
         resolve_path=True,
+        is_eager=True,  # the checks of other options look into it
         help="A vend.toml. Without it: what VEND_CONFIG names, else that of a running `make run`, else ./vend.toml.",
     ),
 ]
@@ -202,6 +204,34 @@ def examine_documents(
         unchecked = None if offers else name
         raise end({shown(config): mistakes, **of_callers}, unchecked=unchecked, warnings=callers.warnings)
     return Documents(settings, callers, shown(config), name, config, store, version)
+
+
+def readable_scopes(config: Path | None) -> tuple[list[str], str]:
+    """Return the scopes that a vend.toml offers to callers, whatever else is wrong with it, and the name of the file.
+
+    Args:
+        config: a vend.toml; None for the one that is meant.
+    """
+    config = config or default_config(os.environ, root=ROOT)
+    try:
+        settings, _ = examine_settings(_text(config), os.environ, name=config.name)
+    except DocumentError:
+        return [], shown(config)
+    return scopes_of(settings), shown(config)
+
+
+def scopes_of(settings: Settings) -> list[str]:
+    """Return each scope that a profile offers to callers; what was wrong in the settings may be `NOTHING`."""
+    offering = [profile for profile in tables(settings.profiles).values() if profile.vendable is True]
+    return list(
+        dict.fromkeys(scope for profile in offering for _, scope in items(profile.scopes) if is_default_scope(scope))
+    )
+
+
+def unknown(documents: Documents, *names: str) -> typer.Exit:
+    """Print that there are no such callers, and which there are."""
+    known = ", ".join(documents.callers.callers) or "nobody"
+    return stop(f"{documents.callers_file} has no caller {', '.join(names)}. It has: {known}")
 
 
 def shown(path: Path) -> str:

@@ -16,9 +16,9 @@ from typing import Annotated
 
 import typer
 
-from cli.entries import good_tenants
 from cli.http import check_address
 from cli.keys import LOCAL_APP, App, key_of
+from cli.names import good_names, good_tenants
 from cli.screen import misuse, say, stop
 from shared.core.names import is_guid
 
@@ -38,7 +38,10 @@ AHEAD = (
 )  # fmt: skip
 """Further ones, by which an SDK would prove itself otherwise than by a token in a file."""
 
-Caller = Annotated[str, typer.Argument(metavar="CALLER", help="Whose function key, or identity token, is used.")]
+Caller = Annotated[
+    str,
+    typer.Argument(metavar="CALLER", callback=good_names, help="Whose function key, or identity token, is used."),
+]
 IdentityFile = Annotated[
     Path | None,
     typer.Option(

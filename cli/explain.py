@@ -9,14 +9,15 @@ from typing import Annotated
 import typer
 
 from cli.documents import Config, read_documents
-from cli.entries import good_scopes, good_tenants
 from cli.event_log import Log
+from cli.names import SCOPE, good_names, good_scopes, good_tenants, listed
 from cli.past_answer import explain_past, good_id
 from cli.screen import BAD, GOOD, AsJson, say, say_json, say_table, stop
 from shared.core.errors import PolicyDenied
 from shared.core.policy import EVERYBODY, Allow, Caller, Grant, Offer, decide
 from shared.core.request import TokenRequest
 
+IF_RIGHT = "If the scope is right: add it to one, then to the caller"
 Tenant = Annotated[
     str | None,
     typer.Option("--tenant", metavar="GUID", callback=good_tenants, help="Which tenant, where there are several."),
@@ -24,9 +25,11 @@ Tenant = Annotated[
 
 
 def explain(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="A caller in callers.toml.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", callback=good_names, help="A caller in callers.toml.")
+    ] = None,
     scope: Annotated[
-        str | None, typer.Option("--scope", metavar="SCOPE", callback=good_scopes, help="What NAME would ask for.")
+        str | None, typer.Option("--scope", metavar=SCOPE, callback=good_scopes, help="What NAME would ask for.")
     ] = None,
     tenant: Tenant = None,
     correlation_id: Annotated[
@@ -46,7 +49,8 @@ def explain(
     read them too. A callers document in a blob is read by your own login. With --correlation-id it reads the log, or
     prints the query that finds the event in Azure.
 
-    Exit code 0: the caller is given a token. 1: it is not.
+    Exit code 0: the caller is given a token; or there is no log, and the query was printed. 1: it is given none, or the
+    log has no such event; then the query is printed too.
     """
     if (scope is None) is (correlation_id is None):
         raise typer.BadParameter("exactly one of them is needed", param_hint="--scope, --correlation-id")
@@ -114,7 +118,8 @@ def _refused(caller: Caller, reason: str, answer: str, remedy: str, *, as_json: 
 def _remedy(caller: Caller, request: TokenRequest, offers: Mapping[str, Offer]) -> str:
     having = {name: offer for name, offer in offers.items() if request.scopes[0] in offer.scopes}
     if not having:
-        return "no profile in vend.toml has this scope: add it to one, then to the caller"
+        known = dict.fromkeys(scope for offer in offers.values() if offer.vendable for scope in offer.scopes)
+        return f"no profile in vend.toml has this scope; they have {listed([*known])}. {IF_RIGHT}"
     vendable = {name: offer for name, offer in having.items() if offer.vendable}
     if not vendable:
         return f"profile {', '.join(having)} has this scope, but vendable = false: no caller can have it"

@@ -9,11 +9,12 @@ from typing import Annotated
 
 import typer
 
-from cli.documents import ROOT, RUNNING
+from cli.documents import ROOT, RUNNING, Mistaken, NotRead, examine_documents, unknown
 from cli.running import address_of_run, unless_named
-from cli.screen import stop
+from cli.screen import complain, say, stop
 from shared.core.errors import UnknownCaller
 from shared.core.origins import origin_of
+from shared.core.policy import EVERYBODY
 from shared.core.request import key_in_header
 
 LOCAL_APP = "http://localhost:7071"
@@ -62,14 +63,28 @@ def _find(caller: str, *, app: str) -> tuple[str, str]:
         return _read(Path(file)), "the file that VEND_KEY_FILE names"
     if key := os.environ.get("VEND_KEY"):
         return key.strip(), "VEND_KEY"
+    put = "put the key into a file and the path of that file into VEND_KEY_FILE, or the key into VEND_KEY."
+    hint = f"If you have it, {put}"
+    if app == LOCAL_APP and not made.parent.exists():
+        complain("`make run` is not running here, and no other app is named.")
+        hint = f"Start it: make run. For another app, name it by --app URL or VEND_URL, and {put}"
+    elif asked and asked.is_loopback and (ended := _no_such_caller(caller)):
+        say(f"If the app has other documents, {put}", error=True)
+        raise ended
     if not sys.stdin.isatty():
-        where = "Put it into a file and its path into VEND_KEY_FILE, or it into VEND_KEY."
-        if asked and asked.is_loopback and not made.parent.exists():
-            where = (
-                f"`make run` is not running here, and makes keys for its own callers. Of another app: {where.lower()}"
-            )
-        raise stop(f"There is no key for {caller}.", where)
+        raise stop(f"There is no key for {caller}.", hint)
     return getpass.getpass(f"Function key of {caller} (not shown): ").strip(), "your answer"
+
+
+def _no_such_caller(caller: str) -> typer.Exit | None:
+    """Print that the documents of this machine have no such caller; None where they have it, or cannot be read."""
+    try:
+        documents = examine_documents(None, remote=False, to_mend=True)
+    except (Mistaken, NotRead):
+        return None
+    callers = documents.callers
+    is_known = {caller, EVERYBODY} & {*callers.callers, *callers.refused}
+    return None if is_known else unknown(documents, caller)
 
 
 def _read(file: Path) -> str:

@@ -22,7 +22,7 @@ def good_id(option: typer.CallbackParam, value: str | None) -> str | None:
 def explain_past(correlation_id: str, log: Path | None, *, as_json: bool = False) -> None:
     """Print what the log has about one answer, and the next step; without a log, the query for Application Insights.
 
-    Exit code 0: a token was given, or the query printed. 1: none was given, or the log has nothing about it.
+    Exit code 0: a token was given, or there is no log. 1: none was given, or the log has nothing about it.
     """
     log = log or log_of_run()
     events = token_events(log) if log else iter(())

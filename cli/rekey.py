@@ -11,20 +11,21 @@ from typing import Annotated
 import typer
 
 from cli.callers_text import with_keys
-from cli.documents import Config
+from cli.documents import Config, unknown
 from cli.host_keys import ResourceId
 from cli.keys import LOCAL_APP, App, key_digest
 from cli.left_keys import sweep
 from cli.made_keys import MadeKeys
+from cli.names import good_names
 from cli.new_key import KeyFolder
 from cli.screen import GOOD, complain, say, stop
-from cli.session import As, Change, Session, open_session, unknown
+from cli.session import As, Change, Session, open_session
 from shared.core.policy import EVERYBODY
 
 
 def rekey(
     context: typer.Context,
-    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="The callers.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", callback=good_names, help="The callers.")] = None,
     *,
     every: Annotated[bool, typer.Option("--all", help="Every caller whose keys the host has lost.")] = False,
     key_folder: KeyFolder = None,

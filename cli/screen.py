@@ -67,7 +67,9 @@ def stop(what: str, hint: str = "") -> typer.Exit:
 def misuse(option: str | typer.CallbackParam, rule: str, hint: str = "") -> typer.Exit:
     """Print which option is malformed, and a hint; raise what it returns to end the command with exit code 2."""
     name = option if isinstance(option, str) else next(iter(option.opts), "")
-    stop(f"{name if name.startswith('-') else name.upper()}: {rule}", hint)
+    if not isinstance(option, str) and not name.startswith("-"):
+        name = str(option.metavar)  # an argument, as the help calls it
+    stop(f"{name}: {rule}", hint)
     return typer.Exit(2)
 
 

@@ -16,6 +16,7 @@ from cli.host_keys import HostKeys, check_cloud, host_keys, is_of_make_run
 from cli.http import Secret, check_address, function_key
 from cli.in_force import Lying, NotInForce, await_in_force, survey
 from cli.keys import key_of
+from cli.names import good_names
 from cli.patience import Patience, patience_of
 from cli.readiness import Report, Unclear, read_mistakes
 from cli.screen import GOOD, complain, counted, say, stop
@@ -26,8 +27,11 @@ NOTHING_YET = b"generation = 1\n"
 SETTLED_SECONDS = 32.0
 """A worker reads the document at the latest 30 s after the last time, and waits 2 s for it."""
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The caller.")]
-Names = Annotated[list[str], typer.Argument(metavar="NAME", help="The callers; one document and one wait for all.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", callback=good_names, help="The caller.")]
+Names = Annotated[
+    list[str],
+    typer.Argument(metavar="NAME", callback=good_names, help="The callers; one document and one wait for all."),
+]
 As = Annotated[
     str | None,
     typer.Option(
@@ -104,8 +108,11 @@ class Session:
                 self._before = survey(self.app, secret)
         return self._parsed(edited)
 
-    def write(self, change: Change) -> None:
+    def write(self, change: Change) -> bool:
         """Write the changed document, or end with exit code 1.
+
+        Returns:
+            Whether there was anything to write.
 
         Raises:
             WriteUnknown: it may be written; after any other end the document does not contain the change.
@@ -113,7 +120,7 @@ class Session:
         over, file = self.documents.version, self.documents.callers_file
         edit = partial(self._edited, change=change, so=f"{file} does not have this change.")
         if over.content is not None and edit(over.content) == over.content:
-            return
+            return False
         try:
             rewrite(self.documents.store, edit, over=over, is_in=partial(self._is_in, change))
         except (WriteUnknown, DocumentError):
@@ -127,6 +134,7 @@ class Session:
                 f"Somebody else is changing {file} too: it does not have this change.",
                 "Repeat the command.",
             ) from None
+        return True
 
     def confirm(self, change: Change, *, tell: Callable[..., None] = say) -> None:
         """Wait until the change is in force on every worker seen, and print that; else end with exit code 1."""
@@ -259,9 +267,3 @@ def open_session(
     check_cloud(documents, app=address)
     secret = function_key(key_of(admin, app=address), app=address) if admin else None
     return Session(documents, app=address, resource_id=resource_id, admin=secret, patience=patience)
-
-
-def unknown(documents: Documents, *names: str) -> typer.Exit:
-    """Print that there are no such callers, and which there are."""
-    known = ", ".join(documents.callers.callers) or "nobody"
-    return stop(f"{documents.callers_file} has no caller {', '.join(names)}. It has: {known}")

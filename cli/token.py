@@ -12,10 +12,10 @@ from typing import Annotated, Any
 import httpx
 import typer
 
-from cli.entries import good_scopes
 from cli.explain import Tenant
 from cli.http import ask, check_address, function_key, json_object
 from cli.keys import LOCAL_APP, App, key_of
+from cli.names import SCOPE, good_names, good_scopes
 from cli.own_scopes import only_scope
 from cli.screen import BAD, GOOD, AsJson, misuse, say, say_json, say_table, stop
 from shared.core.errors import NotReady
@@ -41,11 +41,13 @@ class Vended:
 
 
 def token(
-    caller: Annotated[str, typer.Argument(metavar="CALLER", help="Who asks: its function key is sent.")],
+    caller: Annotated[
+        str, typer.Argument(metavar="CALLER", callback=good_names, help="Who asks: its function key is sent.")
+    ],
     scope: Annotated[
         str | None,
         typer.Option(
-            "--scope", metavar="SCOPE", callback=good_scopes, help="What CALLER asks for. Without it: its only scope."
+            "--scope", metavar=SCOPE, callback=good_scopes, help="What CALLER asks for. Without it: its only scope."
         ),
     ] = None,
     tenant: Tenant = None,
@@ -143,19 +145,28 @@ def _shown(name: str, value: object) -> str:
 def _refused(answer: httpx.Response, body: Mapping[str, Any], *, why: str, address: str) -> typer.Exit:
     error, description = str(body.get("error", "")), str(body.get("error_description", ""))
     say(f"{answer.status_code} {error or answer.reason_phrase}", style=BAD, error=True)
-    wait = answer.headers.get("retry-after")
-    again = f"after {wait} s" if body.get("retryable") and wait else "changes nothing" if body else ""
     say_table(
         [
             ("what", description or f"not an answer of vend: a proxy or gateway answers at {address}"),
             ("hint", str(body.get("hint", ""))),
             ("correlation_id", str(body.get("correlation_id", ""))),
-            ("retry", again),
+            ("retry", when_to_repeat(answer, body)),
             ("next", _next(answer.status_code, body, why=why, past=_past(body))),
         ],
         error=True,
     )
     return typer.Exit(1)
+
+
+def when_to_repeat(answer: httpx.Response, body: Mapping[str, Any]) -> str:
+    """Return when a repeat of the request can help; "" where an answer that is none of vend's does not say.
+
+    In an answer that only the operator can change, the wait is how long vend gives it again without asking upstream.
+    """
+    wait = answer.headers.get("retry-after")
+    if not body or body.get("retryable"):
+        return f"after {wait} s" if wait else ""
+    return f"once the cause is corrected; the answer stays the same for up to {wait} s" if wait else "changes nothing"
 
 
 def _past(body: Mapping[str, Any]) -> str:

@@ -13,15 +13,15 @@ import typer
 
 from cli.documents import shown
 from cli.duration import Lasts, duration
-from cli.entries import good_scopes
 from cli.event_line import event_line, is_bad, parse_event
 from cli.event_log import Log, log_of_run
 from cli.http import NoAnswer, Secret, check_address, function_key, json_object, send
 from cli.keys import LOCAL_APP, App, key_of
+from cli.names import SCOPE, good_names, good_scopes
 from cli.own_scopes import first_scope
 from cli.patience import patience_of
 from cli.screen import BAD, GOOD, say, stop
-from cli.token import Vended
+from cli.token import Vended, when_to_repeat
 
 LOOK_SECONDS = 0.2
 ASK_SECONDS = 1.0
@@ -31,11 +31,13 @@ ENDED = "Stopped; "
 
 def watch(
     context: typer.Context,
-    caller: Annotated[str | None, typer.Argument(metavar="CALLER", help="Ask as this caller, once a second.")] = None,
+    caller: Annotated[
+        str | None, typer.Argument(metavar="CALLER", callback=good_names, help="Ask as this caller, once a second.")
+    ] = None,
     scope: Annotated[
         str | None,
         typer.Option(
-            "--scope", metavar="SCOPE", callback=good_scopes, help="What CALLER asks for. Without it: its first scope."
+            "--scope", metavar=SCOPE, callback=good_scopes, help="What CALLER asks for. Without it: its first scope."
         ),
     ] = None,
     time: Lasts = "",
@@ -56,7 +58,7 @@ def watch(
             "There is no log of a `make run` here.",
             "Start one: make run. For another log: --log FILE. To ask an app as a caller: ./vend watch CALLER",
         )
-    seen = _Caller(caller, scope or first_scope(caller), address) if caller else None
+    seen = _Caller(caller, scope or first_scope(caller, log), address) if caller else None
     say(f"Watching {' and '.join(_watched(log, seen))}. Ctrl-C ends it.")
     with suppress(KeyboardInterrupt):
         _watch(context, log, seen, lasts)
@@ -138,6 +140,5 @@ class _Caller:
                 vended = Vended(token, source, left)
                 say(f"{line} 200 {source} {took}, {left} s left, {vended.sha256[:12]}", style=GOOD)
             case status, _:
-                wait = answer.headers.get("retry-after")
-                again = f", retry after {wait} s" if wait else ""
-                say(f"{line} {status} {body.get('error', '')} {took}{again}", style=BAD)
+                again = when_to_repeat(answer, body)
+                say(f"{line} {status} {body.get('error', '')} {took}{again and f', retry {again}'}", style=BAD)

@@ -264,11 +264,11 @@ def test_an_entry_with_mistakes_keeps_its_name_and_its_key(desk: Desk, name: str
         (("reports", "--allow", "api://x/.default"), "api://x/.default is of no profile that is vendable."),
         (
             ("reports", "--allow", SCOPE, "--profile", "directory"),
-            "callers.reports.allow[0].profile: the profile is not",
+            "vend.toml gives no caller anything of profile directory.",
         ),
         (
             ("reports", "--allow", SCOPE, "--tenant", ABSENT),
-            "callers.reports.allow[0].tenants[0]: the profile does not",
+            "--tenant: profile graph in ",
         ),
         (("reports", "--allow", SCOPE, "--key-file", "/"), "/ is there already."),
     ],

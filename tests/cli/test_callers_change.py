@@ -5,6 +5,7 @@ import json
 import pytest
 
 from emulator.seed import TENANT_ID
+from emulator.tour.site import SHOP_SCOPES
 from tests.cli.conftest import SCOPE
 from tests.cli.desk import Desk
 
@@ -25,14 +26,32 @@ def test_a_caller_gets_what_it_lacks_and_no_more(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [("allow", "billing", SCOPE), ("deny", "billing", "api://x/.default")], ids=" ".join
+    ("command", "says"),
+    [
+        (("allow", "billing", SCOPE), f"billing has {SCOPE} (profile graph) already: nothing changed."),
+        (
+            ("deny", "billing", SHOP_SCOPES[0]),
+            f"billing has no entry for {SHOP_SCOPES[0]}: nothing changed. It has: {SCOPE}",
+        ),
+        (("set", "billing", "--rate", "none"), "billing has per_worker_per_minute = none already: nothing changed."),
+    ],
+    ids=["allow", "deny", "set"],
 )
-def test_what_is_so_already_is_not_written_but_confirmed(desk: Desk, command: tuple[str, ...]) -> None:
+def test_what_is_so_already_is_not_written_but_confirmed(desk: Desk, command: tuple[str, ...], says: str) -> None:
     """So a command that could not tell can be repeated."""
     before = desk.document
     done = desk.do("callers", *command)
-    assert (done.exit_code, desk.document) == (0, before)
-    assert "In force on 3 workers seen" in done.output
+    told, in_force = done.stdout.splitlines()
+    assert (done.exit_code, desk.document, told) == (0, before, says)
+    assert in_force.startswith("In force on 3 workers seen; ")
+
+
+def test_a_slip_in_one_scope_keeps_no_other_scope(desk: Desk) -> None:
+    """Those that the caller has go; the one that nobody has is named, and the exit code is 1."""
+    done = desk.do("callers", "deny", "billing", "api://nope/.default", SCOPE)
+    assert (done.exit_code, "allow" in desk.callers["billing"]) == (1, False)
+    assert done.stdout.startswith(f"Written: billing may not have {SCOPE}.\nIn force on 3 workers seen; ")
+    assert done.stderr.startswith("billing has no entry for api://nope/.default.\n")
 
 
 def test_a_scope_that_audit_mode_would_go_on_serving_is_not_denied(desk: Desk) -> None:

@@ -2,13 +2,16 @@
 
 import json
 import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.responses import JSONResponse, Response
 
 from emulator.tour.site import Site, ask
-from tests.cli.conftest import KEY, Oracle, Run
+from tests.cli.conftest import KEY, ROOT, Oracle, Run
 
 A, B = "a" * 12, "b" * 12
 CHECKS = ("configuration", "callers", "token", "identity", "certificate", "directory", "events", "event_loop")
@@ -54,6 +57,23 @@ def test_json_has_the_same(run: Run, site: Site) -> None:
     assert found["credentials"][0]["profile"] == "graph"
     other = json.loads(run("status", "--json", "--as", "billing", **environ(site, "billing")).stdout)
     assert (other["mistakes"], other["credentials"]) == (None, None)
+
+
+@pytest.mark.slow
+def test_where_nothing_runs_that_comes_first(tmp_path: Path) -> None:
+    """Without a `make run`, an app and a key: what to start or to name, each name as it is written."""
+    for room in ("cli", "shared"):
+        (tmp_path / room).symlink_to(ROOT / room)
+    command = [sys.executable, "-P", "-m", "cli", "status"]
+    done = subprocess.run(command, env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=False)
+    first, second, last = done.stderr.splitlines()
+    assert (first, second) == (
+        "`make run` is not running here, and no other app is named.",
+        "There is no key for operator.",
+    )
+    assert last.startswith("Start it: make run. For another app, name it by --app URL or VEND_URL, and put the key ")
+    assert last.endswith(" into VEND_KEY_FILE, or the key into VEND_KEY.")
+    assert done.returncode == 1
 
 
 @pytest.mark.parametrize(

@@ -15,13 +15,14 @@ import jwt
 import pytest
 from starlette.responses import Response
 
+from emulator.cloud import LocalCloud
 from emulator.network.serve import listening_socket
-from emulator.tour.site import SHOP_SCOPES, Site
+from emulator.tour.site import SHOP_SCOPES, Site, write_configuration
 from tests.cli.conftest import KEY, ROOT, SCOPE, Oracle, Run, launch
 from tests.tables import case_id, cases
 
 ASK = ("token", "billing", "--scope", SCOPE)
-WHERE = "./vend callers list shows the callers. Or: --scope SCOPE"
+WHERE = "If the app has other documents, name the scope: --scope SCOPE"
 TOKEN = re.compile(r"eyJ[\w-]+\.eyJ[\w-]+\.[\w-]+")
 
 
@@ -92,7 +93,7 @@ def test_without_a_scope_it_is_the_only_one_of_the_caller(run: Run, site: Site, 
     [
         ("shop", ["shop may have 2 scopes by {file}. Name one of them:", *(f"--scope {each}" for each in SHOP_SCOPES)]),
         ("operator", ["{file} gives nothing to operator.", WHERE]),
-        ("nobody", ["{file} has no caller nobody.", WHERE]),
+        ("nobody", ["{file} has no caller nobody. It has: billing, shop, operator", WHERE]),
     ],
     ids=["several", "none", "unknown"],
 )
@@ -233,6 +234,29 @@ def test_without_a_key_nothing_is_asked(run: Run, environ: dict[str, str], says:
     done = run(*ASK, "--app", "http://127.0.0.1:9", **environ)
     assert done.stderr.startswith(says)
     assert (done.exit_code, KEY in done.output) == (1, False)
+
+
+@pytest.mark.parametrize(
+    ("caller", "everybody", "says"),
+    [
+        ("reports", False, "{file} has no caller reports. It has: billing"),
+        ("reports", True, "There is no key for reports."),
+        ("billing", False, "There is no key for billing."),
+    ],
+    ids=["revoked", "everybody", "known"],
+)
+def test_a_caller_that_is_none_needs_no_key(
+    run: Run, cloud: LocalCloud, tmp_path: Path, caller: str, says: str, *, everybody: bool
+) -> None:
+    """The documents of this machine tell it, as after `revoke`; with `"*"` any key can be that of a caller."""
+    write_configuration(cloud, tmp_path, {"billing": KEY})
+    if everybody:
+        with (tmp_path / "callers.toml").open("a") as document:
+            document.write('[callers."*"]\n')
+    config = str(tmp_path / "vend.toml")
+    done = run("token", caller, "--scope", SCOPE, "--app", "http://127.0.0.1:9", VEND_CONFIG=config)
+    assert done.stderr.splitlines()[0] == says.format(file=tmp_path / "callers.toml")
+    assert done.exit_code == 1
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from typer.testing import Result
 
 from cli.patience import Patience
-from emulator.tour.site import SCOPE, Site, ask
+from emulator.tour.site import SCOPE, SHOP_SCOPES, Site, ask
 from emulator.tour.spoil import MISTAKE
 from emulator.tour.tour import OTHER_SCOPE
 from tests.cli.conftest import KEY, Oracle, Run
@@ -38,14 +38,14 @@ class Time:
         self.moment += seconds
 
 
-def watch(run: Run, site: Site, *words: str, meanwhile: Callable[[], object] = lambda: None) -> Result:
+def watch(run: Run, site: Site, *words: str, meanwhile: Callable[[], object] = lambda: None, **others: str) -> Result:
     """Watch the site for two seconds of that clock."""
     environ = {
         "VEND_URL": site.app.url,
         "VEND_KEY_FILE": str(site.folder / "billing.key"),
         "VEND_CONFIG": str(site.folder / "vend.toml"),
     }
-    return run("watch", *words, "--for", "2s", obj=Time(meanwhile).patience(), **environ)
+    return run("watch", *words, "--for", "2s", obj=Time(meanwhile).patience(), **{**environ, **others})
 
 
 def test_each_event_is_a_line(run: Run, site: Site) -> None:
@@ -116,10 +116,17 @@ def test_what_a_caller_was_refused_for_is_shown(
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
-        (Response('{"error": "temporarily_unavailable"}', 503, {"retry-after": "7"}), "503 temporarily_unavailable"),
-        (Response("<html>", 401), "401"),
+        (
+            Response('{"error": "temporarily_unavailable", "retryable": true}', 503, {"retry-after": "7"}),
+            r"503 temporarily_unavailable \d+ ms, retry after 7 s",
+        ),
+        (
+            Response('{"error": "server_error", "retryable": false}', 502, {"retry-after": "59"}),
+            r"502 server_error \d+ ms, retry once the cause is corrected; the answer stays the same for up to 59 s",
+        ),
+        (Response("<html>", 401), r"401  \d+ ms"),
     ],
-    ids=["vend", "host"],
+    ids=["passing", "to be corrected", "host"],
 )
 def test_what_a_caller_sees_is_shown_as_it_is(
     run: Run, oracle: tuple[Oracle, str], tmp_path: Path, answer: Response, says: str
@@ -130,23 +137,37 @@ def test_what_a_caller_sees_is_shown_as_it_is(
     (tmp_path / "app.log").touch()
     words = ("watch", "billing", "--scope", SCOPE, "--log", str(tmp_path / "app.log"), "--for", "1s", "--app", url)
     done = run(*words, obj=Time().patience(), VEND_KEY=KEY)
-    line = done.stdout.splitlines()[1]
-    assert re.match(rf"{TIME}billing sees {says} ", line)
-    assert line.endswith(", retry after 7 s") is (answer.status_code == 503)
+    assert re.fullmatch(rf"{TIME}billing sees {says}", done.stdout.splitlines()[1])
     assert (done.exit_code, KEY in done.output) == (0, False)
 
 
-def test_a_document_with_a_mistake_leads_to_the_scope(run: Run, site: Site, tmp_path: Path) -> None:
-    """Whoever rehearses `callers` still sees what a caller gets: the mistake is told, and what to name instead."""
+@pytest.mark.parametrize("has_had_a_token", [True, False])
+def test_a_document_with_a_mistake_leads_to_the_scope(
+    run: Run, site: Site, tmp_path: Path, *, has_had_a_token: bool
+) -> None:
+    """An operator who rehearses `callers` still sees what a caller gets: the scope is that of its last token.
+
+    The mistake is printed, too. Without such a token the command lists what to name. A refusal and another caller's
+    token do not count.
+    """
     callers = tmp_path / "callers.toml"
     callers.write_bytes((site.folder / "callers.toml").read_bytes() + MISTAKE)
     config = (site.folder / "vend.toml").read_text().replace(str(site.folder / "callers.toml"), str(callers))
     (tmp_path / "vend.toml").write_text(config)
-    environ = {"VEND_CONFIG": str(tmp_path / "vend.toml"), "VEND_URL": site.app.url}
-    done = run("watch", "billing", "--for", "1s", **environ)
-    assert done.exit_code == 1
-    assert "is not valid TOML" in done.output
-    assert done.stderr.endswith("The scopes of billing are not known.\nName one: --scope SCOPE\n")
+    given = {"event": "token", "caller": "billing", "scope": SCOPE, "outcome": "vended" if has_had_a_token else "x"}
+    others = ({"scope": OTHER_SCOPE, "outcome": "invalid_scope"}, {"scope": OTHER_SCOPE, "caller": "shop"})
+    events = [given, *({**given, **other} for other in others)]
+    (tmp_path / "app.log").write_text("".join(f"{json.dumps(event)}\n" for event in events))
+    done = watch(run, site, "billing", VEND_CONFIG=str(tmp_path / "vend.toml"))
+    assert "is not valid TOML" in done.stderr
+    if has_had_a_token:
+        told = f"--scope {SCOPE}, that of the last token of billing by {tmp_path}/app.log\n"
+        assert (done.exit_code, done.stdout.count("billing sees 200 ")) == (0, 2)
+    else:
+        options = "".join(f"--scope {scope}\n" for scope in (SCOPE, *SHOP_SCOPES))
+        told = f"The scopes of billing are not known. Name one of {tmp_path}/vend.toml:\n{options}"
+        assert (done.exit_code, done.stdout) == (1, "")
+    assert done.stderr.endswith(told)
 
 
 def test_it_ends_with_the_app(run: Run, tmp_path: Path) -> None:
