@@ -92,7 +92,10 @@ class AcquireFailed(Event):
 
 @declared
 class SecurityTokenMismatch(AcquireFailed):
-    """Like `acquire_failed`: vend refused a token of another tenant or client, or none, not app-only or not Bearer."""
+    """Like `acquire_failed`: vend refused the token that it got.
+
+    Its tenant or client is wrong or missing, or it is not app-only, or not Bearer.
+    """
 
     about = About(
         "security_token_mismatch",
