@@ -25,7 +25,7 @@ REMEDIES = (
     (r"RouteDisabled", "app_checked_routes = true in vend.toml opens this route; read docs/configuration.md first"),
     (r"no entry lists|resolve the entry|may have nothing", "./vend callers explain {caller} --scope {scope}"),
     (
-        r"timeout|no connection|broken|ran out|HTTP (408|429|5\d\d)|acquired just now|too many requests wait",
+        r"timeout|no connection|broken|ran out|in time$|HTTP (408|429|5\d\d)|acquired just now|too many requests wait",
         "wait: callers were told when to retry",
     ),
 )

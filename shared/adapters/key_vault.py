@@ -95,7 +95,7 @@ class KeyVault:
     async def certificate(self, name: str, version: str) -> tuple[Certificate, str]:
         """Return one version of a certificate, and the id of its key; errors as in `certificate_versions`."""
         found = await self._get(f"{self.url}/certificates/{name}/{version}", rights=RIGHTS)
-        _check_name(found, name)
+        _check_version(found, name, version)
         return read_certificate(_decoded(found.get("cer")), name=f"{name}/{version}"), _text(found.get("kid"))
 
     async def sign(self, key_id: str, digest: bytes, algorithm: Algorithm) -> bytes:
@@ -113,7 +113,7 @@ class KeyVault:
     async def secret(self, name: str, version: str) -> str:
         """Return what one version of a secret holds; errors as in `certificate_versions`."""
         found = await self._get(f"{self.url}/secrets/{name}/{version}", rights=SECRET_RIGHTS)
-        _check_name(found, name)
+        _check_version(found, name, version)
         return _text(found.get("value"))
 
     async def _versions(self, kind: str, name: str, *, rights: str) -> list[VersionSummary]:
@@ -178,6 +178,12 @@ def _items(page: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
         raise BadAnswer(cause=_UNREADABLE)
     return found
+
+
+def _check_version(found: Mapping[str, Any], name: str, version: str) -> None:
+    """Raise BadAnswer where an answer is about another version: what one holds is kept for good."""
+    if _check_name(found, name) != version:
+        raise BadAnswer(cause=f"{NAME}: an answer about another version")
 
 
 def _check_name(found: Mapping[str, Any], name: str) -> str:

@@ -6,6 +6,8 @@ from shared.core.errors import OperatorError
 from shared.credentials.certificate_link import LinkFacts
 from shared.credentials.credential import Proof
 
+_REMEDY = "set it again: docs/credentials.md"
+
 
 class SecretLink:
     """One version of a client secret.
@@ -31,7 +33,9 @@ class SecretLink:
         if not self._secret:
             self._secret = await self._load()
         if not self._secret:
-            raise OperatorError(cause="the client secret is empty", remedy="set it again: docs/credentials.md")
+            raise OperatorError(cause="the client secret is empty", remedy=_REMEDY)
+        if not (self._secret.isascii() and self._secret.isprintable()):
+            raise OperatorError(cause="the client secret has characters that no secret of Entra has", remedy=_REMEDY)
         return Proof({"client_secret": self._secret})
 
     def drop(self, proof: Proof) -> bool:  # noqa: ARG002  # a version never changes

@@ -209,15 +209,25 @@ def test_a_new_version_of_a_refused_secret_is_found(client: Client, fake_clock: 
     asyncio.run(story())
 
 
-def test_an_empty_secret_is_the_operators_to_mend(client: Client, fake_clock: FakeClock) -> None:
+@pytest.mark.parametrize(
+    ("secret", "cause"),
+    [
+        ("", "the client secret is empty"),
+        ("pässword", "the client secret has characters that no secret of Entra has"),
+        ("a\nb", "the client secret has characters that no secret of Entra has"),
+    ],
+)
+def test_a_secret_that_is_none_is_the_operators_to_mend(
+    client: Client, fake_clock: FakeClock, secret: str, cause: str
+) -> None:
     """Nothing is sent to Entra."""
-    client.cloud.vault.set_secret(client.vault_secret, "")
+    client.cloud.vault.set_secret(client.vault_secret, secret)
     credential = f'type = "secret", vault = "{client.cloud.vault_url}", name = "{client.vault_secret}"'
 
     async def story() -> None:
         async with app_of(client, fake_clock, credential) as app:
             assert await status(app, client) == (502, 0)
-            assert app.everything("acquire_failed")[0]["cause"] == "the client secret is empty"
+            assert app.everything("acquire_failed")[0]["cause"] == cause
 
     asyncio.run(story())
 
