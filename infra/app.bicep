@@ -15,7 +15,7 @@ param zoneRedundant bool
 @description('Resource id of the identity of the app.')
 param identityId string
 
-@description('Client id of the identity of the app.')
+@description('Client ID of the identity of the app.')
 param identityClientId string
 
 @description('Storage account of the host.')
@@ -36,7 +36,7 @@ param callersUrl string
 @description('URL of the blob that holds the copy of the directory.')
 param directoryUrl string
 
-@description('Client id of the app registration that vend gets tokens as.')
+@description('Client ID of the app registration that vend gets tokens as.')
 param clientId string
 
 @description('Address ranges (CIDR) that may call the app.')
@@ -57,7 +57,7 @@ param metricsEnabled bool
 @description('Answer GET / with the page of the platform.')
 param homepageEnabled bool
 
-@description('Object ids of those who make and delete the keys of callers.')
+@description('Object IDs of those who make and delete the keys of callers.')
 param keyOperatorIds string[]
 
 @description('Resource id of an existing role for the host keys; empty to make one.')

@@ -2,7 +2,7 @@ metadata description = 'vend in one resource group: vends tokens, syncs the dire
 
 import { roles } from 'roles.bicep'
 
-@description('Client id of the app registration that vend gets tokens as.')
+@description('Client ID of the app registration that vend gets tokens as.')
 @minLength(36)
 @maxLength(36)
 param clientId string
@@ -17,7 +17,7 @@ param callerIpRanges string[]
 @minLength(1)
 param deployerIpRanges string[]
 
-@description('Object id of a user, a group or a service principal.')
+@description('Object ID of a user, a group or a service principal.')
 @minLength(36)
 @maxLength(36)
 type objectId = string

@@ -25,7 +25,7 @@ param keepsDeleted bool = true
 @description('Resource id of the identity of the app: role assignments are named after it.')
 param identityId string
 
-@description('Object id of the identity of the app.')
+@description('Object ID of the identity of the app.')
 param principalId string
 
 @description('Ids of the roles that the app gets on this account.')
@@ -34,10 +34,10 @@ param roleIds string[] = []
 @description('Ids of the roles that the app gets on the container alone.')
 param containerRoleIds string[] = []
 
-@description('Object ids of those who read the blobs of the container.')
+@description('Object IDs of those who read the blobs of the container.')
 param readerIds string[] = []
 
-@description('Object ids of those who write the blobs, beside the app.')
+@description('Object IDs of those who write the blobs, beside the app.')
 param writerIds string[] = []
 
 @description('Resource id of the workspace that is told who reads and writes the blobs; empty for none.')

@@ -16,7 +16,7 @@ param workspaceId string
 @description('Resource id of the identity of the app: its role assignment is named after it.')
 param identityId string
 
-@description('Object id of the identity of the app.')
+@description('Object ID of the identity of the app.')
 param principalId string
 
 @description('Resource id of an existing role for signing; empty to make one.')
@@ -28,7 +28,7 @@ param signerRoleName string
 @description('Names of the secrets that the app reads: client secrets, and certificates with a key that signs in the app.')
 param secretNames string[]
 
-@description('Object ids of those who make the certificate.')
+@description('Object IDs of those who make the certificate.')
 param certificateOfficerIds string[]
 
 resource vault 'Microsoft.KeyVault/vaults@2026-02-01' = {

@@ -84,6 +84,7 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "shared/credentials/check.py": ("tests/api/test_readiness.py", "tests/credentials/test_chain.py"),
     "shared/credentials/flight.py": _CHAIN,
     "shared/credentials/local_key.py": ("tests/credentials/test_kinds.py",),
+    "shared/credentials/secret.py": ("tests/credentials/test_kinds_in_time.py",),
     "shared/credentials/vault_signer.py": _CHAIN,
     "shared/credentials/vault_versions.py": _CHAIN,
     "shared/directory/report.py": ("tests/directory/test_run.py", "tests/directory/test_orders.py"),

@@ -56,7 +56,7 @@ class BlobStorage:
     Args:
         authority: of the challenge.
         tenant_id: of the challenge.
-        authenticate: returns the object id that a token for `RESOURCE` proves, or None for an invalid token.
+        authenticate: returns the object ID that a token for `RESOURCE` proves, or None for an invalid token.
         now: the clock of `Last-Modified`, in seconds since 1970.
         containers: the names of the account's containers.
     """

@@ -93,12 +93,12 @@ class Population:
         return self._counts[kind.name]
 
     def id(self, kind: Kind, index: int) -> str:
-        """Return the object id at an index."""
+        """Return the object ID at an index."""
         number = (CODES[kind.name] << INDEX_BITS | index) * FACTOR % RANGE
         return self._written(number ^ number >> 24)
 
     def find(self, object_id: str) -> tuple[Kind, int] | None:
-        """Return the kind and the index of an object id."""
+        """Return the kind and the index of an object ID."""
         try:
             mixed = int(object_id[24:], 16)
         except ValueError:

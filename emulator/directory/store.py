@@ -262,12 +262,12 @@ class Directory:
         return next((each for each in tuple(self._tenants.values()) if wanted in {each.id, each.domain}), None)
 
     def application(self, client_id: str) -> Application | None:
-        """Return an application that is not deleted by its client id, in any case."""
+        """Return an application that is not deleted by its client ID, in any case."""
         found = self._applications.get(client_id.lower())
         return found if found and _is_active(self._home, found.object_id) else None
 
     def application_object(self, object_id: str) -> Application | None:
-        """Return an application that is not deleted by its object id, in any case."""
+        """Return an application that is not deleted by its object ID, in any case."""
         wanted = object_id.lower()
         found = next((each for each in tuple(self._applications.values()) if each.object_id == wanted), None)
         return found if found and _is_active(self._home, wanted) else None

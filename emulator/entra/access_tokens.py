@@ -91,7 +91,7 @@ class AccessTokens:
         return claims
 
     def authenticate(self, token: str, *, audience: str, tenant_id: str | None = None) -> str | None:
-        """Return the object id of the principal that a bearer token proves, or None for an invalid token."""
+        """Return the object ID of the principal that a bearer token proves, or None for an invalid token."""
         claims = self.verify(token, audience=audience, tenant_id=tenant_id)
         return str(claims["oid"]) if claims else None
 

@@ -98,7 +98,7 @@ class Entra:
         )
 
     def counts(self) -> Counter[tuple[str, str, str]]:
-        """Count the token requests by tenant, client id and scope, as they were sent."""
+        """Count the token requests by tenant, client ID and scope, as they were sent."""
         return Counter((request.tenant, request.client_id, request.scope) for request in tuple(self.requests))
 
     async def _discovery_v2(self, request: Request) -> Response:

@@ -80,7 +80,7 @@ def _required(fields: Mapping[str, str], name: str) -> str:
 
 
 def _basic(authorization: str) -> tuple[str, str] | None:
-    """Read client id and secret from HTTP Basic, where both are form-encoded (RFC 6749 section 2.3.1)."""
+    """Read client ID and secret from HTTP Basic, where both are form-encoded (RFC 6749 section 2.3.1)."""
     scheme, _, encoded = authorization.partition(" ")
     if scheme.lower() != "basic":
         return None

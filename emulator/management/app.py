@@ -45,7 +45,7 @@ class Management:
     `fail` and `lose` are switches for tests.
 
     Args:
-        authenticate: returns the object id that a token for `RESOURCE` proves, or None for an invalid token.
+        authenticate: returns the object ID that a token for `RESOURCE` proves, or None for an invalid token.
     """
 
     def __init__(self, *, authenticate: Callable[[str], str | None]) -> None:

@@ -40,7 +40,7 @@ class KeyVault:
     Args:
         authority: of the challenge.
         tenant_id: of the challenge.
-        authenticate: returns the object id that a token for `RESOURCE` proves, or None for an invalid token.
+        authenticate: returns the object ID that a token for `RESOURCE` proves, or None for an invalid token.
         now: the clock of dates and validity, in seconds since 1970.
     """
 

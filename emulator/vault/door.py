@@ -21,14 +21,14 @@ API_VERSIONS = {"7.0", "7.1", "7.2", "7.3", "7.4", "7.5", "7.6", "2025-07-01", "
 class Door:
     """ASGI middleware: checks token, network and api-version before the address; sets the headers of every response.
 
-    `request.state.principal` is the object id of the caller.
+    `request.state.principal` is the object ID of the caller.
 
     Attributes:
         closed: why the network keeps every caller out, or None; a test may set it at any time.
 
     Args:
         inside: the application behind.
-        authenticate: returns the object id that a token proves, or None for an invalid token.
+        authenticate: returns the object ID that a token proves, or None for an invalid token.
         authority: with the tenant, of the challenge.
         resource: of the challenge, and the audience that tokens must have.
     """

@@ -25,7 +25,7 @@ _SCOPE = re.compile(rf"{SCOPE_TOKEN}{re.escape(DEFAULT_SUFFIX)}\Z")
 
 
 def is_guid(text: str) -> bool:
-    """Return whether a tenant or client id is a GUID: nothing else is ever put into a URL."""
+    """Return whether a tenant or client ID is a GUID: nothing else is ever put into a URL."""
     return _GUID.match(text) is not None
 
 

@@ -13,7 +13,7 @@ from shared.core.form import ClientFields, read_credential
 from shared.core.identity_token import TOKEN_LIMIT, refused
 
 _BEARER_LIMIT = len("Bearer ") + TOKEN_LIMIT
-_CHARACTERS = (string.ascii_letters + string.digits + "_.-").encode()
+_CHARACTERS = f"{string.ascii_letters}{string.digits}_.-".encode()
 """Of a token in compact form."""
 
 

@@ -339,7 +339,7 @@ def of_a_provider(client: Client) -> None:
 
 NOBODY = "https://nobody.example/.default"
 NO_TENANT = 'profiles.graph.tenants = ["00000000-0000-4000-8000-000000000000"]\n'
-FEDERATION = "compare issuer, subject (the object id of the managed identity) and audience"
+FEDERATION = "compare issuer, subject (the object ID of the managed identity) and audience"
 PRINCIPAL = "compare client_id and tenants of the profile with the app registration"
 SECRET = "make a new secret, az ad app credential reset"
 UPLOAD = "make the certificate known to the app registration"

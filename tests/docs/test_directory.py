@@ -254,7 +254,7 @@ def test_the_manager_of_a_user(place: Where) -> None:
 
 
 def test_applications_and_what_ends(place: Where) -> None:
-    """By the client id both objects are found; what ends is sorted, and is neither over nor later than asked."""
+    """By the client ID both objects are found; what ends is sorted, and is neither over nor later than asked."""
     now = time.time()
     ends = {1: now + 2 * DAY, 2: now + 40 * DAY, 3: now - DAY, 4: now + DAY, 5: 253_402_300_799.0}
     held = {oid(number): Credential(None, None, None, end) for number, end in ends.items()}

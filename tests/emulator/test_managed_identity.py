@@ -126,7 +126,7 @@ def test_a_disabled_identity_gets_no_token(cloud: LocalCloud, header: str) -> No
 
 
 def test_a_token_for_the_exchange_is_what_entra_compares(cloud: LocalCloud, header: str) -> None:
-    """Issuer of v2.0, the object id of the identity as subject, and the app id of the exchange as audience."""
+    """Issuer of v2.0, the object ID of the identity as subject, and the app id of the exchange as audience."""
     token = ask(cloud, header, resource=TOKEN_EXCHANGE).json()["access_token"]
 
     claims = jwt.decode(token, options={"verify_signature": False})
@@ -138,7 +138,7 @@ def test_a_token_for_the_exchange_is_what_entra_compares(cloud: LocalCloud, head
 
 
 def test_a_process_chooses_among_its_identities(cloud: LocalCloud, header: str) -> None:
-    """Two user-assigned identities of one app share its header; the client id names one of them."""
+    """Two user-assigned identities of one app share its header; the client ID names one of them."""
     second = ManagedIdentity("0e4b6c1d-8f3a-4d27-95b0-c6a1e7d2f839", "second", TENANT_ID, header)
     cloud.directory.add_identity(second)
 

@@ -34,7 +34,7 @@ _CONSENT = (
 )
 _SCOPE = "correct scopes of the profile in vend.toml: the URI of the API as it is registered, followed by /.default"
 _FEDERATION = (
-    "compare issuer, subject (the object id of the managed identity) and audience, upper and lower case too: "
+    "compare issuer, subject (the object ID of the managed identity) and audience, upper and lower case too: "
     "az ad app federated-credential list --id $VEND_CLIENT_ID; a new one takes some minutes to be known: "
     "docs/credentials.md"
 )

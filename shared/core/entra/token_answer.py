@@ -71,7 +71,7 @@ def read_token(
 def _check_claims(claims: Mapping[str, Any], *, tenant_id: str, client_id: str) -> None:
     """Compare what a token says of itself with what was asked for: Entra's always name their tenant and client.
 
-    The audience is not compared: v2.0 tokens carry the API's client id, v1.0 tokens may carry either. Nothing here
+    The audience is not compared: v2.0 tokens carry the API's client ID, v1.0 tokens may carry either. Nothing here
     proves the token; only its API can.
     """
     if not claims:
