@@ -236,7 +236,7 @@ def run_tests(root: Path, tests: Sequence[str], file: str, source: str) -> tuple
         sys.path[:] = [str(copy), *(entry for entry in sys.path if Path(entry).resolve() != ROOT)]
         options = ["-q", "-x", "--assert=plain", "-p", "no:randomly", "-p", "no:cacheprovider", "--timeout=20"]
         # A folder of its own: two runs that tidy up a common one trip over each other.
-        options += ["--hypothesis-profile=mutants", "-m", "not slow and not nightly", f"--basetemp={place}/tests"]
+        options += ["--hypothesis-profile=mutants", "-m", "not nightly", f"--basetemp={place}/tests"]
         with redirect_stdout(io.StringIO()) as printed:
             return int(pytest.main([*options, *tests])), printed.getvalue()
 
