@@ -5,7 +5,7 @@ returns how many rows it wrote. The record that an object was seen does not coun
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import batched
 from typing import Any
@@ -63,7 +63,7 @@ def apply(
     if missing:
         _insert(connection, checkpoint, missing, now=now)
         before = {**before, **_read(connection, table, checkpoint, missing)}
-    written = len(missing) + _update(connection, table, before, after, checkpoint.stream.name, now=now)
+    written = len(missing) + _update(connection, table, checkpoint, before, after, inserted=missing.keys(), now=now)
     numbers = {oid: stored.number for oid, stored in before.items()}
     written += credentials.apply(connection, checkpoint, changes, numbers, now=now)
     edges_written, new_edges = edges.apply(connection, checkpoint, changes, now=now)
@@ -169,10 +169,11 @@ def _insert(connection: Connection, checkpoint: Checkpoint, missing: Mapping[str
 def _update(
     connection: Connection,
     table: Table,
+    checkpoint: Checkpoint,
     before: Mapping[str, _Stored],
     after: Mapping[str, Known],
-    stream: str,
     *,
+    inserted: Collection[str],
     now: float,
 ) -> int:
     """Write what differs. Most objects of a new copy are as they were: they get their generation, by one statement."""
@@ -188,6 +189,8 @@ def _update(
             gone.append(was.number)
         elif has_new_row:
             rows.append({"object": was.number, **row})
+        if oid in inserted:
+            continue  # with its header, a moment ago
         moves += is_moved
         is_changed = is_moved or has_new_row
         if is_changed or _header(replace(was.known, generation=known.generation)) != _header(known):
@@ -195,7 +198,7 @@ def _update(
                 "changed_at": now if is_changed else was.changed_at,
                 "state_changed_at": now if is_moved else was.state_changed_at,
             }
-            headers.append({"number": was.number, "stream": stream, **times, **_header(known)})
+            headers.append({"number": was.number, "stream": checkpoint.stream.name, **times, **_header(known)})
         elif was.known.generation != known.generation:
             seen.append(was.number)
     _write(connection, table, rows, headers)
