@@ -91,7 +91,7 @@ class Limits:
         default=20,
         metadata={
             "why": "the longest time that a caller waits for a token; then vend answers 504. "
-            "A worker without a callers document adds up to `attempt_seconds`"
+            "A worker without a callers document may take up to `attempt_seconds` longer"
         },
     )
     attempts_per_flight: int = field(
