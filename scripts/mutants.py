@@ -82,7 +82,11 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "shared/credentials/certificate_file.py": ("tests/credentials/test_kinds_in_time.py",),
     "shared/credentials/certificate_link.py": _CHAIN,
     "shared/credentials/check.py": ("tests/api/test_readiness.py", "tests/credentials/test_chain.py"),
-    "shared/credentials/flight.py": _CHAIN,
+    "shared/credentials/flight.py": (
+        *_CHAIN,
+        "tests/credentials/test_rollover.py",
+        "tests/credentials/test_kinds_in_time.py",
+    ),
     "shared/credentials/local_key.py": ("tests/credentials/test_kinds.py",),
     "shared/credentials/secret.py": ("tests/credentials/test_kinds_in_time.py",),
     "shared/credentials/vault_signer.py": _CHAIN,

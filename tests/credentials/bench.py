@@ -36,6 +36,7 @@ class FakeVault:
     error: Exception | None = None
     unreadable: UpstreamError | None = None
     is_hung = False
+    delay = 0.0
 
     def __init__(self, clock: FakeClock) -> None:
         self._clock = clock
@@ -76,8 +77,8 @@ class FakeVault:
         return hashlib.sha256(key_id.encode() + digest).digest()
 
     async def _answer(self, error: Exception | None) -> None:
-        """Answer at once, fail, or never end."""
-        await asyncio.sleep(HOUR if self.is_hung else 0)
+        """Answer after so many seconds, fail, or never end."""
+        await asyncio.sleep(HOUR if self.is_hung else self.delay)
         if failure := self.error or error:
             raise failure
 

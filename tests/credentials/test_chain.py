@@ -297,6 +297,19 @@ def test_a_link_whose_proof_cannot_be_made_is_passed_over(*, is_hung: bool) -> N
     assert (registration.asked, registration.resting) == (["v9", "v1", "v1"], [])
 
 
+def test_the_only_link_has_all_of_the_time() -> None:
+    """Half of the twenty seconds is for one of several: where it is the only one, a vault that takes 17 serves."""
+    registration = Registration()
+
+    async def story() -> None:
+        for registration.vault.delay in (0, 17):
+            registration.clock.tick(600)  # no assertion is reused
+            await registration.acquire()
+
+    run_virtual(story, registration.clock)
+    assert registration.asked == ["v1", "v1"]
+
+
 def test_a_credential_that_cannot_be_read_is_passed_over() -> None:
     """A fresh worker whose first vault is away is served by the second credential; the first is preferred later."""
     away, serving = Registration(), Registration()
