@@ -148,7 +148,8 @@ def check_silence(told: Told, lines: list[str], keys: Mapping[str, str]) -> None
     answer = f"{told.headers}{told.body.decode()}".lower()
     log = "".join(lines).lower()
     assert "canary" not in answer + log
-    assert "evil" not in answer  # the operator sees the scope that was asked for
+    # The operator sees the scope that was asked for. A token may have any four letters in a row.
+    assert not any(host in answer for host in ("evil.example", "evil。example"))
     for key in keys.values():
         for secret in (key, basic("billing", key)[6:]):
             assert secret.lower() not in answer + log

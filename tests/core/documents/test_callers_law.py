@@ -252,10 +252,13 @@ AUDITED = {
     ],
 }
 """In audit mode the first grant decides about a scope that it does not list, too."""
+GONE = {"profile": "gone", "scopes": ["api://a/.default"]}
+"""Withholds its scope from a later grant in audit mode, which does not list it."""
 
 
 @given(table=taken_documents())
 @example(table={"callers": {"a": AUDITED}})
+@example(table={"callers": {"a": {**AUDITED, "allow": [GONE, {"profile": "graph", "scopes": ["api://b/.default"]}]}}})
 def test_an_edit_gives_more_only_where_the_document_says_so(table: dict[str, Any]) -> None:
     """REL-64: a mistake that is taken out withholds nothing any more. It is named, and so is what it withholds.
 
@@ -268,6 +271,8 @@ def test_an_edit_gives_more_only_where_the_document_says_so(table: dict[str, Any
     before = given_by(base)
     # Entries that overlap are named too, but neither of them withholds anything.
     named = keys_of([*base.mistakes, *(each for each in base.warnings if not each.endswith("which decides"))])
+    # A grant of no profile withholds what it lists, by its other members too.
+    named += [name.removesuffix(".profile") for name in named]
     for path in list(_paths(table)):
         at = reduce(lambda above, step: f"{above}[{step}]" if isinstance(step, int) else dotted(above, step), path, "")
         if any(_is_within(name, at) or _is_within(at, name) for name in named):
