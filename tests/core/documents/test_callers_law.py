@@ -253,12 +253,12 @@ AUDITED = {
 }
 """In audit mode the first grant decides about a scope that it does not list, too."""
 GONE = {"profile": "gone", "scopes": ["api://a/.default"]}
-"""Withholds its scope from a later grant in audit mode, which does not list it."""
+"""Withholds its scope from a later grant in audit mode, also where that one lists what its profile does not have."""
 
 
 @given(table=taken_documents())
 @example(table={"callers": {"a": AUDITED}})
-@example(table={"callers": {"a": {**AUDITED, "allow": [GONE, {"profile": "graph", "scopes": ["api://b/.default"]}]}}})
+@example(table={"callers": {"a": {**AUDITED, "allow": [GONE, {"profile": "graph", "scopes": ["api://c/.default"]}]}}})
 def test_an_edit_gives_more_only_where_the_document_says_so(table: dict[str, Any]) -> None:
     """REL-64: a mistake that is taken out withholds nothing any more. It is named, and so is what it withholds.
 
