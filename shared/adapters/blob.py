@@ -5,13 +5,13 @@ https://learn.microsoft.com/rest/api/storageservices/get-blob
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Protocol
 
+from shared.adapters.own_identity import GetToken
 from shared.core.documents.content import DOCUMENT_BYTES, Content
 from shared.core.errors import BadAnswer, OperatorError, Unavailable
 from shared.core.reply import Reply
-from shared.core.token import AccessToken
 
 NAME = "Azure Storage"
 VERSION = "2023-11-03"
@@ -40,11 +40,11 @@ class BlobSource:
 
     Args:
         url: of the blob.
-        get_token: returns a token of the app's own for Azure Storage, and not the one of this SHA-256, if any.
+        get_token: of Azure Storage.
         get: sends the request.
     """
 
-    def __init__(self, url: str, *, get_token: Callable[[str | None], Awaitable[AccessToken]], get: GetBlob) -> None:
+    def __init__(self, url: str, *, get_token: GetToken, get: GetBlob) -> None:
         self._url = url
         self._get_token = get_token
         self._get = get

@@ -8,19 +8,20 @@ https://learn.microsoft.com/azure/key-vault/certificates/about-certificates
 import base64
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 from shared.adapters.http import Upstream
+from shared.adapters.own_identity import GetToken, authorized
 from shared.core.encoding import from_any_base64
 from shared.core.entra.certificate import Certificate, VersionSummary, read_certificate
 from shared.core.entra.jws import Algorithm
 from shared.core.errors import BadAnswer, OperatorError, Unavailable, UpstreamError
 from shared.core.reply import Reply, json_object
 from shared.core.retry import retry_after
-from shared.core.token import AccessToken, Clock
+from shared.core.token import Clock
 
 NAME = "Key Vault"
 API_VERSION = "7.4"
@@ -64,7 +65,7 @@ class KeyVault:
 
     Args:
         url: of the vault.
-        get_token: returns a token of the app's own for Key Vault, and not the one of this SHA-256, if any.
+        get_token: of Key Vault.
         upstream: sends the requests, to this vault alone.
         clock: both clocks.
     """
@@ -73,7 +74,7 @@ class KeyVault:
         self,
         url: str,
         *,
-        get_token: Callable[[str | None], Awaitable[AccessToken]],
+        get_token: GetToken,
         upstream: Upstream,
         clock: Clock,
     ) -> None:
@@ -128,7 +129,7 @@ class KeyVault:
                 if count > VERSIONS:
                     remedy = "make a new certificate or secret under another name, and name it in vend.toml"
                     raise OperatorError(cause=f"{NAME}: more than {VERSIONS} versions", remedy=remedy).about(name)
-                version = _check_name(each, name)
+                version = _version_of(each, name)
                 if _VERSION.fullmatch(version):
                     versions.append(_summary(version, each))
             if not page.get("nextLink"):
@@ -141,24 +142,19 @@ class KeyVault:
 
     async def _asked(self, method: str, url: str, *, rights: str, content: bytes = b"") -> dict[str, Any]:
         """Return the object that the vault answers with; raise what any other answer means."""
-        token = await self._get_token(None)
-        reply = await self._sent(method, url, token, content=content)
-        if reply.status == 401:  # a token that looked good, and that the vault has rejected
-            token = await self._get_token(token.sha256)
-            reply = await self._sent(method, url, token, content=content)
+        address = url if "?" in url else f"{url}?api-version={API_VERSION}"  # the link to a next page has its own
+        media = {"content-type": "application/json"} if content else {}
+
+        async def send(token: Mapping[str, str]) -> Reply:
+            return await self._upstream.send(method, address, headers={**token, **media}, content=content)
+
+        reply = await authorized(send, self._get_token)
         if reply.status != 200:
             raise self._failure(reply, rights=rights)
         found = json_object(reply.body)
         if found is None:
             raise BadAnswer(cause=_UNREADABLE)
         return found
-
-    async def _sent(self, method: str, url: str, token: AccessToken, *, content: bytes) -> Reply:
-        headers = {"authorization": f"Bearer {token.secret}"}
-        if content:
-            headers["content-type"] = "application/json"
-        address = url if "?" in url else f"{url}?api-version={API_VERSION}"  # the link to a next page has its own
-        return await self._upstream.send(method, address, headers=headers, content=content)
 
     def _failure(self, reply: Reply, *, rights: str) -> UpstreamError:
         """Return what a refusal of the vault means, without its words: they name vault, identity and tenant."""
@@ -182,11 +178,11 @@ def _items(page: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
 
 def _check_version(found: Mapping[str, Any], name: str, version: str) -> None:
     """Raise BadAnswer where an answer is about another version: what one holds is kept for good."""
-    if _check_name(found, name) != version:
+    if _version_of(found, name) != version:
         raise BadAnswer(cause=f"{NAME}: an answer about another version")
 
 
-def _check_name(found: Mapping[str, Any], name: str) -> str:
+def _version_of(found: Mapping[str, Any], name: str) -> str:
     """Return the version that an answer is about.
 
     Raises:

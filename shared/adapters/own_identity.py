@@ -3,7 +3,7 @@
 https://learn.microsoft.com/azure/app-service/overview-managed-identity#rest-endpoint-reference
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import urlencode
 
 from shared.adapters.http import Network
@@ -17,6 +17,9 @@ from shared.core.token import AccessToken, Acquired, Clock, TokenSource, Wanted
 NAME = "managed identity"
 API_VERSION = "2019-08-01"
 REFUSALS = (400, 401, 403)
+
+type GetToken = Callable[[str | None], Awaitable[AccessToken]]
+"""Returns a token of the app's own for one service, and not the one of this SHA-256, if any."""
 
 _NOT_ASSIGNED = b"No User Assigned or Delegated Managed Identity found"
 """The words of App Service where `client_id` is of an identity that the app does not have."""
@@ -92,3 +95,21 @@ class ManagedIdentity:
 
     def _is_endpoint(self, origin: Origin) -> bool:
         return origin == origin_of(self._environ.get("IDENTITY_ENDPOINT", ""))
+
+
+async def authorized(send: Callable[[Mapping[str, str]], Awaitable[Reply]], get_token: GetToken) -> Reply:
+    """Send a request with a token, and again with another one if the first is rejected: then nothing was done.
+
+    Args:
+        send: sends it with these headers.
+        get_token: of the service that is asked.
+
+    Raises:
+        UpstreamError: there is no answer, or no token.
+    """
+    token = await get_token(None)
+    reply = await send({"authorization": f"Bearer {token.secret}"})
+    if reply.status == 401:
+        token = await get_token(token.sha256)
+        reply = await send({"authorization": f"Bearer {token.secret}"})
+    return reply

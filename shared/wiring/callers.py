@@ -1,6 +1,6 @@
 """Settings -> the callers, by the document that the settings name, and how they are recognised."""
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from functools import partial
@@ -10,6 +10,7 @@ from typing import Any
 from shared.adapters.blob import NAME, BlobSource
 from shared.adapters.file import FileSource
 from shared.adapters.http import Network, exactly
+from shared.adapters.own_identity import GetToken
 from shared.callers.issuer_keys import IssuerKeys
 from shared.callers.live import Callers
 from shared.callers.published_keys import name_of, published_keys
@@ -18,7 +19,7 @@ from shared.core.documents.issuers import IssuerSettings
 from shared.core.documents.places import is_url
 from shared.core.documents.settings import Settings
 from shared.core.policy import Deployment
-from shared.core.token import AccessToken, Clock
+from shared.core.token import Clock
 from shared.core.verification_keys import KeySet
 from shared.telemetry.events import Events
 
@@ -28,7 +29,7 @@ def build_callers(
     *,
     root: Path,
     network: Network,
-    get_token: Callable[[str | None], Awaitable[AccessToken]],
+    get_token: GetToken,
     clock: Clock,
     events: Events,
     on_new_generation: Callable[[], None],
@@ -40,7 +41,7 @@ def build_callers(
         settings: without mistakes.
         root: where a relative path starts.
         network: makes the way to a blob.
-        get_token: returns a token of the app's own for Azure Storage, and not the one of this SHA-256, if any.
+        get_token: of Azure Storage.
         clock: both clocks.
         events: where mistakes are reported.
         on_new_generation: called when the document raises its `generation`.
@@ -91,7 +92,7 @@ def _source(
     *,
     root: Path,
     network: Network,
-    get_token: Callable[[str | None], Awaitable[AccessToken]],
+    get_token: GetToken,
     pool: Executor,
 ) -> FileSource | BlobSource:
     if not is_url(place):

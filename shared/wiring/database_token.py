@@ -2,9 +2,8 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Coroutine
-from typing import Any
 
+from shared.adapters.own_identity import GetToken
 from shared.core.errors import Unavailable
 from shared.core.token import AccessToken
 
@@ -16,13 +15,11 @@ class DatabaseToken:
     """The tokens of an identity, for threads beside the event loop.
 
     Args:
-        get: returns a token, and not the one of this SHA-256, if any.
+        get: of the tokens for a database.
         loop: the event loop.
     """
 
-    def __init__(
-        self, get: Callable[[str | None], Coroutine[Any, Any, AccessToken]], *, loop: asyncio.AbstractEventLoop
-    ) -> None:
+    def __init__(self, get: GetToken, *, loop: asyncio.AbstractEventLoop) -> None:
         self._get = get
         self._loop = loop
 
@@ -33,9 +30,12 @@ class DatabaseToken:
             UpstreamError: there is none.
         """
         rejected = hashlib.sha256(refused.encode()).hexdigest() if refused else None
-        found = asyncio.run_coroutine_threadsafe(self._get(rejected), self._loop)
+        found = asyncio.run_coroutine_threadsafe(self._token(rejected), self._loop)
         try:
             return found.result(WAIT_SECONDS).secret
         except TimeoutError:
             found.cancel()
         raise Unavailable(cause="no token for the database came in time")
+
+    async def _token(self, rejected: str | None) -> AccessToken:
+        return await self._get(rejected)

@@ -1,12 +1,11 @@
 """Settings -> the tokens of the app's own identity: they are cached and refreshed ahead like those of callers."""
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
-from typing import Any
 
 from shared.adapters.http import Network
-from shared.adapters.own_identity import NAME, ManagedIdentity
+from shared.adapters.own_identity import NAME, GetToken, ManagedIdentity
 from shared.core.documents.settings import Settings
 from shared.core.entra.clouds import STORAGE_SCOPE
 from shared.core.errors import UpstreamError
@@ -22,8 +21,6 @@ FAILURE_MAX_SECONDS = 60.0
 """How long its failure is remembered at the most. Whoever waits for it, Entra's flights or a check of the callers
 document, remembers the failure too, and both waits add up."""
 
-
-type GetToken = Callable[[str | None], Coroutine[Any, Any, AccessToken]]
 
 _WAITS = ("failure_first_seconds", "failure_max_seconds", "failure_permanent_seconds", "retry_after_cap_seconds")
 
@@ -55,7 +52,7 @@ class OwnIdentity:
         return found.token.secret
 
     def tokens_for(self, scope: str) -> GetToken:
-        """Return what returns a token for a scope, and not the one of a SHA-256, if any."""
+        """Return what returns the tokens for a scope."""
         assert scope in self._scopes
         key = TokenKey(NAME, "", scope)
 

@@ -6,9 +6,9 @@ from types import MappingProxyType
 from typing import Protocol
 
 from shared.adapters.blob import ETAG, NAME, VERSION
+from shared.adapters.own_identity import GetToken, authorized
 from shared.core.errors import BadAnswer, OperatorError, Unavailable, UpstreamError
 from shared.core.reply import Reply
-from shared.core.token import AccessToken
 
 ATTEMPTS = 3
 
@@ -37,7 +37,7 @@ class BlobRequests:
 
     Args:
         url: of the blob.
-        get_token: returns a token of the app's own for Azure Storage, and not the one of this SHA-256, if any.
+        get_token: of Azure Storage.
         send: sends a request.
         sleep: waits for some seconds.
     """
@@ -46,7 +46,7 @@ class BlobRequests:
         self,
         url: str,
         *,
-        get_token: Callable[[str | None], Awaitable[AccessToken]],
+        get_token: GetToken,
         send: SendToBlob,
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
@@ -98,15 +98,13 @@ class BlobRequests:
         Raises:
             UpstreamError: there is no answer, or no token.
         """
-        rejected: str | None = None
-        while True:
-            token = await self._get_token(rejected)
-            every = {"authorization": f"Bearer {token.secret}", "x-ms-version": VERSION, "accept": "*/*"}
-            url = f"{self._url}{query}"
-            reply = await self._send(method, url, headers={**every, **headers}, content=content, body_bytes=body_bytes)
-            if reply.status != 401 or rejected is not None:
-                return reply
-            rejected = token.sha256
+        every = {"x-ms-version": VERSION, "accept": "*/*", **headers}
+        url = f"{self._url}{query}"
+
+        async def send(token: Mapping[str, str]) -> Reply:
+            return await self._send(method, url, headers={**token, **every}, content=content, body_bytes=body_bytes)
+
+        return await authorized(send, self._get_token)
 
 
 def code_of(reply: Reply) -> str:
