@@ -165,7 +165,8 @@ class Limits:
     )
     upstream_body_bytes: int = field(default=100 * 1024, metadata={"why": "the largest answer of an outside service"})
     graph_first_byte_seconds: float = field(
-        default=60, metadata={"why": "the longest pause before the first piece of a page of Graph, and between two"}
+        default=60,
+        metadata={"why": "the longest pause before the first piece of a page of Graph, and between two pieces"},
     )
     graph_page_seconds: float = field(default=120, metadata={"why": "the longest time for one page of Graph"})
     graph_page_bytes: int = field(default=8 * 1024 * 1024, metadata={"why": "the largest page of Graph"})

@@ -45,7 +45,7 @@ _CLOCK = (
 _WAIT = "wait: vend asks again after the wait that Entra named, and serves cached tokens until then"
 _DEFECT = "this is a defect of vend: report it with the event"
 _RSA = (
-    "have the issuer of an assertion file sign by RS256; if it is a certificate, make a new one with an RSA key: "
+    "have the issuer of an assertion file sign by RS256; for a certificate, make a new one with an RSA key: "
     "az keyvault certificate create --vault-name $VEND_VAULT --name vend --policy $CERTIFICATE_POLICY"
 )
 _SECRET = (
@@ -120,8 +120,7 @@ _MEANINGS = {
     ),
     7000274: Meaning(
         "the signature of the client assertion is wrong",
-        "see what writes the assertion file: nothing may change a token that is signed; if it is a certificate, "
-        + _UPLOAD,
+        "see what writes the assertion file: nothing may change a token that is signed; for a certificate, " + _UPLOAD,
     ),
     7000277: Meaning("the certificate is revoked; Microsoft does not publish what leads to it", _NEW_CERTIFICATE),
     7005004: Meaning(
