@@ -148,7 +148,8 @@ class Limits:
         default=5,
         metadata={
             "why": "the age from which a flight counts as late; "
-            "two fifths of this if the last flight failed by an outage"
+            "two fifths of this if the last flight failed by an outage. "
+            "It is also the time after which requests wait for the callers document only up to `waiting_max`"
         },
     )
     waiting_max: int = field(
@@ -165,7 +166,8 @@ class Limits:
     )
     upstream_body_bytes: int = field(default=100 * 1024, metadata={"why": "the largest answer of an outside service"})
     graph_first_byte_seconds: float = field(
-        default=60, metadata={"why": "the longest pause before the first piece of a page of Graph, and between two"}
+        default=60,
+        metadata={"why": "the longest pause before the first piece of a page of Graph, and between two pieces"},
     )
     graph_page_seconds: float = field(default=120, metadata={"why": "the longest time for one page of Graph"})
     graph_page_bytes: int = field(default=8 * 1024 * 1024, metadata={"why": "the largest page of Graph"})
@@ -185,8 +187,8 @@ class Limits:
     unknown_keys_per_minute: int = field(
         default=60,
         metadata={
-            "why": "refusals with a line of their own in the log, on the routes where vend alone checks the key; "
-            "vend counts the others"
+            "why": "refusals of unknown callers that get a line of their own in the log, on the routes "
+            "where vend alone checks the key; vend only counts further ones"
         },
     )
 

@@ -45,7 +45,7 @@ _CLOCK = (
 _WAIT = "wait: vend asks again after the wait that Entra named, and serves cached tokens until then"
 _DEFECT = "this is a defect of vend: report it with the event"
 _RSA = (
-    "have the issuer of an assertion file sign by RS256; if it is a certificate, make a new one with an RSA key: "
+    "have the issuer of an assertion file sign by RS256; for a certificate, make a new one with an RSA key: "
     "az keyvault certificate create --vault-name $VEND_VAULT --name vend --policy $CERTIFICATE_POLICY"
 )
 _SECRET = (
@@ -64,7 +64,10 @@ _MEANINGS = {
     501051: Meaning("the API gives tokens only to assigned clients, and this client is not assigned", _CONSENT),
     500181: Meaning("the client certificate of the TLS connection is not the one that Entra expects", _DEFECT),
     500207: Meaning("the kind of account in the tenant cannot have tokens for this API", _SCOPE),
-    50012: Meaning("the proof is not valid; with send_x5c, its subject name is not trusted", _UPLOAD),
+    50012: Meaning(
+        "the proof is not valid; with send_x5c, its subject name is not trusted",
+        _UPLOAD + "; with send_x5c, correcting trustedCertificateSubjects in the manifest does it too",
+    ),
     50027: Meaning("the client assertion is no valid JWT", _DEFECT),
     50048: Meaning("subject and issuer of the client assertion differ", _DEFECT),
     50105: Meaning("the API gives tokens only to assigned clients, and this client is not assigned", _CONSENT),
@@ -90,7 +93,7 @@ _MEANINGS = {
     700212: Meaning("no federated credential has the audience of the token that was sent as proof", _FEDERATION),
     700213: Meaning("no federated credential has the subject of the token that was sent as proof", _FEDERATION),
     700226: Meaning(
-        "the token that was sent as proof is of an app registration, and Entra takes that of a managed identity alone",
+        "the token that was sent as proof is of an app registration; Entra takes only one of a managed identity here",
         "use type = federated_managed_identity in the profile, or an assertion of a provider outside of Entra: "
         "docs/credentials.md",
     ),
@@ -108,7 +111,9 @@ _MEANINGS = {
         "the app registration or its service principal is disabled",
         "find out who disabled it and why, then: az ad sp update --id $VEND_CLIENT_ID --set accountEnabled=true",
     ),
-    7000214: Meaning("the certificate is revoked in the trust by subject name", _NEW_CERTIFICATE),
+    7000214: Meaning(
+        "with send_x5c: the manifest of the app registration lists the certificate as revoked", _NEW_CERTIFICATE
+    ),
     7000215: Meaning("the client secret is wrong; often it is the ID of the secret in place of its value", _SECRET),
     7000216: Meaning("the client assertion is missing, or is no string", _DEFECT),
     7000218: Meaning("no client assertion was sent", _DEFECT),
@@ -120,8 +125,7 @@ _MEANINGS = {
     ),
     7000274: Meaning(
         "the signature of the client assertion is wrong",
-        "see what writes the assertion file: nothing may change a token that is signed; if it is a certificate, "
-        + _UPLOAD,
+        "see what writes the assertion file: nothing may change a token that is signed; for a certificate, " + _UPLOAD,
     ),
     7000277: Meaning("the certificate is revoked; Microsoft does not publish what leads to it", _NEW_CERTIFICATE),
     7005004: Meaning(

@@ -22,7 +22,7 @@ class CredentialAccepted(Event):
 
 @declared
 class CredentialRests(Event):
-    """Entra refused a credential, or vend failed at it by a defect; this worker tries the others first for a while."""
+    """Entra refused a credential, or a defect of vend kept it from use; this worker tries others first for a while."""
 
     about = About(
         "credential_rests",

@@ -42,7 +42,7 @@ class SyncRequested(Event):
 
 @declared
 class SyncRestarted(Event):
-    """A new copy begins: Graph no longer accepts the last link, as after 7 days. Readers keep the old one meanwhile."""
+    """A new copy begins: Graph no longer accepts the last link, for example after 7 days. Readers keep the old copy."""
 
     about = About("sync_restarted", remedy="if it happens often: find out why the sync did not run for so long")
 

@@ -13,7 +13,9 @@ Source = Annotated[str, Doc("where the token came from", {"enum": [source.value 
 Cause = Annotated[str, Doc("a short name of the cause")]
 Mistakes = Annotated[list[str], Doc("each mistake by its dotted key")]
 Retry = Annotated[float, Doc("seconds until the next try")]
-FlightId = Annotated[str, Doc("of the flight that failed, as in `acquire_failed` and in Entra's sign-in log")]
+FlightId = Annotated[
+    str, Doc("the failed attempt to get the token; `acquire_failed` and Entra's sign-in log have this id too")
+]
 Stream = Annotated[str, Doc("name of the stream in `vend.toml`")]
 Milliseconds = Annotated[float, Doc("milliseconds that it took", {"minimum": 0})]
 Kept = Literal["last good one kept", "none"]

@@ -36,7 +36,7 @@ class TokenAnswered(Event):
     issuer: Annotated[str, Doc("name of the issuer in `vend.toml` whose identity token proved the caller")] | None = (
         None
     )
-    subject: Annotated[str, Doc("subject of that token; of Entra an object ID")] | None = None
+    subject: Annotated[str, Doc("subject of that token; if Entra issued it, an object ID")] | None = None
     profile: Profile | None = None
     tenant_id: TenantId | None = None
     scope: Scope | None = None
@@ -145,7 +145,7 @@ class RegionRefused(Event):
 
 @declared
 class ClockDiffers(Event):
-    """The clock of this machine and Entra's differ by more than two minutes: assertions will soon fail."""
+    """The clock of this machine and Entra's differ by more than two minutes, so Entra may refuse assertions."""
 
     about = About("clock_differs", remedy="set the clock of this machine; on Azure open a support request")
 
