@@ -56,7 +56,8 @@ def _row(minutes: int, keys: int) -> Row:
     return compared(
         {VEND: asyncio.run(_vend(askings)), MSAL: _msal(askings)},
         row_id="outage" if the_promise else f"outage-{minutes}",
-        what=f"Entra away for 30 minutes, {keys:,} keys, each asked for every {minutes} minutes: served meanwhile",
+        what=f"{keys:,} tokens, each asked for every {minutes} minutes, while Entra is away for 30 minutes: "
+        "requests that got a token",
         unit="%",
         against=MSAL,
         goal=Goal("ours", ">=", 100) if the_promise else Goal("ratio", ">=", 1),

@@ -42,7 +42,7 @@ def rows(scale: Scale) -> list[Row]:
         compared(
             requests,
             row_id="stampede",
-            what=f"Cold key, {crowds}: requests to Entra",
+            what=f"Token not in the cache, {crowds}: requests to Entra",
             unit="requests",
             against=AZURE_AIO,
             goal=Goal("ours", "<=", 1),
@@ -50,7 +50,7 @@ def rows(scale: Scale) -> list[Row]:
         compared(
             p99 | {ENTRA: LATENCY * MILLI},
             row_id="stampede-wait",
-            what=f"Cold key, {crowds}: p99 of their wait",
+            what=f"Token not in the cache, {crowds}: p99 of their wait",
             unit="ms",
             against=ENTRA,
             goal=Goal("ratio", "<=", 1.5),
