@@ -12,11 +12,11 @@ from cli.callers_change import allow, change, deny, purge
 from cli.callers_list import show
 from cli.check import check
 from cli.cloud import cloud
+from cli.command import Command
 from cli.documents import ROOT
 from cli.execute import environment, execute
 from cli.explain import explain
 from cli.faults import break_part, mend_part
-from cli.plain_help import PlainHelp
 from cli.plan import plan
 from cli.rekey import rekey
 from cli.status import status
@@ -78,7 +78,7 @@ app.command("cloud", short_help="Run a program beside a local cloud of its own."
 app.command("break", short_help="Rehearse an outage in the local cloud.")(break_part)
 app.command("mend", short_help="End that outage.")(mend_part)
 for each in (*app.registered_commands, *callers.registered_commands):
-    each.cls = PlainHelp
+    each.cls = Command
 
 if __name__ == "__main__":
     app(prog_name="./vend")

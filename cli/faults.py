@@ -32,6 +32,10 @@ NOTICED = {
     "management": "nothing: it is asked by ./vend callers alone, for an app in Azure",
 }
 SITUATIONS = {
+    "audience": (
+        "the API of the orders gives its tokens another version, and so another audience",
+        "tokens that this API may refuse, from the next refresh on",
+    ),
     "callers": (
         "the callers document has a mistake",
         "nothing: the last good one holds for a day, so a new caller is not known and a revoked one is still served",
@@ -48,9 +52,25 @@ SITUATIONS = {
         "nobody has consented: new tokens of profile graph have no roles",
         "tokens that the API refuses, from the next refresh on: ./vend token billing --refresh shows one",
     ),
+    "document": (
+        "the callers document is gone",
+        "nothing for a day: the last good one holds; a worker that starts answers 503",
+    ),
+    "entry": (
+        "somebody has written the entry of a caller by hand, with a mistake",
+        "nothing, but for that caller: its key gets 401",
+    ),
     "firewall": (
         "Key Vault lets nobody in",
         "nothing while the last assertion is reused, up to 9 minutes; then as without Entra",
+    ),
+    "grants": (
+        "two grants of one caller are for the same scope",
+        "nothing: the first of the two decides",
+    ),
+    "impostor": (
+        "somebody answers in place of Entra, with tokens of another tenant",
+        "nothing while they have a cached token; then 502. ./vend callers purge makes it so at once",
     ),
     "keys": (
         "the host has lost its keys, and has made new ones",

@@ -41,7 +41,16 @@ from emulator.network.faults import HttpFaults, Switch
 from emulator.network.flaws import ServerTls
 from emulator.network.gate import Gate
 from emulator.network.serve import HOST, Background
-from emulator.rehearsals import Rehearsals, closed_vault, other_dates, unregistered, withheld_members, without_roles
+from emulator.rehearsals import (
+    Rehearsals,
+    closed_vault,
+    impostor,
+    other_audience,
+    other_dates,
+    unregistered,
+    withheld_members,
+    without_roles,
+)
 from emulator.seed import (
     CLIENT_ID,
     CONTAINER,
@@ -50,6 +59,7 @@ from emulator.seed import (
     GRAPH,
     GRAPH_ROLES,
     OPERATOR_PRINCIPAL_ID,
+    ORDERS,
     TENANT_ID,
     TOKEN_EXCHANGE,
     seed,
@@ -204,11 +214,13 @@ class LocalCloud(AbstractContextManager["LocalCloud"]):
         principal = self.directory.service_principal(CLIENT_ID, tenant_id=TENANT_ID)
         assert principal is not None
         found = Rehearsals()
+        found.add("audience", other_audience(self.directory, ORDERS))
         found.add("certificate", unregistered(self.directory, CLIENT_ID))
         found.add("clock", other_dates(self.dates))
         consent = without_roles(self.directory, principal.object_id, resource=GRAPH, roles=GRAPH_ROLES)
         found.add("consent", consent)
         found.add("firewall", closed_vault(self.vault))
+        found.add("impostor", impostor(self.entra))
         found.add("members", withheld_members(self.graph))
         return found
 

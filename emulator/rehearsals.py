@@ -10,6 +10,7 @@ of a site.
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from cryptography.hazmat.primitives.serialization import Encoding
 from starlette.routing import Route
@@ -17,12 +18,14 @@ from starlette.routing import Route
 from emulator.clock import Dates
 from emulator.control_verb import answering, number
 from emulator.directory.store import Directory
+from emulator.entra.app import HONEST, Entra, Forgery
 from emulator.graph.app import Graph
 from emulator.vault.app import KeyVault
 from emulator.vault.errors import Closure
 
 LONGEST = 86_400.0
 AHEAD_SECONDS = 180.0
+FOREIGN_TENANT = "d1e0a5c7-3f42-4b96-8c1d-60f7b29e4a83"
 
 type End = Callable[[], object]
 type Begin = Callable[[], End]
@@ -117,6 +120,31 @@ def without_roles(directory: Directory, principal_id: str, *, resource: str, rol
     def begin() -> End:
         directory.grant(principal_id, resource=resource, roles=frozenset())
         return lambda: directory.grant(principal_id, resource=resource, roles=roles)
+
+    return begin
+
+
+def other_audience(directory: Directory, resource: str) -> Begin:
+    """Return the situation that the owner of an API has changed the version of its tokens, and so their audience.
+
+    https://learn.microsoft.com/entra/identity-platform/access-tokens#token-formats
+    """
+
+    def begin() -> End:
+        api = directory.api(resource)
+        assert api is not None
+        directory.add_api(replace(api, token_version=1 if api.token_version == 2 else 2))
+        return lambda: directory.add_api(api)
+
+    return begin
+
+
+def impostor(entra: Entra) -> Begin:
+    """Return the situation that somebody answers in place of Entra, with tokens of another tenant."""
+
+    def begin() -> End:
+        entra.forgery = Forgery(claims={"tid": FOREIGN_TENANT})
+        return lambda: setattr(entra, "forgery", HONEST)
 
     return begin
 

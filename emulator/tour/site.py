@@ -32,7 +32,7 @@ from emulator.seed import (
 )
 from emulator.tour.app import App
 from emulator.tour.ports import FREE, Ports, write_addresses
-from emulator.tour.spoil import lost_keys, spoiled
+from emulator.tour.spoil import NO_SCOPE, NO_TOML, TWO_GRANTS, lost, lost_keys, spoiled
 
 ROOT = Path(__file__).parents[2]
 TOKEN_LIFETIME = 86_400
@@ -240,7 +240,11 @@ def start(
     write_keys(folder / "host.keys.json", keys)
     host_keys = KeyFile(folder / "host.keys.json")
     cloud.management.add_site(APP_RESOURCE_ID, host_keys)
-    cloud.rehearsals.add("callers", spoiled(folder / "callers.toml"))
+    document = folder / "callers.toml"
+    cloud.rehearsals.add("callers", spoiled(document, NO_TOML))
+    cloud.rehearsals.add("document", lost(document))
+    cloud.rehearsals.add("entry", spoiled(document, NO_SCOPE))
+    cloud.rehearsals.add("grants", spoiled(document, TWO_GRANTS))
     cloud.rehearsals.add("keys", lost_keys(host_keys))
     settings = {**app_settings(cloud, folder / "vend.toml"), **settings}
     write_local_settings(folder / "local.settings.json", settings)

@@ -14,7 +14,7 @@ from emulator.cloud import PARTS, LocalCloud
 from emulator.host.keys import KeyFile
 from emulator.network.faults import Fault, Kind
 from emulator.network.flaws import Flaw
-from emulator.seed import CLIENT_ID, GRAPH_ID, TENANT_ID
+from emulator.seed import CLIENT_ID, GRAPH_ID, ORDERS, TENANT_ID
 from emulator.tour.site import Site
 from tests.cli.conftest import Oracle, Run
 
@@ -105,15 +105,19 @@ def state(cloud: LocalCloud) -> dict[str, object]:
     assert principal
     assert api
     return {
+        "audience": cloud.directory.api(ORDERS),
         "clock": cloud.dates.ahead,
         "certificate": [each.certificate for each in application.certificates.values()],
         "consent": cloud.directory.roles(principal.object_id, api),
         "firewall": cloud.vault.app.closed,
+        "impostor": cloud.entra.forgery,
         "members": cloud.graph.delta.withheld,
     }
 
 
-@pytest.mark.parametrize("situation", ["certificate", "clock", "consent", "firewall", "members"])
+@pytest.mark.parametrize(
+    "situation", ["audience", "certificate", "clock", "consent", "firewall", "impostor", "members"]
+)
 def test_a_situation_begins_and_ends_whole(run: Run, cloud: LocalCloud, situation: str) -> None:
     """It changes what it names and nothing else; to begin it twice is to begin it once, and so with the end."""
     before = state(cloud)
@@ -156,6 +160,34 @@ def test_the_files_of_a_run_are_spoiled_and_mended(run: Run, site: Site) -> None
     assert keys.read().functionKeys == held.functionKeys | {"vend-new": "made meanwhile"}
     keys.delete(None, "vend-new")
     assert keys.read() == held
+
+
+@pytest.mark.parametrize("situation", ["callers", "document", "entry", "grants"])
+def test_a_document_that_was_spoiled_keeps_what_others_write(run: Run, site: Site, situation: str) -> None:
+    """Mended, it is as before. A change from meanwhile stays, and so does a document that took the place of another."""
+    document = site.folder / "callers.toml"
+    good = document.read_bytes()
+    for changed in (b"", b"\n# Ann was here.\n"):
+        assert run("break", situation, VEND_CONTROL=site.cloud.control).exit_code == 0
+        before = document.read_bytes() if document.exists() else b""
+        assert before != good
+        if changed:
+            document.write_bytes((before or good) + changed)
+        assert run("mend", situation, VEND_CONTROL=site.cloud.control).exit_code == 0
+        assert document.read_bytes() == good + changed
+    document.write_bytes(good)
+
+
+@pytest.mark.parametrize("situation", ["callers", "document", "entry", "grants"])
+def test_without_a_document_there_is_none_to_spoil(run: Run, site: Site, situation: str) -> None:
+    """It is told, and the situation has not begun."""
+    document = site.folder / "callers.toml"
+    held = document.read_bytes()
+    document.unlink()
+    done = run("break", situation, VEND_CONTROL=site.cloud.control)
+    document.write_bytes(held)
+    assert (done.exit_code, f"{document} is not there" in done.stderr) == (1, True)
+    assert not httpx.get(f"{site.cloud.control}/rehearsals").json()[situation]["running"]
 
 
 def test_what_is_not_the_local_cloud_is_told_so(run: Run, oracle: tuple[Oracle, str]) -> None:

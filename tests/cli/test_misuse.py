@@ -1,5 +1,6 @@
 """A malformed value of an option is a command that was not understood: exit code 2, before anything is read or sent."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -59,6 +60,11 @@ def called(parameter: Any) -> str:  # noqa: ANN401  # as above
     return parameter.opts[0] if isinstance(parameter, TyperOption) else str(parameter.metavar)
 
 
+def takes_many(command: Any) -> bool:  # noqa: ANN401  # as above
+    """Return whether an argument takes every word that is left."""
+    return any(each.nargs < 0 for each in command.params)
+
+
 COMMANDS = dict(commands(typer.main.get_command(app)))
 VALUES = [
     (words, called(parameter))
@@ -72,6 +78,17 @@ CASES = [(words, name, value) for words, name in VALUES for value in MALFORMED.g
 def test_every_value_has_its_row() -> None:
     """A new option is either free text, or has malformed values above."""
     assert {name for _, name in VALUES} <= MALFORMED.keys() | ANYTHING | WORDS
+
+
+def filled(words: tuple[str, ...]) -> list[str]:
+    """Return a value for each argument of a command, and for each option that it cannot do without."""
+    given: list[str] = []
+    for parameter in COMMANDS[words].params:
+        is_option = isinstance(parameter, TyperOption)
+        if parameter.required or not is_option:
+            given += [called(parameter)] if is_option else []
+            given += [GOOD[called(parameter)]]
+    return given
 
 
 @pytest.mark.parametrize(("words", "name", "value"), CASES, ids=[f"{' '.join(w)} {n} {v[:30]!r}" for w, n, v in CASES])
@@ -94,3 +111,19 @@ def test_a_malformed_value_is_not_understood(run: Run, words: tuple[str, ...], n
     assert done.exit_code == 2, done.output
     assert name.removesuffix("...") in done.output
     assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize(
+    "words", [words for words, command in COMMANDS.items() if not takes_many(command)], ids=" ".join
+)
+def test_an_argument_too_many_is_told_what_the_command_takes(run: Run, words: tuple[str, ...]) -> None:
+    """With every option by its name. The argument itself, which can be a key or a token, is not shown."""
+    done = run(*words, *filled(words), "C4N4RY", VEND_CONFIG="/nowhere/vend.toml", PATH="")
+    said, right = done.stderr.splitlines()
+    path = " ".join(("./vend", *words))
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert said.startswith(f"{path}: 1 argument too many")
+    assert right.startswith(f"Write {path} ")
+    options = {each.opts[0] for each in COMMANDS[words].params if isinstance(each, TyperOption)}
+    assert set(re.findall(r"--[a-z-]+", right)) == options
+    assert "C4N4RY" not in done.output

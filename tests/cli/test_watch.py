@@ -12,7 +12,7 @@ from typer.testing import Result
 
 from cli.patience import Patience
 from emulator.tour.site import SCOPE, SHOP_SCOPES, Site, ask
-from emulator.tour.spoil import MISTAKE
+from emulator.tour.spoil import NO_TOML
 from emulator.tour.tour import OTHER_SCOPE
 from tests.cli.conftest import KEY, Oracle, Run
 
@@ -151,7 +151,7 @@ def test_a_document_with_a_mistake_leads_to_the_scope(
     token do not count.
     """
     callers = tmp_path / "callers.toml"
-    callers.write_bytes((site.folder / "callers.toml").read_bytes() + MISTAKE)
+    callers.write_bytes((site.folder / "callers.toml").read_bytes() + NO_TOML)
     config = (site.folder / "vend.toml").read_text().replace(str(site.folder / "callers.toml"), str(callers))
     (tmp_path / "vend.toml").write_text(config)
     given = {"event": "token", "caller": "billing", "scope": SCOPE, "outcome": "vended" if has_had_a_token else "x"}

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import random
 from collections.abc import Callable
 from datetime import datetime
@@ -92,21 +93,55 @@ def test_a_failure_of_the_identity_is_one_event_of_its_own(
     asyncio.run(story())
 
 
-def test_one_failure_of_the_identity_reaches_nobody(
-    timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path
+@pytest.mark.parametrize(("part", "status"), [("identity", 500), ("vault", 429)])
+def test_one_failure_of_a_proof_reaches_nobody(
+    timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path, part: str, status: int
 ) -> None:
-    """The app's own identity is asked a second time, as Entra is; who named a wait is left alone for that long."""
+    """The vault and the app's own identity are asked a second time, as Entra is: neither has named a wait."""
 
     async def story() -> None:
         async with App(timeless, fake_clock, tmp_path) as app:
-            with suffering(timeless.faults["identity"], Fault(kind=Kind.STATUS, status=500, times=1)):
+            with suffering(timeless.faults[part], Fault(kind=Kind.STATUS, status=status, times=1)):
                 assert (await app.ask()).status == 200
             assert app.everything("acquire_failed") == app.everything("identity_failed") == []
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "asked"),
+    [("entra", "Entra", 2), ("vault", "Key Vault", 2), ("identity", "managed identity", 1)],
+    ids=["entra", "vault", "identity"],
+)
+def test_a_wait_that_a_service_names_is_kept_to(
+    timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path, part: str, name: str, asked: int
+) -> None:
+    """REL-04: the callers of that token get the rest of it. For another token the service is asked all the same.
+
+    The endpoint of the app's own identity is not: its token is one for all of them.
+    """
+    switch = timeless.faults[part]
+    busy = Fault(kind=Kind.STATUS, status=429, headers={"retry-after": "60"})
+
+    async def refused(app: App, *, least: int) -> None:
+        told = await app.ask()
+        assert told.status == 503
+        assert least <= int(told.headers["Retry-After"]) <= math.ceil(least * 1.1)
+
+    async def story() -> None:
         async with App(timeless, fake_clock, tmp_path) as app:
-            busy = Fault(kind=Kind.STATUS, status=429, headers={"retry-after": "7"}, times=1)
-            with suffering(timeless.faults["identity"], busy):
-                told = await app.ask()
-                assert (told.status, int(told.headers["Retry-After"]) in {7, 8}) == (503, True)
+            with suffering(switch, busy):
+                before = switch.taken
+                await refused(app, least=60)
+                fake_clock.tick(50)
+                await refused(app, least=10)
+                assert switch.taken - before == 1
+                assert (await app.ask(ORDERS_SCOPE)).status == 503
+                assert switch.taken - before == asked
+            causes = {event["cause"] for event in app.everything("acquire_failed")}
+            assert causes == {f"{name}: HTTP 429"}
+            fake_clock.tick(11)
+            assert (await app.ask()).status == 200
 
     asyncio.run(story())
 
