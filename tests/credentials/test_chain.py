@@ -85,6 +85,42 @@ def test_flights_at_once_ask_with_each_credential_once_each() -> None:
     assert registration.resting == []  # ten flights at once are one refusal of each link, and its first rest
 
 
+@pytest.mark.parametrize(
+    ("registered", "flights"), [("v6", 2), ("v5", 2), ("v4", 2), ("v4", 10), ("v3", 2), ("v2", 2), ("v2", 10)]
+)
+def test_flights_at_once_find_the_registered_version_together(registered: str, flights: int) -> None:
+    """FND-G3: a flight alone ends at its fourth link, and so did each of several; now one learns from the others."""
+    registration = Registration(versions=7)
+    registration.register(registered)
+
+    async def story() -> None:
+        assert await asyncio.gather(*(outcome(registration) for _ in range(flights))) == ["ok"] * flights
+
+    asyncio.run(story())
+    # The newest at once, before any refusal is known; then each once, until one is accepted.
+    before = ["v1", "v6", "v5", "v4", "v3", "v2"]
+    before = before[: before.index(registered)]
+    assert registration.asked == ["v7"] * flights + before + [registered] * flights
+
+
+@pytest.mark.parametrize(("ends", "served"), [(5, 5), (20, 10)], ids=["its time is over", "it goes on"])
+def test_a_flight_that_hangs_holds_the_others_up_for_half_of_their_time(ends: int, served: int) -> None:
+    """While the first asks with v1, the second waits for what comes of it: until it ends, or for ten seconds."""
+    registration = Registration(versions=2)
+    registration.answers = {"v2": ["700027"], "v1": ["hang", "ok"]}
+
+    async def story() -> None:
+        begun = asyncio.get_running_loop().time()
+        hung, other = (asyncio.create_task(outcome(registration)) for _ in range(2))
+        asyncio.get_running_loop().call_later(ends, hung.cancel)
+        assert await other == "ok"
+        assert asyncio.get_running_loop().time() - begun == pytest.approx(served)
+        await asyncio.wait([hung])
+
+    run_virtual(story, registration.clock)
+    assert registration.asked == ["v2", "v2", "v1", "v1"]
+
+
 def test_a_vault_that_is_away_does_not_hide_a_refusal() -> None:
     """Every known link is refused, and the list cannot be read again at that moment: the refusal is the answer."""
     registration = Registration()
