@@ -14,6 +14,7 @@ import pytest
 from emulator.cloud import LocalCloud
 from emulator.directory.objects import Api
 from emulator.network.faults import Fault, Kind
+from shared.api.routes import MANAGED_IDENTITY
 from tests.clock import FakeClock
 from tests.in_process import GRAPH_SCOPE, ORDERS_SCOPE, App, Told, suffering
 
@@ -291,6 +292,26 @@ def test_a_clock_that_lies_makes_no_dead_token_live(
                     assert claims["exp"] > timeless.directory.now()
             fake_clock.tick(MINUTE)
             assert (await app.ask()).status == 200
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("ahead", [-250.0, 0.0, 900.0])
+def test_no_caller_is_told_a_later_end_than_that_of_its_token(
+    timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path, ahead: float
+) -> None:
+    """REL-36: however wrong the clock of the worker is, and whoever mends it; managed-identity clients read no more."""
+
+    async def story() -> None:
+        async with App(timeless, fake_clock, tmp_path, settings="app_checked_routes = true") as app:
+            fake_clock.jump(ahead)
+            told = [await app.ask(), await app.ask(route=MANAGED_IDENTITY)]
+            fake_clock.jump(-ahead)
+            told.append(await app.ask())
+            claims = jwt.decode(told[0].body["access_token"], options={"verify_signature": False})
+            ends = [int(each.body["expires_on"]) for each in told]
+            assert all(claims["exp"] - 15 - max(-ahead, 0) <= end < claims["exp"] for end in ends)
+            assert all(event["expires_on"] <= claims["exp"] for event in app.everything("token"))
 
     asyncio.run(story())
 
