@@ -5,6 +5,7 @@ import json
 import random
 from collections.abc import Callable
 from datetime import datetime
+from email.utils import formatdate
 from itertools import pairwise
 from pathlib import Path
 
@@ -312,6 +313,28 @@ def test_no_caller_is_told_a_later_end_than_that_of_its_token(
             ends = [int(each.body["expires_on"]) for each in told]
             assert all(claims["exp"] - 15 - max(-ahead, 0) <= end < claims["exp"] for end in ends)
             assert all(event["expires_on"] <= claims["exp"] for event in app.everything("token"))
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("ahead", [-250.0, 0.0, 900.0])
+def test_a_wait_that_ends_at_a_date_is_as_long_as_upstream_means(
+    timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path, ahead: float
+) -> None:
+    """REL-05: both dates of an answer are of the same clock, so that a wrong one of ours neither hammers nor waits."""
+    until = formatdate(timeless.directory.now() + 120, usegmt=True)
+    busy = Fault(kind=Kind.STATUS, status=429, headers={"Retry-After": until})
+
+    async def story() -> None:
+        async with App(timeless, fake_clock, tmp_path) as app:
+            fake_clock.jump(ahead)
+            try:
+                with suffering(timeless.faults["entra"], busy):
+                    told = await app.ask()
+            finally:
+                fake_clock.jump(-ahead)
+            assert told.wait is not None
+            assert 118 <= told.wait <= 132
 
     asyncio.run(story())
 
