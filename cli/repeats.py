@@ -56,5 +56,5 @@ def wait_named(answer: Answer, patience: Patience) -> float | None:
     """Return the seconds after which a service wants to be asked again; None where it names none."""
     if isinstance(answer, NoAnswer):
         return None
-    named = retry_after(answer.headers.get("retry-after"), now=patience.now())
+    named = retry_after(answer.headers, now=patience.now())
     return named.total_seconds() if named else None

@@ -81,6 +81,11 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "shared/directory/recycle_bin.py": ("tests/directory/test_directory.py",),
     "shared/credentials/certificate_file.py": ("tests/credentials/test_kinds_in_time.py",),
     "shared/credentials/certificate_link.py": _CHAIN,
+    "shared/credentials/chain.py": (
+        *_CHAIN,
+        "tests/credentials/test_rollover.py",
+        "tests/credentials/test_kinds_in_time.py",
+    ),
     "shared/credentials/check.py": ("tests/api/test_readiness.py", "tests/credentials/test_chain.py"),
     "shared/credentials/flight.py": (
         *_CHAIN,

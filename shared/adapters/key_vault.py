@@ -163,7 +163,7 @@ class KeyVault:
         code = _code(reply.body)
         cause = f"{NAME}: HTTP {reply.status}" + (f" {code}" if code else "")
         if reply.status in {408, 429} or reply.status >= 500:
-            wait = retry_after(reply.headers.get("retry-after"), now=self._clock().wall)
+            wait = retry_after(reply.headers, now=self._clock().wall)
             return Unavailable(cause=cause, upstream_wait=wait)
         return OperatorError(cause=cause, remedy=rights if code in WITHOUT_RIGHTS else REMEDIES.get(code))
 

@@ -82,7 +82,7 @@ class ManagedIdentity:
                 raise OperatorError(cause=f"{NAME}: identity_client_id is not assigned to the app", remedy=remedy)
             raise OperatorError(cause=f"{NAME}: HTTP {reply.status}")
         if reply.status != 200:
-            wait = retry_after(reply.headers.get("retry-after"), now=self._clock().wall)
+            wait = retry_after(reply.headers, now=self._clock().wall)
             raise Unavailable(cause=f"{NAME}: HTTP {reply.status}", upstream_wait=wait)
         answer = json_object(reply.body) or {}
         secret, expires_on = answer.get("access_token"), str(answer.get("expires_on"))

@@ -57,7 +57,7 @@ class Vended(NamedTuple):
     @property
     def expires_on(self) -> int:
         """The same as an instant, in seconds since the epoch."""
-        return math.floor(self.now.wall) + self.expires_in
+        return math.floor(self.token.time(self.now)) + self.expires_in
 
 
 def token_answer(vended: Vended) -> Answer:

@@ -255,7 +255,7 @@ class Vendor:
         acquired: Acquired | None = None,
     ) -> None:
         self._events.flush()  # what background work has left: lines of an invocation that has ended are dropped
-        key = trail.grant.key if trail.grant else None
+        key, token = trail.grant.key if trail.grant else None, acquired.token if acquired else None
         scope = key.scope if key else trail.request.scopes[0] if trail.request else None
         self._events.emit(
             catalogue.TokenAnswered(
@@ -272,9 +272,9 @@ class Vendor:
                 reason=reason or (trail.grant.would_deny if trail.grant else None),
                 flight_id=flight_id,
                 source=acquired.source.value if acquired else None,
-                token=acquired.token.fingerprint if acquired else None,
-                uti=acquired.token.facts.uti if acquired else None,
-                expires_on=int(now.wall + acquired.token.remaining(now)) if acquired else None,
+                token=token.fingerprint if token else None,
+                uti=token.facts.uti if token else None,
+                expires_on=int(token.time(now) + token.remaining(now)) if token else None,
                 traceparent=trail.traceparent,
                 latency_ms=round((now.boot - trail.began) * 1000, 2),
             )

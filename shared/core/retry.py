@@ -4,6 +4,7 @@ The sync has rules of its own for Graph, in `shared/directory/graph.py`.
 """
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, timedelta
 from email.utils import parsedate_to_datetime
 
@@ -21,28 +22,34 @@ _SECONDS = re.compile(r"\s*(\d{1,18})\s*\Z", re.ASCII)
 _LONGEST = timedelta(days=1)  # of what is read; `retry_after_cap_seconds` bounds what is honoured
 
 
-def retry_after(value: str | None, *, now: float) -> timedelta | None:
-    """Read a Retry-After header in either form (RFC 9110 section 10.2.3).
+def retry_after(headers: Mapping[str, str], *, now: float) -> timedelta | None:
+    """Read Retry-After in either form (RFC 9110 section 10.2.3).
 
     Args:
-        value: the header; None if it was not sent.
-        now: seconds since the epoch, for the form that is a date.
+        headers: values by their names in lower case.
+        now: seconds since the epoch, for the form that is a date, in an answer that has no Date.
 
     Returns:
         From one second to a day, or None where the header is missing or nonsense.
     """
-    if value is None:
-        return None
-    plain = _SECONDS.match(value)
-    if plain:
+    value = headers.get("retry-after", "")
+    if plain := _SECONDS.match(value):
         wait = float(plain.group(1))
+    elif (until := instant(value)) is not None:
+        sent = instant(headers.get("date", ""))  # by the clock that has written the other date too
+        wait = until - (now if sent is None else sent)
     else:
-        try:
-            when = parsedate_to_datetime(value)
-        except (ValueError, IndexError, OverflowError):
-            return None
-        wait = (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() - now
+        return None
     return timedelta(seconds=min(max(wait, 1.0), _LONGEST.total_seconds()))
+
+
+def instant(date: str) -> float | None:
+    """Read a date of HTTP (RFC 9110 section 5.6.7), in seconds since the epoch; None for any other text."""
+    try:
+        found = parsedate_to_datetime(date)
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, IndexError, OverflowError):
+        return None
 
 
 def pause(error: UpstreamError, *, attempt: int, limits: Limits) -> float | None:

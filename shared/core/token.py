@@ -134,6 +134,13 @@ class AccessToken:
         """Return the seconds of life left, by the clock that leaves fewer; negative once it is over."""
         return self.lifetime - max(now.wall - self.asked.wall, now.boot - self.asked.boot)
 
+    def time(self, now: Moment) -> float:
+        """Return the time of now, in seconds since the epoch: ours, or what Entra's clock would say if that is earlier.
+
+        An end that is told to others counts from here, so that it is no later than the token's own.
+        """
+        return min(now.wall, self.asked_by_entra + now.boot - self.asked.boot)
+
     def freshness(self, now: Moment, *, floor: float) -> Freshness:
         """Return how the token may be used; `floor` is the least seconds of life that it is served with."""
         if self.remaining(now) < floor:

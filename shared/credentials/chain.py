@@ -15,9 +15,15 @@ one. A flight asks Entra with one link after the other until one is accepted. Wh
 Resting orders links and never empties the chain: links that rest come last. Where every link was refused, the next
 flight asks with all of them as soon as the refusals are no longer remembered. So a certificate that is registered late
 is used within a minute, however long it has been refused.
+
+While Entra accepts no link and has refused one, the flights of the chain take turns (`turn`). Each then passes over
+what another has found refused, and asks with what another has found accepted. All at once they would ask with the same
+links, and each would end at the limit of one flight where a link further on would have served.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -76,6 +82,7 @@ class Chain:
         self._readings: Flights[int, None] = Flights(seconds=limits.caller_budget_seconds)
         self._read_at: dict[int, float] = {}
         self._tried_at: dict[int, float] = {}
+        self._search = asyncio.Lock()  # first come, first served
 
     @property
     def version(self) -> str:
@@ -91,6 +98,25 @@ class Chain:
     def refused(self) -> Sequence[Link]:
         """The usable links that Entra has refused and not accepted since, whether or not their rest is over."""
         return [link for link in self._links() if link.id in self._rests]
+
+    @asynccontextmanager
+    async def turn(self, patience: float) -> AsyncIterator[None]:
+        """Wait for the turn of a flight to make a proof and to ask Entra with it; usually nobody waits.
+
+        What Entra has answered must be taken in before the flight awaits anything else: the next turn begins then.
+
+        Args:
+            patience: seconds after which a flight no longer waits for the others, which may all hang.
+        """
+        is_held = self._is_searched() and await self._take_turn(patience)
+        if is_held and not self._is_searched():
+            self._search.release()
+            is_held = False
+        try:
+            yield
+        finally:
+            if is_held:
+                self._search.release()
 
     def is_resting(self, link: str) -> bool:
         """Return whether the link with this id comes after the others: not long ago, Entra has refused it."""
@@ -183,6 +209,16 @@ class Chain:
         error = rest.error.with_wait(left)
         error.upstream_wait = left
         return error
+
+    def _is_searched(self) -> bool:
+        """Return whether no link is known to be accepted, and one to be refused."""
+        return self.accepted is None and bool(self.refused)
+
+    async def _take_turn(self, patience: float) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                return await self._search.acquire()
+        return False
 
     def _links(self) -> Iterator[Link]:
         return (link for credential in self._credentials for link in credential.links)

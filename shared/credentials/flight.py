@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
+from contextlib import AbstractAsyncContextManager
 
 from shared.core.entra.proof_fault import ProofFault
 from shared.core.errors import CredentialRefused, Defect, OperatorError, TimedOut, UpstreamError
@@ -9,7 +10,7 @@ from shared.credentials.chain import Chain
 from shared.credentials.credential import Link, Proof
 
 LINKS_PER_FLIGHT = 4
-"""How many links one flight asks Entra with at the most."""
+"""How many links one flight asks Entra with at the most, beside one that another flight has found accepted by then."""
 
 
 class ChainFlight:
@@ -51,6 +52,10 @@ class ChainFlight:
     def has_asked(self) -> bool:
         """Whether `proof` has returned a proof that `refused` has not dismissed."""
         return self._link is not None
+
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """Wait until this flight may call `proof` and ask; what it has learned by then orders its links."""
+        return self._chain.turn(self._left() / 2)
 
     async def proof(self, audience: str, claims: str | None) -> Proof:
         """Return the proof to ask with: of the same link, until `refused` has dismissed it.
@@ -119,7 +124,7 @@ class ChainFlight:
             await self._read_one_of(self._chain.unread())
         while True:
             link = next((link for link in self._links() if self._may_ask(link)), None)
-            if link and len(self._asked) < LINKS_PER_FLIGHT:
+            if link and (len(self._asked) < LINKS_PER_FLIGHT or link is self._chain.accepted):
                 return link
             if link or not await self._read_more():
                 raise self._failure(links_left=link is not None)

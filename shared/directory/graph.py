@@ -109,7 +109,7 @@ class Graph:
         """Return the error for an answer other than 200; no text of the answer is in it."""
         status, refusal = reply.status, read_refusal(reply)
         cause = f"Graph: HTTP {status} {refusal.code}".rstrip()
-        wait = retry_after(reply.headers.get("retry-after"), now=self._clock().wall)
+        wait = retry_after(reply.headers, now=self._clock().wall)
         if status == 429 or status >= 500:
             return Unavailable(cause=cause, upstream_wait=wait, trace_id=refusal.request_id)
         match refusal.link:

@@ -87,8 +87,9 @@ class Entra:
         attempt = 1
         while True:
             try:
-                proof = await flight.proof(audience, wanted.claims)
-                token = await self._attempt(wanted, client, region, proof)
+                async with flight.turn():
+                    proof = await flight.proof(audience, wanted.claims)
+                    token = await self._attempt(wanted, client, region, proof)
             except RegionRefused as error:
                 if not region:
                     raise

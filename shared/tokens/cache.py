@@ -264,12 +264,10 @@ class TokenCache:
     def _usable(self, entry: Entry, now: Moment) -> AccessToken | None:
         """Return the token that can be served if nothing better comes."""
         token = entry.token
-        if (
-            token is None
-            or token.freshness(now, floor=least_remaining(token, self._limits, failing=True)) is Freshness.EXPIRED
-        ):
+        if token is None:
             return None
-        return token
+        floor = least_remaining(token, self._limits, failing=True)
+        return None if token.freshness(now, floor=floor) is Freshness.EXPIRED else token
 
     def _in_force(self, failure: Failure | None, key: TokenKey, now: Moment) -> Failure | None:
         return failure if failure and failure.is_in_force(now, lambda: self._version(key)) else None
@@ -330,6 +328,8 @@ class TokenCache:
         before, version = challenges.last((key, demand)).failure or entry.failure, self._version(key)
         failure = Failure.after(before, error, now=now, version=version, limits=self._limits, draw=self._chance())
         challenges.landed((key, demand), failure)
+        if wanted.rejected is not None:
+            entry.replaced = -inf  # nothing was replaced
         # What Entra answers to certain claims says nothing about the same request without them.
         if demand is None or (isinstance(error, Unavailable) and not error.of_request):
             entry.failure = failure

@@ -23,7 +23,7 @@ class Entry:
             Entra was told to meet, if that is later.
         used: numbers the last use; the smallest number was unused for longest.
         failure: of the last flight; None after one that succeeded.
-        replaced: when the last flight began because the token was rejected, on the boot clock.
+        replaced: when the last flight began because the token was rejected, on the boot clock; forgotten if it failed.
     """
 
     __slots__ = ("failure", "fresh_boot", "fresh_wall", "not_before", "replaced", "token", "used")

@@ -49,6 +49,16 @@ def test_freshness_changes_at_its_boundaries(now: Moment, expected: Freshness) -
     assert TOKEN.freshness(now, floor=FLOOR) is expected
 
 
+@pytest.mark.parametrize(
+    ("ahead", "jump", "seconds"),
+    [(0, 0, 100), (900, 0, -800), (-900, 0, 100), (0, 50, 100), (0, -50, 50), (900, -900, -800)],
+)
+def test_an_end_counts_from_the_earlier_of_two_clocks(ahead: float, jump: float, seconds: float) -> None:
+    """REL-36: ours now, or Entra's as it was when the token was asked for, and as long after it as really went by."""
+    token = AccessToken("CANARY", ASKED, lifetime=3_600, refresh_after=1_440, clock_ahead=ahead)
+    assert token.time(later(100, jump=jump)) == ASKED.wall + seconds
+
+
 ages = st.floats(0, 200_000)
 jumps = st.floats(-200_000, 200_000)
 

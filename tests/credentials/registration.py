@@ -15,7 +15,7 @@ from shared.core.token import AccessToken, Wanted
 from shared.credentials.chain import Chain
 from shared.credentials.credential import Credential
 from shared.tokens.acquire import Client, Entra
-from tests.credentials.bench import CLIENT, KEY, Bench
+from tests.credentials.bench import CLIENT, HOUR, KEY, Bench
 
 TOKEN = b'{"token_type": "Bearer", "expires_in": 3600, "access_token": "opaque"}'
 WEEK = 7
@@ -75,6 +75,8 @@ class Registration(Bench):
         self.asked.append(self._name(sent))
         answers = self.answers.get(self.asked[-1]) or self.answers["others"]
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if answer == "hang":
+            await asyncio.sleep(HOUR)
         date = {"date": formatdate(self.clock.wall() - self.ahead, usegmt=True)}
         if answer == "ok":
             return Reply(200, TOKEN, date)

@@ -85,6 +85,57 @@ def test_flights_at_once_ask_with_each_credential_once_each() -> None:
     assert registration.resting == []  # ten flights at once are one refusal of each link, and its first rest
 
 
+@pytest.mark.parametrize(
+    ("registered", "flights"), [("v6", 2), ("v5", 2), ("v4", 2), ("v4", 10), ("v3", 2), ("v2", 2), ("v2", 10)]
+)
+def test_flights_at_once_find_the_registered_version_together(registered: str, flights: int) -> None:
+    """FND-G3: a flight alone ends at its fourth link, and so did each of several; now one learns from the others."""
+    registration = Registration(versions=7)
+    registration.register(registered)
+
+    async def story() -> None:
+        assert await asyncio.gather(*(outcome(registration) for _ in range(flights))) == ["ok"] * flights
+
+    asyncio.run(story())
+    # The newest at once, before any refusal is known; then each once, until one is accepted.
+    before = ["v1", "v6", "v5", "v4", "v3", "v2"]
+    before = before[: before.index(registered)]
+    assert registration.asked == ["v7"] * flights + before + [registered] * flights
+
+
+def test_flights_at_once_find_another_version_where_the_accepted_one_is_taken_off() -> None:
+    """FND-G3: what Entra has accepted before is one more that it refuses; it is not taken for accepted any more."""
+    registration = Registration(versions=7)
+    registration.register("v7")
+
+    async def story() -> None:
+        await registration.acquire()
+        registration.asked.clear()
+        registration.register("v2")
+        assert await asyncio.gather(*(outcome(registration) for _ in range(2))) == ["ok", "ok"]
+
+    asyncio.run(story())
+    assert registration.asked == ["v7", "v7", "v1", "v6", "v5", "v4", "v3", "v2", "v2"]
+
+
+@pytest.mark.parametrize(("ends", "served"), [(5, 5), (20, 10)], ids=["its time is over", "it goes on"])
+def test_a_flight_that_hangs_holds_the_others_up_for_half_of_their_time(ends: int, served: int) -> None:
+    """While the first asks with v1, the second waits for what comes of it: until it ends, or for ten seconds."""
+    registration = Registration(versions=2)
+    registration.answers = {"v2": ["700027"], "v1": ["hang", "ok"]}
+
+    async def story() -> None:
+        begun = asyncio.get_running_loop().time()
+        hung, other = (asyncio.create_task(outcome(registration)) for _ in range(2))
+        asyncio.get_running_loop().call_later(ends, hung.cancel)
+        assert await other == "ok"
+        assert asyncio.get_running_loop().time() - begun == pytest.approx(served)
+        await asyncio.wait([hung])
+
+    run_virtual(story, registration.clock)
+    assert registration.asked == ["v2", "v2", "v1", "v1"]
+
+
 def test_a_vault_that_is_away_does_not_hide_a_refusal() -> None:
     """Every known link is refused, and the list cannot be read again at that moment: the refusal is the answer."""
     registration = Registration()
@@ -383,6 +434,55 @@ def test_an_expired_version_is_never_asked_with() -> None:
     asyncio.run(story())
     assert "v3" not in registration.asked
     assert registration.asked[-1] == "v2"
+
+
+def test_a_credential_is_read_every_ten_seconds_at_most() -> None:
+    """Whoever asks; those that ask while it is read wait for that reading."""
+    registration = Registration()
+
+    async def story() -> None:
+        found: list[bool] = []
+        for wait in (0, 9, 1):
+            registration.clock.tick(wait)
+            found += await asyncio.gather(registration.chain.reread(0), registration.chain.reread(0))
+        assert found == [True, True, False, False, True, True]
+
+    asyncio.run(story())
+    assert registration.vault.readings == 2
+
+
+def test_a_reading_that_fails_behind_the_callers_is_tried_again_after_a_minute() -> None:
+    """REL-24: a list of six hours ago serves meanwhile."""
+    registration = Registration()
+
+    async def story() -> None:
+        await registration.acquire()
+        registration.clock.tick(6 * HOUR)
+        registration.vault.unreadable = Unavailable(cause="Key Vault: HTTP 503")
+        counts = []
+        for wait in (0, 59, 1, 59, 1):
+            registration.clock.tick(wait)
+            registration.chain.keep_fresh(lambda _: None)
+            await settle()
+            counts.append(registration.vault.readings)
+        assert counts == [2, 2, 3, 3, 4]
+
+    asyncio.run(story())
+
+
+def test_a_link_is_reported_when_another_one_was_accepted_before() -> None:
+    """The first one too, and no link twice in a row."""
+    registration = Registration(versions=2)
+
+    async def story() -> None:
+        for accepted in ("v2", "v1", "v1"):
+            registration.register(accepted)
+            await registration.acquire()
+
+    asyncio.run(story())
+    registration.events.flush()
+    events = [event for event in map(json.loads, registration.lines) if event["event"] == "credential_accepted"]
+    assert [event["credential"].rpartition("/")[2] for event in events] == ["v2", "v1"]
 
 
 def test_the_chain_names_the_links_that_are_usable() -> None:

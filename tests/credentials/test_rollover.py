@@ -114,6 +114,33 @@ def test_a_fresh_worker_finds_the_registered_version(newer: int, client: Client,
     asyncio.run(story())
 
 
+def test_flights_at_once_look_for_the_registered_version_together(client: Client, fake_clock: FakeClock) -> None:
+    """FND-G3, REL-28: each learns from the refusals of the others, so none of three callers is refused.
+
+    All three ask with the newest version at once. From its refusal on they take turns, and each version is asked with
+    once until one is accepted.
+    """
+    versions = []
+    for _ in range(6):
+        versions.append(make(client))
+        fake_clock.tick(7 * DAY)
+    order = [versions[-1], versions[0], *reversed(versions[1:-1])]
+    scopes = (GRAPH_SCOPE, ORDERS_SCOPE, VAULT_SCOPE)
+
+    async def story() -> None:
+        for place, registered in enumerate(order):
+            key_id = register(client, registered)
+            before = len(client.cloud.entra.requests)
+            async with worker(client, fake_clock) as app:
+                told = await asyncio.gather(*(app.ask(scope) for scope in scopes))
+            assert [each.status for each in told] == [200, 200, 200]
+            refused = [each.code for each in client.cloud.entra.requests[before:] if each.code is not None]
+            assert len(refused) <= (place + 2 if place else 0)
+            client.cloud.directory.remove_certificate(client.id, key_id)
+
+    asyncio.run(story())
+
+
 def test_a_renewal_that_nobody_registers_leaves_the_old_version_in_use(client: Client, fake_clock: FakeClock) -> None:
     """FND-G4: Key Vault renews by its policy; the old version goes on, readiness warns, and its end is no surprise.
 

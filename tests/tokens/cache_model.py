@@ -169,7 +169,7 @@ class Model:
         return self._refusal(known.failure, flight.lands)
 
     def replace(self, key: TokenKey, now: Moment, upstream: Upstream, rejected: str) -> Answer:
-        """Replace the cached token if it is the rejected one, unless that was done or has failed just now."""
+        """Replace the cached token if it is the rejected one, unless it was just now or a failure is in force."""
         self.pass_until(now.boot)
         known = self._use(key)
         cached = self._spare(known, now)
@@ -184,6 +184,7 @@ class Model:
         self.pass_until(flight.lands)
         if flight.token:
             return Answer(flight.lands, flight.token.name, TokenSource.IDENTITY_PROVIDER)
+        known.replaced_at = -inf
         return self.ask(key, Moment(now.wall + flight.lands - now.boot, flight.lands), upstream)
 
     def challenge(

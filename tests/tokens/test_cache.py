@@ -1064,6 +1064,22 @@ def test_a_failed_replacement_gets_the_token_there_is() -> None:
     bench.run(story)
 
 
+def test_a_replacement_that_failed_is_tried_again_once_the_failure_is_over() -> None:
+    """REL-01: its API has refused the token, so it is not served for the rest of the thirty seconds."""
+    bench = Bench()
+
+    async def story() -> None:
+        old = await bench.cached()
+        bench.issuer.error = Unavailable()
+        assert await bench.secret(rejected=old) == old.secret
+        bench.issuer.error = None
+        bench.clock.tick(Limits().failure_first_seconds)
+        assert await bench.secret(rejected=old) == number(3)
+        assert await bench.secret(rejected=bench.cache.hit(KEY)) == number(3)
+
+    bench.run(story)
+
+
 def test_the_hash_of_another_token_forces_nothing() -> None:
     """A token that the cache does not hold was replaced already; claims that come with a hash go before it."""
     bench = Bench()

@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Callable
 from datetime import datetime
+from email.utils import formatdate
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 from emulator.cloud import LocalCloud
 from emulator.directory.objects import Api
 from emulator.network.faults import Fault, Kind
+from shared.api.routes import MANAGED_IDENTITY
 from tests.clock import FakeClock
 from tests.in_process import GRAPH_SCOPE, ORDERS_SCOPE, App, Told, suffering
 
@@ -326,6 +328,48 @@ def test_a_clock_that_lies_makes_no_dead_token_live(
                     assert claims["exp"] > timeless.directory.now()
             fake_clock.tick(MINUTE)
             assert (await app.ask()).status == 200
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("ahead", [-250.0, 0.0, 900.0])
+def test_no_caller_is_told_a_later_end_than_that_of_its_token(
+    timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path, ahead: float
+) -> None:
+    """REL-36: however wrong the clock of the worker is, and whoever mends it; managed-identity clients read no more."""
+
+    async def story() -> None:
+        async with App(timeless, fake_clock, tmp_path, settings="app_checked_routes = true") as app:
+            fake_clock.jump(ahead)
+            told = [await app.ask(), await app.ask(route=MANAGED_IDENTITY)]
+            fake_clock.jump(-ahead)
+            told.append(await app.ask())
+            claims = jwt.decode(told[0].body["access_token"], options={"verify_signature": False})
+            ends = [int(each.body["expires_on"]) for each in told]
+            assert all(claims["exp"] - 15 - max(-ahead, 0) <= end < claims["exp"] for end in ends)
+            assert all(event["expires_on"] <= claims["exp"] for event in app.everything("token"))
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("ahead", [-250.0, 0.0, 900.0])
+def test_a_wait_that_ends_at_a_date_is_as_long_as_upstream_means(
+    timeless: LocalCloud, fake_clock: FakeClock, tmp_path: Path, ahead: float
+) -> None:
+    """REL-05: both dates of an answer are of the same clock, so that a wrong one of ours neither hammers nor waits."""
+    until = formatdate(timeless.directory.now() + 120, usegmt=True)
+    busy = Fault(kind=Kind.STATUS, status=429, headers={"Retry-After": until})
+
+    async def story() -> None:
+        async with App(timeless, fake_clock, tmp_path) as app:
+            fake_clock.jump(ahead)
+            try:
+                with suffering(timeless.faults["entra"], busy):
+                    told = await app.ask()
+            finally:
+                fake_clock.jump(-ahead)
+            assert told.wait is not None
+            assert 118 <= told.wait <= 132
 
     asyncio.run(story())
 

@@ -98,7 +98,7 @@ def registration_refusal(reply: Reply, *, now: float) -> UpstreamError:
     status, code = reply.status, _code(reply.body)
     cause = f"Graph: HTTP {status} {code}".rstrip()
     if status == 429 or status >= 500:
-        return Unavailable(cause=cause, upstream_wait=retry_after(reply.headers.get("retry-after"), now=now))
+        return Unavailable(cause=cause, upstream_wait=retry_after(reply.headers, now=now))
     remedy = _POLICY if _BY_POLICY.fullmatch(code) else _REMEDIES.get(code, _OTHER)
     return OperatorError(cause=cause, remedy=remedy)
 

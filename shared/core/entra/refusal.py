@@ -6,7 +6,6 @@ https://learn.microsoft.com/entra/identity-platform/reference-error-codes
 import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from email.utils import parsedate_to_datetime
 from itertools import chain
 from types import MappingProxyType
 
@@ -26,7 +25,7 @@ from shared.core.errors import (
 )
 from shared.core.names import is_guid
 from shared.core.reply import json_object
-from shared.core.retry import retry_after
+from shared.core.retry import instant, retry_after
 
 _AADSTS = re.compile(r"AADSTS([0-9]{4,9})\b")
 _REGION_REFUSED = 100007
@@ -93,7 +92,7 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, *, now: float)
         body: the bytes as they came.
         now: seconds since the epoch, for a Retry-After that is a date.
     """
-    wait = retry_after(headers.get("retry-after"), now=now)
+    wait = retry_after(headers, now=now)
     numbers, error, trace_id = _error(body)
     number = _telling(numbers)
     known = None if number is None else meaning(number)
@@ -114,10 +113,8 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, *, now: float)
 
 def clock_difference(headers: Mapping[str, str], *, now: float) -> float | None:
     """Return by how many seconds our wall clock is ahead of an answer's Date (RFC 9110 section 6.6.1), or None."""
-    try:
-        return now - parsedate_to_datetime(headers["date"]).timestamp()
-    except (KeyError, ValueError, IndexError, OverflowError):
-        return None
+    sent = instant(headers.get("date", ""))
+    return None if sent is None else now - sent
 
 
 def _telling(numbers: Sequence[int]) -> int | None:
