@@ -263,8 +263,7 @@ class Sync:
         if loss is None:
             return checkpoint
         stored = await self._call(self._store_loss, checkpoint, loss)
-        report.rows += stored.rows
-        report.held = stored.held
+        report.count(stored)
         return stored.checkpoint
 
     def _restarted(self, report: Report, checkpoint: Checkpoint, cause: str) -> None:

@@ -136,7 +136,7 @@ class SqlStore:
         def write(connection: Connection) -> Stored:
             _claim(connection, checkpoint, now=now)
             written, new_objects = rows.apply(connection, table, checkpoint, page.changes, now=now)
-            held: Mapping[str, int] = {}
+            held: Mapping[str, int] | None = None
             if page.kind is LinkKind.DELTA:
                 facts: dict[str, object] = {"complete_at": now}
                 if checkpoint.is_copying:
@@ -179,7 +179,7 @@ class SqlStore:
             return Stored(moved, rows=written, held=held)
 
         stored = self._transaction(write)
-        if loss[0] in stored.held:
+        if stored.held and loss[0] in stored.held:
             raise LossChanged(stored.held)
         return stored
 

@@ -256,9 +256,10 @@ class Stored:
     Args:
         checkpoint: where the run is now.
         rows: the number of rows that were written.
-        held: the losses of a complete copy that are not believed: how many, by their kind.
+        held: the losses of a complete copy that are not believed: how many, by their kind. None after a page that ends
+            no copy: what was held back before it still is.
     """
 
     checkpoint: Checkpoint
     rows: int
-    held: Mapping[str, int] = field(default_factory=dict)
+    held: Mapping[str, int] | None = None
