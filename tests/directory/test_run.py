@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from shared.core.errors import Unavailable
 from shared.directory.graph import ResyncRequired
 from shared.directory.source import DirectorySource
 from shared.telemetry.events import Events
-from tests.adapters.database.directory_copy import GADGETS, ROOT, TENANT, Copy, oid
+from tests.adapters.database.directory_copy import GADGETS, ROOT, TENANT, Copy, oid, query
 from tests.clock import FakeClock
 from tests.directory.places import PLACES, OpenPlace, opener
 
@@ -61,6 +61,16 @@ class Book:
         if isinstance(found, Exception):
             raise found
         return found.encode()
+
+    def lose_answer(self) -> None:
+        """Let the next call to the store do its work, and fail all the same."""
+        calls = count(1)
+
+        def on_call() -> None:
+            if next(calls) == 2:
+                raise Unavailable(cause="the store failed: CONNECTION")
+
+        self._place.on_call = on_call
 
     def other(self, stream: Stream = USERS) -> Copy:
         """Open the copy as another process does."""
@@ -188,6 +198,17 @@ def test_a_run_that_was_overtaken_stores_nothing_more(book: Book) -> None:
     assert book.run()[-1]["event"] == "sync_skipped"
 
 
+@in_a_file
+def test_a_commit_without_an_answer_is_a_failure_of_the_store(book: Book) -> None:
+    """The page is stored, and no other run has taken over: the event does not say so."""
+    book.pages |= {"delta": page(1, next_="a"), "a": page(2, delta="end")}
+    book.on_read = book.lose_answer
+    (event,) = book.run()
+    assert (event["event"], event["cause"]) == ("sync_failed", "the store failed: CONNECTION")
+    book.on_read = lambda: None
+    assert (book.run()[-1]["outcome"], book.read) == ("complete", ["delta", "a"])
+
+
 def test_a_run_whose_time_is_over_begins_no_further_page(book: Book) -> None:
     """By the boot clock; the next run goes on with the next page, and reads none twice."""
     book.pages |= {"delta": page(1, next_="a"), "a": page(2, next_="b"), "b": page(3, delta="end")}
@@ -208,6 +229,15 @@ def test_a_forgotten_link_starts_a_new_copy_in_the_same_run(book: Book) -> None:
     book.pages["delta"] = page(1, 2, delta="end")
     assert [event["event"] for event in book.run()] == ["sync_restarted", "sync_finished"]
     assert book.rows() == {oid(1), oid(2)}
+
+
+def test_a_defect_of_vend_is_noted_as_every_other_failure_is(book: Book) -> None:
+    """FND-D10: readiness shows it, and the timer waits for longer and longer."""
+    book.pages["delta"] = ZeroDivisionError("CANARY")
+    for failures in (1, 2):
+        book.run()
+        (stream,) = query(book.file, "select failures, error, again_at is null as is_due from sync_stream")
+        assert stream == {"failures": failures, "error": "ZeroDivisionError", "is_due": False}
 
 
 @pytest.mark.parametrize("place", PLACES)
