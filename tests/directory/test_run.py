@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing
 from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import pytest
 from shared.adapters.database.store import LEASE_SECONDS
 from shared.core.directory.checkpoint import EMPTY_PAGES, IDLE_PAGES, STUCK_SECONDS, LeaseHeld
 from shared.core.directory.order import Order
-from shared.core.directory.streams import STREAMS, USERS, Stream
+from shared.core.directory.streams import GROUPS, STREAMS, USERS, Stream
 from shared.core.errors import Unavailable
 from shared.directory.graph import ResyncRequired
 from shared.directory.source import DirectorySource
@@ -26,9 +26,14 @@ SECONDS = 240.0
 
 
 def page(*objects: int, next_: str = "", delta: str = "") -> str:
+    """Write a page of objects without properties, with one of the two links."""
+    return document(*({"id": oid(number)} for number in objects), next_=next_, delta=delta)
+
+
+def document(*items: Mapping[str, object], next_: str = "", delta: str = "") -> str:
     """Write a page with one of the two links."""
     link = {"@odata.nextLink": f"{ROOT}/{next_}"} if next_ else {"@odata.deltaLink": f"{ROOT}/{delta}"}
-    return json.dumps({"value": [{"id": oid(number)} for number in objects], **link})
+    return json.dumps({"value": items, **link})
 
 
 class Book:
@@ -94,6 +99,16 @@ def book(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Book]:
         yield made
 
 
+type OpenBook = Callable[..., Book]
+
+
+@pytest.fixture(params=PLACES)
+def open_book(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenBook]:
+    """Open a Graph of some streams and an empty store in each place."""
+    with ExitStack() as books:
+        yield lambda *streams: books.enter_context(closing(Book(opener(request.param, tmp_path, request), streams)))
+
+
 in_a_file = pytest.mark.parametrize("book", ["a file"], indirect=True)
 """The lease of a stream keeps others out; with a blob the lease of the blob does: tests/directory/test_file_run.py."""
 
@@ -157,6 +172,22 @@ def test_many_pages_are_no_repetition(book: Book) -> None:
         book.pages[place] = page(1 + number // IDLE_PAGES, next_=following)
     book.pages["end"] = page(delta="done")
     assert book.run()[-1]["outcome"] == "complete"
+
+
+def test_a_large_group_that_is_emptied_is_no_repetition(open_book: OpenBook) -> None:
+    """DIR-05: page after page names the same group, and memberships that are no more. The same pages again are one."""
+    book = open_book(GROUPS)
+    members = [{"id": oid(2 + number)} for number in range(2 * IDLE_PAGES)]
+    book.pages["delta"] = document({"id": oid(1), "members@delta": members}, delta="n0")
+    book.run()
+    gone = [{**member, "@removed": {"reason": "deleted"}} for member in members]
+    for number, member in enumerate(gone):
+        book.pages[f"n{number}"] = document({"id": oid(1), "members@delta": [member]}, next_=f"n{number + 1}")
+    book.pages[f"n{len(gone)}"] = document(delta="n0")
+    assert [event["event"] for event in book.run()] == ["sync_finished"]
+    assert query(book.file, "select * from group_members") == []
+    book.pages[f"n{len(gone)}"] = document(next_="end")
+    assert [event["event"] for event in book.run()] == ["sync_restarted", "sync_failed"]
 
 
 @in_a_file

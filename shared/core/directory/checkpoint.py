@@ -27,7 +27,7 @@ class LossChanged(Exception):
 RESTARTS = 3
 """After so many copies running that came no further than the one before, the stream fails."""
 IDLE_PAGES = 50
-"""After so many pages running without an object that the attempt had not seen, Graph repeats itself."""
+"""After so many pages running that bring no news to the attempt, of objects or relationships, Graph repeats itself."""
 EMPTY_PAGES = 1_000
 """After so many pages running without any object; many are normal, also at the start."""
 DOUBT_SECONDS = 60.0
@@ -50,7 +50,7 @@ class Progress:
         objects: the number of objects that this attempt has seen.
         most_objects: the highest such number of the attempts since the last complete round of changes.
         restarts: the number of copies running that began because the attempt before came no further than others.
-        idle_pages: the number of pages running without an object that the attempt had not seen; empty ones apart.
+        idle_pages: the number of pages running that brought no news to this attempt; empty ones apart.
         empty_pages: the number of pages running without any object.
         refused_at: when Graph first refused the link, in seconds since the epoch.
         retry_at: before when Graph is not asked, in seconds since the epoch.
@@ -150,7 +150,7 @@ class Checkpoint:
 
         Args:
             page: the page.
-            new_objects: the number of its objects that this attempt had not seen.
+            new_objects: the number of its objects and relationships that are news to this attempt.
             now: seconds since the epoch.
         """
         was = self.progress
