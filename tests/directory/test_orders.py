@@ -15,7 +15,7 @@ from tests.clock import FakeClock
 from tests.in_process import KEY, App, callers_document, suffering
 
 OTHER_KEY = "a-function-key-of-reports"
-TICK, INTERVAL_SECONDS = 60.0, 900.0
+TICK, INTERVAL_SECONDS, DAY = 60.0, 900.0, 86_400.0
 
 type Story = Callable[[App, Callable[[], int]], Awaitable[None]]
 
@@ -194,6 +194,28 @@ def test_a_stream_that_fails_is_left_alone_for_longer_and_longer(
             ] * 2
         assert (await app.order()).body["complete"] is True
         assert await tick(app, seconds=INTERVAL_SECONDS) == ["groups", "users"]
+
+    run(story)
+
+
+def test_what_a_wrong_clock_wrote_stops_nothing(run: Callable[[Story], None], timely: LocalCloud) -> None:
+    """A worker whose clock is a day ahead runs, or fails. A day is a long time for a copy that no timer runs."""
+
+    async def story(app: App, _: Callable[[], int]) -> None:
+        assert await tick(app) == ["groups", "users"]
+        app.clock.jump(DAY)
+        assert await tick(app) == ["groups", "users"]
+        app.clock.jump(-DAY)
+        state, detail = await directory(app)
+        assert (state, detail.count("the last complete round ended in the future")) == ("degraded", 2)
+        assert await tick(app) == ["groups", "users"]
+        assert (await directory(app))[0] == "ok"
+        app.clock.jump(DAY)
+        with suffering(timely.faults["graph"], Fault(kind=Kind.STATUS, status=403)):
+            assert await tick(app) == ["groups", "users"]
+        app.clock.jump(-DAY)
+        assert await tick(app, seconds=INTERVAL_SECONDS) == ["groups", "users"]
+        assert (await directory(app))[0] == "ok"
 
     run(story)
 

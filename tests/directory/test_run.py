@@ -22,7 +22,7 @@ from tests.adapters.database.directory_copy import GADGETS, ROOT, TENANT, Copy, 
 from tests.clock import FakeClock
 from tests.directory.places import PLACES, OpenPlace, opener
 
-SECONDS = 240.0
+SECONDS, DAY = 240.0, 86_400.0
 
 
 def page(*objects: int, next_: str = "", delta: str = "") -> str:
@@ -209,6 +209,16 @@ def test_a_run_holds_the_lease_as_long_as_it_stores_pages(book: Book) -> None:
         assert copy.begin(now=book.clock().wall).link == f"{ROOT}/end"
     (event,) = book.run()
     assert (event["event"], event["cause"]) == ("sync_skipped", "another run is at it")
+
+
+@in_a_file
+def test_a_lease_that_a_wrong_clock_wrote_is_none(book: Book) -> None:
+    """TST-06: a run was killed while the clock was a day ahead. Nobody waits a day for a lease of three minutes."""
+    copy = book.other()
+    with closing(copy.store):
+        copy.begin(now=book.clock().wall + DAY)
+    book.pages["delta"] = page(1, delta="end")
+    assert book.run()[-1]["outcome"] == "complete"
 
 
 @in_a_file

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from shared.core.directory.delta import LinkKind, Page
 from shared.core.directory.streams import Stream
+from shared.core.directory.waits import left
 
 
 class LeaseHeld(Exception):
@@ -204,8 +205,9 @@ class Checkpoint:
 
     def doubted(self, *, now: float) -> "Checkpoint":
         """Return the checkpoint after a refusal that may be the link's fault."""
-        refused_at = now if self.progress.refused_at is None else self.progress.refused_at
-        return self._with(replace(self.progress, refused_at=refused_at))
+        first = self.progress.refused_at
+        # One in the future was written under a wrong clock.
+        return self._with(replace(self.progress, refused_at=now if first is None else min(first, now)))
 
     def is_dead(self, *, now: float) -> bool:
         """Return whether a link that Graph refuses again is dead."""
@@ -214,7 +216,8 @@ class Checkpoint:
 
     def is_bin_due(self, *, now: float) -> bool:
         """Return whether it is time to look into the recycle bin: between two rounds, and once a day."""
-        return not self.is_copying and self.bin_judged_at is not None and now - self.bin_judged_at >= BIN_SECONDS
+        # In the future too: a wrong clock wrote that.
+        return not self.is_copying and self.bin_judged_at is not None and abs(now - self.bin_judged_at) >= BIN_SECONDS
 
     def bin_judged(self, *, now: float) -> "Checkpoint":
         """Return the checkpoint after a look into the recycle bin."""
@@ -230,7 +233,7 @@ class Checkpoint:
 
     def wait(self, *, now: float) -> float:
         """Return for how many seconds Graph is not asked; 0 if it may be."""
-        return max(0.0, (self.progress.retry_at or now) - now)
+        return left(self.progress.retry_at, now=now)
 
     def failed(self, error: str, *, chance: float, now: float) -> "Checkpoint":
         """Return the checkpoint after a run that failed. Where Graph named no wait, the pauses grow.
