@@ -65,20 +65,20 @@ class StreamStanding:
 
 
 def check_directory(
-    standings: Sequence[StreamStanding], *, streams: Sequence[str], interval: float, now: float
+    standings: Sequence[StreamStanding], *, copied: Sequence[tuple[str, str]], interval: float, now: float
 ) -> Check:
     """Return the line of readiness about the copy of the directory; a copy with a fault still answers readers.
 
     Args:
-        standings: where each stream is, of every tenant.
-        streams: the names of the streams that are configured.
+        standings: where each stream is, also of tenants and streams that were copied once.
+        copied: the tenants and the names of their streams that are configured.
         interval: seconds between two rounds.
         now: seconds since the epoch.
     """
-    ours = [standing for standing in standings if standing.stream in streams]
+    ours = [standing for standing in standings if (standing.tenant_id, standing.stream) in copied]
     faults = [fault for standing in ours for fault in _faults(standing, interval=interval, now=now)]
-    begun = {standing.stream for standing in ours}
-    faults += [f"{name}: no run has begun" for name in streams if name not in begun]
+    begun = {(standing.tenant_id, standing.stream) for standing in ours}
+    faults += [f"{name}: no run has begun" for tenant_id, name in copied if (tenant_id, name) not in begun]
     if not faults:
         oldest = min(standing.complete_at or 0.0 for standing in ours)
         return Check("directory", State.OK, f"complete {_minutes(now - oldest)} ago")
