@@ -84,6 +84,8 @@ class Waiting(Exception):
     """Graph named a wait that is not over, or copies came no further and the next one begins later."""
 
 
+HANGING_SECONDS = 120.0
+"""A run that ends while it waits so long for one page has failed: one request takes no longer."""
 _NO_FAILURE = (LeaseLost, LossChanged, Waiting)
 """These end a run, and say of Graph and of the store that both are well."""
 
@@ -224,12 +226,15 @@ class Sync:
         links.add(checkpoint.link)
 
     async def _page(self, source: DirectorySource, link: str, until: float) -> bytes | None:
-        """Return the body of a page, or None when the time is over."""
+        """Return the body of a page, or None when the time is over; raise `Unavailable` if Graph hangs, and others."""
+        began = self._clock().boot
         try:
-            async with asyncio.timeout(until - self._clock().boot):
+            async with asyncio.timeout(until - began):
                 return await source.graph.page(link)
         except TimeoutError:
-            return None
+            if self._clock().boot - began < HANGING_SECONDS:
+                return None
+        raise Unavailable(cause=f"Graph: no page within {HANGING_SECONDS:g} s")
 
     async def _accept(self, checkpoint: Checkpoint, loss: tuple[str, int] | None, report: Report) -> Checkpoint:
         """Take away the loss, if there is one; raise `LossChanged` if it is not what is held back."""
