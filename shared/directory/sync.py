@@ -85,7 +85,7 @@ class Waiting(Exception):
 
 
 HANGING_SECONDS = 120.0
-"""A run that ends while it waits so long for one page has failed: one request takes no longer."""
+"""A run that waits so long for its first page, until its end, has failed: one request takes no longer."""
 _NO_FAILURE = (LeaseLost, LossChanged, Waiting)
 """These end a run, and say of Graph and of the store that both are well."""
 
@@ -185,7 +185,7 @@ class Sync:
             while not report.is_complete and self._clock().boot < until:
                 self._check_link(checkpoint, links, report)
                 try:
-                    body = await self._page(source, checkpoint.link, until)
+                    body = await self._page(source, checkpoint.link, until, report)
                 except (ResyncRequired, LinkDoubted, Unavailable) as error:
                     before, cause = checkpoint, error.cause
                     checkpoint = await self._call(self._move, before, self._after(error, before))
@@ -225,14 +225,14 @@ class Sync:
             raise BadAnswer(cause="Graph leads in a circle")
         links.add(checkpoint.link)
 
-    async def _page(self, source: DirectorySource, link: str, until: float) -> bytes | None:
+    async def _page(self, source: DirectorySource, link: str, until: float, report: Report) -> bytes | None:
         """Return the body of a page, or None when the time is over; raise `Unavailable` if Graph hangs, and others."""
         began = self._clock().boot
         try:
             async with asyncio.timeout(until - began):
                 return await source.graph.page(link)
         except TimeoutError:
-            if self._clock().boot - began < HANGING_SECONDS:
+            if report.pages or self._clock().boot - began < HANGING_SECONDS:
                 return None
         raise Unavailable(cause=f"Graph: no page within {HANGING_SECONDS:g} s")
 
