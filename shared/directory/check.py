@@ -19,7 +19,7 @@ class DirectoryCheck:
 
     Args:
         standings: asks the store.
-        streams: the names of the streams that are synced.
+        copied: the tenants and the names of their streams that are synced.
         interval: seconds between two rounds.
         clock: reads both clocks.
     """
@@ -28,12 +28,12 @@ class DirectoryCheck:
         self,
         standings: Callable[[], Awaitable[Sequence[StreamStanding]]],
         *,
-        streams: Sequence[str],
+        copied: Sequence[tuple[str, str]],
         interval: float,
         clock: Clock,
     ) -> None:
         self._standings = standings
-        self._streams = streams
+        self._copied = copied
         self._interval = interval
         self._clock = clock
         self._last: Check | None = None
@@ -54,7 +54,7 @@ class DirectoryCheck:
             return _unread(error.public_cause, error.remedy or "")
         except TimeoutError:
             return _unread(f"the store did not answer within {DEADLINE_SECONDS:g} s")
-        return check_directory(standings, streams=self._streams, interval=self._interval, now=now)
+        return check_directory(standings, copied=self._copied, interval=self._interval, now=now)
 
 
 def _unread(cause: str, remedy: str = "") -> Check:

@@ -80,10 +80,14 @@ class Report:
         """Count a page that was stored."""
         self.pages += 1
         self.changes += len(page.changes)
-        self.rows += stored.rows
         self.outcome = "complete" if page.kind is LinkKind.DELTA else "to be continued"
-        self.held = stored.held
         self.mended = together(self.mended, page.mended)
+        self.count(stored)
+
+    def count(self, stored: Stored) -> None:
+        """Count the rows of a step, and note what it holds back."""
+        self.rows += stored.rows
+        self.held = self.held if stored.held is None else stored.held
 
     def findings(self) -> Iterator[Event]:
         """Return an event for each thing that somebody should look at."""

@@ -31,7 +31,8 @@ from shared.core.errors import Defect, UpstreamError
 from shared.core.token import Clock
 from shared.directory.report import Report
 from shared.directory.source import DirectorySource, Wanted, due, ordered
-from shared.directory.sync import DirectoryStore, Sync
+from shared.directory.store import DirectoryStore
+from shared.directory.sync import Sync
 from shared.telemetry.event import Event, Reports
 
 PUT_SECONDS = 30.0

@@ -62,7 +62,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from datetime import timedelta
-from typing import Protocol
 
 from shared.core.directory.checkpoint import Checkpoint, LeaseHeld, LeaseLost, LossChanged, Stored
 from shared.core.directory.credentials import Ending
@@ -75,6 +74,7 @@ from shared.directory.graph import LinkDoubted, ResyncRequired
 from shared.directory.recycle_bin import judge
 from shared.directory.report import Report, ends
 from shared.directory.source import DirectorySource, Wanted, due, ordered
+from shared.directory.store import DirectoryStore
 from shared.system import System
 from shared.telemetry import catalogue
 from shared.telemetry.event import Reports
@@ -84,38 +84,10 @@ class Waiting(Exception):
     """Graph named a wait that is not over, or copies came no further and the next one begins later."""
 
 
-class DirectoryStore(Protocol):
-    """Holds the rows and the checkpoint of each stream; every call blocks."""
-
-    def begin(self, stream: Stream, *, tenant_id: str, root: str, now: float, resync: bool = False) -> Checkpoint:
-        """Take the lease of a stream and return its checkpoint; that of a new copy for a resync."""
-
-    def standings(self) -> Sequence[StreamStanding]:
-        """Return where each stream is."""
-
-    def move(self, old: Checkpoint, new: Checkpoint, *, now: float) -> Checkpoint:
-        """Move the checkpoint without a page; return the new one."""
-
-    def commit(self, checkpoint: Checkpoint, page: Page, *, now: float) -> Stored:
-        """Store a page and the link behind it."""
-
-    def accept(self, checkpoint: Checkpoint, loss: tuple[str, int], *, now: float) -> Stored:
-        """Take away a loss that is held back; raise `LossChanged` if it is another one by now."""
-
-    def uncertain(self, checkpoint: Checkpoint) -> Sequence[str]:
-        """Return the ids of the objects of a stream that lie in the recycle bin, or that only relationships name."""
-
-    def settle(self, checkpoint: Checkpoint, changes: Sequence[Change], *, now: float) -> Checkpoint:
-        """Store what became of objects in the recycle bin, and erase what lay there too long."""
-
-    def ending(self, checkpoint: Checkpoint, *, now: float) -> Sequence[Ending]:
-        """Return the credentials of a stream whose end is to be told."""
-
-    def told(self, checkpoint: Checkpoint, told: Sequence[Ending], *, now: float) -> Checkpoint:
-        """Note which ends were told."""
-
-    def release(self, checkpoint: Checkpoint) -> None:
-        """Free the lease."""
+HANGING_SECONDS = 120.0
+"""A run that waits so long for its first page, until its end, has failed: one request takes no longer."""
+_NO_FAILURE = (LeaseLost, LossChanged, Waiting)
+"""These end a run, and say of Graph and of the store that both are well."""
 
 
 class Sync:
@@ -213,7 +185,7 @@ class Sync:
             while not report.is_complete and self._clock().boot < until:
                 self._check_link(checkpoint, links, report)
                 try:
-                    body = await self._page(source, checkpoint.link, until)
+                    body = await self._page(source, checkpoint.link, until, report)
                 except (ResyncRequired, LinkDoubted, Unavailable) as error:
                     before, cause = checkpoint, error.cause
                     checkpoint = await self._call(self._move, before, self._after(error, before))
@@ -234,10 +206,13 @@ class Sync:
             if report.is_complete:
                 checkpoint = await self._judge_bin(source, checkpoint, until, report)
                 checkpoint = await self._tell_ends(checkpoint, report)
-        except UpstreamError as error:
-            await self._note(error, checkpoint)
-            report.waiting_seconds = checkpoint.wait(now=self._clock().wall)
+        except _NO_FAILURE:
             raise
+        except Exception as error:  # noqa: BLE001  # a defect of ours is noted as every other failure is
+            failure = error if isinstance(error, UpstreamError) else Defect(cause=type(error).__name__)
+            await self._note(failure, checkpoint)
+            report.waiting_seconds = checkpoint.wait(now=self._clock().wall)
+            raise failure from None
         finally:
             await self._call(self._store.release, checkpoint)
 
@@ -250,21 +225,23 @@ class Sync:
             raise BadAnswer(cause="Graph leads in a circle")
         links.add(checkpoint.link)
 
-    async def _page(self, source: DirectorySource, link: str, until: float) -> bytes | None:
-        """Return the body of a page, or None when the time is over."""
+    async def _page(self, source: DirectorySource, link: str, until: float, report: Report) -> bytes | None:
+        """Return the body of a page, or None when the time is over; raise `Unavailable` if Graph hangs, and others."""
+        began = self._clock().boot
         try:
-            async with asyncio.timeout(until - self._clock().boot):
+            async with asyncio.timeout(until - began):
                 return await source.graph.page(link)
         except TimeoutError:
-            return None
+            if report.pages or self._clock().boot - began < HANGING_SECONDS:
+                return None
+        raise Unavailable(cause=f"Graph: no page within {HANGING_SECONDS:g} s")
 
     async def _accept(self, checkpoint: Checkpoint, loss: tuple[str, int] | None, report: Report) -> Checkpoint:
         """Take away the loss, if there is one; raise `LossChanged` if it is not what is held back."""
         if loss is None:
             return checkpoint
         stored = await self._call(self._store_loss, checkpoint, loss)
-        report.rows += stored.rows
-        report.held = stored.held
+        report.count(stored)
         return stored.checkpoint
 
     def _restarted(self, report: Report, checkpoint: Checkpoint, cause: str) -> None:
@@ -303,9 +280,12 @@ class Sync:
         return await self._call(self._told, checkpoint, ending)
 
     async def _note(self, error: UpstreamError, checkpoint: Checkpoint) -> None:
-        """Store with the checkpoint why the run failed, unless the store itself failed."""
+        """Store with the checkpoint why the run failed, unless the store itself failed.
+
+        It may have moved the checkpoint without an answer: then its failure is the cause, and no other run.
+        """
         failed = checkpoint.failed(error.public_cause, chance=self._chance(), now=self._clock().wall)
-        with suppress(Unavailable):
+        with suppress(Unavailable, LeaseLost):
             await self._call(self._move, checkpoint, failed)
 
     def _after(self, error: ResyncRequired | UpstreamError, checkpoint: Checkpoint) -> Checkpoint:

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -118,7 +119,10 @@ def build_sync(
         job=job,
         run=lambda order: run(order.seconds, order),
         check=DirectoryCheck(
-            lambda: runs().standings(), streams=ours.streams, interval=interval, clock=system.clock
+            lambda: runs().standings(),
+            copied=list(product(settings.profiles[ours.profile].offer.tenants, ours.streams)),
+            interval=interval,
+            clock=system.clock,
         ).look,
         streams=ours.streams,
     )

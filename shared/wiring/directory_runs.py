@@ -20,7 +20,8 @@ from shared.core.entra.clouds import STORAGE_SCOPE
 from shared.core.token import TokenKey, Tokens
 from shared.directory.graph import Get, Graph
 from shared.directory.source import DirectorySource
-from shared.directory.sync import DirectoryStore, Sync
+from shared.directory.store import DirectoryStore
+from shared.directory.sync import Sync
 from shared.system import System
 from shared.telemetry.event import Reports
 from shared.telemetry.events import Events

@@ -23,7 +23,8 @@ from shared.core.reply import Reply
 from shared.core.token import AccessToken
 from shared.directory.run import FileRun, Plan
 from shared.directory.source import DirectorySource
-from shared.directory.sync import DirectoryStore, Sync
+from shared.directory.store import DirectoryStore
+from shared.directory.sync import Sync
 from shared.telemetry.event import Reports
 from tests.adapters.database.postgresql_server import PostgresqlServer, ServerDatabase
 from tests.api.shop import InPlace

@@ -1,4 +1,4 @@
-"""A first copy that takes far longer than a run may, of a Graph whose page tokens live for minutes."""
+"""A first copy that takes far longer than a run may, of a Graph whose page tokens live for minutes, or that hangs."""
 
 from contextlib import closing
 from pathlib import Path
@@ -44,3 +44,15 @@ def test_a_first_copy_takes_as_many_runs_as_it_needs(
             assert runs <= USERS / PAGES_A_RUN
         assert runs == USERS / PAGES_A_RUN
         assert model.differences() == []
+
+
+@pytest.mark.parametrize("place", FILES)
+def test_a_graph_that_hangs_for_all_of_a_run_is_a_failure(
+    request: pytest.FixtureRequest, tmp_path: Path, place: str
+) -> None:
+    """FND-D10: such a run has not ended well, and the timer leaves the streams alone for a while."""
+    with closing(Model(opener(place, tmp_path, request), size=SIZE, seed=1)) as model:
+        model.switches.page_seconds = 2 * SYNC_SECONDS
+        told = {(event["event"], event["cause"]) for event in model.fire()}
+        assert told == {("sync_failed", "Graph: no page within 120 s")}
+        assert model.fire() == []

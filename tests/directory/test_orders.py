@@ -2,22 +2,31 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
 from emulator.cloud import LocalCloud
 from emulator.network.faults import Fault, Kind
 from emulator.seed import CERTIFICATE, CLIENT_ID, TENANT_ID
+from tests.adapters.database.directory_copy import OTHER_TENANT
 from tests.clock import FakeClock
 from tests.in_process import KEY, App, callers_document, suffering
 
 OTHER_KEY = "a-function-key-of-reports"
-TICK, INTERVAL_SECONDS = 60.0, 900.0
+TICK, INTERVAL_SECONDS, DAY = 60.0, 900.0, 86_400.0
 
 type Story = Callable[[App, Callable[[], int]], Awaitable[None]]
+
+
+class RunStory(Protocol):
+    """Runs a story with an app that syncs users and groups."""
+
+    def __call__(self, story: Story, *, tenants: Sequence[str] = (TENANT_ID,)) -> None:
+        """Run it over the tenants of the profile; the copy is that of the story before."""
 
 
 @pytest.fixture
@@ -32,11 +41,10 @@ def timely(fake_clock: FakeClock, tmp_path: Path) -> Iterator[LocalCloud]:
 
 
 @pytest.fixture
-def run(timely: LocalCloud, fake_clock: FakeClock, tmp_path: Path) -> Callable[[Story], None]:
+def run(timely: LocalCloud, fake_clock: FakeClock, tmp_path: Path) -> RunStory:
     """Run a story with an app that syncs users; the story is told how many pages Graph was asked for."""
     credential = f'{{ type = "certificate", vault = "{timely.vault_url}", name = "{CERTIFICATE}" }}'
     lines = f"""
-profiles.directory.tenants = ["{TENANT_ID}"]
 profiles.directory.client_id = "{CLIENT_ID}"
 profiles.directory.scopes = ["{timely.graph_url}/.default"]
 profiles.directory.vendable = false
@@ -47,9 +55,11 @@ sync.streams = ["users", "groups"]
 sync.store = {json.dumps(f"sqlite:///{tmp_path}/directory.db")}
 """
 
-    def run_story(story: Story) -> None:
+    def run_story(story: Story, *, tenants: Sequence[str] = (TENANT_ID,)) -> None:
+        settings = f"{lines}profiles.directory.tenants = {json.dumps(tenants)}\n"
+
         async def whole() -> None:
-            async with App(timely, fake_clock, tmp_path, settings=lines) as app:
+            async with App(timely, fake_clock, tmp_path, settings=settings) as app:
                 document = callers_document({"billing": KEY, "reports": OTHER_KEY})
                 (tmp_path / "callers.toml").write_text(
                     document.replace("[callers.billing]\n", "[callers.billing]\nadmin = true\n")
@@ -73,7 +83,7 @@ async def directory(app: App) -> tuple[str, str]:
     return check["state"], check["detail"]
 
 
-def test_an_administrator_runs_it(run: Callable[[Story], None]) -> None:
+def test_an_administrator_runs_it(run: RunStory) -> None:
     """What is not due runs too; the answer tells each stream, and the log who asked."""
 
     async def story(app: App, _: Callable[[], int]) -> None:
@@ -114,7 +124,7 @@ def test_an_administrator_runs_it(run: Callable[[Story], None]) -> None:
         ("?seconds=", 200),
     ],
 )
-def test_an_order_is_read_strictly(run: Callable[[Story], None], query: str, status: int) -> None:
+def test_an_order_is_read_strictly(run: RunStory, query: str, status: int) -> None:
     """A mistake in the URL runs nothing."""
 
     async def story(app: App, pages: Callable[[], int]) -> None:
@@ -125,7 +135,7 @@ def test_an_order_is_read_strictly(run: Callable[[Story], None], query: str, sta
     run(story)
 
 
-def test_nobody_else_runs_it(run: Callable[[Story], None]) -> None:
+def test_nobody_else_runs_it(run: RunStory) -> None:
     """A caller without `admin = true`, an unknown key, another method: nothing runs."""
 
     async def story(app: App, pages: Callable[[], int]) -> None:
@@ -142,7 +152,7 @@ def test_nobody_else_runs_it(run: Callable[[Story], None]) -> None:
     run(story)
 
 
-def test_one_run_at_a_time(run: Callable[[Story], None], timely: LocalCloud) -> None:
+def test_one_run_at_a_time(run: RunStory, timely: LocalCloud) -> None:
     """REL-44: 409 while another run has every stream that was asked for; it can be asked again."""
 
     async def story(app: App, _: Callable[[], int]) -> None:
@@ -160,7 +170,7 @@ def test_one_run_at_a_time(run: Callable[[Story], None], timely: LocalCloud) -> 
     run(story)
 
 
-def test_the_timer_leaves_at_once_when_nothing_is_due(run: Callable[[Story], None]) -> None:
+def test_the_timer_leaves_at_once_when_nothing_is_due(run: RunStory) -> None:
     """It fires each minute; a stream runs an interval after its last complete round, to the nearest minute."""
 
     async def story(app: App, pages: Callable[[], int]) -> None:
@@ -177,9 +187,7 @@ def test_the_timer_leaves_at_once_when_nothing_is_due(run: Callable[[Story], Non
     run(story)
 
 
-def test_a_stream_that_fails_is_left_alone_for_longer_and_longer(
-    run: Callable[[Story], None], timely: LocalCloud
-) -> None:
+def test_a_stream_that_fails_is_left_alone_for_longer_and_longer(run: RunStory, timely: LocalCloud) -> None:
     """The timer's pauses double to an hour; an administrator does not wait for them, and success ends them."""
 
     async def story(app: App, _: Callable[[], int]) -> None:
@@ -198,7 +206,29 @@ def test_a_stream_that_fails_is_left_alone_for_longer_and_longer(
     run(story)
 
 
-def test_readiness_tells_where_the_copy_stands(run: Callable[[Story], None], timely: LocalCloud) -> None:
+def test_what_a_wrong_clock_wrote_stops_nothing(run: RunStory, timely: LocalCloud) -> None:
+    """A worker whose clock is a day ahead runs, or fails. A day is a long time for a copy that no timer runs."""
+
+    async def story(app: App, _: Callable[[], int]) -> None:
+        assert await tick(app) == ["groups", "users"]
+        app.clock.jump(DAY)
+        assert await tick(app) == ["groups", "users"]
+        app.clock.jump(-DAY)
+        state, detail = await directory(app)
+        assert (state, detail.count("the last complete round ended in the future")) == ("degraded", 2)
+        assert await tick(app) == ["groups", "users"]
+        assert (await directory(app))[0] == "ok"
+        app.clock.jump(DAY)
+        with suffering(timely.faults["graph"], Fault(kind=Kind.STATUS, status=403)):
+            assert await tick(app) == ["groups", "users"]
+        app.clock.jump(-DAY)
+        assert await tick(app, seconds=INTERVAL_SECONDS) == ["groups", "users"]
+        assert (await directory(app))[0] == "ok"
+
+    run(story)
+
+
+def test_readiness_tells_where_the_copy_stands(run: RunStory, timely: LocalCloud) -> None:
     """FND-D10: freshness is read from the store, because the timer runs elsewhere; vending goes on."""
     late = 2 * INTERVAL_SECONDS + 600
 
@@ -223,7 +253,23 @@ def test_readiness_tells_where_the_copy_stands(run: Callable[[Story], None], tim
     run(story)
 
 
-def test_a_loss_is_named_with_its_stream_or_without(run: Callable[[Story], None]) -> None:
+def test_readiness_is_about_the_tenants_of_the_profile(run: RunStory) -> None:
+    """FND-D10: a tenant that is new has no copy yet. One that left the profile is late for ever, and no fault."""
+
+    async def is_copied(app: App, _: Callable[[], int]) -> None:
+        await app.order()
+        assert (await directory(app))[0] == "ok"
+
+    async def is_not_copied(app: App, _: Callable[[], int]) -> None:
+        assert await directory(app) == ("degraded", "users: no run has begun; groups: no run has begun")
+        assert (await app.order()).body["complete"] is False
+
+    run(is_copied)
+    run(is_not_copied, tenants=[TENANT_ID, OTHER_TENANT])
+    run(is_copied)
+
+
+def test_a_loss_is_named_with_its_stream_or_without(run: RunStory) -> None:
     """Nothing is held back here, and both answers say so."""
 
     async def story(app: App, _: Callable[[], int]) -> None:

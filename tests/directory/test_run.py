@@ -2,9 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
-from contextlib import closing
-from itertools import pairwise
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +13,27 @@ import pytest
 from shared.adapters.database.store import LEASE_SECONDS
 from shared.core.directory.checkpoint import EMPTY_PAGES, IDLE_PAGES, STUCK_SECONDS, LeaseHeld
 from shared.core.directory.order import Order
-from shared.core.directory.streams import STREAMS, USERS, Stream
+from shared.core.directory.streams import GROUPS, STREAMS, USERS, Stream
 from shared.core.errors import Unavailable
 from shared.directory.graph import ResyncRequired
 from shared.directory.source import DirectorySource
 from shared.telemetry.events import Events
-from tests.adapters.database.directory_copy import GADGETS, ROOT, TENANT, Copy, oid
+from tests.adapters.database.directory_copy import GADGETS, ROOT, TENANT, Copy, oid, query
 from tests.clock import FakeClock
 from tests.directory.places import PLACES, OpenPlace, opener
 
-SECONDS = 240.0
+SECONDS, DAY = 240.0, 86_400.0
 
 
 def page(*objects: int, next_: str = "", delta: str = "") -> str:
+    """Write a page of objects without properties, with one of the two links."""
+    return document(*({"id": oid(number)} for number in objects), next_=next_, delta=delta)
+
+
+def document(*items: Mapping[str, object], next_: str = "", delta: str = "") -> str:
     """Write a page with one of the two links."""
     link = {"@odata.nextLink": f"{ROOT}/{next_}"} if next_ else {"@odata.deltaLink": f"{ROOT}/{delta}"}
-    return json.dumps({"value": [{"id": oid(number)} for number in objects], **link})
+    return json.dumps({"value": items, **link})
 
 
 class Book:
@@ -62,6 +67,16 @@ class Book:
             raise found
         return found.encode()
 
+    def lose_answer(self) -> None:
+        """Let the next call to the store do its work, and fail all the same."""
+        calls = count(1)
+
+        def on_call() -> None:
+            if next(calls) == 2:
+                raise Unavailable(cause="the store failed: CONNECTION")
+
+        self._place.on_call = on_call
+
     def other(self, stream: Stream = USERS) -> Copy:
         """Open the copy as another process does."""
         return Copy(self.file, stream)
@@ -82,6 +97,16 @@ def book(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Book]:
     """A Graph and an empty store in each place."""
     with closing(Book(opener(request.param, tmp_path, request))) as made:
         yield made
+
+
+type OpenBook = Callable[..., Book]
+
+
+@pytest.fixture(params=PLACES)
+def open_book(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenBook]:
+    """Open a Graph of some streams and an empty store in each place."""
+    with ExitStack() as books:
+        yield lambda *streams: books.enter_context(closing(Book(opener(request.param, tmp_path, request), streams)))
 
 
 in_a_file = pytest.mark.parametrize("book", ["a file"], indirect=True)
@@ -149,6 +174,22 @@ def test_many_pages_are_no_repetition(book: Book) -> None:
     assert book.run()[-1]["outcome"] == "complete"
 
 
+def test_a_large_group_that_is_emptied_is_no_repetition(open_book: OpenBook) -> None:
+    """DIR-05: page after page names the same group, and memberships that are no more. The same pages again are one."""
+    book = open_book(GROUPS)
+    members = [{"id": oid(2 + number)} for number in range(2 * IDLE_PAGES)]
+    book.pages["delta"] = document({"id": oid(1), "members@delta": members}, delta="n0")
+    book.run()
+    gone = [{**member, "@removed": {"reason": "deleted"}} for member in members]
+    for number, member in enumerate(gone):
+        book.pages[f"n{number}"] = document({"id": oid(1), "members@delta": [member]}, next_=f"n{number + 1}")
+    book.pages[f"n{len(gone)}"] = document(delta="n0")
+    assert [event["event"] for event in book.run()] == ["sync_finished"]
+    assert query(book.file, "select * from group_members") == []
+    book.pages[f"n{len(gone)}"] = document(next_="end")
+    assert [event["event"] for event in book.run()] == ["sync_restarted", "sync_failed"]
+
+
 @in_a_file
 def test_a_run_holds_the_lease_as_long_as_it_stores_pages(book: Book) -> None:
     """FND-H8, TST-06: by the wall clock, as every process of every machine reads it, and free afterwards."""
@@ -171,6 +212,16 @@ def test_a_run_holds_the_lease_as_long_as_it_stores_pages(book: Book) -> None:
 
 
 @in_a_file
+def test_a_lease_that_a_wrong_clock_wrote_is_none(book: Book) -> None:
+    """TST-06: a run was killed while the clock was a day ahead. Nobody waits a day for a lease of three minutes."""
+    copy = book.other()
+    with closing(copy.store):
+        copy.begin(now=book.clock().wall + DAY)
+    book.pages["delta"] = page(1, delta="end")
+    assert book.run()[-1]["outcome"] == "complete"
+
+
+@in_a_file
 def test_a_run_that_was_overtaken_stores_nothing_more(book: Book) -> None:
     """TST-06: it says so in its event, and leaves the lease to the other."""
     book.pages |= {"delta": page(1, next_="a"), "a": page(2, delta="end")}
@@ -186,6 +237,17 @@ def test_a_run_that_was_overtaken_stores_nothing_more(book: Book) -> None:
     assert (event["event"], event["cause"]) == ("sync_skipped", "another run has taken over")
     assert book.rows() == {oid(1)}
     assert book.run()[-1]["event"] == "sync_skipped"
+
+
+@in_a_file
+def test_a_commit_without_an_answer_is_a_failure_of_the_store(book: Book) -> None:
+    """The page is stored, and no other run has taken over: the event does not say so."""
+    book.pages |= {"delta": page(1, next_="a"), "a": page(2, delta="end")}
+    book.on_read = book.lose_answer
+    (event,) = book.run()
+    assert (event["event"], event["cause"]) == ("sync_failed", "the store failed: CONNECTION")
+    book.on_read = lambda: None
+    assert (book.run()[-1]["outcome"], book.read) == ("complete", ["delta", "a"])
 
 
 def test_a_run_whose_time_is_over_begins_no_further_page(book: Book) -> None:
@@ -208,6 +270,15 @@ def test_a_forgotten_link_starts_a_new_copy_in_the_same_run(book: Book) -> None:
     book.pages["delta"] = page(1, 2, delta="end")
     assert [event["event"] for event in book.run()] == ["sync_restarted", "sync_finished"]
     assert book.rows() == {oid(1), oid(2)}
+
+
+def test_a_defect_of_vend_is_noted_as_every_other_failure_is(book: Book) -> None:
+    """FND-D10: readiness shows it, and the timer waits for longer and longer."""
+    book.pages["delta"] = ZeroDivisionError("CANARY")
+    for failures in (1, 2):
+        book.run()
+        (stream,) = query(book.file, "select failures, error, again_at is null as is_due from sync_stream")
+        assert stream == {"failures": failures, "error": "ZeroDivisionError", "is_due": False}
 
 
 @pytest.mark.parametrize("place", PLACES)

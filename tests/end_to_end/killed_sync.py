@@ -48,7 +48,8 @@ from shared.core.token import AccessToken, Acquired, Moment, TokenSource
 from shared.directory.graph import Graph
 from shared.directory.run import FileRun, Plan
 from shared.directory.source import DirectorySource
-from shared.directory.sync import DirectoryStore, Sync
+from shared.directory.store import DirectoryStore
+from shared.directory.sync import Sync
 from shared.system import System
 from shared.telemetry.event import Reports
 from shared.telemetry.events import Events

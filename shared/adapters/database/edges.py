@@ -38,7 +38,8 @@ def apply(connection: Connection, checkpoint: Checkpoint, changes: Sequence[Chan
     brings it back.
 
     Returns:
-        The number of edges that were written, and of those that this attempt had not seen.
+        The number of edges that were written, and of those that are news to this attempt. An edge that goes is news
+        too: Graph empties a large group over many pages, which bring nothing else.
     """
     told = [(change.id, edge, what) for change in changes for edge, what in change.edges.items()]
     if not told:
@@ -61,9 +62,11 @@ def apply(connection: Connection, checkpoint: Checkpoint, changes: Sequence[Chan
     latest = {(row["kind"], row["src"]): row for row in present if row["kind"] in SINGLE}
     for which, gone in ((_THIS, removed), (_OTHERS, [*latest.values()])):
         if gone and checkpoint.is_copying:
-            connection.execute(update(EDGE).where(which).values(generation=_UNSEEN), _these(gone))
+            unsee = update(EDGE).where(which, EDGE.c.generation != _UNSEEN).values(generation=_UNSEEN)
+            new += connection.execute(unsee, _these(gone)).rowcount
         elif gone:
-            written += connection.execute(delete(EDGE).where(which), _these(gone)).rowcount
+            deleted = connection.execute(delete(EDGE).where(which), _these(gone)).rowcount
+            written, new = written + deleted, new + deleted
     return written, new
 
 

@@ -44,7 +44,7 @@ def apply(
     """Write the changes of a page. A row that is equal already is not written.
 
     Returns:
-        The number of rows that were written, and of objects that this attempt had not seen.
+        The number of rows that were written, and of objects and edges that are news to this attempt.
     """
     others = {edge.other for change in changes for edge in change.edges}
     lock_objects(connection, checkpoint.tenant_id, others.union(change.id for change in changes))

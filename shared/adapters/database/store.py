@@ -80,10 +80,13 @@ class SqlStore:
                 )
                 .on_conflict_do_nothing(index_elements=["tenant_id", "stream"])
             )
-            clock = lease_clock(connection, now=now)
+            until = SYNC_STREAM.c.lease_until
+            # A lease further ahead than one can be long was written under a wrong clock.
+            is_over = until <= lease_clock(connection, now=now)
+            is_none = until > lease_clock(connection, now=now, later=2 * LEASE_SECONDS)
             taken = connection.execute(
                 update(SYNC_STREAM)
-                .where(this, or_(SYNC_STREAM.c.lease_until.is_(None), SYNC_STREAM.c.lease_until <= clock))
+                .where(this, or_(until.is_(None), is_over, is_none))
                 .values(fence=SYNC_STREAM.c.fence + 1, lease_until=_lease_end(connection, now))
             )
             if taken.rowcount != 1:
@@ -136,7 +139,7 @@ class SqlStore:
         def write(connection: Connection) -> Stored:
             _claim(connection, checkpoint, now=now)
             written, new_objects = rows.apply(connection, table, checkpoint, page.changes, now=now)
-            held: Mapping[str, int] = {}
+            held: Mapping[str, int] | None = None
             if page.kind is LinkKind.DELTA:
                 facts: dict[str, object] = {"complete_at": now}
                 if checkpoint.is_copying:
@@ -179,7 +182,7 @@ class SqlStore:
             return Stored(moved, rows=written, held=held)
 
         stored = self._transaction(write)
-        if loss[0] in stored.held:
+        if stored.held and loss[0] in stored.held:
             raise LossChanged(stored.held)
         return stored
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from shared.core.directory.delta import LinkKind, Page
 from shared.core.directory.streams import Stream
+from shared.core.directory.waits import left
 
 
 class LeaseHeld(Exception):
@@ -27,7 +28,7 @@ class LossChanged(Exception):
 RESTARTS = 3
 """After so many copies running that came no further than the one before, the stream fails."""
 IDLE_PAGES = 50
-"""After so many pages running without an object that the attempt had not seen, Graph repeats itself."""
+"""After so many pages running that bring no news to the attempt, of objects or relationships, Graph repeats itself."""
 EMPTY_PAGES = 1_000
 """After so many pages running without any object; many are normal, also at the start."""
 DOUBT_SECONDS = 60.0
@@ -50,7 +51,7 @@ class Progress:
         objects: the number of objects that this attempt has seen.
         most_objects: the highest such number of the attempts since the last complete round of changes.
         restarts: the number of copies running that began because the attempt before came no further than others.
-        idle_pages: the number of pages running without an object that the attempt had not seen; empty ones apart.
+        idle_pages: the number of pages running that brought no news to this attempt; empty ones apart.
         empty_pages: the number of pages running without any object.
         refused_at: when Graph first refused the link, in seconds since the epoch.
         retry_at: before when Graph is not asked, in seconds since the epoch.
@@ -150,7 +151,7 @@ class Checkpoint:
 
         Args:
             page: the page.
-            new_objects: the number of its objects that this attempt had not seen.
+            new_objects: the number of its objects and relationships that are news to this attempt.
             now: seconds since the epoch.
         """
         was = self.progress
@@ -204,8 +205,9 @@ class Checkpoint:
 
     def doubted(self, *, now: float) -> "Checkpoint":
         """Return the checkpoint after a refusal that may be the link's fault."""
-        refused_at = now if self.progress.refused_at is None else self.progress.refused_at
-        return self._with(replace(self.progress, refused_at=refused_at))
+        first = self.progress.refused_at
+        # One in the future was written under a wrong clock.
+        return self._with(replace(self.progress, refused_at=now if first is None else min(first, now)))
 
     def is_dead(self, *, now: float) -> bool:
         """Return whether a link that Graph refuses again is dead."""
@@ -214,7 +216,8 @@ class Checkpoint:
 
     def is_bin_due(self, *, now: float) -> bool:
         """Return whether it is time to look into the recycle bin: between two rounds, and once a day."""
-        return not self.is_copying and self.bin_judged_at is not None and now - self.bin_judged_at >= BIN_SECONDS
+        # In the future too: a wrong clock wrote that.
+        return not self.is_copying and self.bin_judged_at is not None and abs(now - self.bin_judged_at) >= BIN_SECONDS
 
     def bin_judged(self, *, now: float) -> "Checkpoint":
         """Return the checkpoint after a look into the recycle bin."""
@@ -230,7 +233,7 @@ class Checkpoint:
 
     def wait(self, *, now: float) -> float:
         """Return for how many seconds Graph is not asked; 0 if it may be."""
-        return max(0.0, (self.progress.retry_at or now) - now)
+        return left(self.progress.retry_at, now=now)
 
     def failed(self, error: str, *, chance: float, now: float) -> "Checkpoint":
         """Return the checkpoint after a run that failed. Where Graph named no wait, the pauses grow.
@@ -256,9 +259,10 @@ class Stored:
     Args:
         checkpoint: where the run is now.
         rows: the number of rows that were written.
-        held: the losses of a complete copy that are not believed: how many, by their kind.
+        held: the losses of a complete copy that are not believed: how many, by their kind. None after a page that ends
+            no copy: what was held back before it still is.
     """
 
     checkpoint: Checkpoint
     rows: int
-    held: Mapping[str, int] = field(default_factory=dict)
+    held: Mapping[str, int] | None = None

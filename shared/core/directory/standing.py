@@ -5,11 +5,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from shared.core.check import Check, State
+from shared.core.directory.checkpoint import LONGEST_PAUSE_SECONDS
+from shared.core.directory.waits import left
 
 TICK_SECONDS = 60.0
 """How often the timer fires."""
 LATE_SECONDS = 600.0
 """A copy is late once its last complete round is older than twice the interval and this."""
+CLOCK_SECONDS = 600.0
+"""What the clocks of two workers may differ by. A round that ended later than that was timed by a wrong clock."""
+AGAIN_SECONDS = 1.2 * LONGEST_PAUSE_SECONDS + CLOCK_SECONDS
+"""The longest pause after a failure."""
 LINK_SECONDS = 5 * 86_400.0
 """The age of a link at which an operator should know that Graph forgets it: it does so after 7 days."""
 
@@ -48,29 +54,31 @@ class StreamStanding:
             interval: seconds between two rounds.
             now: seconds since the epoch.
         """
-        if now < max(self.retry_at or 0.0, self.again_at or 0.0):
+        if left(self.retry_at, now=now) or left(self.again_at, now=now, longest=AGAIN_SECONDS):
             return False
         if self.is_copying or self.complete_at is None or self.fingerprint != fingerprint:
+            return True
+        if self.complete_at > now + CLOCK_SECONDS:
             return True
         # The tick that is nearest to the end of the interval: a round ends some seconds after its tick.
         return now + TICK_SECONDS / 2 >= self.complete_at + interval
 
 
 def check_directory(
-    standings: Sequence[StreamStanding], *, streams: Sequence[str], interval: float, now: float
+    standings: Sequence[StreamStanding], *, copied: Sequence[tuple[str, str]], interval: float, now: float
 ) -> Check:
     """Return the line of readiness about the copy of the directory; a copy with a fault still answers readers.
 
     Args:
-        standings: where each stream is, of every tenant.
-        streams: the names of the streams that are configured.
+        standings: where each stream is, also of tenants and streams that were copied once.
+        copied: the tenants and the names of their streams that are configured.
         interval: seconds between two rounds.
         now: seconds since the epoch.
     """
-    ours = [standing for standing in standings if standing.stream in streams]
+    ours = [standing for standing in standings if (standing.tenant_id, standing.stream) in copied]
     faults = [fault for standing in ours for fault in _faults(standing, interval=interval, now=now)]
-    begun = {standing.stream for standing in ours}
-    faults += [f"{name}: no run has begun" for name in streams if name not in begun]
+    begun = {(standing.tenant_id, standing.stream) for standing in ours}
+    faults += [f"{name}: no run has begun" for tenant_id, name in copied if (tenant_id, name) not in begun]
     if not faults:
         oldest = min(standing.complete_at or 0.0 for standing in ours)
         return Check("directory", State.OK, f"complete {_minutes(now - oldest)} ago")
@@ -87,6 +95,8 @@ def _faults(standing: StreamStanding, *, interval: float, now: float) -> list[st
     found = []
     if standing.complete_at is None:
         found.append(f"{standing.stream}: the first copy is not complete")
+    elif standing.complete_at > now + CLOCK_SECONDS:
+        found.append(f"{standing.stream}: the last complete round ended in the future: the clock of a worker is wrong")
     elif (age := now - standing.complete_at) > 2 * interval + LATE_SECONDS:
         found.append(f"{standing.stream}: the last complete round ended {_minutes(age)} ago")
         if age > LINK_SECONDS:
