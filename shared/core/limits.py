@@ -147,15 +147,15 @@ class Limits:
     shed_after_seconds: float = field(
         default=5,
         metadata={
-            "why": "the age from which a flight counts as late; "
-            "two fifths of this if the last flight failed by an outage. "
-            "It is also the time after which requests wait for the callers document only up to `waiting_max`"
+            "why": "the age from which a flight, or a read of the callers document, counts as late; "
+            "for a flight two fifths of this if the last one failed by an outage",
         },
     )
     waiting_max: int = field(
         default=64,
         metadata={
-            "why": "requests that may wait for late flights; if there are more, vend answers 503 to the newest ones"
+            "why": "requests that may wait for late flights, and as many for a late callers document; "
+            "if there are more, vend answers 503 to the newest ones"
         },
     )
     claims_per_minute: int = field(

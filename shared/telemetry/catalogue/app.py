@@ -19,7 +19,7 @@ class SettingsInvalid(Event):
 class ReadinessChanged(Event):
     """The answer of the readiness probe has changed."""
 
-    about = About("readiness_changed", remedy="follow `remedy`; raise an alarm by `not_ready`")
+    about = About("readiness_changed", remedy="follow `remedy`; set up an alert for the outcome `not_ready`")
 
     outcome: Annotated[Readiness, Doc("the new status")]
     cause: Annotated[str, Doc("each check that is not `ok`, with what was seen")] | None = None

@@ -12,7 +12,7 @@ Credential = Annotated[
 
 @declared
 class CredentialAccepted(Event):
-    """Entra has accepted another credential of the profile than before on this worker, which uses it from now on."""
+    """Entra has accepted another credential than this worker used last; the worker uses it from now on."""
 
     about = About("credential_accepted")
 

@@ -20,7 +20,7 @@ from shared.telemetry.instruments import DURATION, FAILURES, REQUESTS
 
 @declared
 class TokenAnswered(Event):
-    """vend has answered a request for a token: one line for each answer, written before the answer leaves."""
+    """vend has answered a request for a token. It writes this line before the answer leaves."""
 
     about = About(
         "token",
