@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 
 from shared.core.entra.proof_fault import ProofFault
-from shared.core.errors import CredentialRefused, Defect, OperatorError, TimedOut, UpstreamError
+from shared.core.errors import CredentialRefused, Defect, FederationPending, OperatorError, TimedOut, UpstreamError
 from shared.credentials.chain import Chain
 from shared.credentials.credential import Link, Proof
 
@@ -91,7 +91,8 @@ class ChainFlight:
         link, proof, is_last = self._link, self._proof, self._is_last
         assert link is not None
         assert proof is not None
-        is_new = link.drop(proof)
+        # What a federated credential lacks is no fault of the proof.
+        is_new = not isinstance(error, FederationPending) and link.drop(proof)
         fault = error.fault
         if fault is ProofFault.UNNAMED and proof.is_reused:
             fault = ProofFault.ASSERTION

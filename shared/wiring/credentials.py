@@ -229,8 +229,8 @@ async def _read(source: FileSource, path: str, etag: str) -> Content | None:
         raise type(error)(cause=error.cause, remedy="see what writes the file").about(path) from None
 
 
-async def _assertion(read: "Read", path: str, claims: str | None) -> str:  # noqa: ARG001  # nobody can be asked with them
-    """Return the assertion in a file, as it is now."""
+async def _assertion(read: "Read", path: str, claims: str | None, *, refused: str | None) -> str:  # noqa: ARG001  # see GetAssertion
+    """Return the assertion in a file, as it is now: its writer takes no claims, and is told of no refusal."""
     content = await read("")
     try:
         text = (content.text if content else b"").decode("ascii").strip()

@@ -37,17 +37,17 @@ class OwnIdentity:
         self.tokens = tokens
         self._scopes = scopes
 
-    async def exchange_token(self, claims: str | None) -> str:
+    async def exchange_token(self, claims: str | None, *, refused: str | None) -> str:
         """Return a token for a federated credential, which proves a client.
 
-        The endpoint of an identity takes no claims. With the claims of a challenge, the cached token counts as
-        rejected, so that no revoked one is used again. If no other token can be acquired, the cached one is returned
-        all the same.
+        The cached token counts as rejected if Entra has refused it. The endpoint of an identity takes no claims: with
+        the claims of a challenge, the cached token counts as rejected too, so that no revoked one is used again. If no
+        other token can be acquired, the cached one is returned all the same.
         """
         (scope,) = self._scopes
         key = TokenKey(NAME, "", scope)
         found = await self.tokens.get(key)
-        if claims is not None and found.source is TokenSource.CACHE:
+        if found.source is TokenSource.CACHE and (claims is not None or found.token.sha256 == refused):
             found = await self.tokens.get(key, rejected=found.token.sha256)
         return found.token.secret
 

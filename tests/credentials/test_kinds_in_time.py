@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from emulator.cloud import LocalCloud
+from emulator.entra.signing import SigningKey
 from emulator.network.faults import Fault, Kind
 from emulator.seed import IDENTITY_CLIENT_ID, IDENTITY_PRINCIPAL_ID
 from emulator.vault.policy import Policy
@@ -416,6 +417,30 @@ def test_a_challenge_has_the_token_of_the_identity_replaced(client: Client, fake
         asyncio.run(story())
     finally:
         cloud.identity.caches = False
+
+
+def test_a_token_of_the_identity_that_entra_refused_is_not_sent_again(client: Client, fake_clock: FakeClock) -> None:
+    """Entra signs with other keys by now, and the platform still has the old token: 502 for a minute, then 200."""
+    credential = kinds.federated(client)
+    cloud = client.cloud
+    cloud.identity.caches, key = True, cloud.tokens.key
+
+    async def story() -> None:
+        async with app_of(client, fake_clock, credential) as app:
+            assert (await app.ask()).status == 200
+            cloud.tokens.key = SigningKey()
+            asked = len(cloud.identity.requests)
+            assert (await app.ask(ORDERS_SCOPE)).status == 502
+            assert app.everything("acquire_failed")[-1]["cause"] == "AADSTS7000274"
+            fake_clock.tick(61)
+            assert (await app.ask(ORDERS_SCOPE)).status == 200
+            (again,) = cloud.identity.requests[asked:]
+            assert len(again.refused_digest) == 64
+
+    try:
+        asyncio.run(story())
+    finally:
+        cloud.identity.caches, cloud.tokens.key = False, key
 
 
 @pytest.mark.parametrize(("registered_at", "served_from"), [(0, 0), (10, 71)], ids=["new first", "old first"])
