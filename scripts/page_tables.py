@@ -35,14 +35,14 @@ def entra_numbers() -> Mapping[str, str]:
     return {"numbers": table("number", "means", "do this", rows=rows)}
 
 
-_FOR_SECRETS = 'For a credential of type `secret`, and for a certificate with `signing = "local"`'
+_FOR_SECRETS = 'For a credential of type `secret`, and also for a certificate with `signing = "local"`'
 
 
 def vault_codes() -> Mapping[str, str]:
     """Make the table of Key Vault's codes; a code of missing rights has one remedy for each kind of credential."""
     rows = [
         *REMEDIES.items(),
-        *((code, f"{RIGHTS}. {_FOR_SECRETS}, {SECRET_RIGHTS}") for code in WITHOUT_RIGHTS),
+        *((code, f"For a certificate, {RIGHTS}. {_FOR_SECRETS}, {SECRET_RIGHTS}") for code in WITHOUT_RIGHTS),
     ]
     return {"vault codes": table("code", "do this", rows=[(f"`{code}`", remedy) for code, remedy in sorted(rows)])}
 

@@ -125,14 +125,15 @@ class Limits:
     min_remaining_seconds: float = field(
         default=300,
         metadata={
-            "why": "the least time left of a token that vend serves at once; a tenth of its life if that is less"
+            "why": "how much time a token must have left, so that vend serves it at once: this, or a tenth of the life "
+            "of the token if that is shorter"
         },
     )
     min_remaining_failing_seconds: float = field(
         default=60,
         metadata={
-            "why": "the least time left of a token that vend serves while it can get no newer one. "
-            "For a token whose whole life is under ten minutes: this or half of its life, whichever is less"
+            "why": "how much time a token must have left, so that vend serves it while it can get no newer one. "
+            "For a token whose whole life is under ten minutes: this, or half of its life if that is shorter"
         },
     )
     expiry_margin_seconds: float = field(
@@ -141,14 +142,14 @@ class Limits:
     forced_refresh_interval_seconds: float = field(
         default=30,
         metadata={
-            "why": "the shortest time between two flights for one claims challenge, or for a token that callers reject"
+            "why": "the shortest time between two flights for one claims challenge, or for a token that an API rejected"
         },
     )
     shed_after_seconds: float = field(
         default=5,
         metadata={
             "why": "the age from which a flight, or a read of the callers document, counts as late; "
-            "for a flight two fifths of this if the last one failed by an outage",
+            "a flight already after two fifths of this, if the flight before failed by an outage",
         },
     )
     waiting_max: int = field(

@@ -93,7 +93,7 @@ _MEANINGS = {
     700212: Meaning("no federated credential has the audience of the token that was sent as proof", _FEDERATION),
     700213: Meaning("no federated credential has the subject of the token that was sent as proof", _FEDERATION),
     700226: Meaning(
-        "the token that was sent as proof is of an app registration; Entra takes only one of a managed identity here",
+        "the token that was sent as proof is of an app registration; Entra takes only that of a managed identity",
         "use type = federated_managed_identity in the profile, or an assertion of a provider outside of Entra: "
         "docs/credentials.md",
     ),
