@@ -252,7 +252,10 @@ def run_tests(root: Path, tests: Sequence[str], file: str, source: str) -> tuple
         # A folder of its own: two runs that tidy up a common one trip over each other.
         options += ["--hypothesis-profile=mutants", "-m", "not nightly", f"--basetemp={place}/tests"]
         with redirect_stdout(io.StringIO()) as printed:
-            return int(pytest.main([*options, *tests])), printed.getvalue()
+            try:
+                return int(pytest.main([*options, *tests])), printed.getvalue()
+            except pytest.PytestUnraisableExceptionWarning:  # a coroutine that nobody awaited shows after the last test
+                return 1, printed.getvalue()
 
 
 def is_noticed(root: Path, tests: Sequence[str], file: str, sources: Sequence[str]) -> list[bool]:

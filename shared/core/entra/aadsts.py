@@ -78,7 +78,7 @@ _MEANINGS = {
     51000: Meaning("the tenant does not take TLS client certificates as proof", _DEFECT),
     53003: Meaning(
         "a Conditional Access policy blocks the client",
-        "have the policy for workload identities allow the address that vend calls from; the sign-in log of the "
+        "the policy for workload identities must allow the address that vend calls from; the sign-in log of the "
         "service principal names the policy",
     ),
     5002730: Meaning("the client assertion is signed by an algorithm that does not fit the key", _RSA),
