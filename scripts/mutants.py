@@ -254,7 +254,8 @@ def run_tests(root: Path, tests: Sequence[str], file: str, source: str) -> tuple
         with redirect_stdout(io.StringIO()) as printed:
             try:
                 return int(pytest.main([*options, *tests])), printed.getvalue()
-            except pytest.PytestUnraisableExceptionWarning:  # a coroutine that nobody awaited shows after the last test
+            # Coroutines that nobody awaited show after the last test: one as a warning, several as a group of them.
+            except (pytest.PytestUnraisableExceptionWarning, ExceptionGroup):
                 return 1, printed.getvalue()
 
 

@@ -148,8 +148,8 @@ class Limits:
     shed_after_seconds: float = field(
         default=5,
         metadata={
-            "why": "the age from which a flight, or a read of the callers document, counts as late; "
-            "a flight already after two fifths of this, if the flight before failed by an outage",
+            "why": "the age from which a flight, or a read of the callers document, counts as late. "
+            "If the last flight failed by an outage, the next one counts as late after two fifths of this",
         },
     )
     waiting_max: int = field(
