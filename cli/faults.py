@@ -33,7 +33,7 @@ NOTICED = {
 }
 SITUATIONS = {
     "audience": (
-        "the API of the orders gives its tokens another version, and so another audience",
+        "the orders API now wants tokens of another version, so Entra issues them with another audience",
         "tokens that this API may refuse, from the next refresh on",
     ),
     "callers": (
