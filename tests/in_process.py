@@ -64,6 +64,9 @@ class App(AbstractAsyncContextManager["App"]):
         authority, vault: in place of the cloud's.
         environ: app settings beside those that Azure sets.
         log: takes the lines in place of a list.
+
+    Attributes:
+        chance: what every draw of the worker is. A test may set it at any time.
     """
 
     def __init__(
@@ -91,12 +94,19 @@ class App(AbstractAsyncContextManager["App"]):
         self.clock = clock
         self.lines: list[str] = []
         self.pauses = 0
+        self.chance = 0.0
         self._events = Events(log or self.lines.append, wall=lambda: clock().wall, worker="w")
         self._runtime = build(
             {**app_settings(cloud, folder / "vend.toml"), **environ},
             root=folder,
             events=self._events,
-            system=fake_system(clock, sleep=self._sleep, new_id=System().new_id, temporary=lambda: folder),
+            system=fake_system(
+                clock,
+                sleep=self._sleep,
+                chance=lambda: self.chance,
+                new_id=System().new_id,
+                temporary=lambda: folder,
+            ),
         )
 
     async def __aexit__(
