@@ -125,6 +125,18 @@ class Reads:
         return self._cloud.faults["blob"].taken if self._kind in UNREACHED else len(self._cloud.blob.requests)
 
 
+async def over(case: Unread, app: App, clock: FakeClock) -> None:
+    """Let half a minute go by after the trouble.
+
+    Where a row makes the wait for the document a part of a real second, a busy machine may need longer for a good
+    answer too. The check goes on behind that request, so the document is in force when it has ended.
+    """
+    clock.tick(30)
+    if case.limits:
+        await app.ask()
+        await app.landed()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("case", cases("callers_faults.toml", Unread, "unread", beside=["changed"]), ids=case_id)
 def test_a_document_that_is_no_good_changes_nothing(
@@ -154,7 +166,7 @@ def test_a_document_that_is_no_good_changes_nothing(
         assert {event["outcome"] for event in events} == {"last good one kept"}
         assert any((event.get("mistakes") or [event["cause"]])[0].startswith(case.says) for event in events)
         shelf.put(callers_document({"reports": KEYS["reports"]}))
-        fake_clock.tick(30)
+        await over(case, app, fake_clock)
         assert (await app.ask()).status == 401
 
     async def new(app: App) -> None:
@@ -166,7 +178,7 @@ def test_a_document_that_is_no_good_changes_nothing(
             assert reads.since() == 1
         assert {event["outcome"] for event in app.everything(case.event)} == {"none"}
         shelf.put(callers_document(KEYS))
-        fake_clock.tick(30)
+        await over(case, app, fake_clock)
         assert (await app.ask()).status == 200
 
     async def story() -> None:
