@@ -101,7 +101,7 @@ def rows(scale: Scale) -> list[Row]:
         compared(
             {VEND: tokens[VEND], AZURE: tokens[AZURE]},
             row_id="first-token",
-            what="New process to its first token, certificate in Key Vault (the library downloads the key)",
+            what="New process to its first token, certificate in Key Vault (a library needs the key itself)",
             unit="ms",
             against=AZURE,
             goal=Goal("ratio", "<=", 0.9),

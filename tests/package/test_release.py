@@ -34,6 +34,8 @@ def test_a_change_stands_in_its_part() -> None:
 
 
 def test_the_package_has_the_version_in_its_name() -> None:
-    """And the page that says how to deploy it."""
+    """And the page that says how to make it, and how another repository checks out this version."""
+    page = (ROOT / "docs" / "local.md").read_text()
     assert archive_name(ROOT) == f"vend-{VERSION}.zip"
-    assert f"dist/{archive_name(ROOT)}" in (ROOT / "docs" / "local.md").read_text()
+    assert re.findall(r"dist/(vend-\d\S+\.zip)", page) == [archive_name(ROOT)]
+    assert re.findall(r"ref: v(\S+)", page) == [VERSION]
