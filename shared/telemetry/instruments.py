@@ -19,6 +19,6 @@ CHANGES = Instrument("vend.sync.changes", "{change}", "changes that Graph report
 LOST = Instrument(
     "vend.events.lost",
     "{event}",
-    "lines of the log and measurements that got nowhere; anything but 0 is a gap in the audit trail",
+    "lines of the log and measurements that were lost; a lost line is a gap in the audit trail",
 )
 """The one instrument that no event feeds."""
