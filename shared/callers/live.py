@@ -232,7 +232,10 @@ class Callers:
         return self._document if now - self._last_success <= self._limits.callers_max_age_seconds else None
 
     async def _wait(self, now: float) -> None:
-        """Wait for a check: a short time where a document is in force, and a whole attempt for the first one."""
+        """Wait for a check: a short time where a document is in force, and a whole attempt for the first one.
+
+        A new worker has no older document, and on a cold instance the first token of the app's identity takes its time.
+        """
         has_one = self._in_force(now) is not None
         seconds = self._limits.callers_deadline_seconds if has_one else self._limits.attempt_seconds
         try:

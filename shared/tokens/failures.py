@@ -1,4 +1,10 @@
-"""The memory of failed flights."""
+"""The memory of failed flights.
+
+A failure is a value: an exception that is raised again and again collects tracebacks, whose frames hold what was sent.
+So each caller gets a copy of the error, with the wait that is left.
+
+A refusal counts only until the usable credentials of the profile change: Entra may accept a new version of one.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -87,6 +87,7 @@ def _from_header(text: str) -> str:
 
 
 def _plain(text: str) -> str:
+    # Decoded here: Python's JSON would guess the encoding of bytes.
     return from_any_base64(text).decode() if is_any_base64(text) else text
 
 
