@@ -103,7 +103,7 @@ def _excess(text: bytes, content: str) -> str:
     if (b"\n" + bare).count(b"\n[") > TABLES:
         return f"has more than {TABLES:,} tables"
     if bare.count(b"=") + 2 * bare.count(b".") > KEYS:
-        return f"has more than {KEYS:,} keys, where a dot counts as two"
+        return f"has more than {KEYS:,} keys, where each dot adds two"
     if bare.count(b",") > VALUES:
         return f"has more than {VALUES:,} values in lists"
     if b"." * (DOTS + 1) in _only(b".\n", bare):
