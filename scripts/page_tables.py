@@ -1,15 +1,16 @@
 """Tables in a page that derive from code: each stands between two comments."""
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import astuple, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import Field, astuple, fields
+from typing import Any
 
 from shared.adapters.key_vault import REMEDIES, RIGHTS, SECRET_RIGHTS, WITHOUT_RIGHTS
 from shared.core.entra.aadsts import known_codes, meaning
 from shared.core.limits import Limits, bounds
 
-_UNITS = {"seconds": "s", "bytes": "bytes", "per_minute": "a minute", "fraction_min": "share", "fraction_max": "share"}
-"""By how the name of a limit ends; of any other it is a number."""
+_UNITS = {"seconds": "s", "bytes": "bytes", "per_minute": "a minute"}
+"""By how the name of a limit ends; any other has none."""
 _LIMIT = re.compile(rf"\b(?:{'|'.join(each.name for each in fields(Limits))})\b")
 
 
@@ -48,17 +49,29 @@ def vault_codes() -> Mapping[str, str]:
 
 
 def limits() -> Mapping[str, str]:
-    """Make the table of `[limits]`."""
+    """Make the tables of `[limits]`, one for each subject."""
+    knobs = [(knob, value) for knob, value in zip(fields(Limits), astuple(Limits()), strict=True)]
+    return {
+        f"limits of {subject}": _limits([(knob, value) for knob, value in knobs if knob.metadata["of"] == subject])
+        for subject in dict.fromkeys(knob.metadata["of"] for knob, _ in knobs)
+    }
+
+
+def _limits(knobs: Sequence[tuple[Field[Any], float]]) -> str:
+    """Make one of the tables. It has a column for rules between limits if there are any."""
+    rules = [_rule(knob.name) for knob, _ in knobs]
+    columns = 4 if any(rules) else 3
     rows = [
-        (f"`{knob.name}`", f"{value}", _unit(knob.name), _range(knob.name), knob.metadata["why"])
-        for knob, value in zip(fields(Limits), astuple(Limits()), strict=True)
+        (f"`{knob.name}`", _with_unit(knob.name, value), knob.metadata["why"], rule)[:columns]
+        for (knob, value), rule in zip(knobs, rules, strict=True)
     ]
-    return {"limits": table("key", "default", "unit", "range", "bounds", rows=rows)}
+    return table(*("key", "default", "meaning", "must also be")[:columns], rows=rows)
 
 
-def _unit(name: str) -> str:
-    return next((unit for end, unit in _UNITS.items() if name.endswith(end)), "number")
+def _with_unit(name: str, value: float) -> str:
+    unit = next((unit for end, unit in _UNITS.items() if name.endswith(end)), "")
+    return f"{value} {unit}".rstrip()
 
 
-def _range(name: str) -> str:
-    return _LIMIT.sub(r"`\g<0>`", ", ".join(("above 0", *bounds(name))))
+def _rule(name: str) -> str:
+    return _LIMIT.sub(r"`\g<0>`", ", ".join(bounds(name)))

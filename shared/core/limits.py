@@ -80,117 +80,192 @@ _ORDERS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The knobs, with the values that production runs with, and what each bounds."""
+    """The bounds that can be changed. The defaults are what production runs with.
 
-    connect_seconds: float = field(default=2, metadata={"why": "the longest time to connect, and again for TLS"})
-    read_idle_seconds: float = field(default=5, metadata={"why": "the longest pause between two pieces of an answer"})
+    The metadata of a knob have what it bounds (`why`), and the table of docs/configuration.md that it is in (`of`).
+    """
+
+    connect_seconds: float = field(
+        default=2,
+        metadata={
+            "of": "a request",
+            "why": "the longest time to open a TCP connection, and again the longest time for its TLS handshake",
+        },
+    )
+    read_idle_seconds: float = field(
+        default=5,
+        metadata={"of": "a request", "why": "the longest time without a piece of the answer of an outside service"},
+    )
     attempt_seconds: float = field(
-        default=8, metadata={"why": "the longest time for one request to an outside service"}
+        default=8,
+        metadata={
+            "of": "a request",
+            "why": "the longest time for one request to an outside service, to the end of the answer",
+        },
+    )
+    upstream_body_bytes: int = field(
+        default=100 * 1024, metadata={"of": "a request", "why": "the largest answer of an outside service"}
     )
     caller_budget_seconds: float = field(
         default=20,
         metadata={
-            "why": "the longest time that a caller waits for a token; then vend answers 504. "
-            "A worker without a callers document may take up to `attempt_seconds` longer"
+            "of": "a flight",
+            "why": "the longest time to get a token; then vend answers 504 to the callers that wait for the token",
         },
     )
     attempts_per_flight: int = field(
-        default=2,
-        metadata={"why": "tries of one flight, a second apart; only one if Entra named a wait or refused"},
-    )
-    failure_first_seconds: float = field(
-        default=5,
-        metadata={
-            "why": "how long vend does not ask Entra after a transient failure; after each further one 1.5 times that"
-        },
-    )
-    failure_max_seconds: float = field(default=240, metadata={"why": "the longest such time"})
-    failure_permanent_seconds: float = field(
-        default=60, metadata={"why": "how long vend does not ask Entra after a refusal"}
-    )
-    retry_after_cap_seconds: float = field(
-        default=3_600, metadata={"why": "the longest wait that vend takes from Entra's `Retry-After`"}
-    )
-    refresh_fraction_min: float = field(
-        default=0.55,
-        metadata={"why": "vend refreshes a token when a share of its life is left; this is the smallest such share"},
-    )
-    refresh_fraction_max: float = field(
-        default=0.65,
-        metadata={"why": "the largest such share; for each token vend draws a share between the two"},
-    )
-    short_wait_seconds: float = field(
-        default=1, metadata={"why": "how long a caller waits for a newer token when the cached one is near its end"}
-    )
-    min_remaining_seconds: float = field(
-        default=300,
-        metadata={
-            "why": "how much time a token must have left, so that vend serves it at once: this, or a tenth of the life "
-            "of the token if that is shorter"
-        },
-    )
-    min_remaining_failing_seconds: float = field(
-        default=60,
-        metadata={
-            "why": "how much time a token must have left, so that vend serves it while it can get no newer one. "
-            "For a token whose whole life is under ten minutes: this, or half of its life if that is shorter"
-        },
-    )
-    expiry_margin_seconds: float = field(
-        default=10, metadata={"why": "vend subtracts this from `expires_in`, for network time and the caller's clock"}
+        default=2, metadata={"of": "a flight", "why": "the most tries to get one token, a second apart"}
     )
     forced_refresh_interval_seconds: float = field(
         default=30,
         metadata={
-            "why": "the shortest time between two flights for one claims challenge, or for a token that an API rejected"
+            "of": "a flight",
+            "why": "the shortest time between two requests to Entra for one claims challenge or one rejected token",
+        },
+    )
+    refresh_fraction_min: float = field(
+        default=0.55,
+        metadata={
+            "of": "a token",
+            "why": "the smallest share of a token's life that is left when vend refreshes the token",
+        },
+    )
+    refresh_fraction_max: float = field(
+        default=0.65,
+        metadata={
+            "of": "a token",
+            "why": "the largest share of a token's life that is left when vend refreshes the token",
+        },
+    )
+    min_remaining_seconds: float = field(
+        default=300,
+        metadata={
+            "of": "a token",
+            "why": "the time before the end of a token from which requests wait for a newer token",
+        },
+    )
+    short_wait_seconds: float = field(
+        default=1,
+        metadata={"of": "a token", "why": "how long a request waits for a newer token before it gets the cached one"},
+    )
+    min_remaining_failing_seconds: float = field(
+        default=60,
+        metadata={
+            "of": "a token",
+            "why": "the time before the end of a token from which vend no longer serves the token",
+        },
+    )
+    expiry_margin_seconds: float = field(
+        default=10,
+        metadata={
+            "of": "a token",
+            "why": "what vend subtracts from `expires_in`, for network time and the caller's clock",
+        },
+    )
+    cache_entries: int = field(
+        default=1_000,
+        metadata={
+            "of": "a token",
+            "why": "the most tokens in the cache; a further one replaces the least recently used",
+        },
+    )
+    failure_first_seconds: float = field(
+        default=5,
+        metadata={
+            "of": "a failure",
+            "why": "how long vend does not ask Entra for a token again after one failure that may pass",
+        },
+    )
+    failure_max_seconds: float = field(
+        default=240,
+        metadata={
+            "of": "a failure",
+            "why": "how long vend does not ask Entra for a token again after many failures in a row that may pass",
+        },
+    )
+    failure_permanent_seconds: float = field(
+        default=60,
+        metadata={"of": "a failure", "why": "how long vend does not ask Entra for a token again after a refusal"},
+    )
+    retry_after_cap_seconds: float = field(
+        default=3_600,
+        metadata={
+            "of": "a failure",
+            "why": "the longest wait that vend takes from the `Retry-After` of Entra or Key Vault",
         },
     )
     shed_after_seconds: float = field(
         default=5,
         metadata={
-            "why": "the age from which a flight, or a read of the callers document, counts as late. "
-            "If the last flight failed by an outage, the next one counts as late after two fifths of this",
+            "of": "a crowd",
+            "why": "the time after which a token, the callers document or an issuer's keys count as late",
         },
     )
     waiting_max: int = field(
         default=64,
         metadata={
-            "why": "requests that may wait for late flights, and as many for a late callers document; "
-            "if there are more, vend answers 503 to the newest ones"
+            "of": "a crowd",
+            "why": "the most requests that wait for late tokens, and the most that wait for a late callers document",
         },
     )
     claims_per_minute: int = field(
-        default=6, metadata={"why": "claims challenges of one caller; vend answers 429 to more"}
-    )
-    cache_entries: int = field(
-        default=1_000, metadata={"why": "tokens in the cache; a further one replaces the least recently used"}
-    )
-    upstream_body_bytes: int = field(default=100 * 1024, metadata={"why": "the largest answer of an outside service"})
-    graph_first_byte_seconds: float = field(
-        default=60,
-        metadata={"why": "the longest pause before the first piece of a page of Graph, and between two pieces"},
-    )
-    graph_page_seconds: float = field(default=120, metadata={"why": "the longest time for one page of Graph"})
-    graph_page_bytes: int = field(default=8 * 1024 * 1024, metadata={"why": "the largest page of Graph"})
-    vault_reread_seconds: float = field(
-        default=6 * 3600, metadata={"why": "how long vend uses what it read about a certificate in Key Vault"}
-    )
-    callers_refresh_seconds: float = field(
-        default=15, metadata={"why": "the age from which vend checks the callers document in the background"}
-    )
-    callers_must_check_seconds: float = field(
-        default=30, metadata={"why": "the age from which vend checks the callers document before it answers"}
-    )
-    callers_deadline_seconds: float = field(default=2, metadata={"why": "how long an answer waits for that check"})
-    callers_max_age_seconds: float = field(
-        default=24 * 3600, metadata={"why": "how long the last good callers document stays in force"}
+        default=6,
+        metadata={"of": "a crowd", "why": "the most claims challenges of one caller; vend answers 429 to more"},
     )
     unknown_keys_per_minute: int = field(
         default=60,
         metadata={
-            "why": "refusals of unknown callers that get a line of their own in the log, on the routes "
-            "where vend alone checks the key; vend only counts further ones"
+            "of": "a crowd",
+            "why": "the most log lines for refused unknown callers, on routes where vend alone checks the caller",
         },
+    )
+    callers_refresh_seconds: float = field(
+        default=15,
+        metadata={
+            "of": "a document",
+            "why": "the age of the last check from which vend checks the callers document in the background",
+        },
+    )
+    callers_must_check_seconds: float = field(
+        default=30,
+        metadata={
+            "of": "a document",
+            "why": "the age of the last check from which a request waits for a check of the callers document",
+        },
+    )
+    callers_deadline_seconds: float = field(
+        default=2,
+        metadata={
+            "of": "a document",
+            "why": "the longest wait of a request for a check of the callers document, or for the keys of an issuer",
+        },
+    )
+    callers_max_age_seconds: float = field(
+        default=24 * 3600,
+        metadata={
+            "of": "a document",
+            "why": "how long the last good callers document stays in force while no check succeeds",
+        },
+    )
+    vault_reread_seconds: float = field(
+        default=6 * 3600,
+        metadata={
+            "of": "a document",
+            "why": "how long vend uses what it read about the versions of a certificate or a secret in Key Vault",
+        },
+    )
+    graph_first_byte_seconds: float = field(
+        default=60,
+        metadata={
+            "of": "the directory",
+            "why": "the longest time without a piece of a page of Graph, the first piece too",
+        },
+    )
+    graph_page_seconds: float = field(
+        default=120, metadata={"of": "the directory", "why": "the longest time for one page of Graph"}
+    )
+    graph_page_bytes: int = field(
+        default=8 * 1024 * 1024, metadata={"of": "the directory", "why": "the largest page of Graph"}
     )
 
     @property
