@@ -191,7 +191,7 @@ class Limits:
         default=3_600,
         metadata={
             "of": "a failure",
-            "why": "the longest wait that vend takes from the `Retry-After` of Entra or Key Vault",
+            "why": "the longest wait that vend takes from a `Retry-After`, of Entra, Key Vault or the managed identity",
         },
     )
     shed_after_seconds: float = field(
