@@ -27,7 +27,7 @@ NAME = "Key Vault"
 API_VERSION = "7.4"
 """The oldest one that has all that is asked: https://learn.microsoft.com/rest/api/keyvault/"""
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
-RIGHTS = "the app's identity needs certificates/read and keys/sign in this vault, and no more"
+RIGHTS = "the app's identity needs certificates/read in this vault, and to sign there also keys/sign"
 SECRET_RIGHTS = "the app's identity needs secrets/getSecret and secrets/readMetadata on this one secret"
 WITHOUT_RIGHTS = frozenset({"ForbiddenByRbac", "ForbiddenByPolicy", "AccessDenied"})
 REMEDIES: Mapping[str, str] = {

@@ -73,7 +73,7 @@ _MEANINGS = {
     50105: Meaning("the API gives tokens only to assigned clients, and this client is not assigned", _CONSENT),
     50196: Meaning(
         "the same request came too often, and Entra suspects a loop",
-        "find out what restarts the workers or raises generation again and again: each time the caches are emptied",
+        "find out what restarts the workers, or purges the callers, again and again: each time the caches are emptied",
     ),
     51000: Meaning("the tenant does not take TLS client certificates as proof", _DEFECT),
     53003: Meaning(
