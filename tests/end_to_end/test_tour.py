@@ -57,7 +57,8 @@ def no_entra(site: Site) -> None:
 
 def no_cache(site: Site) -> None:
     """Break the second step: no token lives long enough to be served again."""
-    knobs(site, floor=3_600)
+    lines = "[limits]\nmin_remaining_seconds = 3600\nmin_remaining_failing_seconds = 3600\n"
+    edit(site.folder / "vend.toml", "[limits]\n", lines)
 
 
 def shut(site: Site) -> None:
@@ -71,20 +72,14 @@ def too_much_allowed(site: Site) -> None:
         edit(site.folder / name, f'["{SCOPE}"]', f'["{SCOPE}", "{OTHER_SCOPE}"]')
 
 
-def no_patience(site: Site) -> None:
-    """Break the fifth step: two seconds after it was issued no token is served."""
-    knobs(site, floor=3_597.5)
+def four_a_minute(site: Site) -> None:
+    """Break the fifth step: it is the caller's fifth request within a minute."""
+    edit(site.folder / "callers.toml", "[callers.billing]\n", "[callers.billing]\nper_worker_per_minute = 4\n")
 
 
 def no_graph(site: Site) -> None:
     """Break the sixth step."""
     site.cloud.faults["graph"].set(Fault(kind=Kind.STATUS, status=403))
-
-
-def knobs(site: Site, *, floor: float) -> None:
-    """Set the least life that a token is served with, before the app reads it."""
-    lines = f"[limits]\nmin_remaining_seconds = {floor}\nmin_remaining_failing_seconds = {floor}\n"
-    edit(site.folder / "vend.toml", "[limits]\n", lines)
 
 
 def edit(file: Path, old: str, new: str) -> None:
@@ -101,7 +96,7 @@ def edit(file: Path, old: str, new: str) -> None:
         (no_cache, 2, "200 identity_provider"),
         (shut, 3, "azure.identity._exceptions.CredentialUnavailableError"),
         (too_much_allowed, 4, "200  None  retryable=null"),
-        (no_patience, 5, "503 temporarily_unavailable"),
+        (four_a_minute, 5, "429 slow_down"),
         (no_graph, 6, "failed Graph: HTTP 403"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
