@@ -1,15 +1,16 @@
 """A request for a token, from its bytes to its answer: who calls, what for, may they, and the audit event."""
 
-from collections.abc import Awaitable, Mapping
+import asyncio
+from collections.abc import Awaitable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from shared.api.anonymous import AnonymousLines
 from shared.api.answers import Answer, Vended
 from shared.api.routes import Route
-from shared.core.errors import RateLimited, RouteDisabled, UnknownCaller, UnknownIdentity, VendError
+from shared.core.errors import RateLimited, RouteDisabled, TimedOut, UnknownCaller, UnknownIdentity, VendError
 from shared.core.identity_token import Subject
 from shared.core.limits import Limits
 from shared.core.names import is_guid
@@ -91,6 +92,7 @@ class Vendor:
         self._offers = offers
         self._app_checked_routes = app_checked_routes
         self._limits = limits
+        self._seconds = limits.caller_budget_seconds + limits.attempt_seconds
         self._clock = system.clock
         self._new_id = system.new_id
         self._events = events
@@ -103,7 +105,7 @@ class Vendor:
         """Answer a request that came by a route; every error that is vend's own becomes its answer."""
         trail = _Trail(route, self._new_id(), self._clock().boot)
         try:
-            acquired = await self._vend(incoming, trail)
+            acquired = await self._in_time(self._vend(incoming, trail))
             assert trail.grant is not None  # nothing is served that was not granted
             now = self._clock()
             answer = route.vended(self._vended(acquired, trail, now))
@@ -114,6 +116,27 @@ class Vendor:
         except Exception as error:  # noqa: BLE001  # a defect of ours is an answer and an event, and never a traceback
             return self._refuse(VendError(cause=type(error).__name__), incoming, trail)
         return answer
+
+    async def _in_time(self, work: Coroutine[Any, Any, Acquired]) -> Acquired:
+        """Await what a request waits for, all in all no longer than a request may take.
+
+        The document, the keys of an issuer and a flight have bounds of their own, which add up. After a wait the caller
+        is identified again, and may need another token.
+
+        Raises:
+            TimedOut: the time is over; what the request waited for goes on.
+        """
+        task = asyncio.Task(work, loop=asyncio.get_running_loop(), eager_start=True)
+        if task.done():  # it waited for nothing, and a timer would cost as much as all the rest of the cache
+            return task.result()
+        bound = asyncio.timeout(self._seconds)
+        try:
+            async with bound:
+                return await task
+        except TimeoutError:
+            if not bound.expired():
+                raise
+        raise TimedOut(cause="the time of the request ran out")
 
     def _vended(self, acquired: Acquired, trail: _Trail, now: Moment) -> Vended:
         assert trail.grant is not None
