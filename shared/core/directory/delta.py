@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from shared.core.directory.credentials import Credential, CredentialKind, read_credentials
-from shared.core.directory.streams import TYPES, Column, Stream
+from shared.core.directory.streams import LOOKUP_LENGTH, TYPES, Column, Stream
 from shared.core.directory.text import storable
 from shared.core.errors import BadAnswer, UnreadableAnswer
 from shared.core.names import is_guid
@@ -225,7 +225,12 @@ def _read_edge(other: Any) -> tuple[str, EdgeChange] | None:  # noqa: ANN401  # 
 
 
 def _storable(value: Any, column: Column) -> ColumnValue:  # noqa: ANN401  # any JSON value
-    """Return a value as databases take it: Unicode without NUL, and null in place of another type."""
-    if isinstance(value, column.kind):
-        return storable(value) if isinstance(value, str) else value
-    return None
+    """Return a value as databases take it: Unicode without NUL, and null in place of another type.
+
+    A text that is too long for an index is null: cut, it could be the address of somebody else.
+    """
+    if not isinstance(value, column.kind):
+        return None
+    if not isinstance(value, str):
+        return value
+    return None if column.lookup and len(value) > LOOKUP_LENGTH else storable(value)

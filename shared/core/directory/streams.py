@@ -30,6 +30,11 @@ class Lookup(StrEnum):
     """By `lower(column)`: Entra compares names and addresses without regard to case."""
 
 
+LOOKUP_LENGTH = 512
+"""The most characters of a text in an index; Graph has 256. PostgreSQL refuses a whole page for an entry of more than
+2,704 bytes in an index, and a character has up to four."""
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """Where the values of a property are stored.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from sqlalchemy.event import listen, remove
 from shared.adapters.database.store import LEASE_SECONDS
 from shared.core.directory.checkpoint import LeaseHeld, LeaseLost, LossChanged
 from shared.core.directory.delta import Change, ColumnValue, Edge, EdgeChange, LinkKind, ObjectState, Page
-from shared.core.directory.streams import GROUPS, USERS, Lookup, Stream
+from shared.core.directory.streams import GROUPS, LOOKUP_LENGTH, USERS, Lookup, Stream
 from shared.core.errors import Unavailable
 from tests.adapters.database.directory_copy import (
     EVERY_STREAM,
@@ -148,6 +149,17 @@ def test_a_page_may_name_more_than_a_statement(copy: Copy, request: pytest.Fixtu
     assert users.round(*deleted) == 0
     assert users.round(*(replace(each, state=ObjectState.PURGED) for each in deleted)) == len(many)
     assert copy.query("select * from edge") == []
+
+
+def test_the_longest_text_fits_into_an_index(copy: Copy) -> None:
+    """Its characters are the widest, or grow in lower case, and are random: PostgreSQL compresses what repeats."""
+    columns = [column.name for column in copy.stream.properties.values() if column.lookup]
+    draw = Random(1)  # noqa: S311  # no secrets
+    wide = "".join(chr(draw.randrange(0x20000, 0x2A6D0)) for _ in range(LOOKUP_LENGTH))
+    growing = "".join(draw.choice("\u0130\u023a\u023e") for _ in range(LOOKUP_LENGTH))
+    for number, text in enumerate((wide, growing)):
+        copy.round(active(number, **dict.fromkeys(columns, text)))
+        assert {copy.rows()[oid(number)][name] for name in columns} == {text}
 
 
 @in_a_file
