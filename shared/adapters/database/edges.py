@@ -60,8 +60,8 @@ def apply(connection: Connection, checkpoint: Checkpoint, changes: Sequence[Chan
         stamp = update(EDGE).where(_THIS, EDGE.c.generation != checkpoint.generation)
         stamped = connection.execute(stamp.values(generation=checkpoint.generation), _these(present)).rowcount
         new = written + stamped
-    latest = {(row["kind"], row["src"]): row for row in present if row["kind"] in SINGLE}
-    for which, gone in ((_THIS, removed), (_OTHERS, [*latest.values()])):
+    single = [row for row in present if row["kind"] in SINGLE]
+    for which, gone in ((_THIS, removed), (_OTHERS, single)):
         if gone and checkpoint.is_copying:
             unsee = update(EDGE).where(which, EDGE.c.generation != _UNSEEN).values(generation=_UNSEEN)
             new += connection.execute(unsee, _these(gone)).rowcount
