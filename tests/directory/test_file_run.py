@@ -14,6 +14,7 @@ from shared.adapters.database.sqlite import fold, in_file
 from shared.adapters.database.store import SqlStore
 from shared.core.directory.checkpoint import BIN_SECONDS
 from shared.core.directory.order import Order
+from shared.core.directory.standing import TICK_SECONDS
 from shared.core.directory.streams import STREAMS, USERS
 from shared.core.errors import Unavailable
 from shared.core.reply import Reply
@@ -204,6 +205,46 @@ def test_no_event_tells_of_what_was_not_put(
         (finished,) = await ours.sync(Graph())
         assert (finished["outcome"], finished["pages"]) == ("complete", 1)
         assert ours.ids() == {oid(1)}
+
+    run(story, clock)
+
+
+@pytest.mark.parametrize("operation", ["block", "blocklist", "lease"])
+def test_a_blob_that_takes_nothing_is_left_alone_for_longer_and_longer(
+    ours: Machine, clock: FakeClock, operation: str
+) -> None:
+    """FND-D10: as after every other failure, without a request in between. Readiness names the storage meanwhile."""
+
+    async def story() -> None:
+        await ours.sync(Graph())
+        ours.on_ask = lambda _, asked: Reply(503, b"") if asked == operation else None
+        clock.tick(INTERVAL)
+        graph, failed = Graph(first=2), []
+        for minute in range(128):
+            ours.storage.requests.clear()
+            if events := await ours.sync(graph, order=None):
+                failed.append(minute)
+                assert [(each["event"], each["cause"]) for each in events] == [
+                    ("sync_failed", "Azure Storage: HTTP 503")
+                ]
+            else:
+                assert ours.storage.requests == []
+            clock.tick(TICK_SECONDS)
+        assert failed == [0, 1, 3, 7, 14, 27, 53, 101]
+        source = DirectorySource(tenant_id=TENANT, root=ROOT, streams=(USERS, GADGETS), graph=graph)
+        standings = await ours.runs([source], reports=Events(print, wall=clock.wall, worker="w")).standings()
+        assert [(each.stream, each.error) for each in standings] == [
+            ("users", "Azure Storage: HTTP 503"),
+            ("gadgets", "Azure Storage: HTTP 503"),
+        ]
+        ours.on_ask = lambda _method, _operation: None
+        (event,) = await ours.sync(graph)
+        assert event["outcome"] == "complete"
+        ours.on_ask = lambda _, asked: Reply(503, b"") if asked == operation else None
+        clock.tick(INTERVAL)
+        assert [len(await ours.sync(graph, order=None)) for _ in range(2)] == [1, 0]
+        clock.tick(TICK_SECONDS)
+        assert len(await ours.sync(graph, order=None)) == 1
 
     run(story, clock)
 
