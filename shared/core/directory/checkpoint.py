@@ -235,7 +235,7 @@ class Checkpoint:
         return replace(self, page=self.page + 1, bin_judged_at=now)
 
     def stepped(self) -> "Checkpoint":
-        """Return the checkpoint after a step that leaves the link: a loss was accepted, or ends were told."""
+        """Return the checkpoint after a step that leaves the link: a loss was accepted, or a part of the bin judged."""
         return replace(self, page=self.page + 1)
 
     def waiting(self, *, until: float) -> "Checkpoint":

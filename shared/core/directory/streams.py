@@ -97,8 +97,8 @@ class Stream:
         return f"{root}/v1.0/{self.path}?{urlencode(query, safe=',$()')}"
 
     def bin_link(self, root: str) -> str:
-        """Return the URL of the recycle bin."""
-        return f"{root}/v1.0/directory/deletedItems/microsoft.graph.{self.type}?$select=id"
+        """Return the URL of the recycle bin, with the largest pages that it has."""
+        return f"{root}/v1.0/directory/deletedItems/microsoft.graph.{self.type}?$select=id&$top=999"
 
     def fingerprint(self, root: str) -> str:
         """Return a digest of what a stored link depends on. Another digest means that the link is of no use."""
