@@ -25,6 +25,9 @@ AGAIN_SECONDS = 10
 """After which a run is asked for again that another one kept from beginning."""
 LONGEST_WAIT_SECONDS = 300
 """How long this command waits for another run, or for Graph."""
+IDLE_RUNS = 7
+"""After so many runs in a row that read no page of an unfinished stream, this command ends. The last three of them have
+the full length."""
 HELD = "docs/directory.md says how to check whether the loss is real, and how to accept it."
 
 
@@ -92,6 +95,10 @@ def sync(
             say(f"{each.name}  {_described(each)}")
             for kind, number in each.held.items():
                 complain(f"{each.name}: a loss of {number} {kind} is not believed; the old rows stay.", HELD)
+    if runs.idle == IDLE_RUNS:
+        raise stop(
+            f"{IDLE_RUNS} runs read no page.", "Graph is slow, or the blob is large. The runs of the timer are longer."
+        )
     if not runs.is_complete:
         raise stop("Not every stream is complete.", "The events sync_failed and sync_skipped say more.")
     if not as_json:
@@ -128,10 +135,14 @@ class Runs:
         app: the address of the app.
         secret: the key of an administrator.
         patience: how to wait.
+
+    Attributes:
+        idle: how many runs in a row read no page of a stream that is not complete.
     """
 
     def __init__(self, app: str, secret: Secret, *, patience: Patience) -> None:
         self.streams: dict[tuple[str, str], Stream] = {}
+        self.idle = 0
         self._app = app
         self._secret = secret
         self._patience = patience
@@ -151,6 +162,7 @@ class Runs:
         later = {name: value for name, value in wanted.items() if name == "stream"}
         seconds, waited = FIRST_SECONDS, 0
         while True:
+            before = self._rest()
             self._run({"seconds": str(seconds), **wanted}, seconds=seconds)
             show("; ".join(f"{each.name} {_described(each)}" for each in self.streams.values()))
             rest = [each for each in self.streams.values() if each.outcome != "complete"]
@@ -164,7 +176,17 @@ class Runs:
                 if waited > LONGEST_WAIT_SECONDS:
                     return
                 self._patience.sleep(wait)
+            else:
+                unfinished = before.keys() | self._rest().keys()
+                is_idle = all(self.streams[key].pages == before.get(key, 0) for key in unfinished)
+                self.idle = self.idle + 1 if is_idle else 0
+            if self.idle == IDLE_RUNS:
+                return
             seconds, wanted = min(2 * seconds, MOST_SECONDS), later
+
+    def _rest(self) -> dict[tuple[str, str], int]:
+        """Return the streams that are not complete, each with the number of its pages."""
+        return {key: each.pages for key, each in self.streams.items() if each.outcome != "complete"}
 
     def _run(self, wanted: Mapping[str, str], *, seconds: int) -> None:
         """Ask for one run; wait while another one is at it."""

@@ -8,7 +8,7 @@ import re
 from collections.abc import Awaitable, Mapping
 from typing import Protocol
 
-from shared.adapters.own_identity import GetToken
+from shared.adapters.own_identity import GetToken, authorized
 from shared.core.documents.content import DOCUMENT_BYTES, Content
 from shared.core.errors import BadAnswer, OperatorError, Unavailable
 from shared.core.reply import Reply
@@ -48,7 +48,6 @@ class BlobSource:
         self._url = url
         self._get_token = get_token
         self._get = get
-        self._rejected: str | None = None
         self.name = url.rpartition("/")[2]
 
     async def read(self, etag: str) -> Content | None:
@@ -58,13 +57,12 @@ class BlobSource:
             OperatorError: the app may not read the blob, or there is none.
             UpstreamError: the identity or the blob service failed.
         """
-        token = await self._get_token(self._rejected)
-        headers = {"authorization": f"Bearer {token.secret}", "x-ms-version": VERSION, "accept": "*/*"}
-        if etag:
-            headers["if-none-match"] = etag
-        reply = await self._get(self._url, headers=headers, body_bytes=DOCUMENT_BYTES)
-        # Nobody waits for a newer token: the last good document is in force until the next read, which gets one.
-        self._rejected = token.sha256 if reply.status == 401 else None
+        headers = {"x-ms-version": VERSION, "accept": "*/*", **({"if-none-match": etag} if etag else {})}
+
+        async def get(token: Mapping[str, str]) -> Reply:
+            return await self._get(self._url, headers={**token, **headers}, body_bytes=DOCUMENT_BYTES)
+
+        reply = await authorized(get, self._get_token)
         if reply.status == 304 and etag:
             return None
         if reply.status in _CAUSES:

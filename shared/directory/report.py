@@ -102,6 +102,12 @@ class Report:
             return f"give the registration of the profile {self.permission}, with an administrator's consent"
         return failure.remedy
 
+    def bin_unread(self, failure: UpstreamError) -> Event:
+        """Return the event that says why the recycle bin could not be read."""
+        return catalogue.SyncBinUnread(
+            **self.names, cause=failure.cause, remedy=self.remedy(failure), trace_id=failure.trace_id
+        )
+
     def ending(self, *, seconds: float) -> Event:
         """Return the event that says how the run ended, after so many seconds."""
         if failure := self._failure:

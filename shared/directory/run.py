@@ -14,13 +14,15 @@ and no event reports it as stored. The order of the steps:
 
 The lease is renewed all the while. A renewal that is refused ends the run at once, and so does a put whose condition
 fails. What this run has read is discarded, and the next one reads it again.
+
+A failure of the file itself is stored nowhere: this worker remembers it, and its timer waits as after every failure.
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
@@ -30,6 +32,7 @@ from shared.core.directory.standing import StreamStanding
 from shared.core.errors import Defect, UpstreamError
 from shared.core.token import Clock
 from shared.directory.report import Report
+from shared.directory.rest import Rest
 from shared.directory.source import DirectorySource, Wanted, due, ordered
 from shared.directory.store import DirectoryStore
 from shared.directory.sync import Sync
@@ -114,6 +117,7 @@ class FileRun:
         make_sync: makes the sync of that store.
         pool: runs the store's blocking calls.
         events: takes the events of a run.
+        rest: remembers the failures of the file.
     """
 
     def __init__(
@@ -125,6 +129,7 @@ class FileRun:
         make_sync: Callable[[DirectoryStore, Reports], Sync],
         pool: Executor,
         events: Reports,
+        rest: Rest,
     ) -> None:
         self._file = file
         self._plan = plan
@@ -133,10 +138,20 @@ class FileRun:
         self._pool = pool
         self._clock = plan.clock
         self._events = events
+        self._rest = rest
 
     async def standings(self) -> Sequence[StreamStanding]:
         """Return where each stream is; raise an `UpstreamError` if the file does not tell."""
-        return await self._file.standings()
+        found = await self._file.standings()
+        if self._rest.error is None:
+            return found
+        known = {(each.tenant_id, each.stream): each for each in found}
+        for each in ordered(self._plan.sources):
+            key = each.source.tenant_id, each.stream.name
+            known[key] = replace(
+                known.get(key) or StreamStanding(tenant_id=key[0], stream=key[1]), error=self._rest.error
+            )
+        return list(known.values())
 
     async def run(self, *, seconds: float, order: Order | None = None) -> Sequence[Report]:
         """Sync streams, as far as the time goes.
@@ -155,11 +170,12 @@ class FileRun:
             end = partial(Report.skipped, cause="another run is at it", outcome="busy")
         except LeaseLost:
             pass
-        except UpstreamError as error:
-            end = partial(Report.failed, failure=error)
         except Exception as error:  # noqa: BLE001  # a defect of ours is an event, and never a traceback in the log
-            end = partial(Report.failed, failure=Defect(cause=type(error).__name__))
+            failure = error if isinstance(error, UpstreamError) else Defect(cause=type(error).__name__)
+            self._rest.begin(failure.public_cause)
+            end = partial(Report.failed, failure=failure)
         else:
+            self._rest.end()
             for event in held.events:
                 self._events.emit(event)
             return reports
@@ -171,6 +187,8 @@ class FileRun:
 
     async def _due(self) -> Sequence[Wanted]:
         """Return what is due; everything if the file does not tell without being fetched."""
+        if not self._rest.is_over:
+            return []
         try:
             standings = await self.standings()
         except UpstreamError:

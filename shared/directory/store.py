@@ -31,8 +31,10 @@ class DirectoryStore(Protocol):
     def uncertain(self, checkpoint: Checkpoint) -> Sequence[str]:
         """Return the ids of the objects of a stream that lie in the recycle bin, or that only relationships name."""
 
-    def settle(self, checkpoint: Checkpoint, changes: Sequence[Change], *, now: float) -> Checkpoint:
-        """Store what became of objects in the recycle bin, and erase what lay there too long."""
+    def settle(
+        self, checkpoint: Checkpoint, changes: Sequence[Change], *, is_last: bool = True, now: float
+    ) -> Checkpoint:
+        """Store what became of some objects in the recycle bin, and erase what lay there too long."""
 
     def ending(self, checkpoint: Checkpoint, *, now: float) -> Sequence[Ending]:
         """Return the credentials of a stream whose end is to be told."""

@@ -253,23 +253,31 @@ class Sync:
     async def _judge_bin(
         self, source: DirectorySource, checkpoint: Checkpoint, until: float, report: Report
     ) -> Checkpoint:
-        """Once a day, find out what became of the objects in the recycle bin; where Graph does not tell, nothing."""
+        """Once a day, find out what became of the objects in the recycle bin; where Graph does not tell, nothing.
+
+        If the time is over before that, the next run goes on. A wait that Graph names is kept as after a page.
+        """
         if not checkpoint.is_bin_due(now=self._clock().wall):
             return checkpoint
         ids = await self._call(self._store.uncertain, checkpoint)
-        changes: list[Change] = []
-        try:
-            async with asyncio.timeout(until - self._clock().boot):
-                changes = await judge(source.graph, checkpoint.stream, root=source.root, ids=ids) if ids else []
-        except TimeoutError:
-            return checkpoint
-        except UpstreamError as error:
-            self._events.emit(
-                catalogue.SyncBinUnread(
-                    **report.names, cause=error.cause, remedy=report.remedy(error), trace_id=error.trace_id
-                )
-            )
-        return await self._call(self._settle, checkpoint, changes)
+        parts = judge(source.graph, checkpoint.stream, root=source.root, ids=ids)
+        is_last = is_late = False
+        while not (is_last or is_late):
+            changes: Sequence[Change] = ()
+            wait: timedelta | None = None
+            try:
+                async with asyncio.timeout(until - self._clock().boot):
+                    changes, is_last = await anext(parts)
+            except TimeoutError:
+                is_late = True
+            except UpstreamError as error:
+                is_last, wait = True, error.upstream_wait
+                self._events.emit(report.bin_unread(error))
+            checkpoint = await self._call(self._settle, checkpoint, changes, is_last)
+            if wait is not None:
+                until_then = self._clock().wall + wait.total_seconds()
+                checkpoint = await self._call(self._move, checkpoint, checkpoint.waiting(until=until_then))
+        return checkpoint
 
     async def _tell_ends(self, checkpoint: Checkpoint, report: Report) -> Checkpoint:
         """Report credentials that end soon, and then note it: after a run that was killed between both, once more."""
@@ -307,8 +315,8 @@ class Sync:
     def _move(self, old: Checkpoint, new: Checkpoint) -> Checkpoint:
         return old if new is old else self._store.move(old, new, now=self._clock().wall)
 
-    def _settle(self, checkpoint: Checkpoint, changes: Sequence[Change]) -> Checkpoint:
-        return self._store.settle(checkpoint, changes, now=self._clock().wall)
+    def _settle(self, checkpoint: Checkpoint, changes: Sequence[Change], is_last: bool) -> Checkpoint:  # noqa: FBT001  # of `_call`
+        return self._store.settle(checkpoint, changes, is_last=is_last, now=self._clock().wall)
 
     def _commit(self, checkpoint: Checkpoint, body: bytes) -> tuple[Page, Stored]:
         """Read a page and store it: a large one takes a second, which the requests of this worker must not wait for."""

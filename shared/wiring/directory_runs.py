@@ -82,6 +82,7 @@ def open_runs(
         from shared.adapters.database.blob_file import BlobFile  # noqa: PLC0415
         from shared.adapters.database.kept_copy import KeptCopy  # noqa: PLC0415
         from shared.adapters.database.sqlite import in_file  # noqa: PLC0415
+        from shared.directory.rest import Rest  # noqa: PLC0415
         from shared.directory.run import FileRun, Plan  # noqa: PLC0415
 
         copy = KeptCopy(system.temporary() / _folder_of(ours.store))
@@ -93,6 +94,7 @@ def open_runs(
             make_sync=make_sync,
             pool=pool(),
             events=events,
+            rest=Rest(system),
         )
     if ours.address:
         from shared.adapters.database.postgresql import Server, on_server  # noqa: PLC0415

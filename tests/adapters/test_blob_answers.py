@@ -12,14 +12,16 @@ from shared.core.reply import Reply
 from shared.core.token import AccessToken, Moment
 
 URL = "https://vendstore.blob.core.windows.net/configuration/callers.toml"
-TOKEN = AccessToken("a-token", Moment(0, 0), lifetime=3_600, refresh_after=1_800)
+TOKEN, NEWER = (
+    AccessToken(secret, Moment(0, 0), lifetime=3_600, refresh_after=1_800) for secret in ("a-token", "a-newer-token")
+)
 
 
 class Blob:
-    """A blob whose next answer a test sets; it notes what it was asked with."""
+    """A blob whose answers a test sets, the last one from then on; it notes what it was asked with."""
 
-    def __init__(self, reply: Reply) -> None:
-        self._reply = reply
+    def __init__(self, *replies: Reply) -> None:
+        self._replies = [*replies]
         self.sent: Mapping[str, str] = {}
         self.rejected: list[str | None] = []
         self.source = BlobSource(URL, get_token=self._token, get=self._get)
@@ -30,12 +32,12 @@ class Blob:
 
     async def _token(self, rejected: str | None) -> AccessToken:
         self.rejected.append(rejected)
-        return TOKEN
+        return TOKEN if rejected is None else NEWER
 
     async def _get(self, url: str, *, headers: Mapping[str, str], body_bytes: int) -> Reply:
         assert (url, body_bytes) == (URL, DOCUMENT_BYTES)
         self.sent = headers
-        return self._reply
+        return self._replies.pop(0) if len(self._replies) > 1 else self._replies[0]
 
 
 @pytest.mark.parametrize("etag", ["", '"0x1"'])
@@ -99,4 +101,11 @@ def test_anything_else_is_no_document(reply: Reply, error: type[UpstreamError], 
         with pytest.raises(error) as caught:
             blob.read()
         assert caught.value.cause == cause
-    assert blob.rejected == [None, TOKEN.sha256 if reply.status == 401 else None]
+    assert blob.rejected == [None, TOKEN.sha256, None, TOKEN.sha256] if reply.status == 401 else [None, None]
+
+
+def test_a_token_that_is_rejected_is_replaced_in_the_same_read() -> None:
+    """REL-42: a worker without a document would else refuse every caller until its next check."""
+    blob = Blob(Reply(401, b""), Reply(200, b"text", {"etag": '"0x2"'}))
+    assert blob.read() == Content('"0x2"', b"text")
+    assert blob.sent["authorization"] == "Bearer a-newer-token"

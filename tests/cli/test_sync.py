@@ -81,6 +81,7 @@ class Scripted:
 
 
 SKIPPED = {"outcome": "skipped", "cause": "another run is at it"}
+STUCK = {"outcome": "to be continued", "pages": 0, "changes": 0, "rows": 0}
 GOES_ON, FAILED = {"outcome": "to be continued"}, {"outcome": "failed", "cause": "Graph: HTTP 403"}
 
 
@@ -121,6 +122,22 @@ GOES_ON, FAILED = {"outcome": "to be continued"}, {"outcome": "failed", "cause":
             1,
             "users  skipped (Graph is asked again later)",
         ),
+        (
+            [ran(users=STUCK, groups={})],
+            (),
+            ["seconds=5", "seconds=10", "seconds=20", "seconds=40", *["seconds=60"] * 3],
+            [],
+            1,
+            "7 runs read no page",
+        ),
+        (
+            [*[ran(users=STUCK)] * 6, ran(users=GOES_ON), *[ran(users=STUCK)] * 6, ran(users={})],
+            (),
+            ["seconds=5", "seconds=10", "seconds=20", "seconds=40", *["seconds=60"] * 10],
+            [],
+            0,
+            "users  complete",
+        ),
         ([ran(users={"held": {"objects": 600}})], (), ["seconds=5"], [], 0, "a loss of 600 objects is not believed"),
         ([refused(403, "unauthorized_client")], (), ["seconds=5"], [], 1, "The caller of --as is no admin."),
         ([refused(401, "invalid_client")], (), ["seconds=5"], [], 1, "The key of --as is not that of a caller."),
@@ -128,8 +145,8 @@ GOES_ON, FAILED = {"outcome": "to be continued"}, {"outcome": "failed", "cause":
         ([refused(400, "invalid_request")], (), ["seconds=5"], [], 1, "/api/sync answers 400."),
     ],
     ids=[
-        "until complete", "resync once", "always busy", "failed", "Graph's wait", "a longer wait", "held", "no admin",
-        "unknown key", "older app", "no sync",
+        "until complete", "resync once", "always busy", "failed", "Graph's wait", "a longer wait", "no progress",
+        "slow progress", "held", "no admin", "unknown key", "older app", "no sync",
     ],
 )  # fmt: skip
 def test_runs_are_asked_for_until_nothing_is_left(

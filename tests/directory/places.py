@@ -21,6 +21,7 @@ from shared.core.directory.order import Order
 from shared.core.directory.streams import Stream
 from shared.core.reply import Reply
 from shared.core.token import AccessToken
+from shared.directory.rest import Rest
 from shared.directory.run import FileRun, Plan
 from shared.directory.source import DirectorySource
 from shared.directory.store import DirectoryStore
@@ -174,11 +175,18 @@ class InBlob(Place):
         self._streams = list(streams)
         self._ids = count(1)
         self._opened: SqlStore | None = None
+        self._rest = Rest(fake_system(clock))
 
     async def run(
         self, sources: Sequence[DirectorySource], *, reports: Reports, seconds: float, order: Order | None
     ) -> None:
-        """Run the sync once, as the wiring composes it."""
+        """Run the sync once."""
+        await self.runs(sources, reports=reports).run(seconds=seconds, order=order)
+        if (content := self.content) is not None:
+            self.file.write_bytes(content)
+
+    def runs(self, sources: Sequence[DirectorySource], *, reports: Reports) -> FileRun:
+        """Return what runs the sync, as the wiring composes it."""
         requests = BlobRequests(
             f"https://venddir.blob.example/{CONTAINER}/{BLOB}",
             get_token=self._token,
@@ -186,17 +194,15 @@ class InBlob(Place):
             sleep=no_sleep,
         )
         new_id: Callable[[], str] = lambda: f"{id(self)}-{next(self._ids)}"  # noqa: E731
-        run = FileRun(
+        return FileRun(
             BlobFile(requests, copy=self.copy, new_id=new_id, pool=InPlace()),
             open_store=self._open_store,
             plan=Plan(sources=sources, interval=INTERVAL, clock=self._clock),
             make_sync=partial(sync_of, sources, self._clock),
             pool=InPlace(),
             events=reports,
+            rest=self._rest,
         )
-        await run.run(seconds=seconds, order=order)
-        if (content := self.content) is not None:
-            self.file.write_bytes(content)
 
     @property
     def content(self) -> bytes | None:
@@ -215,6 +221,7 @@ class InBlob(Place):
         """End the process, if it has not ended yet, and begin another one: the lease of the blob does not end."""
         self.close()
         self.copy.unlock()
+        self._rest = Rest(fake_system(self._clock))
 
     def close(self) -> None:
         """Close the store of a run that was killed; every other run has closed its own."""

@@ -6,14 +6,16 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from shared.adapters.database.blob_file import LEASE_SECONDS
 from shared.adapters.database.sqlite import fold, in_file
 from shared.adapters.database.store import SqlStore
-from shared.core.directory.checkpoint import BIN_SECONDS
+from shared.core.directory.checkpoint import BIN_DAYS, BIN_SECONDS
 from shared.core.directory.order import Order
+from shared.core.directory.standing import TICK_SECONDS
 from shared.core.directory.streams import STREAMS, USERS
 from shared.core.errors import Unavailable
 from shared.core.reply import Reply
@@ -208,6 +210,46 @@ def test_no_event_tells_of_what_was_not_put(
     run(story, clock)
 
 
+@pytest.mark.parametrize("operation", ["block", "blocklist", "lease"])
+def test_a_blob_that_takes_nothing_is_left_alone_for_longer_and_longer(
+    ours: Machine, clock: FakeClock, operation: str
+) -> None:
+    """FND-D10: as after every other failure, without a request in between. Readiness names the storage meanwhile."""
+
+    async def story() -> None:
+        await ours.sync(Graph())
+        ours.on_ask = lambda _, asked: Reply(503, b"") if asked == operation else None
+        clock.tick(INTERVAL)
+        graph, failed = Graph(first=2), []
+        for minute in range(128):
+            ours.storage.requests.clear()
+            if events := await ours.sync(graph, order=None):
+                failed.append(minute)
+                assert [(each["event"], each["cause"]) for each in events] == [
+                    ("sync_failed", "Azure Storage: HTTP 503")
+                ]
+            else:
+                assert ours.storage.requests == []
+            clock.tick(TICK_SECONDS)
+        assert failed == [0, 1, 3, 7, 14, 27, 53, 101]
+        source = DirectorySource(tenant_id=TENANT, root=ROOT, streams=(USERS, GADGETS), graph=graph)
+        standings = await ours.runs([source], reports=Events(print, wall=clock.wall, worker="w")).standings()
+        assert [(each.stream, each.error) for each in standings] == [
+            ("users", "Azure Storage: HTTP 503"),
+            ("gadgets", "Azure Storage: HTTP 503"),
+        ]
+        ours.on_ask = lambda _method, _operation: None
+        (event,) = await ours.sync(graph)
+        assert event["outcome"] == "complete"
+        ours.on_ask = lambda _, asked: Reply(503, b"") if asked == operation else None
+        clock.tick(INTERVAL)
+        assert [len(await ours.sync(graph, order=None)) for _ in range(2)] == [1, 0]
+        clock.tick(TICK_SECONDS)
+        assert len(await ours.sync(graph, order=None)) == 1
+
+    run(story, clock)
+
+
 def test_a_second_run_stays_away(ours: Machine, other: Machine, clock: FakeClock) -> None:
     """REL-44: while another one holds the lease; it reads nothing, neither the blob nor Graph."""
 
@@ -364,6 +406,75 @@ def test_a_recycle_bin_that_does_not_answer_ends_in_time(ours: Machine, clock: F
             assert event["outcome"] == "complete"
             assert clock().boot - began == SECONDS
         assert ours.query("select state from directory_object") == [("deleted",)]
+        assert len(ours.query("select * from directory_user")) == 1
+        clock.tick(BIN_DAYS * BIN_SECONDS)
+        await ours.sync(Bin())
+        assert ours.query("select * from directory_user") == []
+
+    run(story, clock)
+
+
+class FullBin(Graph):
+    """A Graph that takes a second for each answer about 6,000 people who were deleted.
+
+    Of each six one was restored, three lie in the bin, and two are gone for good. No round tells of either.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.round = people(lambda number: {"id": oid(number)})
+        self.asked = 0
+
+    async def page(self, link: str) -> bytes:
+        """Read a page of a round, or of a list."""
+        if "/delta" in link or link.endswith("/next"):
+            found, self.round = self.round, []
+            return json.dumps({"value": found, "@odata.deltaLink": f"{ROOT}/next"}).encode()
+        await asyncio.sleep(1)
+        self.asked += 1
+        query = parse_qs(urlsplit(link).query)
+        if "$filter" in query:
+            ids = {each.strip("'") for each in query["$filter"][0].removeprefix("id in (").removesuffix(")").split(",")}
+            assert len(ids) <= 15
+            return json.dumps({"value": [{"id": each} for each in ids if kind_of(each) == 0]}).encode()
+        size, skip = int(query["$top"][0]), int(query.get("skip", ["0"])[0])
+        lying = [each for each in people(lambda number: {"id": oid(number)}) if kind_of(each["id"]) > 2]
+        more = {"@odata.nextLink": f"{ROOT}/deletedItems?$top={size}&skip={skip + size}"}
+        is_last = skip + size >= len(lying)
+        return json.dumps({"value": lying[skip : skip + size]} | ({} if is_last else more)).encode()
+
+
+def people(item: Callable[[int], dict[str, Any]]) -> list[dict[str, Any]]:
+    """Write one item for each of 6,000 people."""
+    return [item(number) for number in range(6_000)]
+
+
+def kind_of(of: str) -> int:
+    """Return which of six a person is."""
+    return int(of[-12:]) % 6
+
+
+def test_a_full_recycle_bin_is_judged_by_one_run_after_the_other(ours: Machine, clock: FakeClock) -> None:
+    """DIR-16, DIR-18: what a run has found out is not asked for again, until all is known; then a day has to pass."""
+
+    async def story() -> None:
+        graph = FullBin()
+        await ours.sync(graph)
+        graph.round = people(lambda number: {"id": oid(number), "@removed": {"reason": "changed"}})
+        await ours.sync(graph)
+        clock.tick(BIN_SECONDS)
+        left = [6_000]
+        while left[-1] != 3_000:
+            (event,) = await ours.sync(graph)
+            assert event["outcome"] == "complete"
+            left.append(len(ours.query("select * from directory_object where state = 'deleted'")))
+            assert left[-1] < left[-2]
+        states = ours.query("select state, count(*) from directory_object group by state order by state")
+        assert states == [("active", 1_000), ("deleted", 3_000), ("purged", 2_000)]
+        await ours.sync(graph)
+        graph.asked = 0
+        await ours.sync(graph)
+        assert graph.asked == 0
 
     run(story, clock)
 

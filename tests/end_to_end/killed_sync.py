@@ -46,6 +46,7 @@ from shared.core.limits import Limits
 from shared.core.reply import Reply
 from shared.core.token import AccessToken, Acquired, Moment, TokenSource
 from shared.directory.graph import Graph
+from shared.directory.rest import Rest
 from shared.directory.run import FileRun, Plan
 from shared.directory.source import DirectorySource
 from shared.directory.store import DirectoryStore
@@ -184,6 +185,7 @@ async def run(
                     plan=Plan(sources=[source], interval=0.0, clock=late),
                     pool=pool,
                     events=events,
+                    rest=Rest(System(clock=late)),
                 )
                 await in_blob.run(seconds=60)
 

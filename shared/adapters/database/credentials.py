@@ -6,12 +6,11 @@ runs in the transaction of its caller.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import batched
 from typing import NamedTuple
 
 from sqlalchemy import Connection, Select, Table, bindparam, delete, func, select, tuple_, update
 
-from shared.adapters.database.dialect import insert
+from shared.adapters.database.dialect import batches, insert
 from shared.adapters.database.tables import CREDENTIAL, DIRECTORY_OBJECT, visible
 from shared.core.directory.checkpoint import Checkpoint, Copy
 from shared.core.directory.credentials import Credential, CredentialKind, Ending
@@ -21,8 +20,6 @@ from shared.core.notice import DAY_SECONDS, NOTICE_DAYS, notice_days
 
 _UNSEEN = 0
 """The generation of what no attempt has seen."""
-_AT_ONCE = 300
-"""Keys in one statement; databases bound how many values it may have."""
 _KEY = tuple_(CREDENTIAL.c.object, CREDENTIAL.c.kind, CREDENTIAL.c.key_id)
 type _Key = tuple[int, str, str]
 
@@ -70,10 +67,10 @@ def apply(
     if checkpoint.is_copying:
         _stamp(connection, gone, _UNSEEN)
         gone = []
-    for some in batched(gone, _AT_ONCE, strict=False):
+    for some in batches(gone):
         connection.execute(delete(CREDENTIAL).where(_KEY.in_(some)))
     changed = {row["object"] for row in rows} | {key[0] for key in gone}
-    for numbers_ in batched(changed, _AT_ONCE, strict=False):
+    for numbers_ in batches(changed):
         which = DIRECTORY_OBJECT.c.object.in_(numbers_)
         connection.execute(update(DIRECTORY_OBJECT).where(which).values(changed_at=now))
     return len(rows) + len(gone)
@@ -148,7 +145,7 @@ def remember(connection: Connection, told: Sequence[Ending]) -> None:
 
 def _read(connection: Connection, objects: Iterable[int]) -> Mapping[_Key, _Held]:
     held = {}
-    for some in batched(objects, _AT_ONCE, strict=False):
+    for some in batches(objects):
         for row in connection.execute(select(CREDENTIAL).where(CREDENTIAL.c.object.in_(some))):
             credential = Credential(row.name, row.thumbprint, row.starts_at, row.ends_at)
             held[row.object, row.kind, row.key_id] = _Held(credential, row.generation, row.told_days)
@@ -172,5 +169,5 @@ def _row(key: _Key, credential: Credential, was: _Held | None, *, generation: in
 
 
 def _stamp(connection: Connection, keys: Iterable[_Key], generation: int) -> None:
-    for some in batched(keys, _AT_ONCE, strict=False):
+    for some in batches(keys):
         connection.execute(update(CREDENTIAL).where(_KEY.in_(some)).values(generation=generation))

@@ -1,8 +1,9 @@
 """The differences between SQLite and PostgreSQL, for statements that run on both."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import batched
 from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, Connection, Table, func, literal, select, type_coerce
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from sqlalchemy.dialects import postgresql
 
 _POSTGRESQL = "postgresql"
+_AT_ONCE = 5_000
+"""Keys in one statement. A statement may have 65,535 values in PostgreSQL, and 32,766 in SQLite as it comes."""
 _MIGRATION = 0x76656E64
 """Of the advisory lock that a migration holds: "vend" in ASCII."""
 
@@ -46,14 +49,24 @@ def insert(connection: Connection, table: Table) -> "sqlite.Insert | postgresql.
     return postgresql.insert(table)
 
 
+def batches[T](keys: Iterable[T]) -> Iterator[tuple[T, ...]]:
+    """Yield keys in parts that one statement may name, three values each at most.
+
+    A page of Graph is bounded by its bytes alone: it may name more objects than a statement.
+    """
+    return batched(keys, _AT_ONCE, strict=False)
+
+
 def lock_objects(connection: Connection, tenant_id: str, ids: Iterable[str]) -> None:
     """Lock the objects of a page, and those at the other ends of its relationships, in the order of their ids.
 
     A run of another stream waits here, and does not meet this one halfway: with one order there is no deadlock. In
     SQLite there is one writer, whose transaction has the whole file.
     """
-    if connection.dialect.name == _POSTGRESQL:
-        of_page = (DIRECTORY_OBJECT.c.tenant_id == tenant_id) & DIRECTORY_OBJECT.c.id.in_(list(ids))
+    if connection.dialect.name != _POSTGRESQL:
+        return
+    for some in batches(sorted(ids)):
+        of_page = (DIRECTORY_OBJECT.c.tenant_id == tenant_id) & DIRECTORY_OBJECT.c.id.in_(some)
         connection.execute(
             select(DIRECTORY_OBJECT.c.object).where(of_page).order_by(DIRECTORY_OBJECT.c.id).with_for_update()
         ).all()

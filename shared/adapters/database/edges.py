@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, func, insert, or_, select, update
 
+from shared.adapters.database.dialect import batches
 from shared.adapters.database.dialect import insert as insert_into
 from shared.adapters.database.tables import DIRECTORY_OBJECT, EDGE
 from shared.core.directory.checkpoint import Checkpoint, Copy
@@ -59,8 +60,8 @@ def apply(connection: Connection, checkpoint: Checkpoint, changes: Sequence[Chan
         stamp = update(EDGE).where(_THIS, EDGE.c.generation != checkpoint.generation)
         stamped = connection.execute(stamp.values(generation=checkpoint.generation), _these(present)).rowcount
         new = written + stamped
-    latest = {(row["kind"], row["src"]): row for row in present if row["kind"] in SINGLE}
-    for which, gone in ((_THIS, removed), (_OTHERS, [*latest.values()])):
+    single = [row for row in present if row["kind"] in SINGLE]
+    for which, gone in ((_THIS, removed), (_OTHERS, single)):
         if gone and checkpoint.is_copying:
             unsee = update(EDGE).where(which, EDGE.c.generation != _UNSEEN).values(generation=_UNSEEN)
             new += connection.execute(unsee, _these(gone)).rowcount
@@ -102,26 +103,30 @@ def _insert_stubs(connection: Connection, checkpoint: Checkpoint, streams: Mappi
         "changed_at": now,
         "generation": _UNSEEN,
     }
-    known = connection.scalars(
-        select(_OBJECT.id).where(_OBJECT.tenant_id == checkpoint.tenant_id, _OBJECT.id.in_(list(streams)))
-    )
-    missing = sorted(streams.keys() - set(known))
+    known = set[str]()
+    for some in batches(streams):
+        of_page = (_OBJECT.tenant_id == checkpoint.tenant_id) & _OBJECT.id.in_(some)
+        known.update(connection.scalars(select(_OBJECT.id).where(of_page)))
+    missing = sorted(streams.keys() - known)
     if missing:
         rows = [{**common, "id": oid, "stream": streams[oid]} for oid in missing]
         connection.execute(insert(DIRECTORY_OBJECT), rows)
 
 
 def _numbers(connection: Connection, checkpoint: Checkpoint, ids: Iterable[str]) -> Mapping[str, int]:
-    found = connection.execute(
-        select(_OBJECT.id, _OBJECT.object)
-        .where(
-            _OBJECT.tenant_id == checkpoint.tenant_id,
-            _OBJECT.id.in_(list(ids)),
-            _OBJECT.state != ObjectState.PURGED.value,
+    numbers = dict[str, int]()
+    for some in batches(ids):
+        found = connection.execute(
+            select(_OBJECT.id, _OBJECT.object)
+            .where(
+                _OBJECT.tenant_id == checkpoint.tenant_id,
+                _OBJECT.id.in_(some),
+                _OBJECT.state != ObjectState.PURGED.value,
+            )
+            .with_for_update()
         )
-        .with_for_update()
-    )
-    return {oid: number for oid, number in found}  # noqa: C416  # mypy knows the types of a tuple's parts
+        numbers |= {oid: number for oid, number in found}  # noqa: C416  # mypy knows the types of a tuple's parts
+    return numbers
 
 
 def _these(rows: Sequence[Mapping[str, int | str]]) -> list[dict[str, int | str]]:

@@ -7,14 +7,13 @@ returns how many rows it wrote. The record that an object was seen does not coun
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import batched
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, bindparam, delete, func, insert, select, update
 
 from shared.adapters.database import credentials, edges
+from shared.adapters.database.dialect import batches, lock_objects
 from shared.adapters.database.dialect import insert as upsert_into
-from shared.adapters.database.dialect import lock_objects
 from shared.adapters.database.tables import DIRECTORY_OBJECT
 from shared.core.directory.checkpoint import Checkpoint, Copy
 from shared.core.directory.delta import Change, ObjectState
@@ -22,8 +21,6 @@ from shared.core.directory.rules import Known, is_too_much, is_withheld, told
 
 _OBJECT = DIRECTORY_OBJECT.c
 _BETWEEN = ","
-_AT_ONCE = 500
-"""Numbers in one statement; databases bound how many values it may have."""
 type _Row = dict[str, Any]
 
 
@@ -99,8 +96,7 @@ def sweep(connection: Connection, table: Table, copy: Copy, *, now: float) -> tu
     gone = connection.scalars(select(_OBJECT.object).where(removed[ObjectState.PURGED])).all()
     for state, which in removed.items():
         written += _set_state(connection, which, state, now=now)
-    for some in batched(gone, _AT_ONCE, strict=False):
-        _drop(connection, table, some)
+    _drop(connection, table, gone)
     away = _OBJECT.removed_as.is_not(None) | (_OBJECT.left_out.is_not(None) & ~seen)
     connection.execute(update(DIRECTORY_OBJECT).where(ours, away).values(removed_as=None, left_out=None))
     return written, held
@@ -135,11 +131,15 @@ def _read(connection: Connection, table: Table, checkpoint: Checkpoint, ids: Ite
     """Return what the store has of objects, by id."""
     columns = [column for column in table.c if column.name != "object"]
     header = [_OBJECT[name] for name in ("object", "id", "state", "generation", "removed_as", "left_out")]
-    found = connection.execute(
-        select(*header, _OBJECT.changed_at, _OBJECT.state_changed_at, table.c.object, *columns)
-        .outerjoin_from(DIRECTORY_OBJECT, table, table.c.object == _OBJECT.object)
-        .where(_OBJECT.tenant_id == checkpoint.tenant_id, _OBJECT.id.in_(list(ids)))
-        .with_for_update(of=DIRECTORY_OBJECT)
+    found = (
+        row
+        for some in batches(ids)
+        for row in connection.execute(
+            select(*header, _OBJECT.changed_at, _OBJECT.state_changed_at, table.c.object, *columns)
+            .outerjoin_from(DIRECTORY_OBJECT, table, table.c.object == _OBJECT.object)
+            .where(_OBJECT.tenant_id == checkpoint.tenant_id, _OBJECT.id.in_(some))
+            .with_for_update(of=DIRECTORY_OBJECT)
+        )
     )
     stored = {}
     for number, oid, state, generation, removed_as, left_out, changed_at, state_changed_at, row, *values in found:
@@ -202,19 +202,20 @@ def _update(
         elif was.known.generation != known.generation:
             seen.append(was.number)
     _write(connection, table, rows, headers)
-    if gone:
-        _drop(connection, table, gone)
+    _drop(connection, table, gone)
     if seen:
         generation = next(iter(after.values())).generation
-        connection.execute(update(DIRECTORY_OBJECT).where(_OBJECT.object.in_(seen)).values(generation=generation))
+        for some in batches(seen):
+            connection.execute(update(DIRECTORY_OBJECT).where(_OBJECT.object.in_(some)).values(generation=generation))
     return len(rows) + moves
 
 
 def _drop(connection: Connection, table: Table, gone: Sequence[int]) -> None:
     """Delete all that is known of objects that are gone for good."""
-    connection.execute(delete(table).where(table.c.object.in_(gone)))
-    credentials.drop(connection, gone)
-    edges.drop(connection, gone)
+    for some in batches(gone):
+        connection.execute(delete(table).where(table.c.object.in_(some)))
+        credentials.drop(connection, some)
+        edges.drop(connection, some)
 
 
 def _write(connection: Connection, table: Table, rows: Sequence[_Row], headers: Sequence[_Row]) -> None:

@@ -194,8 +194,16 @@ class SqlStore:
         """
         return self._transaction(lambda connection: rows.uncertain(connection, checkpoint))
 
-    def settle(self, checkpoint: Checkpoint, changes: Sequence[Change], *, now: float) -> Checkpoint:
+    def settle(
+        self, checkpoint: Checkpoint, changes: Sequence[Change], *, is_last: bool = True, now: float
+    ) -> Checkpoint:
         """Store what became of objects in the recycle bin, and erase the columns of those that lay there too long.
+
+        Args:
+            checkpoint: where the run is.
+            changes: what became of some of the objects.
+            is_last: whether the look into the bin is over with these, for a day.
+            now: seconds since the epoch.
 
         Raises:
             LeaseLost: another run has taken over; nothing was stored.
@@ -204,7 +212,8 @@ class SqlStore:
         table = self._schema.rows[checkpoint.stream.name]
 
         def write(connection: Connection) -> Checkpoint:
-            settled = _move(connection, checkpoint, checkpoint.bin_judged(now=now), now=now)
+            after = checkpoint.bin_judged(now=now) if is_last else checkpoint.stepped()
+            settled = _move(connection, checkpoint, after, now=now)
             rows.apply(connection, table, checkpoint, changes, now=now)
             rows.erase(connection, table, checkpoint, before=now - BIN_DAYS * 86_400)
             return settled

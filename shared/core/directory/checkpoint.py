@@ -43,6 +43,17 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 60.0, 3_600.0
 """How long the timer leaves a stream alone after its first failure, and after many: each doubles the pause."""
 
 
+def pause_after(failures: int, *, chance: float) -> float:
+    """Return how many seconds the timer waits after so many failures in a row.
+
+    Args:
+        failures: their number, from 1.
+        chance: from 0 to 1; it moves the pause by a fifth, so that streams do not keep in step.
+    """
+    pause = min(FIRST_PAUSE_SECONDS * 2.0 ** min(failures - 1, 16), LONGEST_PAUSE_SECONDS)
+    return pause * (0.8 + 0.4 * chance)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """How an attempt goes.
@@ -224,7 +235,7 @@ class Checkpoint:
         return replace(self, page=self.page + 1, bin_judged_at=now)
 
     def stepped(self) -> "Checkpoint":
-        """Return the checkpoint after a step that leaves the link: a loss was accepted, or ends were told."""
+        """Return the checkpoint after a step that leaves the link: a loss was accepted, or a part of the bin judged."""
         return replace(self, page=self.page + 1)
 
     def waiting(self, *, until: float) -> "Checkpoint":
@@ -240,12 +251,11 @@ class Checkpoint:
 
         Args:
             error: why, in words that any caller may read.
-            chance: from 0 to 1; it moves the pause by a fifth, so that streams do not keep in step.
+            chance: as in `pause_after`.
             now: seconds since the epoch.
         """
         failures = self.progress.failures + 1
-        pause = min(FIRST_PAUSE_SECONDS * 2.0 ** min(failures - 1, 16), LONGEST_PAUSE_SECONDS)
-        again_at = now + pause * (0.8 + 0.4 * chance)
+        again_at = now + pause_after(failures, chance=chance)
         return self._with(replace(self.progress, failures=failures, again_at=again_at, error=error))
 
     def _with(self, progress: Progress) -> "Checkpoint":

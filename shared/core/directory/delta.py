@@ -4,12 +4,12 @@ https://learn.microsoft.com/graph/delta-query-overview
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 from shared.core.directory.credentials import Credential, CredentialKind, read_credentials
-from shared.core.directory.streams import TYPES, Column, Stream
+from shared.core.directory.streams import LOOKUP_LENGTH, SINGLE, TYPES, Column, Stream
 from shared.core.directory.text import storable
 from shared.core.errors import BadAnswer, UnreadableAnswer
 from shared.core.names import is_guid
@@ -131,7 +131,6 @@ def read_page(body: bytes, stream: Stream, *, root: str) -> Page:
     ((kind, link),) = found
     if not isinstance(link, str) or not leads_to(link, root):
         raise BadAnswer(cause="the page leads away from Graph")
-    # Graph may name an object several times on one page. The last state counts, and the values add up.
     changes: dict[str, Change] = {}
     mended = dict[str, Mended]()
     for item in items:
@@ -142,15 +141,7 @@ def read_page(body: bytes, stream: Stream, *, root: str) -> Page:
         change, names = _read_change(oid.lower(), item, stream)
         mended = together(mended, {name: Mended(change.id, 1) for name in names})
         before = changes.get(change.id)
-        if before is not None and before.state is change.state is ObjectState.ACTIVE:
-            change = Change(
-                change.id,
-                change.state,
-                {**before.values, **change.values},
-                {**before.edges, **change.edges},
-                {**before.credentials, **change.credentials},
-            )
-        changes[change.id] = change
+        changes[change.id] = change if before is None else _merged(before, change)
     return Page(list(changes.values()), link, kind, mended)
 
 
@@ -185,25 +176,43 @@ def leads_to(link: str, root: str) -> bool:
     return origin is not None and origin.scheme == "https" and origin == origin_of(root)
 
 
+def _merged(before: Change, after: Change) -> Change:
+    """Return what two mentions of an object on one page tell together: Graph may name it several times.
+
+    The last state counts. Values and credentials add up while it stays active: Graph tells them again with a restore.
+    Relationships add up unless the object is gone for good: Graph does not tell them again.
+    """
+    if ObjectState.PURGED in {before.state, after.state}:
+        return after
+    edges = dict(before.edges)
+    for edge, told in after.edges.items():
+        _tell(edges, edge, told)
+    if not before.state is after.state is ObjectState.ACTIVE:
+        return replace(after, edges=edges)
+    values, credentials = {**before.values, **after.values}, {**before.credentials, **after.credentials}
+    return Change(after.id, after.state, values, edges, credentials)
+
+
+def _tell(edges: dict[Edge, EdgeChange], edge: Edge, told: EdgeChange) -> None:
+    """Add a relationship to those of a page. Where an object has one at most, it takes the place of the others."""
+    if edge.kind in SINGLE and not told.is_removed:
+        others = {other: replace(was, is_removed=True) for other, was in edges.items() if other.kind == edge.kind}
+        edges.update(others)
+    edges[edge] = told
+
+
 def _read_change(oid: str, item: Mapping[str, Any], stream: Stream) -> tuple[Change, list[str]]:
     """Return what an item tells of its object, and the properties whose values are stored in another form."""
     removed = item.get("@removed")
+    # Only this reason says that nothing can bring the object back.
+    if isinstance(removed, dict) and removed.get("reason") == "deleted":
+        return Change(oid, ObjectState.PURGED), []
+    edges, mended = _read_edges(item, stream)
     if removed is not None:
-        # Only this reason says that nothing can bring the object back.
-        is_gone = isinstance(removed, dict) and removed.get("reason") == "deleted"
-        return Change(oid, ObjectState.PURGED if is_gone else ObjectState.DELETED), []
+        return Change(oid, ObjectState.DELETED, edges=edges), mended
     given = [(name, column, item[name]) for name, column in stream.properties.items() if name in item]
     values = {column.name: _storable(value, column) for _, column, value in given}
-    mended = [name for name, column, value in given if values[column.name] != value]
-    edges = dict[Edge, EdgeChange]()
-    for name, kind in stream.relations.items():
-        others = item.get(f"{name}@delta", [])
-        for other in others if isinstance(others, list) else [others]:
-            found = _read_edge(other)
-            if found is None:
-                mended.append(name)
-            else:
-                edges[Edge(kind, found[0])] = found[1]
+    mended += [name for name, column, value in given if values[column.name] != value]
     credentials = dict[CredentialKind, Mapping[str, Credential]]()
     for name, of_kind in stream.credentials.items():
         if name in item:
@@ -212,6 +221,20 @@ def _read_change(oid: str, item: Mapping[str, Any], stream: Stream) -> tuple[Cha
             if held is not None:
                 credentials[of_kind] = held
     return Change(oid, ObjectState.ACTIVE, values, edges, credentials), mended
+
+
+def _read_edges(item: Mapping[str, Any], stream: Stream) -> tuple[Mapping[Edge, EdgeChange], list[str]]:
+    """Return the relationships that an item names, and the property of each value that names none."""
+    edges, mended = dict[Edge, EdgeChange](), list[str]()
+    for name, kind in stream.relations.items():
+        others = item.get(f"{name}@delta", [])
+        for other in others if isinstance(others, list) else [others]:
+            found = _read_edge(other)
+            if found is None:
+                mended.append(name)
+            else:
+                _tell(edges, Edge(kind, found[0]), found[1])
+    return edges, mended
 
 
 def _read_edge(other: Any) -> tuple[str, EdgeChange] | None:  # noqa: ANN401  # any JSON value
@@ -225,7 +248,12 @@ def _read_edge(other: Any) -> tuple[str, EdgeChange] | None:  # noqa: ANN401  # 
 
 
 def _storable(value: Any, column: Column) -> ColumnValue:  # noqa: ANN401  # any JSON value
-    """Return a value as databases take it: Unicode without NUL, and null in place of another type."""
-    if isinstance(value, column.kind):
-        return storable(value) if isinstance(value, str) else value
-    return None
+    """Return a value as databases take it: Unicode without NUL, and null in place of another type.
+
+    A text that is too long for an index is null: cut, it could be the address of somebody else.
+    """
+    if not isinstance(value, column.kind):
+        return None
+    if not isinstance(value, str):
+        return value
+    return None if column.lookup and len(value) > LOOKUP_LENGTH else storable(value)

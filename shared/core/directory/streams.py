@@ -30,6 +30,11 @@ class Lookup(StrEnum):
     """By `lower(column)`: Entra compares names and addresses without regard to case."""
 
 
+LOOKUP_LENGTH = 512
+"""The most characters of a text in an index; Graph has 256. PostgreSQL refuses a whole page for an entry of more than
+2,704 bytes in an index, and a character has up to four."""
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """Where the values of a property are stored.
@@ -92,8 +97,8 @@ class Stream:
         return f"{root}/v1.0/{self.path}?{urlencode(query, safe=',$()')}"
 
     def bin_link(self, root: str) -> str:
-        """Return the URL of the recycle bin."""
-        return f"{root}/v1.0/directory/deletedItems/microsoft.graph.{self.type}?$select=id"
+        """Return the URL of the recycle bin, with the largest pages that it has."""
+        return f"{root}/v1.0/directory/deletedItems/microsoft.graph.{self.type}?$select=id&$top=999"
 
     def fingerprint(self, root: str) -> str:
         """Return a digest of what a stored link depends on. Another digest means that the link is of no use."""

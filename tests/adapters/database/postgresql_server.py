@@ -96,7 +96,7 @@ class Front:
 
     def _witness(self, client: asyncio.StreamWriter, data: bytes) -> bytes:
         """Return what is handed on of a packet of a client."""
-        if data[:1] == b"p":
+        if data[:1] == b"p" and len(data) == 1 + int.from_bytes(data[1:5]):  # no packet of many rows
             sent = data[5:].rstrip(b"\x00").decode()
             self.passwords.append(sent)
             if self.takes(sent):

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,8 +17,8 @@ from sqlalchemy.event import listen, remove
 
 from shared.adapters.database.store import LEASE_SECONDS
 from shared.core.directory.checkpoint import LeaseHeld, LeaseLost, LossChanged
-from shared.core.directory.delta import Change, ColumnValue, LinkKind, ObjectState, Page
-from shared.core.directory.streams import USERS, Lookup, Stream
+from shared.core.directory.delta import Change, ColumnValue, Edge, EdgeChange, LinkKind, ObjectState, Page
+from shared.core.directory.streams import GROUPS, LOOKUP_LENGTH, USERS, Lookup, Stream
 from shared.core.errors import Unavailable
 from tests.adapters.database.directory_copy import (
     EVERY_STREAM,
@@ -116,6 +118,48 @@ def test_names_are_data(copy: Copy, name: str) -> None:
         name = name.replace("\x00", "")
     copy.round(active(1, **{column: name}))
     assert copy.rows()[oid(1)][column] == name
+
+
+VALUES_IN_SQLITE, VALUES_IN_POSTGRESQL = 32_766, 65_535
+"""In one statement: SQLite's own default, which a distribution may raise, and the 16 bits of PostgreSQL's protocol."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stream", [GROUPS], indirect=True, ids=["groups"])
+def test_a_page_may_name_more_than_a_statement(copy: Copy, request: pytest.FixtureRequest) -> None:
+    """A page is bounded by its bytes alone, and 8 MiB hold 180,000 ids: of objects, or of a group's members."""
+    is_file = isinstance(copy.file, Path)
+    many = range(1, 2 + (VALUES_IN_SQLITE if is_file else VALUES_IN_POSTGRESQL))
+
+    def limit(connection: Any, _: object) -> None:  # noqa: ANN401  # the driver's own class
+        if is_file:
+            connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, VALUES_IN_SQLITE)
+
+    listen(Engine, "connect", limit)
+    request.addfinalizer(lambda: remove(Engine, "connect", limit))
+    members = {Edge("member", oid(number)): EdgeChange("users") for number in many}
+    copy.round(Change(oid(0), ObjectState.ACTIVE, {}, members))
+    users = copy.beside(USERS)
+    request.addfinalizer(users.store.close)
+    ids = users.store.uncertain(checkpoint := users.begin())
+    assert len(ids) == len(many)
+    deleted = [Change(each, ObjectState.DELETED) for each in ids]
+    users.store.release(users.store.settle(checkpoint, deleted, now=NOW))
+    users.round(*deleted)
+    assert users.round(*deleted) == 0
+    assert users.round(*(replace(each, state=ObjectState.PURGED) for each in deleted)) == len(many)
+    assert copy.query("select * from edge") == []
+
+
+def test_the_longest_text_fits_into_an_index(copy: Copy) -> None:
+    """Its characters are the widest, or grow in lower case, and are random: PostgreSQL compresses what repeats."""
+    columns = [column.name for column in copy.stream.properties.values() if column.lookup]
+    draw = Random(1)  # noqa: S311  # no secrets
+    wide = "".join(chr(draw.randrange(0x20000, 0x2A6D0)) for _ in range(LOOKUP_LENGTH))
+    growing = "".join(draw.choice("\u0130\u023a\u023e") for _ in range(LOOKUP_LENGTH))
+    for number, text in enumerate((wide, growing)):
+        copy.round(active(number, **dict.fromkeys(columns, text)))
+        assert {copy.rows()[oid(number)][name] for name in columns} == {text}
 
 
 @in_a_file
