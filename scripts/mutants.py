@@ -84,6 +84,7 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "shared/core/directory/standing.py": ("tests/directory/test_orders.py",),
     "shared/directory/check.py": ("tests/directory/test_orders.py",),
     "shared/directory/recycle_bin.py": ("tests/directory/test_directory.py",),
+    "shared/directory/rest.py": ("tests/directory/test_file_run.py",),
     "shared/credentials/certificate_file.py": ("tests/credentials/test_kinds_in_time.py",),
     "shared/credentials/certificate_link.py": _CHAIN,
     "shared/credentials/chain.py": (
