@@ -104,27 +104,23 @@ class Vendor:
     async def answer(self, route: Route, incoming: Incoming) -> Answer:
         """Answer a request that came by a route; every error that is vend's own becomes its answer."""
         trail = _Trail(route, self._new_id(), self._clock().boot)
+        outcome = await self._in_time(self._outcome(incoming, trail))
+        if isinstance(outcome, VendError):
+            return self._refuse(outcome, incoming, trail)
         try:
-            acquired = await self._in_time(self._vend(incoming, trail))
-            assert trail.grant is not None  # nothing is served that was not granted
             now = self._clock()
-            answer = route.vended(self._vended(acquired, trail, now))
+            answer = route.vended(self._vended(outcome, trail, now))
             # After the answer was built, which could fail, and before it is sent: so what the event says is true.
-            self._audit(trail, now, status=answer.status, outcome="vended", acquired=acquired)
-        except VendError as error:
-            return self._refuse(error, incoming, trail)
+            self._audit(trail, now, status=answer.status, outcome="vended", acquired=outcome)
         except Exception as error:  # noqa: BLE001  # a defect of ours is an answer and an event, and never a traceback
             return self._refuse(VendError(cause=type(error).__name__), incoming, trail)
         return answer
 
-    async def _in_time(self, work: Coroutine[Any, Any, Acquired]) -> Acquired:
-        """Await what a request waits for, all in all no longer than a request may take.
+    async def _in_time(self, work: Coroutine[Any, Any, Acquired | VendError]) -> Acquired | VendError:
+        """Await what a request waits for, all in all no longer than a request may take; what it waits for goes on.
 
         The document, the keys of an issuer and a flight have bounds of their own, which add up. After a wait the caller
         is identified again, and may need another token.
-
-        Raises:
-            TimedOut: the time is over; what the request waited for goes on.
         """
         task = asyncio.Task(work, loop=asyncio.get_running_loop(), eager_start=True)
         if task.done():  # it waited for nothing, and a timer would cost as much as all the rest of the cache
@@ -134,12 +130,20 @@ class Vendor:
             async with bound:
                 return await task
         except TimeoutError:
-            if not bound.expired():
-                raise
-        raise TimedOut(cause="the time of the request ran out")
+            assert bound.expired()  # the work returns its errors
+        return TimedOut(cause="the time of the request ran out")
+
+    async def _outcome(self, incoming: Incoming, trail: _Trail) -> Acquired | VendError:
+        """Return what a request gets: an error is a value without its traceback, whose frames hold what was sent."""
+        try:
+            return await self._vend(incoming, trail)
+        except VendError as error:
+            return error.with_traceback(None)
+        except Exception as error:  # noqa: BLE001  # a defect of ours is an answer and an event, and never a traceback
+            return VendError(cause=type(error).__name__)
 
     def _vended(self, acquired: Acquired, trail: _Trail, now: Moment) -> Vended:
-        assert trail.grant is not None
+        assert trail.grant is not None  # nothing is served that was not granted
         key = trail.grant.key
         return Vended(
             token=acquired.token,
