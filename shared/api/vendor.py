@@ -127,15 +127,19 @@ class Vendor:
             TimedOut: the time is over; what the request waited for goes on.
         """
         task = asyncio.Task(work, loop=asyncio.get_running_loop(), eager_start=True)
-        if task.done():  # it waited for nothing, and a timer would cost as much as all the rest of the cache
-            return task.result()
-        bound = asyncio.timeout(self._seconds)
+        bound: asyncio.Timeout | None = None
         try:
+            if task.done():  # it waited for nothing, and a timer would cost as much as all the rest of the cache
+                return task.result()
+            bound = asyncio.timeout(self._seconds)
             async with bound:
                 return await task
         except TimeoutError:
-            if not bound.expired():
+            if bound is None or not bound.expired():
                 raise
+        finally:
+            # An error's traceback has this frame: with the task, which has the error, the request would stay in memory.
+            del task
         raise TimedOut(cause="the time of the request ran out")
 
     def _vended(self, acquired: Acquired, trail: _Trail, now: Moment) -> Vended:
