@@ -250,6 +250,32 @@ def test_a_blob_that_takes_nothing_is_left_alone_for_longer_and_longer(
     run(story, clock)
 
 
+def test_a_failure_is_over_once_another_machine_has_put(ours: Machine, other: Machine, clock: FakeClock) -> None:
+    """FND-D10: the timer moves between machines. One that it left tells no failure of its own for ever."""
+
+    async def story() -> None:
+        await other.sync(Graph())
+        ours.on_ask = lambda _, asked: Reply(503, b"") if asked == "lease" else None
+        await ours.sync(Graph())
+        ours.on_ask = lambda _method, _operation: None
+        for _ in range(2):
+            assert await errors(ours, clock) == ["Azure Storage: HTTP 503"]
+        clock.tick(INTERVAL)
+        await other.sync(Graph(first=2), order=None)
+        assert await errors(ours, clock) == await errors(other, clock) == [None]
+        await other.sync(Graph(first=3))
+        assert await errors(ours, clock) == [None]
+
+    run(story, clock)
+
+
+async def errors(machine: Machine, clock: FakeClock) -> list[str | None]:
+    """List why the last run of each stream failed, as readiness asks."""
+    source = DirectorySource(tenant_id=TENANT, root=ROOT, streams=(USERS,), graph=Graph())
+    runs = machine.runs([source], reports=Events(print, wall=clock.wall, worker="w"))
+    return [each.error for each in await runs.standings()]
+
+
 def test_a_second_run_stays_away(ours: Machine, other: Machine, clock: FakeClock) -> None:
     """REL-44: while another one holds the lease; it reads nothing, neither the blob nor Graph."""
 
