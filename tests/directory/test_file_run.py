@@ -505,6 +505,34 @@ def test_a_full_recycle_bin_is_judged_by_one_run_after_the_other(ours: Machine, 
     run(story, clock)
 
 
+class BrokenBin(FullBin):
+    """A full bin whose answers break what reads them, after a first part."""
+
+    async def page(self, link: str) -> bytes:
+        """Read a page."""
+        if self.asked == 200:
+            raise KeyError
+        return await super().page(link)
+
+
+def test_a_recycle_bin_that_breaks_a_run_after_a_part_is_a_failure(ours: Machine, clock: FakeClock) -> None:
+    """FND-D10: readiness shows it, although parts of the bin are stored already."""
+
+    async def story() -> None:
+        graph = BrokenBin()
+        await ours.sync(graph)
+        graph.round = people(lambda number: {"id": oid(number), "@removed": {"reason": "changed"}})
+        await ours.sync(graph)
+        clock.tick(BIN_SECONDS)
+        (event,) = await ours.sync(graph)
+        assert (event["event"], event["cause"]) == ("sync_failed", "KeyError")
+        assert 3_000 < len(ours.query("select * from directory_object where state = 'deleted'")) < 6_000
+        (told,) = await errors(ours, clock)
+        assert told is not None
+
+    run(story, clock)
+
+
 def test_a_file_that_is_slow_to_fetch_has_as_long_to_be_put(ours: Machine, other: Machine, clock: FakeClock) -> None:
     """A large copy would else never be put: the host ends the function a minute after the time for reading."""
 
