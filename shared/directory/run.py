@@ -16,6 +16,7 @@ The lease is renewed all the while. A renewal that is refused ends the run at on
 fails. What this run has read is discarded, and the next one reads it again.
 
 A failure of the file itself is stored nowhere: this worker remembers it, and its timer waits as after every failure.
+The next good run ends that, also one of another worker: the timer moves between workers.
 """
 
 import asyncio
@@ -143,6 +144,7 @@ class FileRun:
     async def standings(self) -> Sequence[StreamStanding]:
         """Return where each stream is; raise an `UpstreamError` if the file does not tell."""
         found = await self._file.standings()
+        self._rest.look(found)
         if self._rest.error is None:
             return found
         known = {(each.tenant_id, each.stream): each for each in found}

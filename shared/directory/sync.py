@@ -58,7 +58,7 @@ killed at any point, the next one reads the same page again, and a page that is 
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from datetime import timedelta
@@ -203,9 +203,8 @@ class Sync:
                     checkpoint = await self._call(self._move, checkpoint, checkpoint.restarted(now=self._clock().wall))
                 links.clear()
                 self._restarted(report, checkpoint, cause)
-            if report.is_complete:
-                checkpoint = await self._judge_bin(source, checkpoint, until, report)
-                checkpoint = await self._tell_ends(checkpoint, report)
+            async for moved in self._end_round(source, checkpoint, until, report):
+                checkpoint = moved  # at once: a failure is noted behind the last step
         except _NO_FAILURE:
             raise
         except Exception as error:  # noqa: BLE001  # a defect of ours is noted as every other failure is
@@ -250,15 +249,29 @@ class Sync:
         if checkpoint.progress.retry_at is not None:
             raise BadAnswer(cause=f"the next copy begins in an hour: {cause}")
 
+    async def _end_round(
+        self, source: DirectorySource, checkpoint: Checkpoint, until: float, report: Report
+    ) -> AsyncIterator[Checkpoint]:
+        """Do what follows a round that is complete; yield the checkpoint after each step."""
+        if not report.is_complete:
+            return
+        async for moved in self._judge_bin(source, checkpoint, until, report):
+            checkpoint = moved
+            yield moved
+        yield await self._tell_ends(checkpoint, report)
+
     async def _judge_bin(
         self, source: DirectorySource, checkpoint: Checkpoint, until: float, report: Report
-    ) -> Checkpoint:
+    ) -> AsyncIterator[Checkpoint]:
         """Once a day, find out what became of the objects in the recycle bin; where Graph does not tell, nothing.
 
         If the time is over before that, the next run goes on. A wait that Graph names is kept as after a page.
+
+        Yields:
+            The checkpoint after each step.
         """
         if not checkpoint.is_bin_due(now=self._clock().wall):
-            return checkpoint
+            return
         ids = await self._call(self._store.uncertain, checkpoint)
         parts = judge(source.graph, checkpoint.stream, root=source.root, ids=ids)
         is_last = is_late = False
@@ -274,10 +287,10 @@ class Sync:
                 is_last, wait = True, error.upstream_wait
                 self._events.emit(report.bin_unread(error))
             checkpoint = await self._call(self._settle, checkpoint, changes, is_last)
+            yield checkpoint
             if wait is not None:
                 until_then = self._clock().wall + wait.total_seconds()
-                checkpoint = await self._call(self._move, checkpoint, checkpoint.waiting(until=until_then))
-        return checkpoint
+                yield await self._call(self._move, checkpoint, checkpoint.waiting(until=until_then))
 
     async def _tell_ends(self, checkpoint: Checkpoint, report: Report) -> Checkpoint:
         """Report credentials that end soon, and then note it: after a run that was killed between both, once more."""

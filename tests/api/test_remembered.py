@@ -1,5 +1,7 @@
+import asyncio
 import gc
 import secrets
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -7,8 +9,10 @@ import pytest
 from shared.api.remembered import FORMS, RememberedForms
 from shared.api.routes import ROUTES, Route
 from shared.core.errors import InvalidRequest
-from shared.core.request import TokenRequest
-from tests.api.shop import Shop, good
+from shared.core.request import Incoming, TokenRequest
+from shared.core.token import AccessToken
+from tests.api.shop import Shop, good, malformed
+from tests.clock import run_virtual, settle
 
 
 class Reader:
@@ -81,3 +85,38 @@ def test_the_forms_that_are_used_are_remembered() -> None:
     assert len(reader.read_forms) == FORMS + 1
     reader.forms.read(b"1", "")
     assert len(reader.read_forms) == FORMS + 2
+
+
+class Sent(Incoming):
+    """A request that can be watched."""
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=[route.name for route in ROUTES])
+@pytest.mark.parametrize(
+    ("seconds", "status"), [(0, 500), (1, 500), (60, 504)], ids=["at once", "after a wait", "late"]
+)
+def test_a_request_that_failed_leaves_memory_with_its_answer(route: Route, seconds: float, status: int) -> None:
+    """SEC-09: it has a key; no error keeps it until the garbage is collected, and a flood of them costs no memory."""
+
+    async def fail(_: Shop) -> AccessToken:
+        if seconds:
+            await asyncio.sleep(seconds)
+        raise ValueError
+
+    shop = Shop(fail)
+
+    async def story() -> None:
+        await shop.vendor.answer(route, malformed(good(route)))  # the document is read, and a token verified
+        sent = good(route)
+        sent = Sent(sent.method, sent.url, sent.headers, sent.body)
+        watched = weakref.ref(sent)
+        gc.disable()
+        try:
+            assert (await shop.vendor.answer(route, sent)).status == status
+            del sent
+            await settle()
+            assert watched() is None
+        finally:
+            gc.enable()
+
+    run_virtual(story, shop.clock)

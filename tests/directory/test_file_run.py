@@ -250,6 +250,32 @@ def test_a_blob_that_takes_nothing_is_left_alone_for_longer_and_longer(
     run(story, clock)
 
 
+def test_a_failure_is_over_once_another_machine_has_put(ours: Machine, other: Machine, clock: FakeClock) -> None:
+    """FND-D10: the timer moves between machines. One that it left tells no failure of its own for ever."""
+
+    async def story() -> None:
+        await other.sync(Graph())
+        ours.on_ask = lambda _, asked: Reply(503, b"") if asked == "lease" else None
+        await ours.sync(Graph())
+        ours.on_ask = lambda _method, _operation: None
+        for _ in range(2):
+            assert await errors(ours, clock) == ["Azure Storage: HTTP 503"]
+        clock.tick(INTERVAL)
+        await other.sync(Graph(first=2), order=None)
+        assert await errors(ours, clock) == await errors(other, clock) == [None]
+        await other.sync(Graph(first=3))
+        assert await errors(ours, clock) == [None]
+
+    run(story, clock)
+
+
+async def errors(machine: Machine, clock: FakeClock) -> list[str | None]:
+    """List why the last run of each stream failed, as readiness asks."""
+    source = DirectorySource(tenant_id=TENANT, root=ROOT, streams=(USERS,), graph=Graph())
+    runs = machine.runs([source], reports=Events(print, wall=clock.wall, worker="w"))
+    return [each.error for each in await runs.standings()]
+
+
 def test_a_second_run_stays_away(ours: Machine, other: Machine, clock: FakeClock) -> None:
     """REL-44: while another one holds the lease; it reads nothing, neither the blob nor Graph."""
 
@@ -475,6 +501,34 @@ def test_a_full_recycle_bin_is_judged_by_one_run_after_the_other(ours: Machine, 
         graph.asked = 0
         await ours.sync(graph)
         assert graph.asked == 0
+
+    run(story, clock)
+
+
+class BrokenBin(FullBin):
+    """A full bin whose answers break what reads them, after a first part."""
+
+    async def page(self, link: str) -> bytes:
+        """Read a page."""
+        if self.asked == 200:
+            raise KeyError
+        return await super().page(link)
+
+
+def test_a_recycle_bin_that_breaks_a_run_after_a_part_is_a_failure(ours: Machine, clock: FakeClock) -> None:
+    """FND-D10: readiness shows it, although parts of the bin are stored already."""
+
+    async def story() -> None:
+        graph = BrokenBin()
+        await ours.sync(graph)
+        graph.round = people(lambda number: {"id": oid(number), "@removed": {"reason": "changed"}})
+        await ours.sync(graph)
+        clock.tick(BIN_SECONDS)
+        (event,) = await ours.sync(graph)
+        assert (event["event"], event["cause"]) == ("sync_failed", "KeyError")
+        assert 3_000 < len(ours.query("select * from directory_object where state = 'deleted'")) < 6_000
+        (told,) = await errors(ours, clock)
+        assert told is not None
 
     run(story, clock)
 

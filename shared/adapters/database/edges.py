@@ -34,9 +34,9 @@ _OTHERS = (
 def apply(connection: Connection, checkpoint: Checkpoint, changes: Sequence[Change], *, now: float) -> tuple[int, int]:
     """Write the relationships of a page's objects, which have numbers already.
 
-    A new manager takes the place of the one before, whether or not the page says that this one is gone. An object that
-    only relationships name becomes a stub. One that is gone for good stays so: its own stream alone
-    brings it back.
+    A new manager takes the place of the one before at once, also in a copy: nothing is lost. The page need not say that
+    the one before is gone. An object that only relationships name becomes a stub. One that is gone for good stays so:
+    its own stream alone brings it back.
 
     Returns:
         The number of edges that were written, and of those that are news to this attempt. An edge that goes is news
@@ -61,8 +61,8 @@ def apply(connection: Connection, checkpoint: Checkpoint, changes: Sequence[Chan
         stamped = connection.execute(stamp.values(generation=checkpoint.generation), _these(present)).rowcount
         new = written + stamped
     single = [row for row in present if row["kind"] in SINGLE]
-    for which, gone in ((_THIS, removed), (_OTHERS, single)):
-        if gone and checkpoint.is_copying:
+    for which, gone, is_loss in ((_THIS, removed, True), (_OTHERS, single, False)):
+        if gone and is_loss and checkpoint.is_copying:
             unsee = update(EDGE).where(which, EDGE.c.generation != _UNSEEN).values(generation=_UNSEEN)
             new += connection.execute(unsee, _these(gone)).rowcount
         elif gone:
