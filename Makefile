@@ -15,6 +15,8 @@
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-print-directory
 
+# The suite starts hundreds of processes: none of them is to compile every package again.
+unexport PYTHONDONTWRITEBYTECODE
 BEGAN := $(shell date +%s)
 PYTHON := .venv/bin/python
 UV := .tools/bin/uv

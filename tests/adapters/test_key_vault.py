@@ -58,6 +58,7 @@ def signs(cloud: LocalCloud) -> Callable[[], bytes]:
     return lambda: asyncio.run(sign())
 
 
+@pytest.mark.slow
 def test_the_vault_is_read_as_the_stock_clients_read_it(cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch) -> None:
     """Versions with their dates over several pages, a certificate, the id of its key, and a secret."""
     name = "oracle"

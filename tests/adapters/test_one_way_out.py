@@ -183,6 +183,7 @@ ENDINGS: list[tuple[str, Callable[[int], Fault], type[Exception], str, str]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "meaning", "cause", "told"), [row[1:] for row in ENDINGS], ids=[row[0] for row in ENDINGS]
 )
@@ -213,6 +214,7 @@ def test_no_answer_is_without_end(
     through(cloud, story)
 
 
+@pytest.mark.slow
 def test_twenty_dripping_connections_leave_room_for_the_next(cloud: LocalCloud) -> None:
     """FND-B7: as many requests as hold a place or wait for one may be given up, again and again; none keeps its place.
 
@@ -310,6 +312,7 @@ def test_no_cookie_is_kept() -> None:
     facing(b"HTTP/1.1 200 OK\r\nset-cookie: a=1; Path=/\r\ncontent-length: 0\r\n\r\n", story)
 
 
+@pytest.mark.slow
 def test_the_deadline_closes_the_socket() -> None:
     """FND-B7: a peer that is given up is disconnected at once, while the app goes on."""
 

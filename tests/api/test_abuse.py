@@ -168,6 +168,7 @@ def test_a_bomb_is_not_unpacked(app_door: AppDoor, way: str) -> None:
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("claims", "most"),
     [('{"access_token":{"acrs":{"value":"#"}}}', CHALLENGES_PER_MINUTE), ('{"access_token":{"nbf":{"value":"#"}}}', 1)],

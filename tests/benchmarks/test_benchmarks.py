@@ -35,6 +35,7 @@ def test_a_goal_is_met_at_its_bound_and_not_beyond(ours: float, baseline: float,
     assert row(ours=ours, baseline=baseline, goal=goal).met is met
 
 
+@pytest.mark.slow
 def test_cheap_benchmarks_run_and_can_be_read_back(tmp_path: Path) -> None:
     """What five real benchmarks measure, in small, is written as JSON, Markdown and SVG, and read back unchanged."""
     rows = [row for subject in (outage, handler, strangers, identity, documents) for row in subject.rows(QUICK)]

@@ -459,6 +459,7 @@ def test_the_tokens_that_are_used_are_remembered() -> None:
     asyncio.run(story())
 
 
+@pytest.mark.slow
 def test_few_headers_are_remembered() -> None:
     """One that was refused is not; of good ones, which strangers send too, the one unused for longest gives way."""
     shop = Shop(Shop.token, document=BILLING)

@@ -43,6 +43,7 @@ def test_a_key_can_go_into_a_file(desk: Desk, tmp_path: Path) -> None:
     assert (tmp_path / "key").read_text() == key
 
 
+@pytest.mark.slow
 def test_a_key_is_rolled_and_rolled_again(desk: Desk) -> None:
     """Both are good until the old one is removed, in the document and at the host; the names of the keys take turns."""
     for old_slot, new_slot in (("vend-billing", "vend-billing-2"), ("vend-billing-2", "vend-billing")):
@@ -78,6 +79,7 @@ def test_a_caller_goes_though_an_entry_has_a_mistake(desk: Desk, name: str) -> N
     assert "callers.spoiled" not in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_revoked_caller_is_gone(desk: Desk) -> None:
     """Its entry and its keys, both while it is rolled; the others and the words around them stay."""
     desk.do("callers", "roll", "billing")
@@ -113,6 +115,7 @@ def test_a_revocation_needs_no_host(desk: Desk, cloud: LocalCloud, *, everybody:
     assert desk.held == {}
 
 
+@pytest.mark.slow
 def test_what_broke_off_can_be_repeated(desk: Desk) -> None:
     """FND-C9. A key of that name without a caller is never replaced; `revoke` deletes it, and then `add` works."""
     desk.do(*ADD)
@@ -215,6 +218,7 @@ def test_a_key_that_cannot_be_handed_over_is_deleted(desk: Desk, tmp_path: Path)
     assert "cannot be written (FileNotFoundError), and nobody has the key.\n" in done.stderr
 
 
+@pytest.mark.slow
 def test_several_callers_are_rolled_and_finished_together(desk: Desk) -> None:
     """One document and one wait, as for one; a caller with one key is named and keeps nobody back."""
     desk.do("callers", "add", "audits", "reports", "--allow", SCOPE)

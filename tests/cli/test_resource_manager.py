@@ -76,6 +76,7 @@ PASSING = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", PASSING, ids=lambda case: case.id)
 def test_what_azure_may_do_a_little_later_is_repeated(desk: Desk, cloud: LocalCloud, case: Passing) -> None:
     """FND-E11. It is said once, with Azure's own words and what is waited for; Retry-After is honoured."""
@@ -238,6 +239,7 @@ def test_several_callers_share_one_document_and_one_wait(desk: Desk) -> None:
     assert desk.waited == 32
 
 
+@pytest.mark.slow
 def test_a_change_that_another_one_overwrites_is_made_again(desk: Desk, cloud: LocalCloud) -> None:
     """The host writes all its keys at each change: of those side by side, some are lost although it says "done"."""
     cloud.management.lose(3)
@@ -256,6 +258,7 @@ def test_a_key_whose_answer_is_lost_is_made_again(desk: Desk, cloud: LocalCloud)
     assert (done.exit_code, desk.held["vend-reports"]) == (0, desk.new_key(done, "reports"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cleared", [True, False], ids=["deleted", "named"])
 def test_a_caller_without_a_key_is_left_out_and_named(desk: Desk, cloud: LocalCloud, *, cleared: bool) -> None:
     """The others are added. A key that may be there all the same is deleted, or named: then `revoke` deletes it."""

@@ -45,6 +45,7 @@ def check(desk: Desk, code: int, output: str, other: Other) -> bool:
     return True
 
 
+@pytest.mark.slow
 @COMMANDS
 @pytest.mark.parametrize("desk", ["make run"], indirect=True)
 def test_a_key_that_replaced_another_is_told_with_its_cure(desk: Desk, wire: Wire, command: tuple[str, ...]) -> None:

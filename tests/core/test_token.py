@@ -86,6 +86,7 @@ passing = st.sampled_from([FakeClock.tick, FakeClock.suspend])
 moves = st.tuples(passing, st.floats(0, 4_000)) | st.tuples(st.just(FakeClock.jump), st.floats(-8_000, 8_000))
 
 
+@pytest.mark.slow
 @settings(max_examples=10 * settings().max_examples)
 @given(moves=st.lists(moves, max_size=10), lifetime=st.floats(1, 90_000))
 def test_no_clock_can_stretch_a_life(moves: list[Move], lifetime: float) -> None:

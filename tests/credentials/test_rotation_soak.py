@@ -111,6 +111,7 @@ class Life:
         await asyncio.gather(*(tenant.run(kill_at=kill_at) for _ in range(trouble.instances)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("troubles", "days", "step"),
     [
@@ -133,6 +134,7 @@ def test_no_caller_notices_a_renewal(troubles: Sequence[Trouble], days: float, s
         assert 1 <= tenant.tries[f"v{number}"] <= 15 * trouble.instances
 
 
+@pytest.mark.slow
 def test_without_rotation_callers_are_served_until_the_last_registered_version_ends() -> None:
     """REL-28: nobody uploads the renewed version: both warnings come at their times, long before the first failure."""
     tenant = Tenant()

@@ -210,6 +210,7 @@ def test_no_event_tells_of_what_was_not_put(
     run(story, clock)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", ["block", "blocklist", "lease"])
 def test_a_blob_that_takes_nothing_is_left_alone_for_longer_and_longer(
     ours: Machine, clock: FakeClock, operation: str
@@ -480,6 +481,7 @@ def kind_of(of: str) -> int:
     return int(of[-12:]) % 6
 
 
+@pytest.mark.slow
 def test_a_full_recycle_bin_is_judged_by_one_run_after_the_other(ours: Machine, clock: FakeClock) -> None:
     """DIR-16, DIR-18: what a run has found out is not asked for again, until all is known; then a day has to pass."""
 
@@ -515,6 +517,7 @@ class BrokenBin(FullBin):
         return await super().page(link)
 
 
+@pytest.mark.slow
 def test_a_recycle_bin_that_breaks_a_run_after_a_part_is_a_failure(ours: Machine, clock: FakeClock) -> None:
     """FND-D10: readiness shows it, although parts of the bin are stored already."""
 

@@ -187,6 +187,7 @@ def test_the_timer_leaves_at_once_when_nothing_is_due(run: RunStory) -> None:
     run(story)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("chance", "share"), [(0.0, 0.8), (1.0, 1.2)])
 def test_a_stream_that_fails_is_left_alone_for_longer_and_longer(
     run: RunStory, timely: LocalCloud, chance: float, share: float

@@ -132,6 +132,7 @@ def test_a_circle_of_links_is_not_followed(book: Book, pages: dict[str, str], re
     assert book.run()[-1]["outcome"] == "complete"
 
 
+@pytest.mark.slow
 @in_a_file  # it is the sync that counts pages, and no store
 @pytest.mark.parametrize(
     ("objects", "pages"), [((1,), 1 + IDLE_PAGES), ((), EMPTY_PAGES)], ids=["the same objects", "nothing"]

@@ -130,6 +130,7 @@ async def test_a_timer_that_is_not_monitored_has_no_status(site: Site) -> None:
     assert json.loads(site.status_file.read_text()).keys() == {"hourly"}
 
 
+@pytest.mark.slow
 @story
 async def test_a_timer_runs_at_start_only_if_it_is_to(site: Site) -> None:
     """`run_on_startup` is one run more, and not a late one."""

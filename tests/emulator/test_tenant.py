@@ -57,6 +57,7 @@ def store(size: Size, *, seed: int = 1) -> ObjectStore:
     return ObjectStore(now=lambda: 1_800_000_000.0, lock=RLock(), size=size, seed=seed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("switches", [{}, HARD, {"links_per_page": 1}], ids=["plain", "hard", "one link on a page"])
 def test_a_reader_of_every_kind_has_the_tenant_in_the_end(tmp_path: Path, switches: dict[str, Any]) -> None:
     """Pages of four kinds in any order, with changes between them: objects, edges and credentials are the same."""

@@ -38,6 +38,7 @@ ASSERTED = {"client_assertion_type": ASSERTION_TYPE}
 TIMERS = ("graph_sync", "certificate_rotation")
 
 
+@pytest.mark.slow
 def test_each_function_has_its_gate(resident: Begin, tmp_path: Path) -> None:
     """FND-H9: where the host checks keys, no stranger reaches the app; the app checks the others, and none is open."""
     app = resident({})

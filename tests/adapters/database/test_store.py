@@ -380,6 +380,7 @@ def test_a_copy_that_lost_too_much_is_not_believed(copy: Copy, before: int, foun
     check_belief(copy, before, found, believed=believed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", [USERS], indirect=True, ids=["users"])
 @pytest.mark.parametrize(
     ("before", "found", "believed"),
@@ -447,6 +448,7 @@ changes = st.builds(
 rounds = st.lists(st.lists(changes, max_size=4, unique_by=lambda change: change.id), max_size=6)
 
 
+@pytest.mark.slow
 @given(pages=rounds)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20, deadline=None)
 def test_a_page_twice_is_a_page_once(

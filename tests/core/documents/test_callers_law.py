@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from functools import reduce
 from typing import Any
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -198,6 +199,7 @@ def gets_more(before: dict[Proof, set[Given]], editor: Editor) -> bool:
     return any(not after[proof] <= before[proof] | freed[proof] for proof in before)
 
 
+@pytest.mark.slow
 @given(table=documents(st.lists(RESOLVED, min_size=1, max_size=3)), data=st.data())
 def test_what_is_removed_or_spoiled_gives_nobody_more(table: dict[str, Any], data: st.DataObject) -> None:
     """REL-64, the law: of a good document, nothing that is removed or spoiled gives a key or an identity more."""
@@ -256,6 +258,7 @@ GONE = {"profile": "gone", "scopes": ["api://a/.default"]}
 """Withholds its scope from a later grant in audit mode, also where that one lists what its profile does not have."""
 
 
+@pytest.mark.slow
 @given(table=taken_documents())
 @example(table={"callers": {"a": AUDITED}})
 @example(table={"callers": {"a": {**AUDITED, "allow": [GONE, {"profile": "graph", "scopes": ["api://c/.default"]}]}}})

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ def made(moment: float) -> datetime:
     return datetime.fromtimestamp(moment, UTC)
 
 
+@pytest.mark.slow
 @given(
     created=st.integers(1_800_000_000, 1_800_000_000 + 24 * HOUR),
     late=st.lists(st.floats(-29 * 60, 29 * 60), min_size=24, max_size=24),
