@@ -115,8 +115,8 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "shared/tokens/identity_check.py": ("tests/api/test_readiness_in_trouble.py", "tests/api/test_readiness.py"),
 }
 """Tests that judge a file and lie elsewhere: a rule is proved through the most public door that reaches it."""
-NEEDED = {"shared", "emulator", "tests", "docs", "pyproject.toml", "requirements.txt"}
-"""What a copy of the repository has: the tests start the emulator, and hold answers against the documents."""
+NEEDED = {"shared", "emulator", "tests", "docs", "pyproject.toml", "requirements.txt", "function_app.py", "host.json"}
+"""What a copy of the repository has: the tests start emulator and app, and hold answers against the documents."""
 LEFT_OUT = {"__pycache__", "node_modules"}
 AT_ONCE = 2
 
