@@ -30,7 +30,12 @@ _CACHE = ("tests/tokens/test_cache.py", "tests/tokens/test_cache_model.py")
 _CHAIN = ("tests/credentials/test_chain.py", "tests/credentials/test_vault_certificate.py")
 _DOCUMENTS = ("tests/core/documents/test_settings.py", "tests/core/documents/test_callers.py")
 ELSEWHERE: Mapping[str, tuple[str, ...]] = {
-    "shared/api/vendor.py": ("tests/api/test_anonymous.py", "tests/api/test_isolation.py", "tests/api/test_abuse.py"),
+    "shared/api/vendor.py": (
+        "tests/api/test_anonymous.py",
+        "tests/api/test_isolation.py",
+        "tests/api/test_abuse.py",
+        "tests/callers/test_identity_tokens.py",
+    ),
     "shared/callers/endings.py": ("tests/callers/test_endings.py",),
     "shared/callers/health.py": (
         "tests/api/test_readiness.py",
@@ -104,7 +109,11 @@ ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "shared/credentials/vault_versions.py": _CHAIN,
     "shared/directory/report.py": ("tests/directory/test_run.py", "tests/directory/test_orders.py"),
     "shared/directory/source.py": ("tests/directory/test_orders.py",),
-    "shared/directory/sync.py": ("tests/directory/test_run.py", "tests/directory/test_file_run.py"),
+    "shared/directory/sync.py": (
+        "tests/directory/test_run.py",
+        "tests/directory/test_file_run.py",
+        "tests/directory/test_directory.py",
+    ),
     "shared/single_flight.py": ("tests/tokens/test_waiters.py",),
     "shared/tokens/cache.py": ("tests/tokens/test_waiters.py",),
     "shared/tokens/check.py": ("tests/api/test_readiness.py",),

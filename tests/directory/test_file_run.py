@@ -556,6 +556,24 @@ def test_a_file_that_is_slow_to_fetch_has_as_long_to_be_put(ours: Machine, other
     run(story, clock)
 
 
+@pytest.mark.parametrize(("fetch", "left", "event"), [(75, 120, "sync_failed"), (76, 118, "sync_finished")])
+def test_only_a_run_that_waits_longer_than_a_request_takes_has_failed(
+    ours: Machine, other: Machine, clock: FakeClock, fetch: int, left: int, event: str
+) -> None:
+    """FND-D10: what is left after a slow fetch can be too little to say that Graph hangs."""
+    assert SECONDS - fetch - (fetch - PUT_SECONDS) == left
+
+    async def story() -> None:
+        await other.sync(Graph())
+        ours.on_ask = lambda method, _: clock.suspend(fetch) if method == "GET" else None
+        silent = Graph()
+        silent.on_read = lambda: asyncio.sleep(3_600)
+        (told,) = await ours.sync(silent)
+        assert told["event"] == event
+
+    run(story, clock)
+
+
 def test_a_lease_of_a_stream_in_the_file_keeps_nobody_out(ours: Machine, clock: FakeClock, tmp_path: Path) -> None:
     """Whoever put the file has ended: its own lease excludes others."""
     file = tmp_path / "left.db"
