@@ -51,11 +51,14 @@ def with_caller(text: str, name: str, *, digest: str, allow: Sequence[Allow], no
 def without_caller(text: str, name: str) -> str:
     """Take an entry out; comments above it and below it stay.
 
+    If nothing is left, the document gets a generation: no worker believes an empty one.
+
     Raises:
         CannotEdit: there is no such caller, or only a person can edit the document.
     """
     _entry(text, name)
-    return _without_sections(text, lambda header: _is_of(header, name), lambda table: table["callers"].pop(name))
+    left = _without_sections(text, lambda header: _is_of(header, name), lambda table: table["callers"].pop(name))
+    return left if tomllib.loads(left) else with_generation(left, generation_of(left))
 
 
 def with_keys(text: str, name: str, keys: Sequence[str], *, over: Sequence[str]) -> str:

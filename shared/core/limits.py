@@ -114,13 +114,17 @@ class Limits:
         },
     )
     attempts_per_flight: int = field(
-        default=2, metadata={"of": "a flight", "why": "the most tries to get one token, a second apart"}
+        default=2,
+        metadata={
+            "of": "a flight",
+            "why": "the most tries to get one token, a second apart; a refused credential counts for none",
+        },
     )
     forced_refresh_interval_seconds: float = field(
         default=30,
         metadata={
             "of": "a flight",
-            "why": "the shortest time between two requests to Entra for one claims challenge or one rejected token",
+            "why": "the shortest time between two good requests to Entra for one claims challenge or rejected token",
         },
     )
     refresh_fraction_min: float = field(
@@ -185,7 +189,10 @@ class Limits:
     )
     failure_permanent_seconds: float = field(
         default=60,
-        metadata={"of": "a failure", "why": "how long vend does not ask Entra for a token again after a refusal"},
+        metadata={
+            "of": "a failure",
+            "why": "how long vend does not ask Entra for a token again after a refusal, if no other credential is left",
+        },
     )
     retry_after_cap_seconds: float = field(
         default=3_600,
@@ -210,13 +217,16 @@ class Limits:
     )
     claims_per_minute: int = field(
         default=6,
-        metadata={"of": "a crowd", "why": "the most claims challenges of one caller; vend answers 429 to more"},
+        metadata={
+            "of": "a crowd",
+            "why": "the most claims challenges of one caller; as many may come at once. vend answers 429 to more",
+        },
     )
     unknown_keys_per_minute: int = field(
         default=60,
         metadata={
             "of": "a crowd",
-            "why": "the most log lines for refused unknown callers, on routes where vend alone checks the caller",
+            "why": "the most log lines for refused identity tokens, and for unknown keys that vend alone checks",
         },
     )
     callers_refresh_seconds: float = field(

@@ -461,3 +461,14 @@ def test_everybody_goes_unasked(desk: Desk) -> None:
     assert desk.do("callers", "revoke", "billing").exit_code == 0
     assert desk.do("callers", "revoke", "*").exit_code == 0
     assert (desk.callers, desk.held) == ({}, {})
+
+
+@pytest.mark.parametrize("above", ["", COMMENT])
+def test_the_last_caller_can_be_revoked(desk: Desk, above: str) -> None:
+    """What is left is a document for nobody, and not the empty one of a mishap, which no worker believes."""
+    desk.document = above + desk.document[desk.document.index("[callers") :]
+    done = desk.do("callers", "revoke", "billing")
+    assert (done.exit_code, desk.callers, desk.held) == (0, {}, {})
+    assert "In force on 3 workers seen; " in done.output
+    assert above in desk.document
+    assert desk.do(*ADD).exit_code == 0

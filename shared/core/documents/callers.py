@@ -156,10 +156,10 @@ def parse_callers(
     Raises:
         DocumentError: with every mistake, where one of them concerns the document as a whole.
     """
-    if not text.strip():
+    table = parse_toml(text, name=name)
+    if not table:
         # What a file is for a moment while somebody writes it, and what a mishap leaves; it would refuse everybody.
         raise DocumentError([f"{name}: is empty; a document for nobody says so by a generation alone"])
-    table = parse_toml(text, name=name)
     entries = table.get("callers")
     if isinstance(entries, dict):
         table["callers"] = {}  # each entry is read on its own
