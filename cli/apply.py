@@ -58,7 +58,7 @@ def apply(
         say(f"{name} could be cut off: {why}.", error=True)
     if cuts and not yes:
         raise stop("Nothing was written.", f"./vend plan {file} tells more. To go on all the same: --yes")
-    after = session.check(plan.change({name: key_digest(name) for name in plan.keyless}))
+    after = session.check(plan.change({name: key_digest(name) for name in plan.keyless}), anew=yes)
     check_everybody(session, plan.lost, after, yes=yes)
     with kept_keys_told(session, plan.lost, after):
         _make(plan, _keys(plan, key_folder) if plan.keyless else None)

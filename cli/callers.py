@@ -25,7 +25,7 @@ from cli.names import SCOPE, good_scopes
 from cli.new_key import KeyFile, KeyFolder
 from cli.patience import patience_of
 from cli.screen import complain, say, stop
-from cli.session import NOTHING_YET, As, Change, Names, Session, open_session
+from cli.session import NOTHING_YET, PUT_BACK, As, Change, Names, Session, open_session
 from shared.core.documents.callers import CallersDocument
 from shared.core.policy import EVERYBODY, Allow
 
@@ -81,6 +81,11 @@ def add(  # noqa: PLR0913  # typer reads the options from the signature
     held, now = session.keys_now()
     slots = {slot: name for name in names for slot in slots_of(name)}
     if left := [slot for slot in slots if slot in held and held[slot] not in now.owners]:
+        if documents.version.content is None:
+            raise stop(
+                f"{documents.callers_file} is not there, and the host has a key {', '.join(left)}.",
+                f"If there was a document: {PUT_BACK[0].lower()}{PUT_BACK[1:]} Else choose another name.",
+            )
         raise stop(
             f"The host has a key {', '.join(left)} that is no caller's in {documents.callers_file}.",
             f"If a command broke off: ./vend callers revoke {' '.join(dict.fromkeys(slots[slot] for slot in left))} "

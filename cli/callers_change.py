@@ -182,12 +182,16 @@ def change(
     Exit code 0: each worker seen goes by the new document. 1: that is not certain.
     """
     values: dict[str, Value | None] = {}
+    effect = ""
     if rate is not None:
         values["per_worker_per_minute"] = _number(rate)
     if mode is not None:
         values["mode"] = mode.value
     if not_after is not None:
-        values["not_after"] = None if not_after == NONE else moment(not_after, now=patience_of(context).now())
+        now = patience_of(context).now()
+        end = None if not_after == NONE else moment(not_after, now=now)
+        values["not_after"] = end
+        effect = f" That time is over: {name} gets no token any more." if end and end.timestamp() <= now else ""
     if not values:
         raise typer.BadParameter("at least one of them is needed", param_hint="--rate, --mode, --not-after")
     session = open_session(context, app=app, resource_id=resource_id, config=config, admin=admin)
@@ -200,7 +204,7 @@ def change(
             is_in=lambda document: name in document.callers and _has(document.callers[name], values),
             grants=True,
         ),
-        f"{has}.",
+        f"{has}.{effect}",
         already=f"{has} already: nothing changed.",
     )
 

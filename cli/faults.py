@@ -16,7 +16,7 @@ import typer
 from cli.duration import Lasts, duration
 from cli.http import ask, check_address, json_object
 from cli.running import unless_named
-from cli.screen import BAD, GOOD, counted, say, say_table, stop
+from cli.screen import BAD, GOOD, counted, misuse, say, say_table, stop
 
 LOCAL_CLOUD = "http://127.0.0.1:8440"
 """The control API that `make run` opens."""
@@ -45,7 +45,7 @@ SITUATIONS = {
         "nothing while they have a cached token; then 502. ./vend callers purge makes it so at once",
     ),
     "clock": (
-        "the clock of Entra is 3 minutes ahead of this machine",
+        "the answers of the local cloud have a date that is 3 minutes ahead of this machine",
         "nothing: vend logs it with the next token that it acquires. ./vend callers purge makes it so at once",
     ),
     "consent": (
@@ -141,10 +141,17 @@ def mend_part(part: Part, control: Control = LOCAL_CLOUD) -> None:
     """Mend a part of the local cloud, or end a situation, at once."""
     taken = _drive("DELETE", part, control=control).get("taken")
     met = f" Its faults met {counted(taken, 'request')} so far." if isinstance(taken, int) and taken else ""
-    say(f"{part} is as before." if part in SITUATIONS else f"{part} works again.{met}", style=GOOD)
+    say(
+        f"{part} has ended; what you have changed meanwhile stays."
+        if part in SITUATIONS
+        else f"{part} works again.{met}",
+        style=GOOD,
+    )
 
 
 def _drive(method: str, part: str, *, control: str, body: Mapping[str, object] | None = None) -> Mapping[str, object]:
+    if part not in SITUATIONS and part not in NOTICED:
+        raise misuse("PART", f"must be one of {', '.join(NOTICED)}; or a situation: {', '.join(SITUATIONS)}")
     kind = "rehearsals" if part in SITUATIONS else "faults"
     url = f"{check_address(control, at='--control')}/{kind}/{quote(part, safe='')}"
     answer = ask(httpx.Request(method, url, json=body), hint=NOBODY)

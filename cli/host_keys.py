@@ -27,7 +27,9 @@ from cli.screen import misuse, stop
 from shared.adapters.file import read_file
 from shared.core.documents.content import DOCUMENT_BYTES
 
-ELSE = "Is it the host of the same `make run`?"
+ELSE = (
+    "Is it the host of the same `make run`? A host whose keys have just changed knows them after a minute: repeat then."
+)
 GOOD = {HTTPStatus.OK, HTTPStatus.CREATED, HTTPStatus.NO_CONTENT}
 RESOURCE_ID = re.compile(
     r"/subscriptions/[0-9a-f-]{36}/resourceGroups/[\w.()-]{1,90}/providers/Microsoft\.Web/sites/[A-Za-z0-9-]{2,60}\Z",

@@ -24,6 +24,10 @@ from shared.core.documents.callers import CallersDocument, parse_callers
 from shared.core.documents.toml import DocumentError
 
 NOTHING_YET = b"generation = 1\n"
+PUT_BACK = (
+    "Put it back, for example its last version. "
+    "If it is lost for good: ./vend apply FILE --yes, with every caller; each gets a new key."
+)
 SETTLED_SECONDS = 32.0
 """A worker reads the document at the latest 30 s after the last time, and waits 2 s for it."""
 
@@ -89,8 +93,12 @@ class Session:
         """The highest generation that a worker has in force; 0 where it is not known."""
         return max((report.generation or 0 for report in self._before), default=0)
 
-    def check(self, change: Change) -> CallersDocument:
+    def check(self, change: Change, *, anew: bool = False) -> CallersDocument:
         """End with exit code 1 where the change is a mistake, before anything is made; ask the app where it stands.
+
+        Args:
+            change: what is to be made.
+            anew: whether it may take the place of a document that is gone, by which a worker still goes.
 
         Returns:
             The document as it is to be written.
@@ -106,6 +114,12 @@ class Session:
         else:
             with suppress(Unclear):
                 self._before = survey(self.app, secret)
+        if self.documents.version.content is None and not anew and any(report.in_force for report in self._before):
+            raise stop(
+                f"{self.documents.callers_file} is not there, but the app still serves the callers that it had. "
+                "Another document would cut them off: nothing was written.",
+                PUT_BACK,
+            )
         return self._parsed(edited)
 
     def write(self, change: Change) -> bool:

@@ -102,7 +102,8 @@ def sync(
     if not runs.is_complete:
         raise stop("Not every stream is complete.", "The events sync_failed and sync_skipped say more.")
     if not as_json:
-        say("Every stream is complete.", style=GOOD)
+        held = any(each.held for each in runs.streams.values())
+        say(f"Every stream is complete{', but for what is not believed' if held else ''}.", style=GOOD)
 
 
 def _wanted(stream: str | None, *, resync: bool, loss: tuple[str, str, int] | None) -> Mapping[str, str]:

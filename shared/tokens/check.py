@@ -105,5 +105,5 @@ def _no_token(cause: str, remedy: str | None) -> Check:
         State.FAILED,
         f"none can be had: {cause}",
         "every request is answered with an error",
-        remedy or "the event acquire_failed says more; where the cause is an outage, it passes with it",
+        remedy or "see the event with this cause: acquire_failed passes with an outage; a security_ event is an alarm",
     )

@@ -10,6 +10,7 @@ from emulator.network.faults import Fault, Kind
 from emulator.seed import APP_RESOURCE_ID, CONTAINER, TENANT_ID
 from emulator.tour.site import SCOPE
 from tests.cli.desk import ADD, COMMENT, OLD, Desk, sha256
+from tests.cli.key_host import WORKERS
 
 ABSENT = "00000000-0000-4000-8000-00000000000a"
 """A tenant that no profile has."""
@@ -343,13 +344,46 @@ allow = [{{ profile = "graph", scopes = ["{SCOPE}"], tenants = ["{TENANT_ID}"] }
 
 def test_without_a_document_the_first_caller_makes_it(desk: Desk, cloud: LocalCloud) -> None:
     """A fresh deployment has none; `list` says that it is missing, `add` writes it."""
+    lose(desk, cloud)
+    assert "callers.toml: is not there" in desk.do("callers", "list").stdout
+    assert desk.do(*ADD).exit_code == 0
+    assert desk.callers.keys() == {"reports"}
+
+
+def lose(desk: Desk, cloud: LocalCloud) -> None:
+    """Take the callers document away."""
     if desk.in_azure:
         cloud.blob.remove(CONTAINER, "callers.toml")
     else:
         (desk.folder / "callers.toml").unlink()
-    assert "callers.toml: is not there" in desk.do("callers", "list").stdout
-    assert desk.do(*ADD).exit_code == 0
-    assert desk.callers.keys() == {"reports"}
+
+
+def test_a_document_that_is_gone_is_not_replaced_by_accident(desk: Desk, cloud: LocalCloud) -> None:
+    """The workers keep the last good one for a day: a new one would cut off everybody whom it does not name.
+
+    Whoever has no copy of it says so, and then all have new keys.
+    """
+    wanted = desk.folder / "wanted.toml"
+    entries = (
+        f'[callers.{name}]\nallow = [{{ profile = "graph", scopes = ["{SCOPE}"] }}]' for name in ("billing", "new")
+    )
+    wanted.write_text("\n".join(entries))
+    held, workers = desk.held, desk.host.workers
+    workers.old = desk.content
+    workers.stuck = {WORKERS[1]}
+    lose(desk, cloud)
+    for words in (ADD, ("apply", str(wanted))):
+        done = desk.do(*words)
+        assert done.exit_code == 1
+        assert "is not there, but the app still serves the callers that it had." in done.stderr
+        assert (desk.content, desk.held) == (None, held)
+    workers.stuck.clear()
+    done = desk.do("callers", "add", "billing", "--allow", SCOPE)
+    assert done.exit_code == 1
+    assert "callers.toml is not there, and the host has a key vend-billing.\n" in done.stderr
+    workers.stuck = {WORKERS[1]}
+    assert desk.do("apply", str(wanted), "--yes").exit_code == 1  # that worker does not go by the new one yet
+    assert desk.callers.keys() == {"billing", "new"}
 
 
 @pytest.mark.parametrize("desk", ["make run"], indirect=True)

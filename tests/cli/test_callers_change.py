@@ -78,6 +78,8 @@ def test_limits_come_and_go(desk: Desk) -> None:
     assert desk.do(*set_, "--rate", "60", "--not-after", "2030-01-31T12:00+01:00").exit_code == 0
     found = desk.callers["billing"]
     assert (found["per_worker_per_minute"], f"{found['not_after']:%Y-%m-%dT%H:%M%z}") == (60, "2030-01-31T11:00+0000")
+    over = desk.do(*set_, "--not-after", "2020-01-31")
+    assert (over.exit_code, "That time is over: billing gets no token any more." in over.output) == (0, True)
     assert desk.do(*set_, "--rate", "none", "--not-after", "none").exit_code == 0
     assert desk.callers["billing"] == before
 

@@ -138,7 +138,15 @@ GOES_ON, FAILED = {"outcome": "to be continued"}, {"outcome": "failed", "cause":
             0,
             "users  complete",
         ),
-        ([ran(users={"held": {"objects": 600}})], (), ["seconds=5"], [], 0, "a loss of 600 objects is not believed"),
+        (
+            [ran(users={"held": {"objects": 600}})],
+            (),
+            ["seconds=5"],
+            [],
+            0,
+            "a loss of 600 objects is not believed; the old rows stay.",
+        ),
+        ([ran(users={"held": {"objects": 600}})], (), ["seconds=5"], [], 0, "complete, but for what is not believed."),
         ([refused(403, "unauthorized_client")], (), ["seconds=5"], [], 1, "The caller of --as is no admin."),
         ([refused(401, "invalid_client")], (), ["seconds=5"], [], 1, "The key of --as is not that of a caller."),
         ([refused(404, "")], (), ["seconds=5"], [], 1, "The app has no /api/sync."),
@@ -146,7 +154,7 @@ GOES_ON, FAILED = {"outcome": "to be continued"}, {"outcome": "failed", "cause":
     ],
     ids=[
         "until complete", "resync once", "always busy", "failed", "Graph's wait", "a longer wait", "no progress",
-        "slow progress", "held", "no admin", "unknown key", "older app", "no sync",
+        "slow progress", "held", "complete but for it", "no admin", "unknown key", "older app", "no sync",
     ],
 )  # fmt: skip
 def test_runs_are_asked_for_until_nothing_is_left(
