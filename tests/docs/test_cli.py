@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from cli.__main__ import app, callers
-from cli.keys import LOCAL_APP
 from emulator.cloud import LocalCloud
 from emulator.host.keys import KeyFile
 from emulator.network.serve import HOST, Background
@@ -79,7 +78,7 @@ def test_a_command_prints_what_the_page_shows(site: Site, tmp_path: Path, comman
     finally:
         site.cloud.faults["entra"].clear()
     printed = (done.stderr + done.stdout).replace(f"{tmp_path}/", "").replace(str(site.folder), ".run")
-    printed = printed.replace(site.app.url, LOCAL_APP).replace(site.key, "...")
+    printed = printed.replace(site.app.url, "http://127.0.0.1:7071").replace(site.key, "...")
     if command == "status":  # how the site is depends on the tests before
         printed, expected = checked(printed), checked(expected)
     assert masked(printed) == masked(expected)
