@@ -117,14 +117,14 @@ class Limits:
         default=2,
         metadata={
             "of": "a flight",
-            "why": "the most tries to get one token, a second apart; a refused credential counts for none",
+            "why": "the most tries to get one token, a second apart; a refused credential does not count as a try",
         },
     )
     forced_refresh_interval_seconds: float = field(
         default=30,
         metadata={
             "of": "a flight",
-            "why": "the shortest time between two good requests to Entra for one claims challenge or rejected token",
+            "why": "the shortest time between two requests to Entra for one claims challenge or rejected token",
         },
     )
     refresh_fraction_min: float = field(
