@@ -84,7 +84,7 @@ def add(  # noqa: PLR0913  # typer reads the options from the signature
         if documents.version.content is None:
             raise stop(
                 f"{documents.callers_file} is not there, and the host has a key {', '.join(left)}.",
-                f"If there was a document: {PUT_BACK[0].lower()}{PUT_BACK[1:]} Else choose another name.",
+                f"{PUT_BACK} If there never was one: choose another name.",
             )
         raise stop(
             f"The host has a key {', '.join(left)} that is no caller's in {documents.callers_file}.",

@@ -159,7 +159,7 @@ def _drive(method: str, part: str, *, control: str, body: Mapping[str, object] |
     if answer.status_code == HTTPStatus.OK and state:
         return state
     what = state.get("error", "this is not the local cloud")
-    raise stop(f"{part}: {what}", f"The situations are {', '.join(SITUATIONS)}." if state else NOBODY)
+    raise stop(f"{part}: {what}", "" if state else NOBODY)
 
 
 def _fault(part: str, how: str) -> tuple[dict[str, object], str, str]:

@@ -28,6 +28,7 @@ PUT_BACK = (
     "Put it back, for example its last version. "
     "If it is lost for good: ./vend apply FILE --yes, with every caller; each gets a new key."
 )
+"""What to do if the callers document is gone."""
 SETTLED_SECONDS = 32.0
 """A worker reads the document at the latest 30 s after the last time, and waits 2 s for it."""
 

@@ -476,6 +476,14 @@ def people(item: Callable[[int], dict[str, Any]]) -> list[dict[str, Any]]:
     return [item(number) for number in range(6_000)]
 
 
+async def fill(machine: Machine, graph: FullBin, clock: FakeClock) -> None:
+    """Copy the people, have all of them deleted, and wait until the bin is looked into."""
+    await machine.sync(graph)
+    graph.round = people(lambda number: {"id": oid(number), "@removed": {"reason": "changed"}})
+    await machine.sync(graph)
+    clock.tick(BIN_SECONDS)
+
+
 def kind_of(of: str) -> int:
     """Return which of six a person is."""
     return int(of[-12:]) % 6
@@ -487,10 +495,7 @@ def test_a_full_recycle_bin_is_judged_by_one_run_after_the_other(ours: Machine, 
 
     async def story() -> None:
         graph = FullBin()
-        await ours.sync(graph)
-        graph.round = people(lambda number: {"id": oid(number), "@removed": {"reason": "changed"}})
-        await ours.sync(graph)
-        clock.tick(BIN_SECONDS)
+        await fill(ours, graph, clock)
         left = [6_000]
         while left[-1] != 3_000:
             (event,) = await ours.sync(graph)
@@ -523,10 +528,7 @@ def test_a_recycle_bin_that_breaks_a_run_after_a_part_is_a_failure(ours: Machine
 
     async def story() -> None:
         graph = BrokenBin()
-        await ours.sync(graph)
-        graph.round = people(lambda number: {"id": oid(number), "@removed": {"reason": "changed"}})
-        await ours.sync(graph)
-        clock.tick(BIN_SECONDS)
+        await fill(ours, graph, clock)
         (event,) = await ours.sync(graph)
         assert (event["event"], event["cause"]) == ("sync_failed", "KeyError")
         assert 3_000 < len(ours.query("select * from directory_object where state = 'deleted'")) < 6_000
